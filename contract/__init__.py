@@ -1,0 +1,1 @@
+"""What travels between the processes: schemas, codec, topics, model manifest. Pure: bytes in, bytes out."""

@@ -1,0 +1,104 @@
+"""Every topic, once: Kafka's with partitions and retention, MQTT's with their shape."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from contract.errors import Malformed
+
+TELEMETRY = "telemetry"
+MAINTENANCE = "maintenance"
+ANOMALIES = "anomalies"
+ALERTS = "alerts"
+REJECTED = "telemetry.rejected"
+AUDIT = "scores.audit"
+CAR_STATE = "car-state"
+MODELS = "models"
+MODELS_LOG = "models.log"
+
+MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS)
+MIRRORED_DOWN = (MODELS,)
+
+# Partitions bound how far scorers scale out and must never change under a key: generous from the start.
+TELEMETRY_PARTITIONS = 12
+
+CAR_ID_BYTES_MAX = 63
+_CAR_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{CAR_ID_BYTES_MAX}}}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A Kafka topic. `retention_hours` None: kept for ever. Keys are car ids, for models the model's name."""
+
+    name: str
+    partitions: int
+    cleanup_policy: Literal["delete", "compact"] = "delete"
+    retention_hours: int | None = 24
+    message_bytes_max: int = 1_048_576
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's configuration in Kafka's words."""
+        retention_ms = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
+        return {
+            "cleanup.policy": self.cleanup_policy,
+            "retention.ms": str(retention_ms),
+            "max.message.bytes": str(self.message_bytes_max),
+        }
+
+
+_TELEMETRY = Topic(TELEMETRY, TELEMETRY_PARTITIONS)
+_MAINTENANCE = Topic(MAINTENANCE, 4, retention_hours=None)
+_ANOMALIES = Topic(ANOMALIES, 4, retention_hours=24 * 7)
+_ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
+_MODELS = Topic(MODELS, 1, cleanup_policy="compact", retention_hours=None)
+
+
+def mirrored(source: str, topic: str) -> str:
+    """The name of `topic` after MirrorMaker (DefaultReplicationPolicy) brought it from cluster `source`."""
+    return f"{source}.{topic}"
+
+
+def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
+    """All topics of an edge cluster."""
+    return (
+        _TELEMETRY,
+        _MAINTENANCE,
+        _ANOMALIES,
+        _ALERTS,
+        Topic(REJECTED, 4, retention_hours=24 * 7),
+        # A partition's audit stands in the audit partition of the same number (scorer/).
+        Topic(AUDIT, TELEMETRY_PARTITIONS, retention_hours=24 * 7),
+        Topic(CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None),
+        _mirror_of(_MODELS, cloud),
+    )
+
+
+def cloud_topics(edge: str = "edge") -> tuple[Topic, ...]:
+    """All topics of the cloud cluster for one edge; several edges add their own mirrors."""
+    mirrors = tuple(_mirror_of(topic, edge) for topic in (_TELEMETRY, _MAINTENANCE, _ANOMALIES, _ALERTS))
+    return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), *mirrors)
+
+
+def _mirror_of(topic: Topic, source: str) -> Topic:
+    return Topic(mirrored(source, topic.name), topic.partitions, topic.cleanup_policy, topic.retention_hours)
+
+
+def mqtt_topic(car_id: str, kind: str) -> str:
+    """`fleet/v1/<car_id>/<kind>`; kind is telemetry, maintenance or command."""
+    return f"fleet/v1/{car_id}/{kind}"
+
+
+def split_mqtt_topic(topic: str) -> tuple[str, str]:
+    """(car_id, kind) of `fleet/v1/<car_id>/<kind>`. Raises Malformed (`wrong_topic`)."""
+    parts = topic.split("/")
+    if len(parts) != 4 or parts[:2] != ["fleet", "v1"]:
+        raise Malformed("wrong_topic", f"{topic[:200]!r} is not fleet/v1/<car_id>/<kind>")
+    if not is_car_id(parts[2]):
+        raise Malformed("wrong_topic", f"{parts[2][:200]!r} is no car id ({_CAR_ID.pattern})")
+    return parts[2], parts[3]
+
+
+def is_car_id(text: str) -> bool:
+    """Whether `text` can be a car id: 1 to 63 characters of A-Z a-z 0-9 _ -."""
+    return _CAR_ID.fullmatch(text) is not None
