@@ -52,7 +52,7 @@ def read(schema: Schema, data: bytes) -> dict[str, Any]:
     """The record in `data`, which must be all of it. Raises Malformed (`malformed_record`)."""
     source = io.BytesIO(data)
     try:
-        record = schemaless_reader(source, schema.parsed, None)
+        record: Any = schemaless_reader(source, schema.parsed, None)
     except (EOFError, ValueError, IndexError, StopIteration, OverflowError, MemoryError) as error:
         raise Malformed("malformed_record", f"no {schema.name} v{schema.version}: {error!r}") from error
     if source.tell() != len(data):

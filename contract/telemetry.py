@@ -9,6 +9,7 @@ from its end.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,9 +131,9 @@ class Decoder:
         layout = self._layouts.get(head)
         if layout is not None:  # nearly always: one schema in the whole batch, nothing to sort out
             shortest = CONFLUENT_BYTES + layout.tail_bytes - SEQ_BYTES_MAX + 1
-            if all([v is not None and v.startswith(head) and len(v) > shortest for v in values]) and all(
-                keys
-            ):
+            # Lists, not generators: half the time.
+            alike = [v is not None and v.startswith(head) and len(v) > shortest for v in values]
+            if all(alike) and all(keys):
                 return _join([_decode_same(layout, np.arange(len(values)), values, keys)], [])
         return self._decode_mixed(values, keys)
 
@@ -169,16 +170,17 @@ class Decoder:
 
 
 def _decode_same(
-    layout: Layout, rows: NDArray[np.intp], values: Sequence[bytes | None], keys: Sequence[bytes | None]
+    layout: Layout, rows: NDArray[np.intp], values: Sequence[Any], keys: Sequence[Any]
 ) -> Decoded:
+    """Decode values (bytes) that have the frame of `layout`, and at least its shortest length."""
     tail = layout.tail_bytes
     # A short seq leaves room in front of it; a record so short that its frame is reached is padded.
-    tails = [v[-tail:] if len(v) >= tail else v.rjust(tail, b"\0") for v in values]  # type: ignore[arg-type,union-attr]
+    tails = [v[-tail:] if len(v) >= tail else v.rjust(tail, b"\0") for v in values]
     block = np.frombuffer(b"".join(tails), np.uint8).reshape(len(values), tail)
     seq, seq_length = _seq(block)
     stamp, sound = _stamp(block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES])
-    lengths = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
-    key_lengths = np.fromiter(map(len, keys), np.int64, len(keys))  # type: ignore[arg-type]
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    key_lengths = np.fromiter(map(len, keys), np.int64, len(keys))
     expected = CONFLUENT_BYTES + 1 + key_lengths + seq_length + tail - SEQ_BYTES_MAX
     sound &= (lengths == expected) if layout.plain else (lengths > expected)
     floats = block[:, SEQ_BYTES_MAX + STAMP_BYTES :].copy().view("<f4")
