@@ -1,0 +1,186 @@
+"""The model record and its manifest: what is written is read, what is wrong is refused with a reason."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from contract import records
+from contract.errors import Malformed
+from contract.manifest import (
+    QUANTILES,
+    TFLITE_BYTES_MAX,
+    Decision,
+    Golden,
+    Manifest,
+    pack,
+    sha256,
+    unpack,
+)
+from contract.telemetry import SIGNALS
+
+TFLITE = b"not a graph, but bytes"
+
+
+def manifest(**changes: object) -> Manifest:
+    row = tuple(float(i) for i in range(len(SIGNALS)))
+    values = {
+        "name": "failure-detector",
+        "version": 3,
+        "parent": 2,
+        "created_at": "2026-11-21T10:00:00+00:00",
+        "git_revision": "0545d2a",
+        "signals": SIGNALS,
+        "schema_fingerprint": "00ff",
+        "threshold": 2.5,
+        "training_offsets": {"edge.telemetry": {0: (5, 105), 1: (0, 90)}},
+        "validation_offsets": {"edge.telemetry": {0: (105, 120)}},
+        "seed": 7,
+        "metrics": {"candidate": {"auroc": 0.9}, "champion": {}, "baselines": {"max_abs_z": {"auroc": 0.8}}},
+        "reference_quantiles": dict.fromkeys(SIGNALS, tuple(QUANTILES)),
+        "golden": Golden(signals=(row, row), score=(1.0, 20.0), contribution=(row, row)),
+        "tflite_sha256": sha256(TFLITE),
+        "tflite_bytes": len(TFLITE),
+        "decision": Decision(published=True, reasons=("better",)),
+    }
+    return Manifest(**values | changes)  # type: ignore[arg-type]
+
+
+def record(document: dict[str, object], tflite: bytes = TFLITE, version: int = 3) -> bytes:
+    text = json.dumps(document)
+    body = {"name": "failure-detector", "version": version, "manifest": text, "tflite": tflite}
+    return records.encode("model", body)
+
+
+def document(**changes: object) -> dict[str, object]:
+    return json.loads(manifest().to_json()) | changes  # type: ignore[no-any-return]
+
+
+def test_a_packed_model_is_read_back_whole() -> None:
+    """pack and unpack are inverse, partition numbers and tuples included."""
+    assert unpack(pack(manifest(), TFLITE)) == (manifest(), TFLITE)
+
+
+def test_values_that_are_not_finite_travel_as_null() -> None:
+    """A missing signal in a golden vector is null in JSON and NaN again when read."""
+    row = (math.nan, *[1.0] * (len(SIGNALS) - 1))
+    golden = Golden(signals=(row,), score=(math.inf,), contribution=(row,))
+    text = manifest(golden=golden).to_json()
+    json.loads(text, parse_constant=pytest.fail)
+    read = Manifest.from_json(text).golden
+    assert math.isnan(read.signals[0][0])
+    assert math.isnan(read.score[0])
+    assert read.signals[0][1:] == row[1:]
+
+
+def test_a_manifest_of_an_unknown_version_is_refused() -> None:
+    """The version is looked at before anything else in the manifest."""
+    with pytest.raises(Malformed, match="2, this program reads 1") as caught:
+        unpack(record({"manifest_version": 2}))
+    assert caught.value.reason == "unknown_manifest_version"
+
+
+def test_missing_and_unknown_fields_are_named() -> None:
+    """A manifest is refused by the names of the fields it lacks or has too many."""
+    lacking = document()
+    del lacking["threshold"], lacking["seed"]
+    with pytest.raises(Malformed, match="missing: seed, threshold"):
+        Manifest.from_json(json.dumps(lacking))
+    with pytest.raises(Malformed, match="unknown: colour"):
+        Manifest.from_json(json.dumps(document(colour="red")))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("version", "3"),
+        ("version", True),
+        ("threshold", "high"),
+        ("signals", "speed"),
+        ("metrics", []),
+        ("golden", {"signals": [[1.0]], "score": [1.0], "contribution": [[1.0]]}),
+        ("golden", {"signals": [], "score": [1.0], "contribution": []}),
+        ("golden", {"signals": []}),
+        ("decision", {"published": 1, "reasons": []}),
+        ("decision", None),
+        ("training_offsets", {"edge.telemetry": {"0": [1]}}),
+        ("training_offsets", {"edge.telemetry": {"zero": [1, 2]}}),
+        ("reference_quantiles", {"speed": [1.0]}),
+        ("threshold", 10**400),
+    ],
+)
+def test_a_field_of_a_wrong_kind_is_named(name: str, value: object) -> None:
+    """Each field has one type; another one is refused by the field's name."""
+    with pytest.raises(Malformed, match=f"malformed_manifest: {name}: "):
+        Manifest.from_json(json.dumps(document(**{name: value})))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000])
+def test_what_is_no_json_object_is_refused(text: str) -> None:
+    """Any other text is a malformed manifest, never another error."""
+    with pytest.raises(Malformed, match="malformed_manifest"):
+        Manifest.from_json(text)
+
+
+def test_other_bytes_than_the_manifest_says_are_refused() -> None:
+    """A graph with a flipped byte or cut short does not pass the checksum."""
+    for tflite in (b"N" + TFLITE[1:], TFLITE[:-1]):
+        with pytest.raises(Malformed, match="bad_checksum"):
+            unpack(record(document(), tflite))
+        with pytest.raises(Malformed, match="bad_checksum"):
+            pack(manifest(), tflite)
+
+
+def test_other_signals_are_refused() -> None:
+    """A model for other signals, or for the same in another order, cannot score these records."""
+    for names in ([*SIGNALS[:-1], "oil_temp"], SIGNALS[::-1]):
+        with pytest.raises(Malformed) as caught:
+            unpack(record(document(signals=names)))
+        assert caught.value.reason == "other_signals"
+
+
+def test_a_graph_over_the_limit_is_neither_packed_nor_read() -> None:
+    """512 KiB is the most a model record carries."""
+    big = b"x" * (TFLITE_BYTES_MAX + 1)
+    changed = {"tflite_bytes": len(big), "tflite_sha256": sha256(big)}
+    with pytest.raises(Malformed, match="too_large"):
+        pack(manifest(**changed), big)
+    with pytest.raises(Malformed, match="too_large"):
+        unpack(record(document(**changed), big))
+
+
+def test_a_record_that_contradicts_its_manifest_is_refused() -> None:
+    """Name and version stand in the record and in the manifest and must agree."""
+    with pytest.raises(Malformed, match="differ between record and manifest"):
+        unpack(record(document(), version=4))
+
+
+def test_a_record_of_another_schema_is_no_model() -> None:
+    """A maintenance report on the models topic is refused by its schema."""
+    report = {
+        "car_id": "car-1", "report_id": "r", "component": "tyre", "action": "failed",
+        "occurred_at": 0, "reported_at": 0,
+    }  # fmt: skip
+    with pytest.raises(Malformed, match="unknown_schema"):
+        unpack(records.encode("maintenance", report))
+
+
+def test_golden_vectors_tell_a_wrong_run() -> None:
+    """Outputs within the tolerance pass; another score, another share, a NaN or another shape do not."""
+    golden = manifest().golden
+    score, parts = np.array(golden.score, np.float32), np.array(golden.contribution, np.float32)
+    assert golden.differences(score, parts) == []
+    assert golden.differences(score * np.float32(1 + 1e-6), parts) == []
+    assert len(golden.differences(score * np.array([1, 1.001], np.float32), parts)) == 1
+    assert len(golden.differences(np.full_like(score, np.nan), parts)) == 2
+    assert len(golden.differences(score, parts * np.float32(1.001))) == 2
+    assert len(golden.differences(score[:1], parts)) == 1
+
+
+def test_a_golden_score_that_is_not_finite_never_passes() -> None:
+    """A graph with NaN weights gives NaN where NaN is expected, and is a broken model all the same."""
+    golden = dataclasses.replace(manifest().golden, score=(math.nan, 20.0))
+    score = np.array([math.nan, 20], np.float32)
+    assert golden.differences(score, np.array(golden.contribution, np.float32)) != []
