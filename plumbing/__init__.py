@@ -1,0 +1,1 @@
+"""How a process lives. Would be the same in a project about ships."""

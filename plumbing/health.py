@@ -1,0 +1,96 @@
+"""/metrics, /healthz and /readyz of a process.
+
+Alive means that the process's loop came round lately, not that a thread runs; ready means that it does its
+work now.
+"""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+
+from plumbing.life import WorldDown
+
+STALLED_AFTER_S = 30.0
+
+
+class Health:
+    """What the loop says of itself; read by the probes."""
+
+    def __init__(self, stalled_after_s: float = STALLED_AFTER_S) -> None:
+        self._stalled_after_s = stalled_after_s
+        self._progressed_at = time.monotonic()
+        self.not_ready_because = "starting"
+
+    def progress(self) -> None:
+        """The loop came round."""
+        self._progressed_at = time.monotonic()
+
+    def ready(self) -> None:
+        """Work is being done from now on."""
+        self.not_ready_because = ""
+
+    def unready(self, because: str) -> None:
+        """No work is being done from now on, and why."""
+        self.not_ready_because = because
+
+    @property
+    def stalled_for_s(self) -> float:
+        """Seconds since the loop's last round where that is too long, else 0."""
+        idle_s = time.monotonic() - self._progressed_at
+        return idle_s if idle_s > self._stalled_after_s else 0.0
+
+
+def serve(
+    health: Health, *, host: str, port: int, registry: CollectorRegistry = REGISTRY
+) -> ThreadingHTTPServer | None:
+    """Answer probes and scrapes on a daemon thread; port 0: nothing is served.
+
+    Raises WorldDown where the port is taken.
+    """
+    if port == 0:
+        return None
+
+    class Handler(_Handler):
+        probes = health
+        metrics = registry
+
+    try:
+        server = ThreadingHTTPServer((host, port), Handler)
+    except OSError as error:
+        raise WorldDown(
+            f"cannot serve metrics on {host}:{port}: {error}; choose another --metrics-port"
+        ) from error
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    probes: Health
+    metrics: CollectorRegistry
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer(200, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
+        elif self.path == "/healthz":
+            stalled_s = self.probes.stalled_for_s
+            self._answer(
+                503 if stalled_s else 200, f"stalled for {stalled_s:.0f} s\n" if stalled_s else "ok\n"
+            )
+        elif self.path == "/readyz":
+            because = self.probes.not_ready_because
+            self._answer(503 if because else 200, f"{because or 'ok'}\n")
+        else:
+            self._answer(404, "/metrics, /healthz or /readyz\n")
+
+    def _answer(self, status: int, text: bytes | str, content_type: str = "text/plain") -> None:
+        body = text if isinstance(text, bytes) else text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Probes are no news."""

@@ -1,0 +1,85 @@
+"""Kafka clients with the settings that measuring chose; every one can be overridden."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from plumbing.life import WorldDown
+from plumbing.settings import SettingsError
+
+_log = logging.getLogger(__name__)
+
+_COMMON: dict[str, Any] = {
+    "log.connection.close": False,  # an idle connection that the broker closes is no news
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+}
+_PRODUCER: dict[str, Any] = _COMMON | {
+    "enable.idempotence": True,  # acks=all, and no reordering or doubling by retries
+    "partitioner": "murmur2_random",  # Java's: every client puts a car on the same partition
+    "compression.type": "lz4",
+    "linger.ms": 5,
+}
+_CONSUMER: dict[str, Any] = _COMMON | {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "allow.auto.create.topics": False,
+    # The default second of waiting after a full queue caps a consumer that catches up at 200 000 records/s.
+    "fetch.queue.backoff.ms": 5,
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16_384,
+}
+
+
+def producer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Producer:
+    """A producer; `overrides`, librdkafka's names with `_` for `.`, are stronger than the file's."""
+    return Producer(_config(_PRODUCER, bootstrap, properties, overrides), logger=_log)
+
+
+def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Consumer:
+    """A consumer that commits only what it is told to; overrides as for `producer`."""
+    return Consumer(_config(_CONSUMER, bootstrap, properties, overrides), logger=_log)
+
+
+def wait_for_topics(client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float) -> None:
+    """Return once every topic is there. Raises WorldDown naming those that are not within the time."""
+    try:
+        found = client.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise WorldDown(f"no Kafka broker answered within {timeout_s:.0f} s: {error}") from error
+    missing = [topic for topic in topics if topic not in found or not found[topic].partitions]
+    if missing:
+        raise WorldDown(f"Kafka has no topic {', '.join(missing)}: create it first (contract/topics.py)")
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """`key=value` lines (librdkafka's names; security settings for instance). Raises SettingsError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"kafka properties: {error}") from error
+    pairs = {}
+    for number, line in enumerate(lines, 1):
+        key, equals, value = line.strip().partition("=")
+        if key and not key.startswith("#"):
+            if not equals:
+                raise SettingsError(f"{path}:{number}: {line!r} is no key=value")
+            pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _config(
+    base: dict[str, Any], bootstrap: str, properties: Path | None, overrides: dict[str, Any]
+) -> dict[str, Any]:
+    chosen = {key.replace("_", "."): value for key, value in overrides.items()}
+    filed = read_properties(properties) if properties else {}
+    return base | filed | {"bootstrap.servers": bootstrap, "error_cb": _report} | chosen
+
+
+def _report(error: KafkaError) -> None:
+    """The client library retries by itself; we only say what it sees."""
+    _log.warning("kafka: %s", error)

@@ -1,0 +1,144 @@
+"""One MQTT 5 connection: a non-blocking socket, the sans-I/O codec `mqtt5`, nothing that waits.
+
+The owner polls the file descriptor (epoll), calls `receive` when it is readable and `flush` when it is
+writable. Used by the fleet (one connection a car) and by the bridge (one a broker shard).
+"""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterable
+
+import mqtt5
+
+RECEIVE_BYTES = 262_144
+OUT_BYTES_MAX = 8 * 1_048_576
+PACKET_BYTES_MAX = 4 * 1_048_576
+
+# Linux: choose the source port at connect() by the whole 4-tuple; without it, many connections from one
+# address search the port range one by one (ten times the CPU at 16 000 connections).
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+
+class ConnectionLost(Exception):
+    """The connection is of no more use; the message says why."""
+
+
+class Connection:
+    """Bytes out, packets in. Made by `dial`; every failure raises ConnectionLost."""
+
+    __slots__ = ("_in", "_out", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._in = b""
+        self._out = b""
+
+    def fileno(self) -> int:
+        """For epoll."""
+        return self.sock.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether bytes wait for the socket to take them: poll for writability."""
+        return bool(self._out)
+
+    def send(self, data: bytes) -> None:
+        """Write what the socket takes now and keep the rest for `flush`; at most OUT_BYTES_MAX are kept."""
+        if self._out:
+            if len(self._out) + len(data) > OUT_BYTES_MAX:
+                raise ConnectionLost(f"the peer reads too slowly: over {OUT_BYTES_MAX} bytes wait")
+            self._out += data
+            return
+        taken = self._write(data)
+        if taken < len(data):
+            self._out = data[taken:]
+
+    def flush(self) -> None:
+        """The socket is writable: write what waited. The first call ends the connecting of `dial`."""
+        if self._out:
+            self._out = self._out[self._write(self._out) :]
+
+    def connected(self) -> None:
+        """The socket is writable for the first time. Raises ConnectionLost where connecting failed."""
+        if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise ConnectionLost(errno.errorcode.get(code, str(code)))
+
+    def read(self, size: int = RECEIVE_BYTES) -> tuple[list[mqtt5.Packet], bool]:
+        """All packets that one read of at most `size` bytes completes, and whether the read was full."""
+        try:
+            data = self.sock.recv(size)
+        except BlockingIOError:
+            return [], False
+        except OSError as error:
+            raise ConnectionLost(str(error)) from error
+        if not data:
+            raise ConnectionLost("the peer closed the connection")
+        full = len(data) == size
+        if self._in:
+            data = self._in + data
+        packets, used = parse(data)
+        self._in = data[used:]
+        if len(self._in) > PACKET_BYTES_MAX:
+            raise ConnectionLost(f"a packet is larger than {PACKET_BYTES_MAX} bytes")
+        return packets, full
+
+    def close(self) -> None:
+        """Close the socket; nothing raised."""
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConnectionLost(str(error)) from error
+
+
+def dial(host: str, port: int, *, source: str | None = None) -> Connection:
+    """Begin to connect without waiting; writable means connected or failed (`Connection.connected`).
+
+    `source` is a local address to connect from. Raises ConnectionLost where it fails at once.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        if source is not None:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+        sock.connect((host, port))
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        sock.close()
+        raise ConnectionLost(f"{host}:{port}: {error}") from error
+    return Connection(sock)
+
+
+def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
+    """All whole packets at the beginning of `data`, and how many bytes they take.
+
+    Raises ConnectionLost for bytes that are no MQTT: what follows them cannot be trusted either.
+    """
+    packets: list[mqtt5.Packet] = []
+    view = memoryview(data)
+    position, end = 0, len(data)
+    read, append = mqtt5.read, packets.append
+    try:
+        while position < end:
+            packet, size = read(view[position:])
+            append(packet)
+            position += size
+    except IndexError:
+        pass  # the rest has not arrived yet
+    except ValueError as error:
+        raise ConnectionLost(f"not MQTT: {error}") from error
+    return packets, position
+
+
+def pubacks(packet_ids: Iterable[int]) -> bytes:
+    """PUBACKs with success, in order: packet type 4, 2 bytes, the packet id (MQTT 5, section 3.4)."""
+    return b"".join([b"\x40\x02" + packet_id.to_bytes(2, "big") for packet_id in packet_ids])

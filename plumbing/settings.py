@@ -1,0 +1,127 @@
+"""What a process can be told: a frozen dataclass, filled from flags, then the environment, then defaults.
+
+A setting that is unknown, missing or malformed refuses the start and is named. After the start nothing reads
+the environment.
+"""
+
+import argparse
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+S = TypeVar("S")
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, missing or malformed; the message names it and says what is expected."""
+
+
+def setting(help: str, *, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a settings dataclass; without a default it is required. Units stand in the field's name."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def load(
+    cls: type[S], *, prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str = ""
+) -> S:
+    """Fill `cls`: flag `--kafka-bootstrap`, else environment `<PREFIX>_KAFKA_BOOTSTRAP`, else the default.
+
+    Raises SettingsError, also for an environment variable with the prefix that is no setting. `--help`
+    prints every setting and exits.
+    """
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    flags = vars(_parser(fields, hints, prefix, description).parse_args(list(argv)))
+    names = {_variable(prefix, field.name): field for field in fields}
+    unknown = sorted(name for name in environ if name.startswith(prefix + "_") and name not in names)
+    if unknown:
+        raise SettingsError(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(names))}")
+    values: dict[str, Any] = {}
+    for variable, field in names.items():
+        text = flags[field.name] if flags[field.name] is not None else environ.get(variable)
+        where = flag(field.name) if flags[field.name] is not None else variable
+        if text is not None:
+            values[field.name] = parse(text, hints[field.name], where)
+        elif field.default is dataclasses.MISSING:
+            raise SettingsError(f"{flag(field.name)} or {variable} must be set: {field.metadata['help']}")
+    try:
+        return cls(**values)
+    except SettingsError:
+        raise
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def flag(name: str) -> str:
+    """The command line's name of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def parse(text: str, hint: Any, where: str) -> Any:
+    """`text` as a value of type `hint`. Raises SettingsError naming `where` it came from."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = next(arg for arg in args if arg is not type(None))
+        return None if text == "" else parse(text, inner, where)
+    if origin is typing.Literal:
+        if text not in args:
+            raise SettingsError(f"{where}: {text!r} is none of {', '.join(args)}")
+        return text
+    if origin is tuple:
+        return tuple(parse(part.strip(), args[0], where) for part in text.split(",") if part.strip())
+    if hint is bool:
+        if text.lower() not in _TRUE | _FALSE:
+            raise SettingsError(f"{where}: {text!r} is neither true nor false")
+        return text.lower() in _TRUE
+    try:
+        return {str: str, int: int, float: float, Path: Path}[hint](text)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {text!r} is no {hint.__name__}") from error
+
+
+def address(text: str, where: str) -> tuple[str, int]:
+    """(host, port) of `host:port`. Raises SettingsError naming `where`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SettingsError(f"{where}: {text!r} is no host:port")
+    return host.strip("[]"), int(port)
+
+
+def addresses(texts: Sequence[str], where: str) -> tuple[tuple[str, int], ...]:
+    """Several addresses; at least one. Raises SettingsError naming `where`."""
+    if not texts:
+        raise SettingsError(f"{where}: at least one host:port is needed")
+    return tuple(address(text, where) for text in texts)
+
+
+def _variable(prefix: str, name: str) -> str:
+    return f"{prefix}_{name}".upper()
+
+
+def _parser(
+    fields: tuple[dataclasses.Field[Any], ...], hints: Mapping[str, Any], prefix: str, description: str
+) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prefix.lower(), description=description, allow_abbrev=False, exit_on_error=True
+    )
+    for field in fields:
+        default = "required" if field.default is dataclasses.MISSING else f"default {_shown(field.default)}"
+        text = f"{field.metadata['help']} [{_variable(prefix, field.name)}; {default}]"
+        metavar = "|".join(typing.get_args(hints[field.name])) if _is_literal(hints[field.name]) else "VALUE"
+        parser.add_argument(flag(field.name), dest=field.name, metavar=metavar, help=text.replace("%", "%%"))
+    return parser
+
+
+def _is_literal(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Literal
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "none" if default is None else str(default)
