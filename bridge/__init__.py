@@ -1,0 +1,1 @@
+"""MQTT to Kafka: at least once, in order, acknowledged only when Kafka has it."""

@@ -1,0 +1,12 @@
+"""What the bridge counts."""
+
+from prometheus_client import Counter, Gauge
+
+received = Counter("bridge_received_messages", "PUBLISH packets read from the brokers")
+forwarded = Counter("bridge_forwarded_messages", "Messages handed to Kafka", ["topic"])
+acknowledged = Counter("bridge_acknowledged_messages", "PUBACKs sent, each after Kafka's delivery report")
+rejected = Counter("bridge_rejected_messages", "Messages sent to telemetry.rejected", ["reason"])
+in_flight = Gauge("bridge_in_flight_messages", "Messages read and not yet acknowledged")
+connected = Gauge("bridge_connected_shards", "Broker shards connected and subscribed")
+connection_losses = Counter("bridge_connection_losses", "Broker connections that ended unasked")
+paused = Counter("bridge_pauses", "Times that reading stopped because the in-flight limit was reached")

@@ -1,0 +1,73 @@
+"""What the bridge can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbing.log import LogFormat
+from plumbing.settings import addresses, setting
+
+# MQTT's packet ids are 16 bits: so many messages can wait for their PUBACK on a connection at the very most.
+PACKET_IDS = 65_535
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (BRIDGE_…) or these defaults."""
+
+    mqtt_brokers: tuple[str, ...] = setting("all broker shards in order: host:port,host:port,…")
+    kafka_bootstrap: str = setting("edge Kafka: host:port,host:port,…")
+    kafka_properties: Path | None = setting(
+        "file with more Kafka client settings (security, …)", default=None
+    )
+    schema_registry_url: str | None = setting(
+        "Confluent-API schema registry to take schema ids from; none: the ids of the schema files",
+        default=None,
+    )
+    ordinal: int = setting(
+        "which replica this is, from 0; it owns shards with shard % replicas == ordinal", default=0
+    )
+    replicas: int = setting("how many bridge replicas share the shards", default=1)
+    client_id: str = setting(
+        "MQTT client id, the shard is added; must stay the same over restarts", default="bridge"
+    )
+    shared_group: str | None = setting(
+        "share subscriptions in this group instead of owning shards (for brokers that do it soundly)",
+        default=None,
+    )
+    in_flight_max: int = setting(
+        "messages read but not acknowledged, per shard; above it reading stops", default=20_000
+    )
+    payload_bytes_max: int = setting("larger MQTT payloads are dead letters", default=16_384)
+    read_nap_ms: float = setting(
+        "wait after a wake-up so that a read brings more messages; 0: no wait", default=3.0
+    )
+    delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=120.0)
+    keep_alive_s: int = setting("MQTT keep alive", default=30)
+    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
+    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
+    log_format: LogFormat = setting("log lines", default="auto")
+
+    def __post_init__(self) -> None:
+        addresses(self.mqtt_brokers, "--mqtt-brokers")
+        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
+        if not 0 <= self.ordinal < self.replicas:
+            raise ValueError(
+                f"--ordinal {self.ordinal} must be from 0 to --replicas - 1 = {self.replicas - 1}"
+            )
+        if self.replicas > len(self.mqtt_brokers):
+            raise ValueError(
+                f"--replicas {self.replicas} is more than the {len(self.mqtt_brokers)} --mqtt-brokers: "
+                "a replica without a shard has nothing to do"
+            )
+        if not 1 <= self.in_flight_max <= PACKET_IDS:
+            raise ValueError(f"--in-flight-max {self.in_flight_max} must be 1 to {PACKET_IDS}")
+        if self.payload_bytes_max < 128:
+            raise ValueError(f"--payload-bytes-max {self.payload_bytes_max} must be at least 128")
+        if self.read_nap_ms < 0 or self.delivery_timeout_s <= 0:
+            raise ValueError("--read-nap-ms must not be negative, --delivery-timeout-s must be positive")
+
+    @property
+    def shards(self) -> dict[int, tuple[str, int]]:
+        """The shards this replica owns: number to (host, port)."""
+        every = addresses(self.mqtt_brokers, "--mqtt-brokers")
+        return {shard: where for shard, where in enumerate(every) if shard % self.replicas == self.ordinal}
