@@ -1,0 +1,1 @@
+"""Telemetry in, anomalies out: every record scored once, by a model that can change meanwhile."""

@@ -1,0 +1,81 @@
+"""python -m scorer: wiring only."""
+
+import os
+import sys
+
+from contract.framing import schema_ids
+from contract.schema import Schema, schemas
+from contract.telemetry import Decoder
+from contract.topics import ANOMALIES, AUDIT, MODELS, REJECTED, TELEMETRY, mirrored
+from plumbing import health, kafka, life, log, registry, settings
+from scorer.assignment import Assignment
+from scorer.memory import Memory
+from scorer.model_feed import ModelFeed
+from scorer.pipeline import Pipeline
+from scorer.results import Results
+from scorer.settings import Settings
+
+KAFKA_ANSWERS_WITHIN_S = 30.0
+
+
+def main() -> None:
+    """Entry point."""
+    life.main(_run)
+
+
+def _run() -> None:
+    told = settings.load(
+        Settings, prefix="SCORER", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
+    )
+    log.configure("scorer", told.log_format)
+    stop = life.Stop().install()
+    state = health.Health()
+    server = health.serve(state, host=told.metrics_host, port=told.metrics_port)
+    where = (told.kafka_bootstrap, told.kafka_properties)
+    producer = kafka.producer(
+        *where,
+        delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
+    )
+    models_topic = mirrored(told.cloud_name, MODELS)
+    kafka.wait_for_topics(
+        producer, (TELEMETRY, ANOMALIES, AUDIT, REJECTED, models_topic), KAFKA_ANSWERS_WITHIN_S
+    )
+    decoder = Decoder(_schemas_by_id(told.schema_registry_url))
+    memory = Memory()
+    Pipeline(
+        told,
+        consumer=kafka.consumer(*where, group_id=told.group_id, group_protocol="consumer"),
+        feed=ModelFeed(
+            kafka.consumer(*where, group_id=f"{told.group_id}-models", enable_partition_eof=True),
+            models_topic,
+            told.model_name,
+            told.runtime,
+        ),
+        results=Results(producer),
+        decoder=decoder,
+        memory=memory,
+        assignment=Assignment(
+            kafka.consumer(*where, group_id=f"{told.group_id}-state"),
+            decoder,
+            memory,
+            told.remembered_records,
+        ),
+        health=state,
+        stop=stop,
+    ).run()
+    if server:
+        server.shutdown()
+
+
+def _schemas_by_id(url: str | None) -> dict[int, Schema]:
+    telemetry = [schema for schema in schemas() if schema.name == TELEMETRY]
+    if url is None:
+        return schema_ids(telemetry)
+    ids = registry.register(url, [(f"{TELEMETRY}-value", schema.text) for schema in telemetry])
+    return schema_ids(
+        telemetry, {schema.fingerprint: given for schema, given in zip(telemetry, ids, strict=True)}
+    )
+
+
+if __name__ == "__main__":
+    main()

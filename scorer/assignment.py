@@ -1,0 +1,118 @@
+"""Taking over partitions: where to go on, and what was scored before.
+
+The audit log is the truth about what was scored: it is written with the results, while committed offsets
+follow a moment later. So a partition goes on after its last audit record, and a replica that was killed
+leaves nothing to be scored twice.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+
+from contract import records
+from contract.errors import Malformed
+from contract.telemetry import Decoder
+from contract.topics import AUDIT, TELEMETRY
+from plumbing.life import WorldDown
+from scorer.memory import Memory
+
+_log = logging.getLogger("scorer")
+
+_TIMEOUT_S = 10.0
+# A replica that was paused and lost its partition may have written after its successor: look at a few.
+_LAST_AUDITS = 10
+
+
+class Assignment:
+    """Reads back the state of partitions with a consumer of its own, outside the group."""
+
+    def __init__(self, reader: Consumer, decoder: Decoder, memory: Memory, remembered_records: int) -> None:
+        self._reader = reader
+        self._decoder = decoder
+        self._memory = memory
+        self._remembered_records = remembered_records
+
+    def resume(self, partitions: Sequence[int], committed: dict[int, int]) -> dict[int, int]:
+        """Partition to the offset to go on from; the memory then knows the records before it.
+
+        `committed`: the group's offsets, where there are any. Raises WorldDown where Kafka does not answer.
+        """
+        audited = self._audited(partitions)
+        starts, tails = {}, {}
+        for partition in partitions:
+            low, high = self._watermarks(TELEMETRY, partition)
+            known = [
+                offset for offset in (audited.get(partition), committed.get(partition)) if offset is not None
+            ]
+            start = max(known, default=low)
+            if not low <= start <= high:
+                _log.warning(
+                    "partition %d: scored up to %d, but the log has %d to %d; going on at its beginning",
+                    partition, start, low, high,
+                )  # fmt: skip
+                start = low
+            starts[partition] = start
+            tails[partition] = (max(low, start - self._remembered_records), start)
+        self._remember(tails)
+        return starts
+
+    def _audited(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Partition to the offset after the last one that the audit log proves scored."""
+        ranges = {}
+        for partition in partitions:
+            low, high = self._watermarks(AUDIT, partition)
+            ranges[partition] = (max(low, high - _LAST_AUDITS), high)
+        ends: dict[int, int] = {}
+        for messages in self._read(AUDIT, ranges):
+            for message in messages:
+                try:
+                    _, audit = records.decode(message.value())
+                except Malformed as error:
+                    _log.warning("audit record %s: %s", message.offset(), error)
+                    continue
+                partition = message.partition()
+                ends[partition] = max(ends.get(partition, 0), audit["last_offset"] + 1)
+        return ends
+
+    def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
+        for messages in self._read(TELEMETRY, tails):
+            keys: list[Any] = [message.key() for message in messages]
+            decoded = self._decoder.decode([message.value() for message in messages], keys)
+            partitions = np.array([message.partition() for message in messages], np.int32)
+            self._memory.sift([keys[row] for row in decoded.rows], partitions[decoded.rows], decoded.seq)
+
+    def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+        marks = self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        if marks is None:
+            raise WorldDown(
+                f"Kafka did not tell the offsets of {topic}/{partition} within {_TIMEOUT_S:.0f} s"
+            )
+        return marks
+
+    def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Any]]:
+        """All messages in [first, end) of each partition, in batches."""
+        open_ends = {partition: end for partition, (first, end) in ranges.items() if first < end}
+        if not open_ends:
+            return
+        self._reader.assign([TopicPartition(topic, p, ranges[p][0]) for p in open_ends])
+        deadline = time.monotonic() + _TIMEOUT_S
+        while open_ends:
+            if time.monotonic() > deadline:
+                raise WorldDown(f"Kafka did not give back {topic} {open_ends} within {_TIMEOUT_S:.0f} s")
+            batch: list[Any] = self._reader.consume(2_000, 0.05)
+            found = []
+            for message in batch:
+                partition, offset = message.partition(), message.offset()
+                if message.error() is not None or partition not in open_ends:
+                    continue
+                if offset < open_ends[partition]:
+                    found.append(message)
+                if offset >= open_ends[partition] - 1:
+                    del open_ends[partition]
+            if found:
+                yield found
+        self._reader.unassign()

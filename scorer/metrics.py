@@ -1,0 +1,33 @@
+"""What the scorer counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+scored = Counter("scorer_scored_records", "Records scored")
+duplicates = Counter("scorer_duplicate_records", "Records left out because (car_id, seq) was scored before")
+late = Counter("scorer_late_records", "Records scored although a newer one of the same car was scored before")
+rejected = Counter("scorer_rejected_records", "Records sent to telemetry.rejected", ["reason"])
+anomalies = Counter("scorer_anomalies", "Records with a score over the threshold")
+lag = Gauge("scorer_lag_records", "Records in this replica's partitions that are not scored yet")
+partitions = Gauge("scorer_assigned_partitions", "Telemetry partitions of this replica")
+cars = Gauge("scorer_known_cars", "Cars seen in this replica's partitions")
+model_version = Gauge("scorer_model_version", "Version of the model in use; 0: none yet")
+model_swaps = Counter("scorer_model_swaps", "Models taken into use")
+model_refusals = Counter("scorer_model_refusals", "Model records not taken into use", ["reason"])
+swap_seconds = Histogram(
+    "scorer_model_swap_seconds",
+    "Scoring stood still for so long while a model was verified and swapped in",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+batch_age_seconds = Histogram(
+    "scorer_batch_age_seconds",
+    "From the oldest sample of a batch to its score",
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0),
+)
+batch_records = Histogram(
+    "scorer_batch_records", "Records in a batch", buckets=(1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+)
+assignment_seconds = Histogram(
+    "scorer_assignment_seconds",
+    "Partitions stood still for so long while their state was read back",
+    buckets=(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)

@@ -1,0 +1,201 @@
+"""The scorer's loop: a batch in, its results out, offsets committed once the results are delivered."""
+
+import logging
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from contract.telemetry import Decoder
+from contract.topics import TELEMETRY
+from plumbing.health import Health
+from plumbing.life import Stop, WorldDown
+from scorer import metrics
+from scorer.assignment import Assignment
+from scorer.memory import Memory
+from scorer.model import Model
+from scorer.model_feed import ModelFeed
+from scorer.results import Results
+from scorer.scoring import Batch, score
+from scorer.settings import Settings
+
+_log = logging.getLogger("scorer")
+
+_MODEL_WAIT_S = 0.1
+_LAG_INTERVAL_S = 1.0
+
+
+class Pipeline:
+    """One replica: its consumer, its model, one loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        consumer: Consumer,
+        feed: ModelFeed,
+        results: Results,
+        decoder: Decoder,
+        memory: Memory,
+        assignment: Assignment,
+        health: Health,
+        stop: Stop,
+    ) -> None:
+        self._settings = settings
+        self._consumer = consumer
+        self._feed = feed
+        self._results = results
+        self._decoder = decoder
+        self._memory = memory
+        self._assignment = assignment
+        self._health = health
+        self._stop = stop
+        self._partitions: set[int] = set()
+        self._committed_at = self._lag_at = 0.0
+
+    def run(self) -> None:
+        """Until told to stop. Raises WorldDown where Kafka does not take results in time."""
+        model = self._first_model()
+        if model is None:
+            return
+        # Only now: without a model nothing is read, so the first one scores from the earliest offset.
+        self._consumer.subscribe([TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._health.ready()
+        while not self._stop.requested:
+            model = self._newer_model() or model
+            if messages := self._consume():
+                self._score(messages, model)
+            self._results.settle()
+            while len(self._results) > self._settings.in_flight_batches_max and not self._stop.requested:
+                self._results.settle(0.01)
+                self._health.progress()
+            self._commit_when_due()
+            self._health.progress()
+        self._health.unready("stopping")
+        self._deliver_all()
+        self._consumer.close()  # calls _on_revoke, which commits
+        _log.info("stopped", extra={"undelivered_batches": len(self._results)})
+
+    def _first_model(self) -> Model | None:
+        self._health.unready("no model yet")
+        _log.info("waiting for the first model")
+        while not self._stop.requested:
+            self._health.progress()
+            if model := self._newer_model(_MODEL_WAIT_S):
+                return model
+        return None
+
+    def _newer_model(self, wait_s: float = 0.0) -> Model | None:
+        started = time.perf_counter()
+        model = self._feed.poll(wait_s)
+        if model is not None:
+            took_s = time.perf_counter() - started
+            metrics.swap_seconds.observe(took_s)
+            metrics.model_swaps.inc()
+            metrics.model_version.set(model.manifest.version)
+            fields = {"version": model.manifest.version, "swap_ms": round(took_s * 1_000, 1)}
+            _log.info("model in use", extra=fields)
+        return model
+
+    def _consume(self) -> list[Any]:
+        """Up to a batch of messages: waits for the first one, then takes what is there."""
+        first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
+        if first is None:
+            return []
+        found = [first, *self._consumer.consume(self._settings.batch_records_max - 1, 0)]
+        return found if not any([m.error() for m in found]) else [m for m in found if not self._fault(m)]  # noqa: C419
+
+    def _fault(self, message: Any) -> bool:
+        """Whether a message is the client's report of an error; most it mends by itself."""
+        error: KafkaError | None = message.error()
+        if error is None:
+            return False
+        if error.fatal() or error.code() in (
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        ):
+            raise WorldDown(f"Kafka: {error}")
+        _log.warning("kafka: %s", error)
+        return True
+
+    def _score(self, messages: list[Any], model: Model) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        done = score(
+            Batch.of(messages), self._decoder, self._memory, model,
+            now_ms=now_ms, scorer=self._settings.scorer_id,
+        )  # fmt: skip
+        rejected = [(error, messages[row]) for row, error in done.rejected]
+        self._results.write(done.anomalies, rejected, done.audits, done.next_offsets)
+        metrics.scored.inc(done.scored)
+        metrics.duplicates.inc(done.duplicates)
+        metrics.late.inc(done.late)
+        metrics.anomalies.inc(len(done.anomalies))
+        for error, _ in rejected:
+            metrics.rejected.labels(error.reason).inc()
+        metrics.batch_records.observe(len(messages))
+        metrics.batch_age_seconds.observe(max(0.0, (now_ms - done.oldest_sample_ms) / 1_000))
+
+    def _commit_when_due(self) -> None:
+        now = time.monotonic()
+        if now - self._committed_at >= self._settings.commit_interval_ms / 1_000:
+            self._committed_at = now
+            if offsets := self._offsets_to_commit():
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        if now - self._lag_at >= _LAG_INTERVAL_S:
+            self._lag_at = now
+            self._measure_lag()
+
+    def _offsets_to_commit(self) -> list[TopicPartition]:
+        taken = self._results.take_committable()
+        return [TopicPartition(TELEMETRY, p, offset) for p, offset in taken.items() if p in self._partitions]
+
+    def _measure_lag(self) -> None:
+        lag = 0
+        assigned = [TopicPartition(TELEMETRY, partition) for partition in self._partitions]
+        for place in self._consumer.position(assigned):
+            _, high = self._consumer.get_watermark_offsets(place, cached=True) or (0, 0)
+            lag += max(0, high - max(0, place.offset))
+        metrics.lag.set(lag)
+        metrics.cars.set(len(self._memory))
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        started = time.perf_counter()
+        numbers = [place.partition for place in assigned]
+        if numbers:
+            committed = {
+                place.partition: place.offset
+                for place in consumer.committed(assigned, timeout=10)
+                if place.offset >= 0
+            }
+            starts = self._assignment.resume(numbers, committed)
+            for place in assigned:
+                place.offset = starts[place.partition]
+        consumer.incremental_assign(assigned)
+        self._partitions |= set(numbers)
+        metrics.partitions.set(len(self._partitions))
+        took_s = time.perf_counter() - started
+        if numbers:
+            metrics.assignment_seconds.observe(took_s)
+            fields = {"partitions": sorted(numbers), "ms": round(took_s * 1_000)}
+            _log.info("partitions taken over", extra=fields)
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        """The successor must find everything that this replica scored."""
+        numbers = {place.partition for place in revoked}
+        self._deliver_all()
+        if offsets := self._offsets_to_commit():
+            try:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:  # the audit log says it as well
+                _log.warning("offsets not committed: %s", error)
+        consumer.incremental_unassign(revoked)
+        self._partitions -= numbers
+        self._memory.forget(numbers)
+        metrics.partitions.set(len(self._partitions))
+        if numbers:
+            _log.info("partitions given up", extra={"partitions": sorted(numbers)})
+
+    def _deliver_all(self) -> None:
+        deadline = time.monotonic() + min(self._settings.delivery_timeout_s, self._stop.left_s)
+        while len(self._results) and time.monotonic() < deadline:
+            self._results.settle(0.01)
