@@ -1,0 +1,38 @@
+"""Tyres and accelerometers at the four wheels. Arrays (4, n): front left and right, rear left and right."""
+
+import numpy as np
+
+from simulator.chance import F4
+from simulator.powertrain import relax
+
+FILLED_AT_K = 293.15
+ATMOSPHERE_PSI = 14.696
+TYRE_WARMS_S = 900.0  # a tyre needs a quarter of an hour to its running temperature
+# A warm tyre on the highway is about 20 K above the air, which adds 10 to 12 % of pressure.
+WARMING_K_PER_MPS = 0.65
+SOFT_WARMING_PER_PSI = 0.03  # a soft tyre flexes more
+SHAKE_MPS2 = 1.1  # vertical, root mean square, at 1 m/s on an average road
+
+
+def tyre_c(before: F4, ambient_c: F4, speed: F4, lost_psi: F4, dt_s: float) -> F4:
+    """Temperature of the tyres (4, n) after dt_s at a speed (n,)."""
+    warming = WARMING_K_PER_MPS * speed * (1 + SOFT_WARMING_PER_PSI * lost_psi)
+    return relax(before, ambient_c + warming, dt_s, TYRE_WARMS_S)
+
+
+def tyre_psi(filled_psi: F4, lost_psi: F4, temperature_c: F4) -> F4:
+    """Gauge pressure (4, n) of a fixed volume of gas; lost_psi is what escaped, measured at 20 °C."""
+    absolute = np.maximum(filled_psi - lost_psi, 0) + ATMOSPHERE_PSI
+    gauge: F4 = absolute * ((temperature_c + 273.15) * (1 / FILLED_AT_K)) - ATMOSPHERE_PSI
+    return gauge
+
+
+def shaking_mps2(roughness: F4, speed: F4, wheel_gain: F4, bearing_mps2: F4, noise: F4) -> F4:
+    """Vertical acceleration (4, n), root mean square over the last second.
+
+    The spectrum of ISO 8608 gives a power that grows with the speed, so the amplitude with its root; a worn
+    bearing adds (in squares) its own at that wheel.
+    """
+    road = (SHAKE_MPS2 * roughness * np.sqrt(speed)) * wheel_gain
+    own = bearing_mps2 * speed * (1 / 25)
+    return np.sqrt(road * road + own * own) * (1 + 0.10 * noise)

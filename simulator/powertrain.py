@@ -1,0 +1,110 @@
+"""Battery, motor heat, coolant circuit, intake air, vibration. Pure functions over arrays of cars."""
+
+import math
+
+import numpy as np
+
+from simulator.chance import F4
+
+CELLS = 96  # in series
+NOMINAL_V = CELLS * 3.65
+REGENERATION_MAX_W = 60_000.0
+REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
+COMFORTABLE_C = 21.0
+AUXILIARY_W, CLIMATE_WPK = 350.0, 60.0  # lights and computers; heat pump per kelvin away from comfort
+
+COOLANT_FLOW_WPK = 600.0  # 10 l/min of water and glycol: 0.17 kg/s at 3.5 kJ/kgK
+HEAT_SPREADS_S = 15.0  # from the windings to the coolant
+THERMOSTAT_RANGE_K = 8.0
+THERMOSTAT_LEAK = 0.06
+FAN_MPS, FAN_BOOST_MPS = 1.5, 2.0
+RAM_SHARE = 0.22  # of the road speed that the duct turns into air speed
+AIR_REFERENCE_MPS = 6.0
+AIR_SENSOR_S = 40.0
+
+
+def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
+    """The exact solution of a first-order lag after dt_s."""
+    return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
+
+
+def electric_power(mechanical_w: F4, motor_loss: F4, speed: F4, ambient_c: F4) -> tuple[F4, F4]:
+    """(W out of the battery, W of heat in the motor) for a mechanical power at the wheels.
+
+    Braking gives back what the motor can take; the friction brakes keep the rest.
+    """
+    share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
+    motor_w = np.maximum(mechanical_w, -REGENERATION_MAX_W * share)
+    loss_w = motor_loss * np.abs(motor_w) + 150 * (speed > 0)
+    return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
+
+
+def open_circuit_v(charge: F4) -> F4:
+    """Voltage of the pack without load over the state of charge 0..1.
+
+    A nickel manganese cobalt cell: 4.15 V full, 3.75 V half, steep below a tenth.
+    """
+    volt: F4 = CELLS * (3.35 + 0.80 * charge - 0.25 * np.exp(-14 * charge))
+    return volt
+
+
+def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
+    """Current that gives power_w at the terminals: the smaller root of P = (U - R I) I."""
+    root = np.sqrt(np.maximum(open_v * open_v - 4 * resistance * power_w, 0))
+    ampere: F4 = (open_v - root) / (2 * resistance)
+    return ampere
+
+
+def air_speed_mps(speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4) -> F4:
+    """Air speed in the duct: from the fan, which helps a hot motor, and the road, through the filter."""
+    fan = FAN_MPS + FAN_BOOST_MPS * np.clip((coolant_c - opens_at - 6) * (1 / 6), 0, 1)
+    return (fan + RAM_SHARE * speed) * filter_pass
+
+
+def air_flow_gps(air_mps: F4, duct: F4, air_c: F4) -> F4:
+    """Mass of air through the duct, g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
+    return 1293.0 * duct * air_mps * (273.15 / (273.15 + air_c))
+
+
+def air_warmed_c(ambient_c: F4, coolant_c: F4, air_mps: F4) -> F4:
+    """Temperature the intake air tends to: the slower it flows, the more it takes from the motor bay."""
+    warmed: F4 = ambient_c + (coolant_c - ambient_c) * 0.4 / (1 + air_mps)
+    return warmed
+
+
+def coolant_after(
+    *,
+    coolant_c: F4,
+    heat_w: F4,
+    ambient_c: F4,
+    air_mps: F4,
+    opens_at: F4,
+    radiator: F4,
+    capacity: F4,
+    dt_s: float,
+) -> F4:
+    """Temperature of the circuit: heat from the motor in, radiator behind the thermostat out."""
+    opened = np.clip((coolant_c - opens_at) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
+    conductance = radiator * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
+    settled = ambient_c + heat_w / conductance
+    # Never further than one thermostat range a step: the conductance is that of the step's beginning.
+    change = (settled - coolant_c) * -np.expm1(-dt_s * conductance / capacity)
+    return coolant_c + np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
+
+
+def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
+    """What the sensor at the motor's outlet feels: the circuit and the rise in the motor.
+
+    With coolant lost less of it flows, so the rise grows; and bubbles pass the sensor, so it is restless.
+    """
+    rise = heat_w * (1 / COOLANT_FLOW_WPK) / kept
+    felt: F4 = coolant_c + rise * (1 + (1 - kept) * noise)
+    return felt
+
+
+def vibration_mv(*, speed: F4, force_share: F4, per_mps: F4, resonance: F4, wear: F4, noise: F4) -> F4:
+    """Amplitude at the motor's mount: grows with speed, with load, and near the resonance, with wear."""
+    off = (speed - resonance) * (1 / 2.5)
+    hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * force_share) * (1 + wear)
+    amplitude: F4 = (15 + per_mps * hum) * (1 + 0.05 * noise)
+    return amplitude

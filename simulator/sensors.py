@@ -1,0 +1,48 @@
+"""From what is true to what the sensors say: each has its own gain and bias, and noise."""
+
+import numpy as np
+
+from contract.telemetry import SIGNALS
+from simulator.chance import F4
+
+# (spread of the gain over cars, spread of the bias, noise of a reading), in the signal's unit.
+_ERRORS: dict[str, tuple[float, float, float]] = {
+    "coolant_temp": (0.003, 0.5, 0.2),
+    "intake_air_temp": (0.003, 0.4, 0.2),
+    "intake_air_flow_speed": (0.020, 0.5, 1.0),
+    "battery_percentage": (0.0, 0.5, 0.05),
+    "battery_voltage": (0.002, 0.2, 0.2),
+    "current_draw": (0.005, 0.2, 0.3),
+    "speed": (0.008, 0.0, 0.05),
+    "engine_vibration_amplitude": (0.010, 2.0, 3.0),
+    "throttle_pos": (0.005, 0.002, 0.003),
+    "tire_pressure_1_1": (0.005, 0.2, 0.08),
+    "tire_pressure_1_2": (0.005, 0.2, 0.08),
+    "tire_pressure_2_1": (0.005, 0.2, 0.08),
+    "tire_pressure_2_2": (0.005, 0.2, 0.08),
+    "accelerometer_1_1_value": (0.010, 0.02, 0.03),
+    "accelerometer_1_2_value": (0.010, 0.02, 0.03),
+    "accelerometer_2_1_value": (0.010, 0.02, 0.03),
+    "accelerometer_2_2_value": (0.010, 0.02, 0.03),
+    "control_unit_firmware": (0.0, 0.0, 0.0),
+}
+GAIN_SPREAD, BIAS_SPREAD, _noise = (
+    np.array([_ERRORS[name][kind] for name in SIGNALS], np.float64) for kind in range(3)
+)
+NOISE: F4 = _noise.astype(np.float32)[:, None]
+# What a sensor can say at all: a speed or an amplitude is never negative, a share never above the whole.
+_SIGNED = ("coolant_temp", "intake_air_temp", "current_draw")
+_WHOLE = {"battery_percentage": 100.0, "throttle_pos": 1.0}
+_LOWEST: F4 = np.array([-1e6 if name in _SIGNED else 0 for name in SIGNALS], np.float32)[:, None]
+_HIGHEST: F4 = np.array([_WHOLE.get(name, 1e6) for name in SIGNALS], np.float32)[:, None]
+
+
+def read(true: F4, gain: F4, bias: F4, noise: F4) -> F4:
+    """(k, 18) readings of k cars; all arguments (18, k), `true` in the order of SIGNALS and overwritten."""
+    true *= gain
+    true += bias
+    noise *= NOISE
+    true += noise
+    np.maximum(true, _LOWEST, out=true)
+    np.minimum(true, _HIGHEST, out=true)
+    return np.ascontiguousarray(true.T)

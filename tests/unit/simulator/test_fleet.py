@@ -1,0 +1,172 @@
+"""The fleet as a whole: plausible sizes, the same car in every split, faults only where they act."""
+
+import numpy as np
+import pytest
+
+from contract.telemetry import SIGNALS
+from simulator import trips
+from simulator.faults import KINDS, Wear
+from simulator.fleet import Fleet
+
+COLUMN = {name: i for i, name in enumerate(SIGNALS)}
+SOUND = Wear(share=0.0)
+
+# What a healthy car can show, generously: a battery-electric car in a temperate climate.
+BOUNDS = {
+    "coolant_temp": (-10, 95),
+    "intake_air_temp": (-25, 60),
+    "intake_air_flow_speed": (0, 450),
+    "battery_percentage": (0, 100),
+    "battery_voltage": (250, 430),
+    "current_draw": (-400, 800),
+    "speed": (0, 60),
+    "engine_vibration_amplitude": (0, 12_000),
+    "throttle_pos": (0, 1),
+    "tire_pressure_1_1": (25, 60),
+    "accelerometer_1_1_value": (0, 25),
+    "control_unit_firmware": (1000, 2000),
+}
+
+
+def drive(fleet: Fleet, steps: int, dt_s: float = 1.0) -> np.ndarray:
+    """(steps, cars, 18)"""
+    everyone = slice(0, fleet.cars)
+    return np.stack([fleet.step(everyone, i * dt_s, dt_s) for i in range(1, steps + 1)])
+
+
+@pytest.fixture(scope="module")
+def healthy() -> np.ndarray:
+    return drive(Fleet(seed=7, first=0, cars=200, wear=SOUND), steps=300)
+
+
+def test_every_signal_stays_within_what_a_car_can_show(healthy: np.ndarray) -> None:
+    """Five minutes of 200 cars stay within the physical bounds of every signal, and are finite."""
+    assert np.isfinite(healthy).all()
+    for name, (low, high) in BOUNDS.items():
+        values = healthy[..., COLUMN[name]]
+        assert low <= values.min(), name
+        assert values.max() <= high, name
+
+
+def test_energy_is_that_of_an_electric_car() -> None:
+    """Driving takes 10 to 30 kWh per 100 km, and what leaves the battery is what the charge loses."""
+    fleet = Fleet(seed=3, first=0, cars=200, wear=SOUND)
+    driving = fleet._trips.road != trips.CHARGING
+    before = fleet._state.charge.copy()
+    seen = drive(fleet, steps=600)
+    still = driving & (fleet._trips.road != trips.CHARGING)
+    speed, volt, ampere = (
+        seen[:, still, COLUMN[name]] for name in ("speed", "battery_voltage", "current_draw")
+    )
+    kwh = (volt * ampere).sum() / 3.6e6
+    assert 10 < kwh / (speed.sum() / 100_000) < 30
+    lost_as = ((before - fleet._state.charge) * fleet.parameters.capacity_as)[still]
+    assert ampere.sum() == pytest.approx(lost_as.sum(), rel=0.05)
+
+
+def test_the_first_minutes_are_like_later_ones() -> None:
+    """Cars begin warm and on the road: the mean of every signal hardly moves within two hours."""
+    fleet = Fleet(seed=5, first=0, cars=500, wear=SOUND)
+    seen = drive(fleet, steps=360, dt_s=20.0)
+    first, last = seen[:9].reshape(-1, 18), seen[-90:].reshape(-1, 18)
+    shift = np.abs(first.mean(axis=0) - last.mean(axis=0)) / first.std(axis=0).clip(1e-6)
+    assert dict(zip(SIGNALS, shift.round(2), strict=True)) == pytest.approx(
+        dict.fromkeys(SIGNALS, 0.0), abs=0.3
+    )
+
+
+def test_a_car_sampled_every_ten_seconds_drives_like_one_sampled_every_second() -> None:
+    """The steps are exact or bounded for any dt: speeds and currents spread alike at 1 s and at 10 s."""
+    spreads = []
+    for dt_s in (1.0, 10.0):
+        seen = drive(Fleet(seed=5, first=0, cars=600, wear=SOUND), steps=60, dt_s=dt_s)
+        spreads.append(seen[..., [COLUMN["speed"], COLUMN["current_draw"]]].reshape(-1, 2).std(axis=0))
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.2)
+
+
+def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
+    """Three processes of 40, 2 and 58 cars, stepped in groups, give the bytes of one process of 100."""
+    wear = Wear(share=0.5, ageing=2000)
+    whole = Fleet(seed=11, first=0, cars=100, wear=wear)
+    splits = [Fleet(seed=11, first=first, cars=n, wear=wear) for first, n in ((0, 40), (40, 2), (42, 58))]
+    for now_s in range(1, 40):
+        expected = whole.step(slice(0, 100), now_s, 1.0)
+        parts = []
+        for split in splits:
+            half = split.cars // 2
+            parts += [split.step(g, now_s, 1.0) for g in (slice(0, half), slice(half, split.cars))]
+        np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
+def test_large_groups_are_stepped_in_chunks_with_the_same_result() -> None:
+    """A group over the chunk size equals the same cars stepped one half after the other."""
+    one, two = (Fleet(seed=2, first=0, cars=2500, wear=SOUND) for _ in range(2))
+    halves = [two.step(slice(0, 1300), 1.0, 1.0), two.step(slice(1300, 2500), 1.0, 1.0)]
+    np.testing.assert_array_equal(one.step(slice(0, 2500), 1.0, 1.0), np.concatenate(halves))
+
+
+def test_another_seed_is_another_fleet() -> None:
+    """The seed changes the cars."""
+    one, two = (Fleet(seed=seed, first=0, cars=5).step(slice(0, 5), 1.0, 1.0) for seed in (1, 2))
+    assert not np.array_equal(one, two)
+
+
+def test_cars_differ_by_more_than_the_noise_of_their_sensors() -> None:
+    """Individuality: the pressures of the same tyre differ between cars by over a psi."""
+    pressures = Fleet(seed=1, first=0, cars=300, wear=SOUND).step(slice(0, 300), 1.0, 1.0)[:, 9]
+    assert pressures.std() > 1.0
+
+
+# The signals that a failed component must move, by at least so many of the healthy twin's own steps, and the
+# direction. Everything else may follow only as physics does (a warm motor's fan, a tyre's heat).
+EFFECTS = {
+    "coolant_circuit": {"coolant_temp": 1},
+    "air_filter": {"intake_air_flow_speed": -1},
+    "wheel_bearing": {"engine_vibration_amplitude": 1, "accelerometer": 1},
+    "tire": {"tire_pressure": -1},
+}
+UNTOUCHED = {
+    "coolant_circuit": {
+        "speed",
+        "throttle_pos",
+        "tire_pressure",
+        "accelerometer",
+        "engine_vibration_amplitude",
+    },
+    "air_filter": {"speed", "throttle_pos", "tire_pressure", "accelerometer", "engine_vibration_amplitude"},
+    "wheel_bearing": {
+        "speed",
+        "throttle_pos",
+        "tire_pressure",
+        "coolant_temp",
+        "intake_air_temp",
+        "current_draw",
+    },
+    "tire": {"speed", "throttle_pos", "accelerometer", "coolant_temp", "intake_air_temp", "current_draw"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.component)
+def test_a_fault_moves_its_signals_and_no_others(kind) -> None:
+    """Against its sound twin, a car with one failed component differs in that component's signals alone."""
+    sound, faulty = (Fleet(seed=4, first=0, cars=200, wear=SOUND) for _ in range(2))
+    faulty.severity[kind.row] = 1.0
+    healthy, failed = drive(sound, 60), drive(faulty, 60)
+    shift = (failed - healthy).mean(axis=(0, 1)) / healthy.std(axis=(0, 1)).clip(1e-6)
+    for name, direction in EFFECTS[kind.component].items():
+        at_fault = next(i for i, signal in enumerate(SIGNALS) if signal.startswith(name))
+        assert shift[at_fault] * direction > 0.3, (name, shift[at_fault])
+    for name in UNTOUCHED[kind.component]:
+        for i, signal in enumerate(SIGNALS):
+            if signal.startswith(name):
+                np.testing.assert_array_equal(failed[..., i], healthy[..., i], err_msg=signal)
+    if kind.wheels:
+        others = [i for i, s in enumerate(SIGNALS) if (s[-3:] != "1_1" and "tire" in s) or "_1_2_value" in s]
+        np.testing.assert_array_equal(failed[..., others], healthy[..., others])
+
+
+def test_ageing_never_touches_the_driving() -> None:
+    """A fleet that ages a thousand times faster drives exactly like one that does not."""
+    slow, fast = (Fleet(seed=4, first=0, cars=300, wear=Wear(share=0.5, ageing=a)) for a in (1, 1000))
+    drivers = [COLUMN["speed"], COLUMN["throttle_pos"]]
+    np.testing.assert_array_equal(drive(slow, 60)[..., drivers], drive(fast, 60)[..., drivers])
