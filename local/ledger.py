@@ -1,0 +1,174 @@
+"""The ledger: what the cars sent, against what reached every later stage, record by record.
+
+A record is `(car_id, seq)`. The cars' own record says which were sent: seq 1 to `sent` of each car.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+from numpy.typing import NDArray
+
+from contract import records
+from contract.framing import schema_ids
+from contract.schema import schemas
+from contract.telemetry import Decoder, Longs
+from contract.topics import AUDIT, TELEMETRY, mirrored
+from plumbing import kafka
+from plumbing.life import WorldDown
+
+_SEQ_BITS = 34  # contract.telemetry.SEQ_MAX
+_SILENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Published:
+    """The cars' own record: ids of n cars, how many records each sent (n,) and had acknowledged (n,)."""
+
+    car_ids: list[str]
+    sent: Longs
+    acknowledged: Longs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How many records should be there, how many are, how often one stands there again, how many miss."""
+
+    stage: str
+    expected: int
+    distinct: int
+    duplicates: int
+    lost: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the JSON file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Log:
+    """A telemetry topic, whole: (n,) each. `record` is car and seq in one number, -1 where undecodable."""
+
+    partition: NDArray[np.int32]
+    offset: Longs
+    record: Longs
+
+
+def reconcile(
+    published: Published, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge"
+) -> list[Stage]:
+    """The stages acknowledged, edge_kafka, scored, cloud_kafka. Raises WorldDown where a Kafka is silent."""
+    sent = int(published.sent.sum())
+    acknowledged = int(np.minimum(published.acknowledged, published.sent).sum())
+    at_edge = read_log(edge_bootstrap, TELEMETRY, published)
+    at_cloud = read_log(cloud_bootstrap, mirrored(edge, TELEMETRY), published)
+    return [
+        Stage("acknowledged", sent, acknowledged, 0, sent - acknowledged),
+        _stage("edge_kafka", published, at_edge.record),
+        scored_stage(published, at_edge, read_audits(edge_bootstrap)),
+        _stage("cloud_kafka", published, at_cloud.record),
+    ]
+
+
+def scored_stage(published: Published, log: Log, audits: list[dict[str, Any]]) -> Stage:
+    """What the audit log proves scored.
+
+    `duplicates` are records scored twice: the audits count more scored ones than there are distinct records
+    under their offsets.
+    """
+    covered = np.zeros(len(log.record), np.bool_)
+    for partition in np.unique(log.partition):
+        here = np.nonzero(log.partition == partition)[0]
+        covered[here] = cover(log.offset[here], [a for a in audits if a["partition"] == partition])
+    stage = _stage("scored", published, log.record[covered])
+    scored = sum(audit["scored"] for audit in audits)
+    return Stage("scored", stage.expected, stage.distinct, max(0, scored - stage.distinct), stage.lost)
+
+
+def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Which of the offsets (n,) of one partition lie in the range of any audit record (n,)."""
+    first = np.sort(np.array([audit["first_offset"] for audit in audits], np.int64))
+    last = np.sort(np.array([audit["last_offset"] for audit in audits], np.int64))
+    # Inside a range: more ranges began at or before the offset than ended before it.
+    covered: NDArray[np.bool_] = np.searchsorted(first, offsets, "right") > np.searchsorted(
+        last, offsets, "left"
+    )
+    return covered
+
+
+def _stage(name: str, published: Published, record: Longs) -> Stage:
+    """Distinct and lost of the records that were sent; one that nobody sent is no gain."""
+    car, seq = record >> _SEQ_BITS, record & ((1 << _SEQ_BITS) - 1)
+    genuine = record[(record >= 0) & (seq >= 1) & (seq <= published.sent[np.maximum(car, 0)])]
+    distinct = len(np.unique(genuine))
+    expected = int(published.sent.sum())
+    return Stage(name, expected, distinct, len(genuine) - distinct, expected - distinct)
+
+
+def read_log(bootstrap: str, topic: str, published: Published) -> Log:
+    """The whole topic as it stands now, decoded."""
+    cars = {car_id.encode(): number for number, car_id in enumerate(published.car_ids)}
+    decoder = Decoder(schema_ids(schema for schema in schemas() if schema.name == TELEMETRY))
+    parts: list[Log] = []
+    for messages in read_topic(bootstrap, topic):
+        keys = [message.key() for message in messages]
+        decoded = decoder.decode([message.value() for message in messages], keys)
+        car = np.array([cars.get(keys[row], -1) for row in decoded.rows], np.int64)
+        record = np.full(len(messages), -1, np.int64)
+        record[decoded.rows] = np.where(car >= 0, car << _SEQ_BITS | decoded.seq, -1)
+        parts.append(
+            Log(
+                np.array([message.partition() for message in messages], np.int32),
+                np.array([message.offset() for message in messages], np.int64),
+                record,
+            )
+        )
+    if not parts:
+        return Log(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
+    return Log(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("partition", "offset", "record")
+        )
+    )
+
+
+def read_audits(bootstrap: str) -> list[dict[str, Any]]:
+    """All audit records."""
+    return [records.decode(m.value())[1] for messages in read_topic(bootstrap, AUDIT) for m in messages]
+
+
+def read_topic(bootstrap: str, topic: str) -> Iterator[list[Any]]:
+    """All committed messages that a topic holds now, in batches. Raises WorldDown after silence."""
+    consumer = kafka.consumer(bootstrap, group_id="ledger", enable_partition_eof=True)
+    try:
+        kafka.wait_for_topics(consumer, (topic,), _SILENCE_S)
+        partitions = sorted(consumer.list_topics(topic, timeout=_SILENCE_S).topics[topic].partitions)
+        ends = _ends(consumer, topic, partitions)
+        waiting = {partition for partition, (first, end) in ends.items() if first < end}
+        consumer.assign([TopicPartition(topic, partition, ends[partition][0]) for partition in waiting])
+        heard_at = time.monotonic()
+        while waiting:
+            batch: list[Any] = consumer.consume(10_000, 0.2)
+            if batch:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > _SILENCE_S:
+                raise WorldDown(f"{topic}: Kafka at {bootstrap} gives nothing more of partitions {waiting}")
+            # The end of a partition can be a transaction's marker, which is no message: its EOF tells.
+            waiting -= {message.partition() for message in batch if message.error() is not None}
+            waiting -= {
+                m.partition() for m in batch if m.error() is None and m.offset() >= ends[m.partition()][1] - 1
+            }
+            if found := [message for message in batch if message.error() is None]:
+                yield found
+    finally:
+        consumer.close()
+
+
+def _ends(consumer: Consumer, topic: str, partitions: list[int]) -> Mapping[int, tuple[int, int]]:
+    return {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_SILENCE_S) for p in partitions
+    }
