@@ -1,0 +1,117 @@
+"""What the demo sees of a running deployment: metrics, anomalies as they appear, the cloud's log."""
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from contract import records
+from contract.topics import ANOMALIES, TELEMETRY, mirrored
+from plumbing import kafka
+
+_SCRAPE_TIMEOUT_S = 1.0
+_RECENT = 6
+# Anomalies whose latency is kept; at 100 a second that is nearly three hours.
+_LATENCIES_MAX = 1_000_000
+
+
+def scrape(port: int) -> dict[str, float]:
+    """All samples of a service by name, labels added up; empty where it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
+            text = answer.read().decode()
+    except (OSError, urllib.error.URLError):
+        return {}
+    values: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            values[sample.name] += sample.value
+    return dict(values)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From a car's sample to its anomaly in a reader's hands, ms."""
+
+    count: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass
+class Seen:
+    """Everything read so far; written by the watch's thread only."""
+
+    first_anomaly_at: float | None = None
+    anomalies: int = 0
+    cloud_records: int = 0
+    recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    times_by_car: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    # (sampled at, s since 1970; latency in ms)
+    latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_MAX))
+
+
+class Watch:
+    """Reads anomalies (edge) and telemetry (cloud, counted only) on one thread of its own."""
+
+    def __init__(self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge") -> None:
+        self.seen = Seen()
+        self._anomalies = _from_the_start(edge_bootstrap, ANOMALIES)
+        self._cloud = _from_the_start(cloud_bootstrap, mirrored(edge, TELEMETRY))
+        self._ended = threading.Event()
+        self._keys: set[tuple[str, int]] = set()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._ended.set()
+        self._thread.join(timeout=5)
+
+    def latency(self, since_s: float) -> Latency:
+        """Of the anomalies sampled at or after `since_s`, seconds since 1970."""
+        values = [ms for at, ms in list(self.seen.latencies) if at >= since_s]
+        if not values:
+            return Latency(0, None, None)
+        p50, p99 = np.percentile(values, [50, 99])
+        return Latency(len(values), round(float(p50), 1), round(float(p99), 1))
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            # An anomaly is taken the moment it is there; the cloud's records are only counted.
+            message = self._anomalies.poll(0.02)
+            while message is not None:
+                if message.error() is None and (value := message.value()) is not None:
+                    self._take(value, time.time())
+                message = self._anomalies.poll(0)
+            self.seen.cloud_records += sum(m.error() is None for m in self._cloud.consume(10_000, 0))
+        self._anomalies.close()
+        self._cloud.close()
+
+    def _take(self, value: bytes, now_s: float) -> None:
+        _, anomaly = records.decode(value)
+        key = (anomaly["car_id"], anomaly["seq"])
+        if key in self._keys:
+            return
+        self._keys.add(key)
+        sampled_s = anomaly["sampled_at"] / 1000
+        seen = self.seen
+        seen.first_anomaly_at = seen.first_anomaly_at or now_s
+        seen.anomalies += 1
+        seen.recent.append(anomaly)
+        seen.times_by_car[anomaly["car_id"]].append(sampled_s)
+        seen.latencies.append((sampled_s, (now_s - sampled_s) * 1000))
+
+
+def _from_the_start(bootstrap: str, topic: str) -> Consumer:
+    consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=10)
+    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    return consumer
