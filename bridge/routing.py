@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from contract.errors import Malformed
 from contract.framing import SINGLE_OBJECT_BYTES, confluent_header, single_object_header
 from contract.schema import Schema
-from contract.telemetry import SEQ_BYTES_MAX, Layout
+from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic
 
 COMMAND = "command"  # travels down to the cars and is none of the bridge's business
@@ -100,6 +100,4 @@ def _frame(schema: Schema, header: bytes) -> Frame:
     if schema.name != TELEMETRY:
         return Frame(header, 1, 1 << 30)
     layout = Layout.of(schema)
-    # After car_id: seq of 1 to 5 bytes, then a fixed tail; a schema with more fields can be longer.
-    fixed = layout.tail_bytes - SEQ_BYTES_MAX
-    return Frame(header, fixed + 1, layout.tail_bytes if layout.plain else 1 << 30)
+    return Frame(header, layout.rest_bytes_min, layout.rest_bytes_max)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ class Schema:
     version: int
     schema_id: int
     fingerprint: bytes
-    text: str
-    parsed: Any
+    text: str = field(repr=False)
+    parsed: Any = field(repr=False, compare=False)
 
     @property
     def fields(self) -> list[dict[str, Any]]:
@@ -62,12 +62,11 @@ def _read(path: Path) -> Schema:
     text = path.read_text(encoding="utf-8")
     definition = json.loads(text)
     canonical = to_parsing_canonical_form(definition)
-    crc = int(fingerprint(canonical, "CRC-64-AVRO"), 16)
     return Schema(
         name=name,
         version=int(version.removeprefix("v")),
         schema_id=definition["schema_id"],
-        fingerprint=crc.to_bytes(8, "little"),
+        fingerprint=bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO")),
         text=text,
         parsed=parse_schema(_without_logical_types(definition)),
     )

@@ -2,62 +2,75 @@
 
 All signals are floats and stand last, so the tail of every record of one schema is a fixed block; `seq` and
 `sampled_at` stand right before it, as zigzag varints (Avro's `long`) of at most 5 and of exactly 6 bytes.
-Both are read for a whole batch from the same tails. A varint's bytes have the top bit set but for the last
-one, and whatever stands before `seq` (a string or a varint) ends in a byte without it: so `seq` is found
-from its end.
+Before them stand only strings of at most 63 bytes, whose length is one byte: they lead to where `seq` begins.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
-from contract.framing import CONFLUENT_BYTES, confluent_header
+from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
 from contract.schema import Schema, get
+from contract.varints import WORD_BYTES, Longs, Words, at, longs, low_bytes, whole
 
 SIGNALS: tuple[str, ...] = tuple(f["name"] for f in get("telemetry", 1).fields if f["type"] == "float")
 
+STRING_BYTES_MAX = 63  # keeps Avro's length of a string a single byte
 SEQ_BYTES_MAX = 5
 STAMP_BYTES = 6
 SEQ_MAX = 2**34 - 1
 # 6 varint bytes carry zigzag values from 2**35 up to 2**42: times from July 1970 to September 2039.
 _STAMP_MS_MIN, _STAMP_MS_MAX = 2**34, 2**41 - 1
+# By seq's size in bytes: how far the word that ends with seq must be shifted to hold nothing else.
+_SEQ_SHIFT_BITS = np.array([8 * (WORD_BYTES - size) for size in range(SEQ_BYTES_MAX + 1)], np.uint64)
+_SEQ_SHIFT_BITS[0] = 0  # no shift by a whole word; a size of 0 is refused
 
 Floats = NDArray[np.float32]
-Longs = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of one schema's records stand, counted from the record's end."""
+    """How the records of one schema are laid out: strings, car_id first; seq; sampled_at; floats."""
 
     schema: Schema
-    columns: NDArray[np.intp]  # of each of SIGNALS among the schema's trailing floats
-    floats: int
-    plain: bool  # nothing stands between car_id and seq: a record's length is exactly known
-
-    @property
-    def tail_bytes(self) -> int:
-        """seq at its longest, sampled_at, and the floats."""
-        return SEQ_BYTES_MAX + STAMP_BYTES + 4 * self.floats
+    strings: int
+    block: np.dtype[np.void]  # all floats as one item
+    columns: list[int] | None  # of each of SIGNALS among the floats; None where these are SIGNALS
 
     @classmethod
     def of(cls, schema: Schema) -> "Layout":
-        """Raises ValueError for a schema without car_id first and seq, sampled_at, floats last."""
+        """Raises ValueError for a schema that is laid out otherwise."""
         names = [f["name"] for f in schema.fields]
-        trailing = [f["name"] for f in schema.fields if f["type"] == "float"]
-        head = names[: len(names) - len(trailing)]
-        missing = set(SIGNALS) - set(trailing)
-        if missing or head[0] != "car_id" or head[-2:] != ["seq", "sampled_at"]:
+        strings = [f["name"] for f in schema.fields if f["type"] == "string"]
+        floats = [f["name"] for f in schema.fields if f["type"] == "float"]
+        missing = sorted(set(SIGNALS) - set(floats))
+        if missing or strings[:1] != ["car_id"] or names != [*strings, "seq", "sampled_at", *floats]:
             raise ValueError(
-                f"{schema.name} v{schema.version} must have car_id first and seq, sampled_at and the floats "
-                f"{', '.join(SIGNALS)} last; missing: {', '.join(sorted(missing)) or 'none'}"
+                f"{schema.name} v{schema.version} must have the fields car_id, any other strings, seq, "
+                f"sampled_at, and as floats all signals; missing are {', '.join(missing) or 'none'}"
             )
-        columns = np.array([trailing.index(name) for name in SIGNALS], dtype=np.intp)
-        return cls(schema, columns, len(trailing), plain=len(head) == 3)
+        columns = [floats.index(name) for name in SIGNALS]
+        alike = columns == list(range(len(floats)))
+        return cls(schema, len(strings), np.dtype(f"V{4 * len(floats)}"), None if alike else columns)
+
+    @property
+    def bytes_min(self) -> int:
+        """A framed record's size at least; car_id has one character."""
+        return CONFLUENT_BYTES + 2 + self.rest_bytes_min
+
+    @property
+    def rest_bytes_min(self) -> int:
+        """What follows car_id at least: other strings empty, seq of one byte."""
+        return self.strings - 1 + 1 + STAMP_BYTES + self.block.itemsize
+
+    @property
+    def rest_bytes_max(self) -> int:
+        """What follows car_id at most."""
+        strings_bytes = (self.strings - 1) * (1 + STRING_BYTES_MAX)
+        return strings_bytes + SEQ_BYTES_MAX + STAMP_BYTES + self.block.itemsize
 
 
 def prefix(schema: Schema, car_id: str, vehicle_model: str = "unknown") -> bytes:
@@ -113,136 +126,120 @@ class Decoder:
     """Decodes framed Kafka values by their schema id (`schemas`: id to telemetry schema)."""
 
     def __init__(self, schemas: Mapping[int, Schema]) -> None:
-        self._layouts = {
-            confluent_header(schema_id): Layout.of(schema)
-            for schema_id, schema in schemas.items()
-            if schema.name == "telemetry"
-        }
+        known = {number: schema for number, schema in schemas.items() if schema.name == "telemetry"}
+        self._layouts = {number: Layout.of(schema) for number, schema in known.items()}
+        self._heads = {n: np.uint64(int.from_bytes(confluent_header(n), "little")) for n in known}
 
     def decode(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
         """Decode n values whose Kafka keys are the car ids.
 
-        A record is rejected with the reason `bad_frame`, `unknown_schema`, `missing_key`, or
-        `malformed_record` where its length or its varints cannot be those of its schema.
+        A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, or
+        `malformed_record` where its length, its strings or its varints cannot be those of its schema and key.
         """
-        if not values:
-            return _join([], [])
-        head = (values[0] or b"")[:CONFLUENT_BYTES]
-        layout = self._layouts.get(head)
-        if layout is not None:  # nearly always: one schema in the whole batch, nothing to sort out
-            shortest = CONFLUENT_BYTES + layout.tail_bytes - SEQ_BYTES_MAX + 1
-            # Lists, not generators: half the time.
-            alike = [v is not None and v.startswith(head) and len(v) > shortest for v in values]
-            if all(alike) and all(keys):
-                return _join([_decode_same(layout, np.arange(len(values)), values, keys)], [])
-        return self._decode_mixed(values, keys)
+        batch = _Batch.of(values, keys)
+        parts = []
+        for schema_id, head in self._heads.items():
+            layout = self._layouts[schema_id]
+            rows = np.flatnonzero((batch.heads == head) & (batch.sizes >= layout.bytes_min))
+            if len(rows):
+                parts.append(_decode_same(layout, batch, rows))
+        found = parts[0] if len(parts) == 1 else _in_order(parts)
+        if len(found.rows) == len(values):
+            return found
+        sound = np.zeros(len(values), np.bool_)
+        sound[found.rows] = True
+        bad = np.flatnonzero(~sound).tolist()
+        return replace(found, rejected=[(row, self._blame(values[row], keys[row])) for row in bad])
 
-    def _decode_mixed(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
-        groups: dict[bytes, list[int]] = {}
-        rejected: list[tuple[int, Malformed]] = []
-        for row, (value, key) in enumerate(zip(values, keys, strict=True)):
-            try:
-                groups.setdefault(self._checked_head(value, key), []).append(row)
-            except Malformed as error:
-                rejected.append((row, error))
-        parts = [
-            _decode_same(
-                self._layouts[head], np.array(rows), [values[r] for r in rows], [keys[r] for r in rows]
-            )
-            for head, rows in groups.items()
-        ]
-        return _join(parts, rejected)
-
-    def _checked_head(self, value: bytes | None, key: bytes | None) -> bytes:
+    def _blame(self, value: bytes | None, key: bytes | None) -> Malformed:
+        """What is wrong with a record that is known to be."""
         if not key:
-            raise Malformed("missing_key", "the key must be the car id")
-        if value is None or len(value) < CONFLUENT_BYTES or value[0] != 0:
-            raise Malformed(
-                "bad_frame", f"{len(value or b'')} bytes that do not begin with 00 and a schema id"
-            )
-        head = value[:CONFLUENT_BYTES]
-        layout = self._layouts.get(head)
-        if layout is None:
-            raise Malformed("unknown_schema", f"schema id {int.from_bytes(head[1:], 'big')} is no telemetry")
-        if len(value) < CONFLUENT_BYTES + layout.tail_bytes - SEQ_BYTES_MAX + 3:
-            raise Malformed("malformed_record", f"{len(value)} bytes are too few")
-        return head
+            return Malformed("missing_key", "the key must be the car id")
+        try:
+            schema_id, _ = split_confluent(value or b"")
+        except Malformed as error:
+            return error
+        if schema_id not in self._layouts:
+            return Malformed("unknown_schema", f"schema id {schema_id} is no telemetry")
+        version = self._layouts[schema_id].schema.version
+        detail = f"{len(value or b'')} bytes are no telemetry v{version} of {key!r:.80}"
+        return Malformed("malformed_record", detail)
 
 
-def _decode_same(
-    layout: Layout, rows: NDArray[np.intp], values: Sequence[Any], keys: Sequence[Any]
-) -> Decoded:
-    """Decode values (bytes) that have the frame of `layout`, and at least its shortest length."""
-    tail = layout.tail_bytes
-    # A short seq leaves room in front of it; a record so short that its frame is reached is padded.
-    tails = [v[-tail:] if len(v) >= tail else v.rjust(tail, b"\0") for v in values]
-    block = np.frombuffer(b"".join(tails), np.uint8).reshape(len(values), tail)
-    seq, seq_length = _seq(block)
-    stamp, sound = _stamp(block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES])
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    key_lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    expected = CONFLUENT_BYTES + 1 + key_lengths + seq_length + tail - SEQ_BYTES_MAX
-    sound &= (lengths == expected) if layout.plain else (lengths > expected)
-    floats = block[:, SEQ_BYTES_MAX + STAMP_BYTES :].copy().view("<f4")
-    signals = floats if np.array_equal(layout.columns, range(layout.floats)) else floats[:, layout.columns]
+@dataclass(frozen=True)
+class _Batch:
+    """The n values of a batch behind each other, so that numpy reaches all of them at once."""
+
+    data: bytes
+    starts: Longs  # (n,) where each value begins in `data`
+    sizes: Longs  # of the values and of the keys, in bytes
+    key_sizes: Longs
+    heads: Words  # the 5 bytes of each frame
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> "_Batch":
+        present, named = _without_none(values), _without_none(keys)
+        data = b"".join([*present, bytes(WORD_BYTES)])  # room for the last word
+        sizes = np.fromiter(map(len, present), np.int64, len(present))
+        key_sizes = np.fromiter(map(len, named), np.int64, len(named))
+        starts = np.cumsum(sizes) - sizes
+        return cls(data, starts, sizes, key_sizes, at(data, starts) & low_bytes(CONFLUENT_BYTES))
+
+
+def _without_none(items: Sequence[bytes | None]) -> Sequence[bytes]:
+    return items if all(items) else [item or b"" for item in items]  # type: ignore[return-value]
+
+
+def _decode_same(layout: Layout, batch: _Batch, rows: NDArray[np.intp]) -> Decoded:
+    """The sound ones of `rows` (at least one), which have the frame and at least the size of `layout`."""
+    stamp_at = (batch.starts + batch.sizes)[rows] - STAMP_BYTES - layout.block.itemsize
+    seq_at, sound = _after_strings(layout, batch, rows, stamp_at)
+    seq_bytes = stamp_at - seq_at
+    seq_bytes[seq_bytes > SEQ_BYTES_MAX] = 0  # refused like one without any
+    seq_words = at(batch.data, stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
+    stamp_words = at(batch.data, stamp_at) & low_bytes(STAMP_BYTES)
+    sound &= whole(seq_words, seq_bytes) & whole(stamp_words, STAMP_BYTES)
+    seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
+    blocks = at(batch.data, stamp_at + STAMP_BYTES, layout.block)
+    signals = blocks.view("<f4").reshape(len(rows), layout.block.itemsize // 4)
+    if layout.columns is not None:
+        signals = signals[:, layout.columns]
     if sound.all():
-        return Decoded(rows, seq, stamp, signals)
-    rejected = [
-        (
-            int(row),
-            Malformed(
-                "malformed_record", f"{size} bytes are no {layout.schema.name} v{layout.schema.version}"
-            ),
-        )
-        for row, size in zip(rows[~sound], lengths[~sound], strict=True)
-    ]
-    return Decoded(rows[sound], seq[sound], stamp[sound], signals[sound], rejected)
+        return Decoded(rows, seq, sampled_at_ms, signals)
+    return Decoded(rows[sound], seq[sound], sampled_at_ms[sound], signals[sound])
 
 
-def _seq(block: NDArray[np.uint8]) -> tuple[Longs, Longs]:
-    """seq and its length in bytes, read backwards from its last byte."""
-    value = block[:, SEQ_BYTES_MAX - 1].astype(np.int64)
-    length = np.ones(len(block), np.int64)
-    within = value < 0x80
-    for i in range(SEQ_BYTES_MAX - 2, -1, -1):
-        byte = block[:, i].astype(np.int64)
-        within = within & (byte >= 0x80)
-        if not within.any():
-            break
-        value = np.where(within, value << 7 | byte & 0x7F, value)
-        length += within
-    return value >> 1 ^ -(value & 1), length
+def _after_strings(
+    layout: Layout, batch: _Batch, rows: NDArray[np.intp], limit: Longs
+) -> tuple[Longs, NDArray[np.bool_]]:
+    """Where seq begins in each record, at most `limit`; and whether the strings before it are possible."""
+    data = np.frombuffer(batch.data, np.uint8)
+    place = batch.starts[rows] + CONFLUENT_BYTES
+    key_sizes = batch.key_sizes[rows]
+    sound = (data[place] == 2 * key_sizes) & (key_sizes > 0)  # the first string is car_id, the key
+    for _ in range(layout.strings):
+        length = data[place]
+        sound &= length & 0x81 == 0  # a varint of one byte, not negative
+        place = np.minimum(place + 1 + (length >> 1), limit)
+    return place, sound
 
 
-def _stamp(block: NDArray[np.uint8]) -> tuple[Longs, NDArray[np.bool_]]:
-    """sampled_at in ms, and whether its 6 bytes are one varint."""
-    more = block >= 0x80
-    sound = more[:, :-1].all(axis=1) & ~more[:, -1]
-    weights = np.int64(1) << 7 * np.arange(STAMP_BYTES, dtype=np.int64)
-    value = (block & 0x7F).astype(np.int64) @ weights
-    return value >> 1 ^ -(value & 1), sound
-
-
-def _join(parts: list[Decoded], rejected: list[tuple[int, Malformed]]) -> Decoded:
-    if len(parts) == 1 and not rejected:
-        return parts[0]
-    rejected = rejected + [bad for part in parts for bad in part.rejected]
+def _in_order(parts: list[Decoded]) -> Decoded:
     if not parts:
         none = np.empty(0, np.int64)
-        return Decoded(none, none, none, np.empty((0, len(SIGNALS)), np.float32), rejected)
+        return Decoded(none, none, none, np.empty((0, len(SIGNALS)), np.float32))
     rows = np.concatenate([part.rows for part in parts])
-    order = np.argsort(rows)  # back to the order of arrival
+    order = np.argsort(rows)  # of arrival
     return Decoded(
         rows[order],
         np.concatenate([part.seq for part in parts])[order],
         np.concatenate([part.sampled_at_ms for part in parts])[order],
         np.concatenate([part.signals for part in parts])[order],
-        sorted(rejected, key=lambda bad: bad[0]),
     )
 
 
 def _string(text: str) -> bytes:
     data = text.encode()
-    if len(data) > 63:  # keeps Avro's length a single byte, which the bridge's check relies on
-        raise ValueError(f"{text[:80]!r} is longer than 63 bytes")
+    if len(data) > STRING_BYTES_MAX:
+        raise ValueError(f"{text[:80]!r} is longer than {STRING_BYTES_MAX} bytes")
     return bytes([2 * len(data)]) + data
