@@ -1,0 +1,147 @@
+"""What the decoder refuses, with which reason, and that the rest of the batch is none the worse for it."""
+
+import io
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+
+from contract.framing import confluent_header
+from contract.schema import get
+from contract.telemetry import SIGNALS, Decoder, encode, prefix
+
+V1, V2 = get("telemetry", 1), get("telemetry", 2)
+BOTH = {V1.schema_id: V1, V2.schema_id: V2}
+NOW_MS = 1_795_000_000_123
+DECODER = Decoder(BOTH)
+CAR = b"car-000001"
+
+
+def _sound(seq: int, version: int = 1) -> bytes:
+    schema = get("telemetry", version)
+    head = confluent_header(schema.schema_id) + prefix(schema, CAR.decode(), "Zoé")
+    signals = np.full((1, len(SIGNALS)), seq, np.float32)
+    return encode([head], np.array([seq]), np.array([NOW_MS]), signals)[0]
+
+
+SOUND = _sound(70)
+HEAD, STRINGS, TAIL = SOUND[:5], SOUND[5:16], SOUND[-78:]  # frame, car_id, sampled_at and floats
+SOUND_V2 = _sound(70, 2)
+HEAD_V2 = SOUND_V2[:5]
+
+BAD: dict[str, tuple[Any, Any, str]] = {
+    "no value": (None, CAR, "bad_frame"),
+    "empty": (b"", CAR, "bad_frame"),
+    "shorter than a frame": (b"\0\0\0\0", CAR, "bad_frame"),
+    "another first byte": (b"\1" + SOUND[1:], CAR, "bad_frame"),
+    "MQTT's frame": (b"\xc3\x01" + V1.fingerprint + SOUND[5:], CAR, "bad_frame"),
+    "JSON": (b'{"car_id": "car-000001"}', CAR, "bad_frame"),
+    "unknown schema": (confluent_header(99) + SOUND[5:], CAR, "unknown_schema"),
+    "largest schema id": (b"\0\xff\xff\xff\xff" + SOUND[5:], CAR, "unknown_schema"),
+    "no key": (SOUND, None, "missing_key"),
+    "empty key": (SOUND, b"", "missing_key"),
+    "empty key and car id": (HEAD + b"\0" + b"\x8c\x01" + TAIL, b"", "missing_key"),
+    "frame only": (HEAD, CAR, "malformed_record"),
+    "one byte more": (SOUND + b"\0", CAR, "malformed_record"),
+    "one byte before": (HEAD + b"\0" + SOUND[5:], CAR, "malformed_record"),
+    "v2's body as v1": (HEAD + SOUND_V2[5:], CAR, "malformed_record"),
+    "v1's body as v2": (HEAD_V2 + SOUND[5:], CAR, "malformed_record"),
+    "a longer key": (SOUND, CAR + b"1", "malformed_record"),
+    "a shorter key": (SOUND, CAR[:-1], "malformed_record"),
+    "seq of 6 bytes": (HEAD + STRINGS + b"\x80\x80\x80\x80\x80\x01" + TAIL, CAR, "malformed_record"),
+    "seq of 10 bytes": (HEAD + STRINGS + b"\x80" * 9 + b"\x01" + TAIL, CAR, "malformed_record"),
+    "no seq": (HEAD + STRINGS + TAIL, CAR, "malformed_record"),
+    "two seqs": (HEAD + STRINGS + b"\x02\x02" + TAIL, CAR, "malformed_record"),
+    "seq that does not end": (HEAD + STRINGS + b"\x80\x80" + TAIL, CAR, "malformed_record"),
+    "time of 5 bytes": (HEAD + STRINGS + b"\x02" + b"\x80" * 4 + b"\x01" + TAIL[6:], CAR, "malformed_record"),
+    "time of 7 bytes": (HEAD + STRINGS + b"\x02" + b"\x80" * 6 + b"\x01" + TAIL[6:], CAR, "malformed_record"),
+    "time that does not end": (HEAD + STRINGS + b"\x02" + b"\x80" * 6 + TAIL[6:], CAR, "malformed_record"),
+    "car id of negative length": (HEAD + b"\x01" + SOUND[6:], CAR, "malformed_record"),
+    "model of negative length": (HEAD_V2 + STRINGS + b"\x01" + b"\x02" + TAIL, CAR, "malformed_record"),
+    "model of 64 bytes": (HEAD_V2 + STRINGS + b"\x80\1" + b"m" * 64 + b"\2" + TAIL, CAR, "malformed_record"),
+    "model beyond the end": (HEAD_V2 + STRINGS + b"\x7e" + b"\x02" + TAIL, CAR, "malformed_record"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_is_refused_and_its_neighbours_are_decoded(name: str):
+    """The record has its reason; those before and after it, of both versions, come out in order."""
+    value, key, reason = BAD[name]
+    decoded = DECODER.decode([_sound(1), value, _sound(2, 2), _sound(3)], [CAR, key, CAR, CAR])
+    assert [(row, error.reason) for row, error in decoded.rejected] == [(1, reason)]
+    assert decoded.rows.tolist() == [0, 2, 3]
+    assert decoded.seq.tolist() == [1, 2, 3]
+    assert decoded.signals[:, 0].tolist() == [1, 2, 3]
+    assert decoded.sampled_at_ms.tolist() == [NOW_MS] * 3
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_alone(name: str):
+    """A batch of nothing but one bad record gives no record and one reason."""
+    value, key, reason = BAD[name]
+    decoded = DECODER.decode([value], [key])
+    assert [(row, error.reason) for row, error in decoded.rejected] == [(0, reason)]
+    assert decoded.signals.shape == (0, len(SIGNALS))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_record_cut_at_any_byte_is_refused(version: int):
+    """No prefix of a record passes, in one batch with whole records between the pieces."""
+    whole = _sound(8_192, version)
+    pieces = [whole[:size] for size in range(len(whole))]
+    values = [part for piece in pieces for part in (piece, whole)]
+    decoded = DECODER.decode(values, [CAR] * len(values))
+    assert decoded.rows.tolist() == list(range(1, len(values), 2))
+    assert set(decoded.seq.tolist()) == {8_192}
+    assert [row for row, _ in decoded.rejected] == list(range(0, len(values), 2))
+    assert {error.reason for _, error in decoded.rejected[5:]} == {"malformed_record"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_record_without_its_beginning_is_refused(version: int):
+    """No suffix of a body passes behind a sound frame."""
+    whole = _sound(8_192, version)
+    values = [whole[:5] + whole[start:] for start in range(6, len(whole) + 1)]
+    assert len(DECODER.decode(values, [CAR] * len(values)).rejected) == len(values)
+
+
+def test_a_reason_has_a_detail_for_people():
+    """The rejected record's message says how long it is and which schema it failed."""
+    rejected = DECODER.decode([SOUND[:-1]], [CAR]).rejected
+    assert str(rejected[0][1]) == f"malformed_record: {len(SOUND) - 1} bytes are no telemetry v1 of {CAR!r}"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_accepted_reads_the_same_with_a_general_reader(seed: int):
+    """Of randomly damaged records, each is refused, or fastavro reads all of its bytes to the same values."""
+    chance = np.random.default_rng(seed)
+    sound = [_sound(seq, version) for seq in (1, 70, 9_000, 2**30) for version in (1, 2)]
+    values = [_damaged(chance, sound[i % len(sound)]) for i in range(1_500)]
+    decoded = DECODER.decode(values, [CAR] * len(values))
+    assert sorted([*decoded.rows.tolist(), *(row for row, _ in decoded.rejected)]) == list(range(1_500))
+    assert 100 < len(decoded.rejected) < 1_400
+    for i, row in enumerate(decoded.rows.tolist()):
+        source = io.BytesIO(values[row][5:])
+        schema = BOTH[int.from_bytes(values[row][1:5], "big")]
+        record = fastavro.schemaless_reader(source, schema.parsed, None, handle_unicode_errors="replace")
+        assert isinstance(record, dict)
+        assert source.tell() == len(values[row]) - 5
+        assert (decoded.seq[i], decoded.sampled_at_ms[i]) == (record["seq"], record["sampled_at"])
+        expected = np.array([record[name] for name in SIGNALS], np.float32)
+        np.testing.assert_array_equal(decoded.signals[i], expected)
+
+
+def _damaged(chance: np.random.Generator, value: bytes) -> bytes:
+    """One to three bytes changed, inserted or removed, mostly where the strings and varints stand."""
+    data = bytearray(value)
+    for _ in range(chance.integers(1, 4)):
+        place = int(chance.integers(0, 40 if chance.random() < 0.8 else len(data)))
+        what = chance.integers(3)
+        if what == 0:
+            data[place] = chance.integers(256)
+        elif what == 1:
+            data.insert(place, chance.integers(256))
+        else:
+            del data[place]
+    return bytes(data)
