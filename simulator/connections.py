@@ -1,0 +1,240 @@
+"""Many MQTT connections on one epoll: dialled within bounds, dialled again, read for the pipeline."""
+
+import contextlib
+import heapq
+import itertools
+import random
+import select
+import socket
+import time
+from dataclasses import dataclass
+
+import mqtt5
+
+from plumbing.mqtt import Connection, ConnectionLost, dial
+from simulator.metrics import Tally
+
+CONNECTING_MAX = 64  # mosquitto's backlog of connections not yet accepted is 100
+CONNECT_TIMEOUT_S = 10.0
+BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
+RESOLVED_FOR_S = 30.0
+SOURCES_PER_WORKER = 32  # with one source address the kernel searches its ports one by one
+READ_BYTES = 4096
+EVENTS_MAX = 4096
+
+_DISCONNECT = b"\xe0\x00"
+_PING = b"\xc0\x00"
+
+
+class Client:
+    """One MQTT client of this process: a car, or the workshop."""
+
+    __slots__ = (
+        "address",
+        "attempts",
+        "connection",
+        "heard_at",
+        "id",
+        "online",
+        "pinged",
+        "source",
+        "window",
+    )
+
+    def __init__(self, client_id: str, address: tuple[str, int], source: str | None) -> None:
+        self.id = client_id
+        self.address = address
+        self.source = source
+        self.connection: Connection | None = None
+        self.online = False
+        self.pinged = False
+        self.attempts = 0
+        self.heard_at = 0.0
+        self.window = 0  # messages the broker takes before it has acknowledged
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """In the place of a packet: the client's connection ended, and why."""
+
+    why: str
+
+
+Event = tuple[Client, "mqtt5.Packet | Lost"]
+
+
+class Connections:
+    """Keeps its clients connected; `turn` gives what they received since the last one."""
+
+    def __init__(
+        self, *, keep_alive_s: int, session_expiry_s: int, connects_per_s: float, tally: Tally
+    ) -> None:
+        self._keep_alive_s, self._session_expiry_s = keep_alive_s, session_expiry_s
+        self._per_s, self._allowance, self._allowed_at = connects_per_s, 0.0, time.monotonic()
+        self._tally = tally
+        self._epoll = select.epoll()
+        self._by_fd: dict[int, Client] = {}
+        self._connecting: dict[Client, float] = {}  # until when; in order
+        self._waiting: list[tuple[float, int, Client]] = []  # when to dial; a heap
+        self._ticket = itertools.count()
+        self._resolved: dict[str, tuple[str, float]] = {}
+        self._events: list[Event] = []
+
+    def add(self, client: Client) -> None:
+        """Connect this client as soon as the ramp-up allows."""
+        heapq.heappush(self._waiting, (0.0, next(self._ticket), client))
+
+    def turn(self, timeout_s: float) -> list[Event]:
+        """Wait for something to happen, at most timeout_s; dial who is due. A packet or Lost per event."""
+        self._dial_due(time.monotonic())
+        for fd, happened in self._epoll.poll(timeout_s, EVENTS_MAX):
+            client = self._by_fd.get(fd)
+            if client is not None:  # else: lost within this very turn
+                self._serve(client, happened)
+        events, self._events = self._events, []
+        return events
+
+    def send(self, client: Client, data: bytes) -> bool:
+        """Send to a client that is online; False where its connection turned out to be lost."""
+        connection = client.connection
+        if connection is None:
+            return False
+        try:
+            connection.send(data)
+        except ConnectionLost as error:
+            self.lose(client, str(error))
+            return False
+        if connection.wants_write:
+            self._epoll.modify(connection.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        return True
+
+    def keep_alive(self, now: float) -> None:
+        """Ping where nothing was heard for half of the keep alive; lose who is silent for more than it."""
+        for client in [c for c in self._by_fd.values() if c.online]:
+            silent_s = now - client.heard_at
+            if client.pinged and silent_s > self._keep_alive_s:
+                self.lose(client, "no answer to a ping")
+            elif not client.pinged and silent_s > self._keep_alive_s / 2:
+                client.pinged = True
+                self.send(client, _PING)
+
+    def lose(self, client: Client, why: str) -> None:
+        """End a client's connection and dial again later; the pipeline hears of it as Lost."""
+        if client.online:
+            self._tally.connected -= 1
+            self._tally.lost_connections += 1
+        self._drop(client)
+        client.attempts += 1
+        doubled_s = BACK_OFF_FIRST_S * 2 ** min(client.attempts - 1, 10)
+        due = time.monotonic() + min(doubled_s, BACK_OFF_MAX_S) * random.uniform(0.5, 1.5)
+        heapq.heappush(self._waiting, (due, next(self._ticket), client))
+        self._events.append((client, Lost(why)))
+
+    def close(self) -> None:
+        """Say goodbye on every connection and close it."""
+        for client in list(self._by_fd.values()):
+            if client.online and client.connection is not None:
+                with contextlib.suppress(ConnectionLost):  # gone already: nothing to say goodbye to
+                    client.connection.send(_DISCONNECT)
+            self._drop(client)
+        self._tally.connected = 0
+        self._epoll.close()
+
+    def _drop(self, client: Client) -> None:
+        client.online = client.pinged = False
+        self._connecting.pop(client, None)
+        if client.connection is not None:
+            self._by_fd.pop(client.connection.fileno(), None)
+            client.connection.close()  # also takes it from the epoll
+            client.connection = None
+
+    def _dial_due(self, now: float) -> None:
+        self._allowance = min(self._allowance + (now - self._allowed_at) * self._per_s, CONNECTING_MAX)
+        self._allowed_at = now
+        while self._connecting and next(iter(self._connecting.values())) < now:
+            self.lose(next(iter(self._connecting)), "no CONNACK in time")
+        while self._waiting and self._waiting[0][0] <= now and self._allowance >= 1:
+            if len(self._connecting) >= CONNECTING_MAX:
+                return
+            self._allowance -= 1
+            self._dial(heapq.heappop(self._waiting)[2], now)
+
+    def _dial(self, client: Client, now: float) -> None:
+        try:
+            host, port = client.address
+            client.connection = dial(self._address(host, now), port, source=client.source)
+        except (ConnectionLost, OSError) as error:
+            self.lose(client, str(error))
+            return
+        fd = client.connection.fileno()
+        self._by_fd[fd] = client
+        self._connecting[client] = now + CONNECT_TIMEOUT_S
+        self._epoll.register(fd, select.EPOLLOUT)
+
+    def _address(self, host: str, now: float) -> str:
+        """The host's address, looked up once in a while: a look-up waits, and there are many clients."""
+        known = self._resolved.get(host)
+        if known is None or known[1] < now:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+            known = self._resolved[host] = (str(found), now + RESOLVED_FOR_S)
+        return known[0]
+
+    def _serve(self, client: Client, happened: int) -> None:
+        connection = client.connection
+        assert connection is not None  # it has a file descriptor
+        try:
+            if happened & select.EPOLLIN:
+                self._receive(client, connection)
+            elif happened & select.EPOLLOUT:
+                self._write(client, connection)
+            else:  # hang-up or error without anything to read
+                connection.connected()
+                self.lose(client, "the peer hung up")
+        except ConnectionLost as error:
+            self.lose(client, str(error))
+
+    def _write(self, client: Client, connection: Connection) -> None:
+        if not client.online and not connection.wants_write:
+            connection.connected()
+            connection.send(self._connect_packet(client))
+        else:
+            connection.flush()
+        if not connection.wants_write:
+            self._epoll.modify(connection.fileno(), select.EPOLLIN)
+
+    def _receive(self, client: Client, connection: Connection) -> None:
+        packets, _ = connection.read(READ_BYTES)
+        client.heard_at = time.monotonic()
+        client.pinged = False
+        for packet in packets:
+            if isinstance(packet, mqtt5.PubAckPacket):
+                self._events.append((client, packet))
+            elif isinstance(packet, mqtt5.ConnAckPacket):
+                self._connack(client, packet)
+            elif isinstance(packet, mqtt5.DisconnectPacket):
+                raise ConnectionLost(f"the broker disconnects: {packet.reason_code.name}")
+
+    def _connack(self, client: Client, packet: mqtt5.ConnAckPacket) -> None:
+        if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
+            self._tally.refused_connections += 1
+            raise ConnectionLost(f"the broker refuses: {packet.reason_code.name}")
+        self._connecting.pop(client, None)
+        client.online, client.attempts, client.window = True, 0, packet.receive_max
+        self._tally.connected += 1
+        self._tally.connections += 1
+        self._events.append((client, packet))
+
+    def _connect_packet(self, client: Client) -> bytes:
+        return mqtt5.ConnectPacket(
+            client.id,
+            clean_start=False,
+            keep_alive=self._keep_alive_s,
+            session_expiry_interval=self._session_expiry_s,
+        ).write()
+
+
+def source_address(broker: str, worker: int, number: int) -> str | None:
+    """A loopback address to connect from, spread over many, where the broker is on this machine."""
+    if broker != "localhost" and not broker.startswith("127."):
+        return None
+    return f"127.0.{1 + worker % 250}.{1 + number % SOURCES_PER_WORKER}"

@@ -1,0 +1,115 @@
+"""What the simulator can be told."""
+
+import resource
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from plumbing.log import LogFormat
+from plumbing.settings import addresses, flag, setting
+from simulator.faults import Wear
+
+# Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
+SPARE_FILES = 200
+RING_SAMPLES_MIN, RING_SAMPLES_MAX = 4, 4096
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (SIMULATOR_…) or these defaults."""
+
+    mqtt_brokers: tuple[str, ...] = setting(
+        "all broker shards in order: host:port,host:port,…; car i belongs to shard i % shards"
+    )
+    run_dir: Path = setting("folder of the cars' journals; the same folder goes on where it stopped")
+    cars: int = setting("cars of the fleet", default=1000)
+    rate_hz: float = setting("samples per second of each car", default=1.0)
+    seed: int = setting("the fleet: its cars, their trips, their faults", default=1)
+    duration_s: float = setting("end after so many seconds; 0: until told", default=0.0)
+    faulty_share: float = setting("share of the cars that are prone to faults, 0 to 1", default=0.05)
+    ageing: float = setting("how much faster than life components wear; never touches driving", default=1.0)
+    healthy_s: float = setting("no fault begins in the first seconds of the run", default=0.0)
+    fault_spread_h: float = setting(
+        "a prone car's next fault begins within so many hours (divided by --ageing)", default=24.0
+    )
+    schema_version: int = setting("version of the telemetry schema that the cars send", default=1)
+    buffer_s: float = setting("samples that a car keeps until acknowledged, in seconds", default=60.0)
+    keep_alive_s: int = setting("MQTT keep alive", default=60)
+    session_expiry_s: int = setting("how long a broker keeps the session of a car that is away", default=3600)
+    answer_timeout_s: float = setting("a broker silent for so long is dialled anew", default=20.0)
+    connects_per_s: float = setting("new connections a second, whole fleet", default=1000.0)
+    tick_ms: float = setting("cars are sampled in groups, one group a tick", default=50.0)
+    processes: int = setting("worker processes; 0: as many as the limit of open files asks for", default=0)
+    drain_s: float = setting("at the end, wait so long for outstanding PUBACKs", default=10.0)
+    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
+    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
+    log_format: LogFormat = setting("log lines", default="auto")
+    worker: int | None = setting("set by the simulator for its own workers: which one this is", default=None)
+    epoch_ms: int | None = setting("set by the simulator for its own workers: second 0", default=None)
+    parent_pid: int | None = setting("set by the simulator for its own workers: whose they are", default=None)
+
+    def __post_init__(self) -> None:
+        addresses(self.mqtt_brokers, "--mqtt-brokers")
+        for name in ("cars", "rate_hz", "ageing", "buffer_s", "keep_alive_s", "connects_per_s", "tick_ms"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{flag(name)} {getattr(self, name)} must be above 0")
+        for name in ("seed", "duration_s", "healthy_s", "fault_spread_h", "processes", "session_expiry_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{flag(name)} {getattr(self, name)} must not be negative")
+        if not 0 <= self.faulty_share <= 1:
+            raise ValueError(f"--faulty-share {self.faulty_share} must be 0 to 1")
+        if self.cars > 1_000_000:
+            raise ValueError(f"--cars {self.cars} must be at most 1000000: six digits name a car")
+        if self.tick_ms > self.period_s * 1000:
+            raise ValueError(f"--tick-ms {self.tick_ms} must not be longer than a period of --rate-hz")
+        if self.buffer_s * self.rate_hz > RING_SAMPLES_MAX:
+            raise ValueError(
+                f"--buffer-s {self.buffer_s} at --rate-hz {self.rate_hz}: "
+                f"more than {RING_SAMPLES_MAX} samples a car"
+            )
+        if self.processes and -(-self.cars // self.processes) > cars_per_process_max():
+            raise ValueError(
+                f"--processes {self.processes} is too few for {self.cars} cars: the limit of open files "
+                f"allows {cars_per_process_max()} a process"
+            )
+        if self.processes > self.cars:
+            raise ValueError(f"--processes {self.processes} is more than there are --cars")
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two samples of a car."""
+        return 1 / self.rate_hz
+
+    @property
+    def ring(self) -> int:
+        """Samples that a car keeps."""
+        return max(RING_SAMPLES_MIN, round(self.buffer_s * self.rate_hz))
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes there are."""
+        return self.processes or -(-self.cars // cars_per_process_max())
+
+    @property
+    def wear(self) -> Wear:
+        """How faults are drawn."""
+        return Wear(self.faulty_share, self.ageing, self.healthy_s, self.fault_spread_h)
+
+    def share(self, worker: int) -> range:
+        """The cars of a worker."""
+        return range(worker * self.cars // self.workers, (worker + 1) * self.cars // self.workers)
+
+
+def cars_per_process_max() -> int:
+    """So many connections the limit of open files allows in one process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (1 << 20 if hard == resource.RLIM_INFINITY else hard) - SPARE_FILES)
+
+
+def arguments(told: Settings) -> list[str]:
+    """The command line that says all of `told` again."""
+    line = []
+    for field in fields(told):
+        value = getattr(told, field.name)
+        if value is not None:
+            line += [flag(field.name), ",".join(value) if isinstance(value, tuple) else str(value)]
+    return line
