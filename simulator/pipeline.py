@@ -24,6 +24,10 @@ from simulator.settings import Settings
 from simulator.uplink import Car, Uplink
 from simulator.workshop import Workshop
 
+# Cars are sampled a group at a time, so that the load is smooth. A step costs about the same for 20 cars as
+# for 100, so a group is about that large where the ticks stay between these bounds.
+GROUP_CARS, TICK_MIN_S, TICK_MAX_S = 100, 0.02, 0.1
+
 SWEEP_S = 1.0  # how often cars without an answer are looked for
 SHOW_S = 0.25  # how often the counts are shown to the parent
 
@@ -86,7 +90,7 @@ class Pipeline:
         )
         for client in (self._workshop, *cars):
             self._connections.add(client)
-        self._sweep_due = self._show_due = self._log_due = 0.0
+        self._sweep_due = self._ping_due = self._show_due = self._log_due = 0.0
 
     def run(self) -> bool:
         """Until told to stop, then drain. Returns whether everything was acknowledged."""
@@ -103,10 +107,12 @@ class Pipeline:
         return self._uplink.unacknowledged == 0
 
     def _groups(self) -> Groups:
-        count = max(1, round(self._told.period_s * 1000 / self._told.tick_ms))
-        tick_s = self._told.period_s / count
+        cars, period_s = len(self._told.share(self._worker)), self._told.period_s
+        tick_s = min(max(period_s * GROUP_CARS / cars, TICK_MIN_S), TICK_MAX_S)
+        count = max(1, round(period_s / tick_s))
+        tick_s = period_s / count
         phase_s = tick_s * self._worker / self._told.workers  # workers take turns
-        return Groups(len(self._told.share(self._worker)), count, tick_s, time.monotonic() + phase_s)
+        return Groups(cars, count, tick_s, time.monotonic() + phase_s)
 
     def _sample(self, groups: Groups) -> None:
         """All groups that are due. After a whole period of delay the missed ones are left out."""
@@ -163,7 +169,9 @@ class Pipeline:
         """Find brokers that went silent, and keep quiet connections alive."""
         for car in list(self._uplink.overdue(now, self._told.answer_timeout_s + self._told.period_s)):
             self._connections.lose(car, "no answer")
-        self._connections.keep_alive(now)
+        if now >= self._ping_due:
+            self._ping_due = now + self._told.keep_alive_s / 4
+            self._connections.keep_alive(now)
 
     def _show(self) -> None:
         self._tally.cpu_us = int(time.process_time() * 1e6)

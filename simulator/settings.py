@@ -37,7 +37,6 @@ class Settings:
     session_expiry_s: int = setting("how long a broker keeps the session of a car that is away", default=3600)
     answer_timeout_s: float = setting("a broker silent for so long is dialled anew", default=20.0)
     connects_per_s: float = setting("new connections a second, whole fleet", default=1000.0)
-    tick_ms: float = setting("cars are sampled in groups, one group a tick", default=50.0)
     processes: int = setting("worker processes; 0: as many as the limit of open files asks for", default=0)
     drain_s: float = setting("at the end, wait so long for outstanding PUBACKs", default=10.0)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
@@ -49,7 +48,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         addresses(self.mqtt_brokers, "--mqtt-brokers")
-        for name in ("cars", "rate_hz", "ageing", "buffer_s", "keep_alive_s", "connects_per_s", "tick_ms"):
+        for name in ("cars", "rate_hz", "ageing", "buffer_s", "keep_alive_s", "connects_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must be above 0")
         for name in ("seed", "duration_s", "healthy_s", "fault_spread_h", "processes", "session_expiry_s"):
@@ -59,8 +58,6 @@ class Settings:
             raise ValueError(f"--faulty-share {self.faulty_share} must be 0 to 1")
         if self.cars > 1_000_000:
             raise ValueError(f"--cars {self.cars} must be at most 1000000: six digits name a car")
-        if self.tick_ms > self.period_s * 1000:
-            raise ValueError(f"--tick-ms {self.tick_ms} must not be longer than a period of --rate-hz")
         if self.buffer_s * self.rate_hz > RING_SAMPLES_MAX:
             raise ValueError(
                 f"--buffer-s {self.buffer_s} at --rate-hz {self.rate_hz}: "

@@ -1,5 +1,6 @@
 """The workshop: tells which component of which car failed or was repaired, each until acknowledged."""
 
+import math
 from collections.abc import Callable
 
 import mqtt5
@@ -22,7 +23,7 @@ _HEADER = single_object_header(_SCHEMA)
 class Workshop(Client):
     """One connection a worker, for the reports about its cars; one report is on its way at a time."""
 
-    __slots__ = ("_again", "_epoch_ms", "_journal", "_plan", "_silent_until", "_tally", "_under_way")
+    __slots__ = ("_again", "_due_s", "_epoch_ms", "_journal", "_plan", "_tally", "_under_way")
 
     def __init__(
         self,
@@ -37,11 +38,11 @@ class Workshop(Client):
         self._epoch_ms = journal.identity.epoch_ms
         self._under_way: int | None = None
         self._again = False
-        self._silent_until = 0.0
+        self._due_s = 0.0  # before it nothing is to be told
 
     def session(self, *, present: bool, now_s: float, resend_s: float) -> None:
         """Connected. Where the broker lost the session, the reports of the last resend_s are told again."""
-        self._under_way, self._silent_until = None, 0.0
+        self._under_way, self._due_s = None, 0.0
         self._again = present
         count = self._journal.reports_acknowledged
         while not present and count and self._plan.report(count - 1).reported_s > now_s - resend_s:
@@ -50,12 +51,16 @@ class Workshop(Client):
 
     def tell(self, now_s: float, send: Callable[[Client, bytes], bool]) -> None:
         """Send the next report where one is due. now_s: second of the run."""
-        number = self._journal.reports_acknowledged
-        if not self.online or self._under_way is not None or now_s < self._silent_until:
+        if not self.online or self._under_way is not None or now_s < self._due_s:
             return
-        if number >= len(self._plan.reported_s) or self._plan.report(number).reported_s > now_s:
+        number = self._journal.reports_acknowledged
+        if number >= len(self._plan.reported_s):
+            self._due_s = math.inf
             return
         report = self._plan.report(number)
+        if report.reported_s > now_s:
+            self._due_s = report.reported_s
+            return
         packet = mqtt5.PublishPacket(
             mqtt_topic(car_id(report.car), MAINTENANCE),
             payload(report, self._epoch_ms),
@@ -74,7 +79,7 @@ class Workshop(Client):
             self._under_way = number
             self._tally.unexpected += 1
         elif packet.reason_code != KEPT:
-            self._silent_until = now_s + REFUSED_WAIT_S
+            self._due_s = now_s + REFUSED_WAIT_S
             self._tally.refused += 1
         else:
             self._journal.reports_acknowledged = number + 1
