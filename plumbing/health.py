@@ -62,23 +62,26 @@ def serve(
         raise WorldDown(
             f"cannot serve metrics on {host}:{port}: {error}; choose another --metrics-port"
         ) from error
-    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    # The interval is how long `shutdown` may take.
+    threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True).start()
     return server
 
 
 class _Handler(BaseHTTPRequestHandler):
+    timeout = 10  # seconds; a client that asks nothing must not keep a thread
     probes: Health
     metrics: CollectorRegistry
 
     def do_GET(self) -> None:
-        if self.path == "/metrics":
+        path = self.path.partition("?")[0]
+        if path == "/metrics":
             self._answer(200, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
-        elif self.path == "/healthz":
+        elif path == "/healthz":
             stalled_s = self.probes.stalled_for_s
             self._answer(
                 503 if stalled_s else 200, f"stalled for {stalled_s:.0f} s\n" if stalled_s else "ok\n"
             )
-        elif self.path == "/readyz":
+        elif path == "/readyz":
             because = self.probes.not_ready_because
             self._answer(503 if because else 200, f"{because or 'ok'}\n")
         else:

@@ -1,6 +1,7 @@
 """Kafka clients with the settings that measuring chose; every one can be overridden."""
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 
 _log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 0.5
 
 _COMMON: dict[str, Any] = {
     "log.connection.close": False,  # an idle connection that the broker closes is no news
@@ -47,13 +50,19 @@ def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -
 
 def wait_for_topics(client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float) -> None:
     """Return once every topic is there. Raises WorldDown naming those that are not within the time."""
-    try:
-        found = client.list_topics(timeout=timeout_s).topics
-    except KafkaException as error:
-        raise WorldDown(f"no Kafka broker answered within {timeout_s:.0f} s: {error}") from error
-    missing = [topic for topic in topics if topic not in found or not found[topic].partitions]
-    if missing:
-        raise WorldDown(f"Kafka has no topic {', '.join(missing)}: create it first (contract/topics.py)")
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = max(_LOOK_AGAIN_S, deadline - time.monotonic())
+        try:
+            found = client.list_topics(timeout=left_s).topics
+        except KafkaException as error:
+            raise WorldDown(f"no Kafka broker answered within {timeout_s:.0f} s: {error}") from error
+        missing = [topic for topic in topics if topic not in found or not found[topic].partitions]
+        if not missing:
+            return
+        if time.monotonic() >= deadline:
+            raise WorldDown(f"Kafka has no topic {', '.join(missing)}: create it first (contract/topics.py)")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def read_properties(path: Path) -> dict[str, str]:
@@ -67,7 +76,7 @@ def read_properties(path: Path) -> dict[str, str]:
         key, equals, value = line.strip().partition("=")
         if key and not key.startswith("#"):
             if not equals:
-                raise SettingsError(f"{path}:{number}: {line!r} is no key=value")
+                raise SettingsError(f"{path}:{number}: no key=value")  # without the line: a secret?
             pairs[key.strip()] = value.strip()
     return pairs
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 import time
 from typing import Literal, TextIO
@@ -38,16 +39,21 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        entry = {
+        entry: dict[str, object] = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "service": self._service,
             "message": record.getMessage(),
-            **_fields(record),
         }
+        entry = entry | _fields(record) | entry  # fields come last, and hide nothing that every line has
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return json.dumps({key: _finite(value) for key, value in entry.items()}, default=str)
+
+
+def _finite(value: object) -> object:
+    """JSON knows no NaN and no infinity."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

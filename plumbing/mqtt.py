@@ -45,14 +45,11 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Write what the socket takes now and keep the rest for `flush`; at most OUT_BYTES_MAX are kept."""
-        if self._out:
-            if len(self._out) + len(data) > OUT_BYTES_MAX:
-                raise ConnectionLost(f"the peer reads too slowly: over {OUT_BYTES_MAX} bytes wait")
-            self._out += data
-            return
-        taken = self._write(data)
-        if taken < len(data):
-            self._out = data[taken:]
+        if not self._out:
+            data = data[self._write(data) :]
+        if len(self._out) + len(data) > OUT_BYTES_MAX:
+            raise ConnectionLost(f"the peer reads too slowly: over {OUT_BYTES_MAX} bytes wait")
+        self._out += data
 
     def flush(self) -> None:
         """The socket is writable: write what waited. The first call ends the connecting of `dial`."""
@@ -135,6 +132,10 @@ def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
     except IndexError:
         pass  # the rest has not arrived yet
     except ValueError as error:
+        raise ConnectionLost(f"not MQTT: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the codec's answer to text that is not UTF-8
+            raise
         raise ConnectionLost(f"not MQTT: {error}") from error
     return packets, position
 

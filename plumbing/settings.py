@@ -6,6 +6,7 @@ the environment.
 
 import argparse
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -79,9 +80,12 @@ def parse(text: str, hint: Any, where: str) -> Any:
             raise SettingsError(f"{where}: {text!r} is neither true nor false")
         return text.lower() in _TRUE
     try:
-        return {str: str, int: int, float: float, Path: Path}[hint](text)
+        value = {str: str, int: int, float: float, Path: Path}[hint](text)
     except ValueError as error:
         raise SettingsError(f"{where}: {text!r} is no {hint.__name__}") from error
+    if hint is float and not math.isfinite(value):  # no limit and no comparison works with it
+        raise SettingsError(f"{where}: {text!r} is no finite number")
+    return value
 
 
 def address(text: str, where: str) -> tuple[str, int]:
