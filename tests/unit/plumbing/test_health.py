@@ -1,0 +1,89 @@
+"""Probes and metrics over HTTP on the loopback interface."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from plumbing.health import Health, serve
+from plumbing.life import WorldDown
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(stalled_after_s=1_000)
+
+
+@pytest.fixture
+def where(health: Health) -> Iterator[str]:
+    """The address of a server with a registry of its own."""
+    registry = CollectorRegistry()
+    Counter("crates", "carried", registry=registry).inc(3)
+    server = serve(health, host="127.0.0.1", port=_free_port(), registry=registry)
+    assert server is not None
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_metrics_are_in_prometheus_format(where: str):
+    """/metrics answers with the registry, also to a scrape with parameters."""
+    assert "\ncrates_total 3.0\n" in _get(f"{where}/metrics")[1]
+    assert _get(f"{where}/metrics?name=crates_total")[0] == 200
+
+
+def test_alive_while_the_loop_comes_round(where: str, health: Health):
+    """/healthz is 503 once the loop has not come round for too long, and 200 when it does again."""
+    assert _get(f"{where}/healthz") == (200, "ok\n")
+    health._progressed_at -= 1_001
+    status, text = _get(f"{where}/healthz")
+    assert (status, text[:11]) == (503, "stalled for")
+    health.progress()
+    assert _get(f"{where}/healthz")[0] == 200
+
+
+def test_ready_only_when_told_so(where: str, health: Health):
+    """/readyz is 503 with the reason until the service says that it works, and again when it stops."""
+    assert _get(f"{where}/readyz") == (503, "starting\n")
+    health.ready()
+    assert _get(f"{where}/readyz") == (200, "ok\n")
+    health.unready("2 broker shards are not connected")
+    assert _get(f"{where}/readyz") == (503, "2 broker shards are not connected\n")
+
+
+def test_anything_else_is_not_found(where: str):
+    """404 with what there is."""
+    assert _get(f"{where}/secrets") == (404, "/metrics, /healthz or /readyz\n")
+
+
+def test_a_taken_port_is_a_clear_error(health: Health):
+    """WorldDown names address and port, and the setting to change."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        with pytest.raises(WorldDown, match=rf"127\.0\.0\.1:{port}: .*in use; choose another --metrics-port"):
+            serve(health, host="127.0.0.1", port=port)
+
+
+def test_port_0_serves_nothing(health: Health):
+    """The default: no port is opened."""
+    assert serve(health, host="127.0.0.1", port=0) is None

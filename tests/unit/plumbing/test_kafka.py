@@ -1,0 +1,117 @@
+"""The Kafka clients' settings and their file."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from plumbing import kafka
+from plumbing.life import WorldDown
+from plumbing.settings import SettingsError
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The configurations of the clients that were made."""
+    configs: list[dict[str, Any]] = []
+    for name in ("Producer", "Consumer"):
+        monkeypatch.setattr(kafka, name, lambda config, logger: configs.append(config))
+    return configs
+
+
+def test_a_producer_keeps_order_and_places_cars_as_java_does(made: list[dict[str, Any]]):
+    """Idempotent, and murmur2 for the partition of a key."""
+    kafka.producer("k:1")
+    assert made[0]["enable.idempotence"] is True
+    assert made[0]["partitioner"] == "murmur2_random"
+    assert made[0]["bootstrap.servers"] == "k:1"
+
+
+def test_a_consumer_commits_nothing_by_itself(made: list[dict[str, Any]]):
+    """Neither offsets nor topics come about automatically, and uncommitted transactions are not read."""
+    kafka.consumer("k:1", group_id="scorer")
+    assert made[0]["enable.auto.commit"] is made[0]["enable.auto.offset.store"] is False
+    assert made[0]["allow.auto.create.topics"] is False
+    assert made[0]["isolation.level"] == "read_committed"
+    assert made[0]["group.id"] == "scorer"
+
+
+def test_overrides_are_stronger_than_the_file_and_that_than_the_defaults(
+    made: list[dict[str, Any]], tmp_path: Path
+):
+    """A file can change compression and add security, but not take the bootstrap servers away."""
+    file = tmp_path / "client.properties"
+    file.write_text("linger.ms=50\ncompression.type=zstd\nsecurity.protocol=SSL\nbootstrap.servers=other:1\n")
+    kafka.producer("k:1", file, linger_ms=1)
+    config = made[0]
+    assert (config["linger.ms"], config["compression.type"]) == (1, "zstd")
+    assert (config["security.protocol"], config["bootstrap.servers"]) == ("SSL", "k:1")
+
+
+def test_the_settings_are_librdkafka_s():
+    """Both clients can really be made with our settings: librdkafka knows every name and value."""
+    kafka.producer("127.0.0.1:1")
+    kafka.consumer("127.0.0.1:1", group_id="g").close()
+
+
+def test_properties_are_read_as_java_writes_them(tmp_path: Path):
+    """Spaces, comments and empty lines do not count; a value may contain `=`."""
+    file = tmp_path / "client.properties"
+    file.write_text("# security\n\n sasl.username = bridge\nsasl.password=a=b#c \n")
+    assert kafka.read_properties(file) == {"sasl.username": "bridge", "sasl.password": "a=b#c"}
+
+
+def test_a_bad_properties_file_is_named(tmp_path: Path):
+    """A missing file and a line without `=` are settings errors with file and line, but without the value."""
+    with pytest.raises(SettingsError, match=r"nothing\.properties"):
+        kafka.read_properties(tmp_path / "nothing.properties")
+    file = tmp_path / "client.properties"
+    file.write_text("a=b\nsasl.password secret\n")
+    with pytest.raises(SettingsError, match=r"client\.properties:2") as refusal:
+        kafka.read_properties(file)
+    assert "secret" not in str(refusal.value)
+
+
+class _Broker:
+    """Answers with more topics each time it is asked."""
+
+    def __init__(self, *answers: dict[str, int] | KafkaError) -> None:
+        self.answers = list(answers)
+
+    def list_topics(self, timeout: float) -> Any:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, KafkaError):
+            raise KafkaException(answer)
+        return SimpleNamespace(topics={t: SimpleNamespace(partitions=[0] * n) for t, n in answer.items()})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes only while sleeping."""
+    now = [0.0]
+    monkeypatch.setattr(kafka.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(kafka.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
+
+
+@pytest.mark.usefixtures("clock")
+def test_topics_may_come_while_we_wait():
+    """Returns once all are there with their partitions."""
+    broker: Any = _Broker({"a": 1}, {"a": 1, "b": 0}, {"a": 1, "b": 4})
+    kafka.wait_for_topics(broker, ("a", "b"), 10)
+    assert len(broker.answers) == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_topics_that_do_not_come_are_named():
+    """WorldDown after the time, naming those that are missing."""
+    with pytest.raises(WorldDown, match="no topic b, c: create"):
+        kafka.wait_for_topics(_Broker({"a": 1}), ("a", "b", "c"), 10)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_broker_that_does_not_answer_is_reported():
+    """WorldDown with the time that was waited."""
+    with pytest.raises(WorldDown, match="no Kafka broker answered within 10 s"):
+        kafka.wait_for_topics(_Broker(KafkaError(KafkaError._TRANSPORT)), ("a",), 10)  # type: ignore[arg-type]
