@@ -55,7 +55,7 @@ def _run() -> None:
         decoder=decoder,
         memory=memory,
         assignment=Assignment(
-            kafka.consumer(*where, group_id=f"{told.group_id}-state"),
+            kafka.consumer(*where, group_id=f"{told.group_id}-state", enable_partition_eof=True),
             decoder,
             memory,
             told.remembered_records,

@@ -7,11 +7,11 @@ leaves nothing to be scored twice.
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from contract import records
 from contract.errors import Malformed
@@ -31,36 +31,36 @@ class Assignment:
     """Reads back the state of partitions with a consumer of its own, outside the group."""
 
     def __init__(self, reader: Consumer, decoder: Decoder, memory: Memory, remembered_records: int) -> None:
+        """`reader` must report the end of a partition (`enable.partition.eof`)."""
         self._reader = reader
         self._decoder = decoder
         self._memory = memory
         self._remembered_records = remembered_records
 
-    def resume(self, partitions: Sequence[int], committed: dict[int, int]) -> dict[int, int]:
+    def resume(self, committed: Mapping[int, int]) -> dict[int, int]:
         """Partition to the offset to go on from; the memory then knows the records before it.
 
-        `committed`: the group's offsets, where there are any. Raises WorldDown where Kafka does not answer.
+        `committed`: partition to the group's offset, negative where there is none. Raises WorldDown or
+        KafkaException where Kafka does not answer.
         """
-        audited = self._audited(partitions)
+        audited = self._audited(committed)
         starts, tails = {}, {}
-        for partition in partitions:
+        for partition, offset in committed.items():
             low, high = self._watermarks(TELEMETRY, partition)
-            known = [
-                offset for offset in (audited.get(partition), committed.get(partition)) if offset is not None
-            ]
-            start = max(known, default=low)
+            start = max(audited.get(partition, -1), offset)
             if not low <= start <= high:
-                _log.warning(
-                    "partition %d: scored up to %d, but the log has %d to %d; going on at its beginning",
-                    partition, start, low, high,
-                )  # fmt: skip
+                if start >= 0:
+                    _log.warning(
+                        "partition %d: scored up to %d, but the log has %d to %d; going on at its beginning",
+                        partition, start, low, high,
+                    )  # fmt: skip
                 start = low
             starts[partition] = start
             tails[partition] = (max(low, start - self._remembered_records), start)
         self._remember(tails)
         return starts
 
-    def _audited(self, partitions: Sequence[int]) -> dict[int, int]:
+    def _audited(self, partitions: Iterable[int]) -> dict[int, int]:
         """Partition to the offset after the last one that the audit log proves scored."""
         ranges = {}
         for partition in partitions:
@@ -69,13 +69,12 @@ class Assignment:
         ends: dict[int, int] = {}
         for messages in self._read(AUDIT, ranges):
             for message in messages:
-                try:
-                    _, audit = records.decode(message.value())
-                except Malformed as error:
-                    _log.warning("audit record %s: %s", message.offset(), error)
-                    continue
                 partition = message.partition()
-                ends[partition] = max(ends.get(partition, 0), audit["last_offset"] + 1)
+                try:
+                    _, audit = records.decode(message.value() or b"")
+                    ends[partition] = max(ends.get(partition, 0), audit["last_offset"] + 1)
+                except (Malformed, KeyError) as error:
+                    _log.warning("no audit record at %d/%d: %s", partition, message.offset(), error)
         return ends
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
@@ -101,18 +100,22 @@ class Assignment:
         self._reader.assign([TopicPartition(topic, p, ranges[p][0]) for p in open_ends])
         deadline = time.monotonic() + _TIMEOUT_S
         while open_ends:
-            if time.monotonic() > deadline:
-                raise WorldDown(f"Kafka did not give back {topic} {open_ends} within {_TIMEOUT_S:.0f} s")
-            batch: list[Any] = self._reader.consume(2_000, 0.05)
-            found = []
-            for message in batch:
-                partition, offset = message.partition(), message.offset()
-                if message.error() is not None or partition not in open_ends:
-                    continue
-                if offset < open_ends[partition]:
-                    found.append(message)
-                if offset >= open_ends[partition] - 1:
-                    del open_ends[partition]
-            if found:
+            if found := [m for m in self._reader.consume(2_000, 0.01) if _take(m, open_ends)]:
+                deadline = time.monotonic() + _TIMEOUT_S
                 yield found
+            elif time.monotonic() > deadline:
+                raise WorldDown(f"Kafka gave nothing of {topic} {open_ends} for {_TIMEOUT_S:.0f} s")
         self._reader.unassign()
+
+
+def _take(message: Any, open_ends: dict[int, int]) -> bool:
+    """Whether a message is a record before the end of its partition; what is read to its end is closed."""
+    partition, error = message.partition(), message.error()
+    if error is not None:
+        if error.code() == KafkaError._PARTITION_EOF:  # the last offsets may hold no record
+            open_ends.pop(partition, None)
+        return False
+    end = open_ends.get(partition, -1)
+    if message.offset() >= end - 1:
+        open_ends.pop(partition, None)
+    return bool(message.offset() < end)

@@ -15,7 +15,7 @@ model_swaps = Counter("scorer_model_swaps", "Models taken into use")
 model_refusals = Counter("scorer_model_refusals", "Model records not taken into use", ["reason"])
 swap_seconds = Histogram(
     "scorer_model_swap_seconds",
-    "Scoring stood still for so long while a model was verified and swapped in",
+    "Scoring stood still for so long while a model was verified, whether taken into use or refused",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 batch_age_seconds = Histogram(

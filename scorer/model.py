@@ -8,6 +8,7 @@ import numpy as np
 from contract.errors import Malformed
 from contract.manifest import Manifest, unpack
 from contract.telemetry import SIGNALS, Floats
+from plumbing.settings import SettingsError
 from scorer.settings import RuntimeName
 
 
@@ -18,7 +19,7 @@ class Model:
         self.manifest = manifest
         self.threshold = np.float32(manifest.threshold)
         self._rows = 0
-        self._interpreter = _interpreter(runtime)(model_content=tflite, num_threads=1)
+        self._interpreter = interpreter(runtime)(model_content=tflite, num_threads=1)
         (signals,) = self._interpreter.get_input_details()
         outputs = {len(output["shape"]): output["index"] for output in self._interpreter.get_output_details()}
         self._signals: int = signals["index"]
@@ -32,14 +33,15 @@ class Model:
         cannot run it, `golden_vectors` where it computes something else than it should.
         """
         manifest, tflite = unpack(record)
+        golden = np.array(manifest.golden.signals, np.float32).reshape(-1, len(SIGNALS))
+        if not np.isfinite(manifest.threshold) or not len(golden):
+            raise Malformed("golden_vectors", "no golden vectors or no finite threshold in the manifest")
         try:
             model = cls(manifest, tflite, runtime)
-            golden = np.array(manifest.golden.signals, np.float32).reshape(-1, len(SIGNALS))
+            model.score(golden[:1])  # a graph that runs with one number of rows only must not pass
             score, contribution = model.score(golden)
         except (ValueError, RuntimeError, KeyError) as error:
             raise Malformed("unusable_graph", str(error)[:500]) from error
-        if not np.isfinite(model.threshold) or not len(golden):
-            raise Malformed("golden_vectors", "no golden vectors or no finite threshold in the manifest")
         if wrong := manifest.golden.differences(score, contribution):
             raise Malformed("golden_vectors", f"{len(wrong)} of {len(golden)} differ: {wrong[0]}")
         return model
@@ -55,9 +57,13 @@ class Model:
         return self._interpreter.get_tensor(self._score), self._interpreter.get_tensor(self._contribution)
 
 
-def _interpreter(runtime: RuntimeName) -> Callable[..., Any]:
-    if runtime == "litert":
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of two, by setting
-    else:
-        from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+def interpreter(runtime: RuntimeName) -> Callable[..., Any]:
+    """The runtime's class. Raises SettingsError where the runtime is not installed."""
+    try:
+        if runtime == "litert":
+            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of two, by setting
+        else:
+            from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(f"--runtime {runtime} is not installed here: {error}") from error
     return Interpreter  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from contract.errors import Malformed
 from scorer import metrics
-from scorer.model import Model
+from scorer.model import Model, interpreter
 from scorer.settings import RuntimeName
 
 _log = logging.getLogger("scorer")
@@ -20,7 +20,11 @@ class ModelFeed:
     """Reads the topic from its beginning, then follows it; never waits for it."""
 
     def __init__(self, consumer: Consumer, topic: str, name: str, runtime: RuntimeName) -> None:
-        """`consumer` must report the end of the partition (`enable.partition.eof`)."""
+        """`consumer` must report the end of the partition (`enable.partition.eof`).
+
+        Raises SettingsError where the runtime is not installed.
+        """
+        interpreter(runtime)  # imported now, which takes a second, and not while scoring stands still
         self._consumer = consumer
         self._name = name.encode()
         self._runtime = runtime
@@ -51,7 +55,8 @@ class ModelFeed:
 
     def _open(self, record: bytes) -> Model | None:
         try:
-            return Model.open(record, self._runtime)
+            with metrics.swap_seconds.time():
+                return Model.open(record, self._runtime)
         except Malformed as error:
             metrics.model_refusals.labels(error.reason).inc()
             _log.error("model refused, the one in use goes on: %s", error, extra={"bytes": len(record)})

@@ -50,11 +50,18 @@ class Pipeline:
         self._assignment = assignment
         self._health = health
         self._stop = stop
-        self._partitions: set[int] = set()
+        self._next_offsets: dict[int, int] = {}  # of the partitions that are this replica's
+        self._gave_up = False
         self._committed_at = self._lag_at = 0.0
 
     def run(self) -> None:
-        """Until told to stop. Raises WorldDown where Kafka does not take results in time."""
+        """Until told to stop. Raises WorldDown where Kafka does not answer, or take results, in time."""
+        try:
+            self._run()
+        except KafkaException as error:
+            raise WorldDown(f"Kafka: {error}") from error
+
+    def _run(self) -> None:
         model = self._first_model()
         if model is None:
             return
@@ -86,24 +93,25 @@ class Pipeline:
         return None
 
     def _newer_model(self, wait_s: float = 0.0) -> Model | None:
-        started = time.perf_counter()
         model = self._feed.poll(wait_s)
         if model is not None:
-            took_s = time.perf_counter() - started
-            metrics.swap_seconds.observe(took_s)
             metrics.model_swaps.inc()
             metrics.model_version.set(model.manifest.version)
-            fields = {"version": model.manifest.version, "swap_ms": round(took_s * 1_000, 1)}
-            _log.info("model in use", extra=fields)
+            _log.info("model in use", extra={"version": model.manifest.version})
         return model
 
     def _consume(self) -> list[Any]:
         """Up to a batch of messages: waits for the first one, then takes what is there."""
+        self._gave_up = False
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
             return []
         found = [first, *self._consumer.consume(self._settings.batch_records_max - 1, 0)]
-        return found if not any([m.error() for m in found]) else [m for m in found if not self._fault(m)]  # noqa: C419
+        if None in [m.key() for m in found]:  # a record has a key, a report of the client's has none
+            found = [m for m in found if not self._fault(m)]
+        if self._gave_up:  # a rebalance came in between, and a successor may be at work
+            found = [m for m in found if m.partition() in self._next_offsets]
+        return found
 
     def _fault(self, message: Any) -> bool:
         """Whether a message is the client's report of an error; most it mends by itself."""
@@ -126,6 +134,7 @@ class Pipeline:
         )  # fmt: skip
         rejected = [(error, messages[row]) for row, error in done.rejected]
         self._results.write(done.anomalies, rejected, done.audits, done.next_offsets)
+        self._next_offsets |= done.next_offsets
         metrics.scored.inc(done.scored)
         metrics.duplicates.inc(done.duplicates)
         metrics.late.inc(done.late)
@@ -146,42 +155,41 @@ class Pipeline:
             self._measure_lag()
 
     def _offsets_to_commit(self) -> list[TopicPartition]:
-        taken = self._results.take_committable()
-        return [TopicPartition(TELEMETRY, p, offset) for p, offset in taken.items() if p in self._partitions]
+        return [
+            TopicPartition(TELEMETRY, partition, offset)
+            for partition, offset in self._results.take_committable().items()
+            if partition in self._next_offsets
+        ]
 
     def _measure_lag(self) -> None:
         lag = 0
-        assigned = [TopicPartition(TELEMETRY, partition) for partition in self._partitions]
-        for place in self._consumer.position(assigned):
+        for partition, offset in self._next_offsets.items():
+            place = TopicPartition(TELEMETRY, partition)
             _, high = self._consumer.get_watermark_offsets(place, cached=True) or (0, 0)
-            lag += max(0, high - max(0, place.offset))
+            lag += max(0, high - offset)
         metrics.lag.set(lag)
         metrics.cars.set(len(self._memory))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if not assigned:
+            consumer.incremental_assign(assigned)
+            return
         started = time.perf_counter()
-        numbers = [place.partition for place in assigned]
-        if numbers:
-            committed = {
-                place.partition: place.offset
-                for place in consumer.committed(assigned, timeout=10)
-                if place.offset >= 0
-            }
-            starts = self._assignment.resume(numbers, committed)
-            for place in assigned:
-                place.offset = starts[place.partition]
+        committed = {place.partition: place.offset for place in consumer.committed(assigned, timeout=10)}
+        starts = self._assignment.resume(committed)
+        for place in assigned:
+            place.offset = starts[place.partition]
         consumer.incremental_assign(assigned)
-        self._partitions |= set(numbers)
-        metrics.partitions.set(len(self._partitions))
+        self._next_offsets |= starts
+        metrics.partitions.set(len(self._next_offsets))
         took_s = time.perf_counter() - started
-        if numbers:
-            metrics.assignment_seconds.observe(took_s)
-            fields = {"partitions": sorted(numbers), "ms": round(took_s * 1_000)}
-            _log.info("partitions taken over", extra=fields)
+        metrics.assignment_seconds.observe(took_s)
+        fields = {"partitions": sorted(starts), "ms": round(took_s * 1_000)}
+        _log.info("partitions taken over", extra=fields)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """The successor must find everything that this replica scored."""
-        numbers = {place.partition for place in revoked}
+        self._gave_up = True
         self._deliver_all()
         if offsets := self._offsets_to_commit():
             try:
@@ -189,9 +197,11 @@ class Pipeline:
             except KafkaException as error:  # the audit log says it as well
                 _log.warning("offsets not committed: %s", error)
         consumer.incremental_unassign(revoked)
-        self._partitions -= numbers
+        numbers = {place.partition for place in revoked}
+        for partition in numbers:
+            self._next_offsets.pop(partition, None)
         self._memory.forget(numbers)
-        metrics.partitions.set(len(self._partitions))
+        metrics.partitions.set(len(self._next_offsets))
         if numbers:
             _log.info("partitions given up", extra={"partitions": sorted(numbers)})
 

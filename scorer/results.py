@@ -1,6 +1,5 @@
 """What the scorer writes: anomalies, dead letters, audit records; and when their input may be committed."""
 
-import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,17 +11,18 @@ from contract.errors import Malformed
 from contract.topics import ANOMALIES, AUDIT, REJECTED
 from plumbing.life import WorldDown
 
-_log = logging.getLogger("scorer")
-
 _DETAIL_CHARS_MAX = 500
+# A dead letter with its headers must not be larger than Kafka takes; one says where the whole record is.
+_DEAD_VALUE_BYTES_MAX = 256 * 1024
 
 
 class _Batch:
-    """The results of one batch; Kafka's reports count it down."""
+    """The results of one batch; Kafka's reports count them down."""
 
-    __slots__ = ("error", "next_offsets", "pending")
+    __slots__ = ("audits", "error", "next_offsets", "pending")
 
-    def __init__(self, next_offsets: Mapping[int, int]) -> None:
+    def __init__(self, audits: Sequence[Mapping[str, Any]], next_offsets: Mapping[int, int]) -> None:
+        self.audits = audits
         self.next_offsets = next_offsets
         self.pending = 0
         self.error: KafkaError | None = None
@@ -33,16 +33,21 @@ class _Batch:
 
 
 class Results:
-    """Batches in order; `delivered_offsets` grows only by the longest prefix that Kafka has whole."""
+    """Batches in order, each in two steps: its anomalies and dead letters, then its audit records.
+
+    A successor goes on after the last audit record, so that must not be in Kafka before what it vouches for.
+    In both steps only the longest prefix of batches that Kafka has whole goes on.
+    """
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._batches: deque[_Batch] = deque()
+        self._unaudited: deque[_Batch] = deque()
+        self._audited: deque[_Batch] = deque()
         self._committable: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Batches not delivered yet."""
-        return len(self._batches)
+        return len(self._unaudited) + len(self._audited)
 
     def write(
         self,
@@ -51,37 +56,47 @@ class Results:
         audits: Sequence[Mapping[str, Any]],
         next_offsets: Mapping[int, int],
     ) -> None:
-        """Hand a batch's results to Kafka.
+        """Hand a batch's results to Kafka; `settle` sends the audit records after them.
 
         `rejected`: the reason and the Kafka message; `next_offsets`: partition to the offset after the batch.
         """
-        batch = _Batch(next_offsets)
-        self._batches.append(batch)
-        produce, report = self._producer.produce, batch.delivered
+        batch = _Batch(audits, next_offsets)
+        self._unaudited.append(batch)
         for anomaly in anomalies:
-            value = records.encode("anomaly", anomaly)
-            produce(ANOMALIES, value, anomaly["car_id"], on_delivery=report)
+            self._produce(batch, ANOMALIES, records.encode("anomaly", anomaly), key=anomaly["car_id"])
         for error, message in rejected:
-            headers = _headers(error, message)
-            produce(REJECTED, message.value(), message.key(), headers=headers, on_delivery=report)
-        for audit in audits:
-            value = records.encode("audit", audit)
-            produce(AUDIT, value, partition=audit["partition"], on_delivery=report)
-        batch.pending += len(anomalies) + len(rejected) + len(audits)
+            value = (message.value() or b"")[:_DEAD_VALUE_BYTES_MAX]
+            self._produce(batch, REJECTED, value, key=message.key(), headers=_headers(error, message))
 
     def settle(self, wait_s: float = 0.0) -> None:
         """Take in Kafka's delivery reports. Raises WorldDown for a result that Kafka did not take."""
         self._producer.poll(wait_s)
-        while self._batches and self._batches[0].pending == 0:
-            batch = self._batches.popleft()
-            if batch.error is not None:
-                raise WorldDown(f"Kafka did not take a result: {batch.error}")
-            self._committable.update(batch.next_offsets)
+        while self._unaudited and self._unaudited[0].pending == 0:
+            batch = _sound(self._unaudited.popleft())
+            self._audited.append(batch)
+            for audit in batch.audits:
+                self._produce(batch, AUDIT, records.encode("audit", audit), partition=audit["partition"])
+        while self._audited and self._audited[0].pending == 0:
+            self._committable.update(_sound(self._audited.popleft()).next_offsets)
 
     def take_committable(self) -> dict[int, int]:
         """Partition to next offset of what was delivered since the last call."""
         taken, self._committable = self._committable, {}
         return taken
+
+    def _produce(self, batch: _Batch, topic: str, value: bytes, **where: Any) -> None:
+        batch.pending += 1
+        while True:
+            try:
+                return self._producer.produce(topic, value, on_delivery=batch.delivered, **where)
+            except BufferError:  # the client's own bound; it ends with a delivery or with its timeout
+                self._producer.poll(0.1)
+
+
+def _sound(batch: _Batch) -> _Batch:
+    if batch.error is not None:
+        raise WorldDown(f"Kafka did not take a result: {batch.error}")
+    return batch
 
 
 def _headers(error: Malformed, message: Any) -> list[tuple[str, str | bytes | None]]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.errors import Malformed
 from contract.telemetry import SIGNALS, Decoder, Floats
-from scorer.memory import Memory
+from scorer.memory import Mask, Memory
 from scorer.model import Model
 
 NAMED_SIGNALS_MAX = 3
@@ -31,22 +31,27 @@ class Scored:
 
 @dataclass(frozen=True)
 class Batch:
-    """n records as Kafka gave them; partitions and offsets are (n,)."""
+    """n records as Kafka gave them; `spans`: partition to the first and the last offset in the batch."""
 
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
     partitions: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    spans: dict[int, tuple[int, int]]
 
     @classmethod
     def of(cls, messages: Sequence[Any]) -> "Batch":
-        """From confluent_kafka messages without errors."""
-        return cls(
-            [m.value() for m in messages],
-            [m.key() for m in messages],
-            np.array([m.partition() for m in messages], np.int32),
-            np.array([m.offset() for m in messages], np.int64),
-        )
+        """From at least one confluent_kafka message, none of them an error."""
+        count = len(messages)
+        partitions = np.fromiter([m.partition() for m in messages], np.int32, count)
+        rows = np.arange(count)
+        first, last = np.full(partitions.max() + 1, -1), np.empty(partitions.max() + 1, np.intp)
+        last[partitions] = rows  # of several rows the last one stays
+        first[partitions[::-1]] = rows[::-1]
+        spans = {
+            partition: (messages[first[partition]].offset(), messages[last[partition]].offset())
+            for partition in np.flatnonzero(first >= 0).tolist()
+        }
+        return cls([m.value() for m in messages], [m.key() for m in messages], partitions, spans)
 
 
 def score(
@@ -67,7 +72,7 @@ def score(
         for hit, row in zip(hits, np.nonzero(fresh)[0][hits].tolist(), strict=True):
             anomalies.append(
                 {
-                    "car_id": keys[row].decode(),
+                    "car_id": keys[row].decode(errors="replace"),
                     "seq": int(decoded.seq[row]),
                     "sampled_at": int(decoded.sampled_at_ms[row]),
                     "scored_at": now_ms,
@@ -77,55 +82,50 @@ def score(
                     "signals": named_signals(contributions[hit], signals[hit]),
                 }
             )
-    common = {"late": late, "model_version": model.manifest.version, "scored_at": now_ms, "scorer": scorer}
-    audits = audit(batch, rows, fresh, common)
+    stamp = {"model_version": model.manifest.version, "scored_at": now_ms, "scorer": scorer}
     return Scored(
         anomalies,
-        audits,
+        [record | stamp for record in audits(batch, rows, fresh, late)],
         decoded.rejected,
-        {record["partition"]: record["last_offset"] + 1 for record in audits},
+        {partition: last + 1 for partition, (_, last) in batch.spans.items()},
         scored=int(fresh.sum()),
         duplicates=int((~fresh).sum()),
-        late=late,
+        late=int(late.sum()),
         oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min()) if fresh.any() else now_ms,
     )
 
 
-def audit(
-    batch: Batch, rows: NDArray[np.intp], fresh: NDArray[np.bool_], common: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """One record a partition. `late` is counted for the batch and stands in its first record."""
-    partitions, first = np.unique(batch.partitions, return_index=True)
-    last = len(batch.partitions) - 1 - np.unique(batch.partitions[::-1], return_index=True)[1]
-    size = int(partitions[-1]) + 1
+def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
+    """What was done with each partition's records; `rows` (m,) are the sound ones, fresh and late (m,)."""
+    size = max(batch.spans) + 1
+    of_sound = batch.partitions[rows]
     total = np.bincount(batch.partitions, minlength=size)
-    sound = np.bincount(batch.partitions[rows], minlength=size)
-    scored = np.bincount(batch.partitions[rows[fresh]], minlength=size)
-    records = [
-        common
-        | {
-            "partition": int(partition),
-            "first_offset": int(batch.offsets[begin]),
-            "last_offset": int(batch.offsets[end]),
+    sound = np.bincount(of_sound, minlength=size)
+    scored = np.bincount(of_sound[fresh], minlength=size)
+    behind = np.bincount(of_sound[late], minlength=size)
+    return [
+        {
+            "partition": partition,
+            "first_offset": first,
+            "last_offset": last,
             "scored": int(scored[partition]),
             "duplicates": int(sound[partition] - scored[partition]),
+            "late": int(behind[partition]),
             "rejected": int(total[partition] - sound[partition]),
         }
-        for partition, begin, end in zip(partitions, first, last, strict=True)
+        for partition, (first, last) in batch.spans.items()
     ]
-    for record in records[1:]:
-        record["late"] = 0
-    return records
 
 
 def named_signals(contribution: Floats, values: Floats) -> list[dict[str, Any]]:
     """The signals that make a score, largest share first; contribution and values are (18,).
 
-    Where the score is no number, those whose value is none, in equal shares.
+    Where contributions are no numbers, their signals in equal shares; if values are none either, only theirs.
     """
     shares = np.abs(contribution.astype(np.float64))
-    if not np.isfinite(shares).all():
-        shares = (~np.isfinite(values) | ~np.isfinite(contribution)).astype(np.float64)
+    if (odd := ~np.isfinite(shares)).any():
+        sent = odd & ~np.isfinite(values)
+        shares = (sent if sent.any() else odd).astype(np.float64)
     shares = shares / max(float(shares.sum()), 1e-12)
     return [
         {"name": SIGNALS[i], "share": float(shares[i]), "value": float(values[i])}

@@ -1,0 +1,117 @@
+"""What tests of several packages need: a smallest model and telemetry records, as they travel."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract import records, telemetry
+from contract.framing import confluent_header
+from contract.manifest import Decision, Golden, Manifest
+from contract.schema import get, latest
+from contract.telemetry import SIGNALS
+
+# The constants in data/detector.tflite (data/make_detector.py).
+MEAN = np.array([85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 1500], np.float32)
+SPREAD = np.array([8, 6, 9, 15, 12, 25, 10, 400, 0.2, 1, 1, 1, 1, 2, 2, 2, 2, 500], np.float32)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """data/detector.tflite: the score of a sample is its distance from `mean` in units of `spread`."""
+
+    tflite: bytes
+    mean: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    def contribution(self, signals: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the graph must give for (n, 18), computed without it."""
+        z = (signals.astype(np.float64) - self.mean) / self.spread
+        return np.where(np.isnan(signals), 0, z * z)
+
+    def score(self, signals: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the graph must give for (n, 18), computed without it: (n,)."""
+        distances: NDArray[np.float64] = np.sqrt(self.contribution(signals).sum(axis=1))
+        return distances
+
+    def golden(self) -> Golden:
+        """16 samples around the mean; the last misses a signal."""
+        noise = np.random.default_rng(1).normal(size=(16, 18))
+        signals = (self.mean + self.spread * noise).astype(np.float32)
+        signals[-1, 3] = np.nan
+        return Golden(
+            signals=tuple(map(tuple, signals.tolist())),
+            score=tuple(self.score(signals).tolist()),
+            contribution=tuple(map(tuple, self.contribution(signals).tolist())),
+        )
+
+    def manifest(self, version: int = 1, threshold: float = 12.0, **other: Any) -> Manifest:
+        """A sound manifest; `other` replaces fields."""
+        tflite = other.pop("tflite", self.tflite)
+        sound = Manifest(
+            name="failure-detector",
+            version=version,
+            parent=None,
+            created_at="2026-01-01T00:00:00Z",
+            git_revision="0" * 40,
+            signals=SIGNALS,
+            schema_fingerprint=latest("telemetry").fingerprint.hex(),
+            threshold=threshold,
+            training_offsets={},
+            validation_offsets={},
+            seed=1,
+            metrics={},
+            reference_quantiles={},
+            golden=self.golden(),
+            tflite_sha256=hashlib.sha256(tflite).hexdigest(),
+            tflite_bytes=len(tflite),
+            decision=Decision(published=True),
+        )
+        return replace(sound, **other)
+
+    def record(self, version: int = 1, threshold: float = 12.0, **other: Any) -> bytes:
+        """The framed model record, as it is in the topic; `other` replaces fields of the manifest.
+
+        `tflite` is the graph itself. Nothing is checked: a record can be as broken as a test needs it.
+        """
+        manifest = self.manifest(version, threshold, **other)
+        tflite = other.get("tflite", self.tflite)
+        fields = {"name": manifest.name, "version": version, "manifest": manifest.to_json(), "tflite": tflite}
+        return records.encode("model", fields)
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    tflite = (Path(__file__).parent / "data" / "detector.tflite").read_bytes()
+    return Detector(tflite, MEAN, SPREAD)
+
+
+@pytest.fixture(scope="session")
+def telemetry_values() -> Callable[..., list[bytes]]:
+    """Framed telemetry values as they are in Kafka: of cars (n), with their seq (n) and signals (n, 18)."""
+
+    def values(
+        cars: Sequence[str],
+        seq: Sequence[int],
+        signals: NDArray[np.float32] | None = None,
+        sampled_at_ms: int | None = None,
+        version: int = 1,
+    ) -> list[bytes]:
+        schema = get("telemetry", version)
+        header = confluent_header(schema.schema_id)
+        count = len(cars)
+        now_ms = time.time_ns() // 1_000_000 if sampled_at_ms is None else sampled_at_ms
+        return telemetry.encode(
+            [header + telemetry.prefix(schema, car) for car in cars],
+            np.array(seq, np.int64),
+            np.full(count, now_ms, np.int64),
+            np.tile(MEAN, (count, 1)) if signals is None else signals,
+        )
+
+    return values

@@ -1,0 +1,168 @@
+"""A model scores only after it has proven that it computes what its manifest says."""
+
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract import records
+from contract.errors import Malformed
+from contract.manifest import TFLITE_BYTES_MAX, Golden
+from contract.telemetry import SIGNALS
+from plumbing.settings import SettingsError
+from scorer import model as model_module
+from scorer.model import Model, interpreter
+
+
+def refusal(record: bytes) -> str:
+    """The reason for which a record is refused."""
+    with pytest.raises(Malformed) as caught:
+        Model.open(record, "litert")
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("rows", [16, 1, 1_000])
+def test_any_number_of_rows_is_scored_as_the_formula_says(detector: Any, rows: int) -> None:
+    """Score and contribution agree with an independent computation, NaN as a missing signal included."""
+    model = Model.open(detector.record(version=5, threshold=3.5), "litert")
+    signals = (detector.mean + np.random.default_rng(rows).normal(size=(rows, 18)) * 50).astype(np.float32)
+    signals[0, 2] = np.nan
+    score, contribution = model.score(signals)
+    np.testing.assert_allclose(score, detector.score(signals), rtol=1e-5)
+    np.testing.assert_allclose(contribution, detector.contribution(signals), rtol=1e-5, atol=1e-9)
+    assert (model.manifest.version, model.threshold) == (5, np.float32(3.5))
+
+
+def test_results_of_a_call_outlive_the_next(detector: Any) -> None:
+    """The arrays handed out are no windows into the interpreter's memory."""
+    model = Model.open(detector.record(), "litert")
+    first, _ = model.score(detector.mean[None, :])
+    model.score(detector.mean[None, :] + 100)
+    assert first[0] == 0
+
+
+def test_a_wrong_checksum_is_refused(detector: Any) -> None:
+    """One flipped bit in the graph is found before it is loaded."""
+    flipped = bytearray(detector.tflite)
+    flipped[700] ^= 1
+    manifest = detector.manifest()
+    fields = {"name": manifest.name, "version": 1, "manifest": manifest.to_json(), "tflite": bytes(flipped)}
+    assert refusal(records.encode("model", fields)) == "bad_checksum"
+
+
+def test_nan_weights_are_refused(detector: Any) -> None:
+    """A graph whose weights are NaN, with the right checksum, fails its golden vectors."""
+    place = detector.tflite.index(detector.mean.tobytes())
+    broken = bytearray(detector.tflite)
+    broken[place : place + 72] = struct.pack("<f", np.nan) * 18
+    assert refusal(detector.record(tflite=bytes(broken))) == "golden_vectors"
+
+
+def test_nan_weights_are_refused_even_where_the_golden_vectors_are_nan_too(detector: Any) -> None:
+    """A trainer that recorded the broken graph's own output as golden gets no further."""
+    place = detector.tflite.index(detector.mean.tobytes())
+    broken = bytearray(detector.tflite)
+    broken[place : place + 72] = struct.pack("<f", np.nan) * 18
+    nothing = (float("nan"),) * 16
+    golden = Golden(
+        signals=detector.golden().signals, score=nothing, contribution=((float("nan"),) * 18,) * 16
+    )
+    assert refusal(detector.record(tflite=bytes(broken), golden=golden)) == "golden_vectors"
+
+
+def test_other_weights_are_refused(detector: Any) -> None:
+    """A graph that is sound in itself but is not the one the golden vectors are of is refused."""
+    place = detector.tflite.index(detector.mean.tobytes())
+    other = bytearray(detector.tflite)
+    other[place : place + 4] = struct.pack("<f", 85.01)
+    assert refusal(detector.record(tflite=bytes(other))) == "golden_vectors"
+
+
+@pytest.mark.parametrize("signals", [SIGNALS[::-1], SIGNALS[:-1], (*SIGNALS[:-1], "oil_temp")])
+def test_other_signals_are_refused(detector: Any, signals: tuple[str, ...]) -> None:
+    """A model of other signals, or of the same in another order, is refused."""
+    assert refusal(detector.record(signals=signals)) == "other_signals"
+
+
+def test_an_unknown_manifest_version_is_refused(detector: Any) -> None:
+    """What a newer trainer writes is not guessed at."""
+    assert refusal(detector.record(manifest_version=2)) == "unknown_manifest_version"
+
+
+def test_an_oversized_graph_is_refused(detector: Any) -> None:
+    """More than TFLITE_BYTES_MAX is not loaded, sound or not."""
+    assert refusal(detector.record(tflite=detector.tflite + bytes(TFLITE_BYTES_MAX))) == "too_large"
+
+
+@pytest.mark.parametrize("garbage", [b"", b"garbage", b"\0\0\0\0TFL3" + bytes(200), bytes(5_000)])
+def test_a_graph_that_is_none_is_refused(detector: Any, garbage: bytes) -> None:
+    """Garbage with a right checksum does not get past the interpreter, nor ends the process."""
+    assert refusal(detector.record(tflite=garbage)) == "unusable_graph"
+
+
+@pytest.mark.parametrize("size", range(100, 2_400, 230))
+def test_a_truncated_graph_is_refused(detector: Any, size: int) -> None:
+    """A cut-off file with a right checksum neither ends the process nor scores."""
+    assert refusal(detector.record(tflite=detector.tflite[:size])) in {"unusable_graph", "golden_vectors"}
+
+
+@pytest.mark.parametrize("record", [b"", b"junk", b"\0\0\0\0\x01" + bytes(100), b"\0\0\0\0\x63"])
+def test_a_record_that_is_no_model_is_refused(record: bytes) -> None:
+    """Other bytes, and other records, in the models topic are refused with a reason."""
+    assert refusal(record) in {"bad_frame", "unknown_schema", "malformed_record"}
+
+
+def test_a_model_without_proof_is_refused(detector: Any) -> None:
+    """No golden vectors, or no finite threshold, is no model."""
+    nothing = Golden(signals=(), score=(), contribution=())
+    assert refusal(detector.record(golden=nothing)) == "golden_vectors"
+    assert refusal(detector.record(threshold=float("nan"))) == "golden_vectors"
+
+
+class Interpreter:
+    """A graph that runs with as many rows as the golden vectors have, and with no other number."""
+
+    def __init__(self, **_: Any) -> None:
+        self.rows = 0
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return [{"index": 0, "shape": (16, 18)}]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        return [{"index": 1, "shape": (16,)}, {"index": 2, "shape": (16, 18)}]
+
+    def resize_tensor_input(self, _index: int, shape: tuple[int, int]) -> None:
+        if shape[0] != 16:
+            raise RuntimeError("Attempting to resize a fixed-size tensor")
+
+
+def test_a_graph_of_a_fixed_batch_size_is_refused(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that can score its golden vectors but no single record is refused before it is needed."""
+    monkeypatch.setattr(model_module, "interpreter", lambda _: Interpreter)
+    assert refusal(detector.record()) == "unusable_graph"
+
+
+def test_outputs_are_told_apart_by_rank(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph whose outputs come in the other order, or lack one, is read right or refused."""
+    real = interpreter("litert")
+
+    def swapped(**options: Any) -> Any:
+        inner = real(**options)
+        details = inner.get_output_details()[::-1]
+        return SimpleNamespace(**{name: getattr(inner, name) for name in dir(inner) if name[0] != "_"}
+                               | {"get_output_details": lambda: details[:keep]})  # fmt: skip
+
+    monkeypatch.setattr(model_module, "interpreter", lambda _: swapped)
+    keep = 2
+    assert Model.open(detector.record(), "litert").score(detector.mean[None, :])[0].shape == (1,)
+    keep = 1
+    assert refusal(detector.record()) == "unusable_graph"
+
+
+def test_a_runtime_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is to blame, and said so at the start."""
+    monkeypatch.setitem(__import__("sys").modules, "tflite_runtime.interpreter", None)
+    with pytest.raises(SettingsError, match="--runtime tflite-runtime is not installed"):
+        interpreter("tflite-runtime")

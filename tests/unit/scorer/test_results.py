@@ -1,0 +1,126 @@
+"""What may be committed, and in which order results reach Kafka."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, Message
+
+from contract import records
+from contract.errors import Malformed
+from plumbing.life import WorldDown
+from scorer.results import Results
+
+AUDIT = {
+    "partition": 0, "first_offset": 0, "last_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
+    "rejected": 0, "model_version": 1, "scored_at": 0, "scorer": "s",
+}  # fmt: skip
+ANOMALY = {
+    "car_id": "a", "seq": 1, "sampled_at": 0, "scored_at": 0, "score": 9.0, "threshold": 1.0,
+    "model_version": 1, "signals": [],
+}  # fmt: skip
+
+
+def audit(partition: int, last_offset: int) -> dict[str, Any]:
+    return AUDIT | {"partition": partition, "last_offset": last_offset}
+
+
+def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any) -> None:
+    """A batch without anomalies is one audit record a partition, in the partition of the same number."""
+    results = Results(producer)
+    results.write([], [], [audit(3, 9), audit(5, 4)], {3: 10, 5: 5})
+    results.settle()
+    assert [where["partition"] for _, _, where in producer.produced] == [3, 5]
+    producer.deliver("scores.audit")
+    results.settle()
+    assert (len(results), results.take_committable()) == (1, {})
+    producer.deliver("scores.audit")
+    results.settle()
+    assert (len(results), results.take_committable()) == (0, {3: 10, 5: 5})
+    assert results.take_committable() == {}
+
+
+def test_an_audit_record_waits_for_what_it_vouches_for(producer: Any) -> None:
+    """Audit records are sent after the anomalies and dead letters of their batch and all earlier ones."""
+    results = Results(producer)
+    bad = Message(topic="telemetry", partition=2, offset=7, key=b"a", value=b"junk")
+    results.write([ANOMALY], [(Malformed("bad_frame", "why"), bad)], [audit(2, 7)], {2: 8})
+    results.write([], [], [audit(2, 9)], {2: 10})
+    results.settle()
+    producer.deliver("anomalies")
+    results.settle()
+    assert producer.topics() == ["anomalies", "telemetry.rejected"]
+    producer.deliver("telemetry.rejected")
+    results.settle()
+    assert producer.topics()[2:] == ["scores.audit", "scores.audit"]
+    assert [records.decode(value)[1]["last_offset"] for _, value, _ in producer.produced[2:]] == [7, 9]
+
+
+def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None:
+    """A later batch that is delivered first waits for the earlier one."""
+    results = Results(producer)
+    for last in (4, 9, 14):
+        results.write([], [], [audit(0, last)], {0: last + 1})
+    results.settle()
+    producer.deliver("scores.audit", number=1)
+    results.settle()
+    assert (len(results), results.take_committable()) == (3, {})
+    producer.deliver("scores.audit", number=0)
+    results.settle()
+    assert (len(results), results.take_committable()) == (1, {0: 10})
+
+
+@pytest.mark.parametrize("topic", ["anomalies", "scores.audit"])
+def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
+    """A failed delivery raises WorldDown, and nothing of that batch becomes committable."""
+    results = Results(producer)
+    results.write([ANOMALY], [], [audit(0, 0)], {0: 1})
+    results.settle()
+    if topic == "scores.audit":
+        producer.deliver("anomalies")
+        results.settle()
+    producer.deliver(topic, KafkaError(KafkaError._MSG_TIMED_OUT))
+    with pytest.raises(WorldDown, match="did not take a result"):
+        results.settle()
+    assert results.take_committable() == {}
+
+
+def test_a_dead_letter_says_why_and_where(producer: Any) -> None:
+    """It carries the record's bytes and key, and as headers the reason, the detail and the record's place."""
+    bad = Message(topic="telemetry", partition=2, offset=7, key=b"a", value=b"junk")
+    Results(producer).write([], [(Malformed("bad_frame", "d" * 600), bad)], [], {})
+    ((topic, value, where),) = producer.produced
+    assert (topic, value, where["key"]) == ("telemetry.rejected", b"junk", b"a")
+    assert where["headers"] == [
+        ("reason", "bad_frame"), ("detail", "d" * 500), ("kafka_record", "telemetry/2/7")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "sent_bytes"), [(None, 0), (b"x" * 1_048_000, 262_144)])
+def test_a_dead_letter_is_never_too_large(producer: Any, value: bytes | None, sent_bytes: int) -> None:
+    """Of a record as large as Kafka takes only the beginning is kept; one without a value is no error."""
+    bad = Message(topic="telemetry", partition=0, offset=0, key=None, value=value)
+    Results(producer).write([], [(Malformed("missing_key"), bad)], [], {})
+    assert len(producer.produced[0][1]) == sent_bytes
+
+
+def test_a_full_queue_is_waited_for(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the client's queue is full, produce waits for deliveries instead of failing."""
+    results = Results(producer)
+    producer.room = 1
+    polled = producer.poll
+
+    def poll(timeout_s: float = 0.0) -> int:
+        if timeout_s:
+            producer.deliver("anomalies")
+            producer.room += 1
+        return int(polled(timeout_s))
+
+    monkeypatch.setattr(producer, "poll", poll)
+    results.write([ANOMALY] * 5, [], [audit(0, 4)], {0: 5})
+    assert producer.topics() == ["anomalies"] * 5
+    producer.room = 1
+    producer.deliver("anomalies")
+    results.settle()
+    producer.deliver("scores.audit")
+    results.settle()
+    assert results.take_committable() == {0: 5}
