@@ -59,7 +59,8 @@ def test_overlapping_audits_show_what_was_scored_twice() -> None:
 def test_duplicate_that_was_left_out_is_not_scored_twice() -> None:
     """A record that stands twice in the log and was scored once is neither lost nor doubled."""
     found = scored_stage(PUBLISHED, log(*ALL, ALL[0]), [audit(0, 5, 5)])
-    assert (found.duplicates, found.lost) == (0, 0) and found.distinct == 5
+    assert (found.duplicates, found.lost) == (0, 0)
+    assert found.distinct == 5
 
 
 def test_audit_of_another_partition_covers_nothing() -> None:

@@ -33,7 +33,8 @@ def test_flag_of_a_sound_car_is_one_false_alarm() -> None:
 def test_fault_that_begins_after_the_run_is_not_present() -> None:
     """Only faults of the scored time count."""
     card = draw_up([incident("a", 100, 160, 180)], {}, cars=1, from_s=0, to_s=100)
-    assert card.faults == [] and card.as_dict()["faults_present"] == 0
+    assert card.faults == []
+    assert card.as_dict()["faults_present"] == 0
 
 
 def test_component_kind_has_no_place() -> None:
