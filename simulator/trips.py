@@ -17,13 +17,15 @@ from simulator.powertrain import NOMINAL_V
 # One entry a kind of road: city, rural, highway. Then charging, which is a stay at a fast charger.
 CITY, RURAL, HIGHWAY, CHARGING = range(4)
 _SHARE = np.cumsum([0.5, 0.3, 0.2])[:-1]  # of trips
-_CRUISE_MPS = np.array([11.0, 21.0, 32.0, 0.0])
-_CRUISE_SPREAD = np.array([0.25, 0.18, 0.10, 0.0])
-_STOP_SHARE = np.array([0.42, 0.12, 0.01, 1.0])  # of the legs
+_CRUISE_MPS = np.array([11.0, 21.0, 32.0, 0.0], np.float32)
+_CRUISE_SPREAD = np.array([0.25, 0.18, 0.10, 0.0], np.float32)
+_STOP_SHARE = np.array([0.42, 0.12, 0.01, 1.0], np.float32)  # of the legs
 _STOP_S, _STOP_MIN_S = 14.0, 3.0
-_LEG_S = np.array([30.0, 70.0, 150.0, 1e9])
-_TRIP_S = np.array([900.0, 1500.0, 2400.0, 1e9])
-_ROUGHNESS = np.array([1.6, 1.1, 0.6, 1.0])  # ISO 8608: a class is twice the amplitude of the next better one
+_LEG_S = np.array([30.0, 70.0, 150.0, 1e9], np.float32)
+_TRIP_S = np.array([900.0, 1500.0, 2400.0, 1e9], np.float32)
+_ROUGHNESS = np.array(
+    [1.6, 1.1, 0.6, 1.0], np.float32
+)  # ISO 8608: a class is twice the amplitude of the next better one
 HILLS = np.array([0.015, 0.025, 0.012, 0.0], np.float32)  # standard deviation of the grade
 
 # State of charge: drivers plug in at the end of a trip, or at the next stop where little is left.
@@ -67,7 +69,7 @@ def advance(trips: Trips, *, keys: U8, car: Cars, charge: F4, dt_s: float, now_m
     due = np.flatnonzero(np.minimum(trips.leg_left_s, trips.trip_left_s) <= 0)
     if not due.size:
         return
-    u = chance.uniforms(keys[due], _PURPOSE + 2 + now_ms % (1 << 38), 6)
+    u = chance.dice(keys[due], now_ms, 6)
     road, left = trips.road[due].astype(np.intp), charge[due]
     over = (trips.trip_left_s[due] <= 0) | ((left < CHARGE_AT_ONCE_BELOW) & (road != CHARGING))
     plug_in = over & (left < CHARGE_BELOW)
