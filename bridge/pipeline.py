@@ -23,6 +23,7 @@ _log = logging.getLogger("bridge")
 _DELIVERY_WAIT_S = 0.002  # how late a PUBACK may be for want of a wake-up when Kafka reports
 _IDLE_WAIT_S = 0.1
 _DETAIL_CHARS_MAX = 500
+DEAD_LETTER_BYTES_MAX = 65_536  # of what was refused; Kafka would refuse a whole oversized message again
 
 # Kafka will never take this one message; with every other error the world is down.
 _MESSAGE_AT_FAULT = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError._INVALID_ARG)
@@ -62,15 +63,20 @@ class Pipeline:
         nap_s = self._settings.read_nap_ms / 1_000
         full = False
         while not self._stop.requested:
-            waiting = any(shard.in_flight for shard in self._shards)
-            events = self._epoll.poll(_DELIVERY_WAIT_S if waiting else _IDLE_WAIT_S)
-            if events and nap_s and not full:
-                time.sleep(nap_s)  # a moment later the same read brings many messages
-            now = time.monotonic()
-            full = self._on_events(events, now)
-            self._turn(now)
-            self._health.progress()
+            full = self._round(0.0 if full else nap_s)
         self._drain()
+
+    def _round(self, nap_s: float) -> bool:
+        """Wait for something to do and do it; whether a read was full, so that more waits."""
+        waiting = any(shard.in_flight for shard in self._shards)
+        events = self._epoll.poll(_DELIVERY_WAIT_S if waiting else _IDLE_WAIT_S)
+        if events and nap_s:
+            time.sleep(nap_s)  # a moment later the same read brings many messages
+        now = time.monotonic()
+        full = self._on_events(events, now)
+        self._turn(now)
+        self._health.progress()
+        return full
 
     def _on_events(self, events: list[tuple[int, int]], now: float) -> bool:
         full = False
@@ -84,6 +90,8 @@ class Pipeline:
             except ConnectionLost as error:
                 self._unwatch(fd)
                 shard.lose(now, error)
+            except BufferError as error:  # brokers that come and go send again what Kafka does not take
+                raise WorldDown("Kafka takes nothing and no more messages may wait for it") from error
         return full
 
     def _turn(self, now: float) -> None:
@@ -104,7 +112,9 @@ class Pipeline:
             in_flight += shard.in_flight
         metrics.connected.set(subscribed)
         metrics.in_flight.set(in_flight)
-        if subscribed == len(self._shards):
+        if self._stop.requested:
+            self._health.unready("stopping")
+        elif subscribed == len(self._shards):
             self._health.ready()
         else:
             self._health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
@@ -138,6 +148,7 @@ class Pipeline:
         self, read: Read, value: bytes, error: Malformed, headers: list[tuple[str, str | bytes | None]]
     ) -> None:
         headers = [("reason", error.reason), ("detail", error.detail[:_DETAIL_CHARS_MAX]), *headers]
+        value = value[:DEAD_LETTER_BYTES_MAX]
         self._producer.produce(REJECTED, value, headers=headers, on_delivery=read.delivered)
         read.pending += 1
         metrics.rejected.labels(error.reason).inc()
@@ -150,14 +161,13 @@ class Pipeline:
                 raise WorldDown(f"Kafka did not take a message for {message.topic()}: {error}")
             read.pending -= 1
             refusal = Malformed("refused_by_kafka", str(error))
-            self._dead_letter(read, (message.value() or b"")[:65_536], refusal, [])
+            self._dead_letter(read, message.value() or b"", refusal, [])
 
     def _drain(self) -> None:
         """Read no more, wait for Kafka's reports, acknowledge, leave the sessions with the brokers."""
-        self._health.unready("stopping")
-        while any(shard.in_flight for shard in self._shards) and self._stop.left_s > 0:
-            self._producer.poll(_DELIVERY_WAIT_S)
-            self._turn(time.monotonic())
+        self._turn(time.monotonic())  # from here on epoll does not wait for messages
+        while any(shard.busy for shard in self._shards) and self._stop.left_s > 0:
+            self._round(nap_s=0.0)
         left = sum(shard.in_flight for shard in self._shards)
         for shard in self._shards:
             if shard.connection is not None:

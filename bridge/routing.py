@@ -1,8 +1,12 @@
-"""Where an MQTT message goes in Kafka, and whether it may. Pure: the body is never decoded."""
+"""Where an MQTT message goes in Kafka, and whether it may. Pure.
+
+The body of telemetry is not decoded: that is the hot path, and the scorer decodes whole batches.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from contract import records
 from contract.errors import Malformed
 from contract.framing import SINGLE_OBJECT_BYTES, confluent_header, single_object_header
 from contract.schema import Schema
@@ -20,6 +24,7 @@ class Frame:
     header: bytes
     rest_bytes_min: int
     rest_bytes_max: int
+    read_as: Schema | None  # the body is read to check it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Router:
         """(Kafka topic, key, value) of a message; None for a command, which is not forwarded.
 
         Raises Malformed: `wrong_topic`, `oversized`, `bad_frame`, `unknown_schema`, `wrong_car` where the
-        record's car is not the topic's, `malformed_record` where its length cannot be right.
+        record's car is not the topic's, `malformed_record` where its length cannot be right or, of a
+        record that is not telemetry, where it cannot be read.
         """
         route = self._routes.get(topic) or self._learn(topic)
         if route is None:
@@ -65,6 +71,8 @@ class Router:
             or len(payload) > self._payload_bytes_max
         ):
             raise self._blame(route, frame, payload)
+        if frame.read_as is not None:
+            records.read(frame.read_as, payload[SINGLE_OBJECT_BYTES:])
         return route.topic, route.key, frame.header + payload[SINGLE_OBJECT_BYTES:]
 
     def _learn(self, topic: str) -> Route | None:
@@ -98,6 +106,6 @@ class Router:
 
 def _frame(schema: Schema, header: bytes) -> Frame:
     if schema.name != TELEMETRY:
-        return Frame(header, 1, 1 << 30)
+        return Frame(header, 1, 1 << 30, schema)
     layout = Layout.of(schema)
-    return Frame(header, layout.rest_bytes_min, layout.rest_bytes_max)
+    return Frame(header, layout.rest_bytes_min, layout.rest_bytes_max, None)

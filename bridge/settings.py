@@ -61,8 +61,11 @@ class Settings:
             )
         if not 1 <= self.in_flight_max <= PACKET_IDS:
             raise ValueError(f"--in-flight-max {self.in_flight_max} must be 1 to {PACKET_IDS}")
-        if self.payload_bytes_max < 128:
-            raise ValueError(f"--payload-bytes-max {self.payload_bytes_max} must be at least 128")
+        # Kafka's own limit of 1 MB counts key, headers and framing too.
+        if not 128 <= self.payload_bytes_max <= 900_000:
+            raise ValueError(f"--payload-bytes-max {self.payload_bytes_max} must be 128 to 900000")
+        if not 1 <= self.keep_alive_s <= 65_535:
+            raise ValueError(f"--keep-alive-s {self.keep_alive_s} must be 1 to 65535")
         if self.read_nap_ms < 0 or self.delivery_timeout_s <= 0:
             raise ValueError("--read-nap-ms must not be negative, --delivery-timeout-s must be positive")
 

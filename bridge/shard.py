@@ -13,7 +13,7 @@ import mqtt5
 from confluent_kafka import KafkaError
 
 from bridge import metrics
-from plumbing.mqtt import Connection, ConnectionLost, dial, pubacks
+from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, pubacks
 
 _log = logging.getLogger("bridge")
 
@@ -79,6 +79,11 @@ class Shard:
         """Whether our CONNECT went out; before that a writable socket means that dialling ended."""
         return self._sent_at > 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Whether messages wait for Kafka or PUBACKs for the socket."""
+        return self.in_flight > 0 or (self.connection is not None and self.connection.wants_write)
+
     def tick(self, now: float) -> None:
         """Dial when it is time, keep the session alive, give up on a broker that is silent."""
         if self.connection is None:
@@ -104,6 +109,7 @@ class Shard:
                 session_expiry_interval=SESSION_EXPIRY_NEVER,
                 keep_alive=self._keep_alive_s,
                 receive_max=self._in_flight_max,
+                max_packet_size=PACKET_BYTES_MAX,  # what we would not take, and would get again and again
             )
             self._send(packet.write(), now)
         else:

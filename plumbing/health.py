@@ -58,7 +58,7 @@ def serve(
 
     try:
         server = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise WorldDown(
             f"cannot serve metrics on {host}:{port}: {error}; choose another --metrics-port"
         ) from error
