@@ -1,0 +1,293 @@
+"""One broker shard, with a connection that does what the test says."""
+
+from typing import Any
+
+import mqtt5
+import pytest
+
+from bridge import shard as module
+from bridge.shard import Read, Shard
+from plumbing.mqtt import ConnectionLost, parse
+
+SUBSCRIBED = [
+    mqtt5.ConnAckPacket(),
+    mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]),
+]
+
+
+class _Connection:
+    """Gives what `inbox` holds and keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.inbox: list[Any] = []
+        self.sent: list[Any] = []
+        self.wants_write = self.closed = False
+        self.refused = ""
+
+    def connected(self) -> None:
+        if self.refused:
+            raise ConnectionLost(self.refused)
+
+    def read(self) -> tuple[list[Any], bool]:
+        packets, self.inbox = self.inbox, []
+        return packets, False
+
+    def send(self, data: bytes) -> None:
+        self.sent += parse(data)[0]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _Kafka:
+    """Takes the messages of each read; the test says which are delivered."""
+
+    def __init__(self) -> None:
+        self.reads: list[Read] = []
+
+    def forward(self, packets: list[mqtt5.PublishPacket]) -> Read:
+        read = Read([p.packet_id for p in packets if p.packet_id is not None], [])
+        read.count = read.pending = len(packets)
+        self.reads.append(read)
+        return read
+
+    def deliver(self, read: int, count: int | None = None) -> None:
+        for _ in range(self.reads[read].pending if count is None else count):
+            self.reads[read].delivered(None, None)
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[_Connection]:
+    """The connections that were made, in order."""
+    made: list[_Connection] = []
+
+    def dial(host: str, port: int) -> _Connection:
+        made.append(_Connection())
+        return made[-1]
+
+    monkeypatch.setattr(module, "dial", dial)
+    return made
+
+
+@pytest.fixture
+def kafka() -> _Kafka:
+    return _Kafka()
+
+
+@pytest.fixture
+def shard(dialled: list[_Connection], kafka: _Kafka) -> Shard:
+    """Connected and subscribed at time 0, with room for 10 messages in flight."""
+    shard = Shard(
+        3, "broker", 1883, client_id="bridge-3", shared_group=None, in_flight_max=10, keep_alive_s=30,
+        forward=kafka.forward,
+    )  # fmt: skip
+    _connect(shard, dialled, now=0.0)
+    return shard
+
+
+def _connect(shard: Shard, dialled: list[_Connection], now: float) -> None:
+    shard.tick(now)
+    shard.writable(now + 0.001)
+    dialled[-1].inbox += SUBSCRIBED
+    shard.readable(now + 0.002)
+
+
+def _publish(*packet_ids: int) -> list[mqtt5.PublishPacket]:
+    qos = mqtt5.QoS.AT_LEAST_ONCE
+    return [mqtt5.PublishPacket("fleet/v1/c/telemetry", b"x", qos=qos, packet_id=i) for i in packet_ids]
+
+
+def _receive(shard: Shard, connection: _Connection, *packet_ids: int, now: float = 1.0) -> None:
+    connection.inbox += _publish(*packet_ids)
+    shard.readable(now)
+
+
+def _acknowledged(connection: _Connection) -> list[int]:
+    return [packet.packet_id for packet in connection.sent if isinstance(packet, mqtt5.PubAckPacket)]
+
+
+def test_the_session_outlives_the_connection(shard: Shard, dialled: list[_Connection]):
+    """CONNECT: the stable client id, no clean start, a session that does not expire, bounded packets."""
+    connect, subscribe = dialled[0].sent
+    assert (connect.client_id, connect.clean_start) == ("bridge-3", False)
+    assert connect.session_expiry_interval == 0xFFFFFFFF
+    assert connect.receive_max == 10
+    assert connect.max_packet_size == 4 * 1_048_576
+    assert [f.pattern for f in subscribe.topic_filters] == ["fleet/v1/#"]
+    assert subscribe.topic_filters[0].max_qos == mqtt5.QoS.AT_LEAST_ONCE
+    assert shard.subscribed
+
+
+def test_a_shared_group_subscribes_to_its_share(dialled: list[_Connection], kafka: _Kafka):
+    """Where the broker shares soundly, the filter says which group."""
+    shard = Shard(
+        0, "broker", 1883, client_id="b-0", shared_group="edge", in_flight_max=10, keep_alive_s=30,
+        forward=kafka.forward,
+    )  # fmt: skip
+    _connect(shard, dialled, now=0.0)
+    assert [f.pattern for f in dialled[0].sent[1].topic_filters] == ["$share/edge/fleet/v1/#"]
+
+
+def test_nothing_is_acknowledged_before_kafka_has_it(shard: Shard, dialled: list[_Connection], kafka: _Kafka):
+    """A read with one message outstanding sends no PUBACK at all."""
+    _receive(shard, dialled[0], 1, 2, 3)
+    kafka.deliver(0, 2)
+    assert shard.acknowledge(1.0) == 0
+    kafka.deliver(0)
+    assert shard.acknowledge(1.0) == 3
+    assert _acknowledged(dialled[0]) == [1, 2, 3]
+    assert shard.in_flight == 0
+
+
+def test_only_the_longest_delivered_prefix_is_acknowledged(
+    shard: Shard, dialled: list[_Connection], kafka: _Kafka
+):
+    """Kafka confirms in any order; PUBACKs go out in the order of arrival."""
+    for packet_ids in ((7, 3), (9,), (1, 4), (5,)):
+        _receive(shard, dialled[0], *packet_ids)
+    for read, expected in ((2, []), (1, []), (0, [7, 3, 9, 1, 4]), (3, [7, 3, 9, 1, 4, 5])):
+        kafka.deliver(read)
+        shard.acknowledge(1.0)
+        assert _acknowledged(dialled[0]) == expected
+
+
+def test_reading_pauses_at_the_limit_and_resumes_at_half(
+    shard: Shard, dialled: list[_Connection], kafka: _Kafka
+):
+    """In flight 10 of 10: paused; still at 6; on again at 5."""
+    for start in range(1, 10, 3):
+        _receive(shard, dialled[0], start, start + 1, start + 2)
+    assert (shard.in_flight, shard.paused) == (9, False)
+    _receive(shard, dialled[0], 10)
+    assert (shard.in_flight, shard.paused) == (10, True)
+    kafka.deliver(0)
+    shard.acknowledge(1.0)
+    assert (shard.in_flight, shard.paused) == (7, True)
+    kafka.deliver(1)
+    shard.acknowledge(1.0)
+    assert (shard.in_flight, shard.paused) == (4, False)
+
+
+def test_messages_without_a_packet_id_are_counted_and_not_acknowledged(
+    shard: Shard, dialled: list[_Connection], kafka: _Kafka
+):
+    """QoS 0 goes through too; there is just nobody to tell."""
+    dialled[0].inbox += [mqtt5.PublishPacket("fleet/v1/c/telemetry", b"x"), *_publish(5)]
+    shard.readable(1.0)
+    assert shard.in_flight == 2
+    kafka.deliver(0)
+    assert shard.acknowledge(1.0) == 1
+    assert _acknowledged(dialled[0]) == [5]
+    assert shard.in_flight == 0
+
+
+def test_a_lost_connection_forgets_its_acknowledgements(
+    shard: Shard, dialled: list[_Connection], kafka: _Kafka
+):
+    """Packet ids mean nothing on the next connection: what Kafka delivers late is not acknowledged there."""
+    _receive(shard, dialled[0], *range(1, 11))
+    shard.lose(2.0, ConnectionLost("gone"))
+    assert dialled[0].closed
+    assert (shard.in_flight, shard.paused, shard.subscribed, shard.connection) == (0, False, False, None)
+    _connect(shard, dialled, now=10.0)
+    kafka.deliver(0)
+    assert shard.acknowledge(11.0) == 0
+    _receive(shard, dialled[1], 1, now=11.0)
+    kafka.deliver(1)
+    shard.acknowledge(11.0)
+    assert _acknowledged(dialled[1]) == [1]
+
+
+def test_it_dials_again_later_and_later(shard: Shard, dialled: list[_Connection]):
+    """Between losses it waits, with jitter, from 0.2 s up to 5 s, and soon again once it was subscribed."""
+    now = 100.0
+    waits = []
+    for _ in range(8):
+        shard.lose(now, ConnectionLost("gone"))
+        before = len(dialled)
+        start = now
+        while len(dialled) == before:
+            now += 0.05
+            shard.tick(now)
+        waits.append(now - start)
+    assert waits[0] <= 0.45
+    assert 2.4 < waits[-1] < 5.1
+    dialled[-1].inbox += SUBSCRIBED
+    shard.readable(now)
+    shard.lose(now, ConnectionLost("gone"))
+    shard.tick(now + 0.45)
+    assert shard.connection is not None
+
+
+def test_a_refused_connection_is_lost(dialled: list[_Connection], shard: Shard):
+    """A broker that is not there, or that says no, is a lost connection with its reason."""
+    shard.lose(1.0, ConnectionLost("gone"))
+    shard.tick(10.0)
+    dialled[1].refused = "ECONNREFUSED"
+    with pytest.raises(ConnectionLost, match="ECONNREFUSED"):
+        shard.writable(10.0)
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED), "refused: NOT_AUTHORIZED"),
+        (
+            mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.NOT_AUTHORIZED]),
+            "fleet/v1/# refused: NOT_AUTHORIZED",
+        ),
+        (
+            mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER),
+            "SESSION_TAKEN_OVER",
+        ),
+    ],
+)
+def test_the_broker_s_no_is_a_lost_connection(
+    shard: Shard, dialled: list[_Connection], packet: Any, reason: str
+):
+    """Not authorised, subscription refused, taken over by another client of the name: each says so."""
+    dialled[0].inbox.append(packet)
+    with pytest.raises(ConnectionLost, match=reason):
+        shard.readable(1.0)
+
+
+def test_pings_keep_the_session_alive_also_while_paused(shard: Shard, dialled: list[_Connection]):
+    """Half the keep alive without a word from us: PINGREQ."""
+    shard.tick(14.0)
+    assert not any(isinstance(packet, mqtt5.PingReqPacket) for packet in dialled[0].sent)
+    _receive(shard, dialled[0], *range(1, 11), now=14.5)
+    assert shard.paused
+    shard.tick(15.5)
+    assert isinstance(dialled[0].sent[-1], mqtt5.PingReqPacket)
+
+
+def test_a_silent_broker_is_given_up(shard: Shard):
+    """One and a half keep alives without a byte: lost."""
+    shard.tick(44.0)
+    with pytest.raises(ConnectionLost, match="silent for 45 s"):
+        shard.tick(45.5)
+
+
+def test_while_paused_silence_is_our_own_doing(shard: Shard, dialled: list[_Connection]):
+    """A shard that does not read cannot blame the broker for being silent."""
+    _receive(shard, dialled[0], *range(1, 11), now=1.0)
+    shard.tick(500.0)
+    assert shard.connection is not None
+
+
+def test_a_broker_that_never_answers_the_connect_is_given_up(dialled: list[_Connection], shard: Shard):
+    """10 s for CONNACK and SUBACK."""
+    shard.lose(1.0, ConnectionLost("gone"))
+    shard.tick(10.0)
+    shard.writable(10.0)
+    shard.tick(19.0)
+    with pytest.raises(ConnectionLost, match="no answer within 10 s"):
+        shard.tick(20.5)
+
+
+def test_closing_says_goodbye_and_keeps_the_session(shard: Shard, dialled: list[_Connection]):
+    """DISCONNECT without a new session expiry: the broker goes on collecting for us."""
+    shard.close()
+    assert isinstance(dialled[0].sent[-1], mqtt5.DisconnectPacket)
+    assert dialled[0].sent[-1].session_expiry_interval is None
+    assert dialled[0].closed
