@@ -143,6 +143,8 @@ class _Bridge:
     def close(self) -> None:
         self.stop._deadline = 0.0  # at once
         self.join()
+        for shard in self._pipeline._shards:
+            shard.close()  # left open by a process that ends because the world is down
         self.broker.close()
 
 
