@@ -1,0 +1,207 @@
+"""Where a partition goes on, and what the memory knows then."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import KafkaError, Message, TopicPartition
+
+from contract import records
+from contract.telemetry import Decoder
+from plumbing.life import WorldDown
+from scorer import assignment as assignment_module
+from scorer.assignment import Assignment
+from scorer.memory import Memory
+
+AUDIT = {
+    "partition": 0, "first_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
+    "rejected": 0, "model_version": 1, "scored_at": 0, "scorer": "s",
+}  # fmt: skip
+
+
+class Reader:
+    """A Consumer outside any group over topics that are lists; a hole is an offset without a record."""
+
+    def __init__(self) -> None:
+        self.topics: dict[tuple[str, int], list[Message]] = {}
+        self.low: dict[tuple[str, int], int] = {}
+        self.high: dict[tuple[str, int], int] = {}
+        self.silent = False
+        self._places: list[tuple[str, int, int]] = []
+
+    def append(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
+        place = topic, partition
+        offset = self.high.get(place, 0)
+        self.high[place] = offset + 1
+        message = Message(topic=topic, partition=partition, offset=offset, key=key, value=value)
+        self.topics.setdefault(place, []).append(message)
+
+    def hole(self, topic: str, partition: int) -> None:
+        self.high[topic, partition] = self.high.get((topic, partition), 0) + 1
+
+    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
+        key = place.topic, place.partition
+        return self.low.get(key, 0), self.high.get(key, 0)
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        self._places = [(place.topic, place.partition, place.offset) for place in places]
+
+    def unassign(self) -> None:
+        self._places = []
+
+    def consume(self, count: int, timeout_s: float) -> list[Message]:
+        if self.silent:
+            return []
+        found = []
+        for topic, partition, begin in self._places:
+            found += [m for m in self.topics.get((topic, partition), []) if m.offset() >= begin]
+            end = KafkaError(KafkaError._PARTITION_EOF)
+            found.append(Message(topic=topic, partition=partition, error=end))
+        self._places = []
+        return found
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def assignment(reader: Reader, decoder: Decoder, memory: Memory) -> Assignment:
+    return Assignment(reader, decoder, memory, remembered_records=5)
+
+
+@pytest.fixture
+def fill(reader: Reader, telemetry_values: Any) -> Any:
+    """Appends `count` records of one car to a partition; seq is offset + 1."""
+
+    def append(count: int, partition: int = 0, car: str = "a") -> None:
+        first = reader.high.get(("telemetry", partition), 0) + 1
+        for value in telemetry_values([car] * count, range(first, first + count)):
+            reader.append("telemetry", partition, value, car.encode())
+
+    return append
+
+
+def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
+    record = AUDIT | {"last_offset": last_offset}
+    reader.append("scores.audit", partition, records.encode("audit", record))
+
+
+def known(memory: Memory, car: str, seqs: range) -> list[int]:
+    """Those of `seqs` that the memory takes for duplicates."""
+    keys, partitions = [car.encode()] * len(seqs), np.zeros(len(seqs), np.int32)
+    fresh, _ = memory.sift(keys, partitions, np.array(seqs))
+    return [seq for seq, new in zip(seqs, fresh, strict=True) if not new]
+
+
+def test_an_untouched_partition_begins_at_its_beginning(
+    assignment: Assignment, fill: Any, memory: Memory
+) -> None:
+    """Nothing committed and nothing audited: the earliest offset, and nothing is known."""
+    fill(3)
+    assert assignment.resume({0: -1001, 5: -1001}) == {0: 0, 5: 0}
+    assert len(memory) == 0
+
+
+def test_the_audit_log_counts_where_it_is_ahead(assignment: Assignment, fill: Any, reader: Reader) -> None:
+    """A replica that was killed had audited more than it had committed: nothing is scored twice."""
+    fill(10)
+    audit(reader, 3)
+    audit(reader, 7)
+    assert assignment.resume({0: 4}) == {0: 8}
+
+
+def test_committed_offsets_count_where_they_are_ahead(
+    assignment: Assignment, fill: Any, reader: Reader
+) -> None:
+    """Where the audit log was cut short the group's offset is what is known."""
+    fill(10)
+    audit(reader, 3)
+    assert assignment.resume({0: 6}) == {0: 6}
+
+
+def test_a_latecomer_does_not_set_the_clock_back(assignment: Assignment, fill: Any, reader: Reader) -> None:
+    """An older audit record written after a newer one (by a replica that was paused) changes nothing."""
+    fill(10)
+    audit(reader, 7)
+    audit(reader, 2)
+    assert assignment.resume({0: 0}) == {0: 8}
+
+
+def test_what_was_scored_is_remembered(
+    assignment: Assignment, fill: Any, reader: Reader, memory: Memory
+) -> None:
+    """The records before the offset to go on from are known again, as many as set, none after it."""
+    fill(10)
+    audit(reader, 7)
+    assignment.resume({0: 0})
+    assert known(memory, "a", range(4, 11)) == [4, 5, 6, 7, 8]
+
+
+def test_partitions_are_told_apart(assignment: Assignment, fill: Any, reader: Reader, memory: Memory) -> None:
+    """Each goes on after its own audit records."""
+    fill(4, partition=0, car="a")
+    fill(4, partition=3, car="b")
+    audit(reader, 1, partition=3)
+    assert assignment.resume({0: 1, 3: -1001, 7: -1001}) == {0: 1, 3: 2, 7: 0}
+    assert known(memory, "a", range(1, 3)) == [1]
+    assert known(memory, "b", range(1, 4)) == [1, 2]
+
+
+def test_a_log_that_does_not_reach_so_far_is_read_from_its_beginning(
+    assignment: Assignment, fill: Any, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Telemetry deleted or made anew: the offsets kept elsewhere mean nothing, and that is said."""
+    fill(3)
+    audit(reader, 99)
+    with caplog.at_level(logging.WARNING):
+        assert assignment.resume({0: 80}) == {0: 0}
+    assert "going on at its beginning" in caplog.text
+    fill(10)
+    reader.low["telemetry", 0] = 8
+    reader.topics["scores.audit", 0].clear()
+    assert assignment.resume({0: 4}) == {0: 8}
+
+
+def test_offsets_without_a_record_are_no_end_without_end(
+    assignment: Assignment, fill: Any, reader: Reader, memory: Memory
+) -> None:
+    """Where the last offsets hold no record (transaction markers) reading ends at the partition's end."""
+    fill(3)
+    reader.hole("telemetry", 0)
+    audit(reader, 3)
+    reader.hole("scores.audit", 0)
+    assert assignment.resume({0: -1001}) == {0: 4}
+    assert known(memory, "a", range(1, 5)) == [1, 2, 3]
+
+
+def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, memory: Memory) -> None:
+    """Malformed records among the telemetry or the audit records stop nothing."""
+    fill(2)
+    reader.append("telemetry", 0, b"junk", b"a")
+    audit(reader, 2)
+    reader.append("scores.audit", 0, b"junk")
+    reader.append(
+        "scores.audit", 0, records.encode("model", {"name": "", "version": 1, "manifest": "", "tflite": b""})
+    )
+    assert assignment.resume({0: -1001}) == {0: 3}
+    assert known(memory, "a", range(1, 4)) == [1, 2]
+
+
+def test_a_silent_kafka_is_not_waited_for_without_end(
+    assignment: Assignment, fill: Any, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that are said to be there and do not come end the process."""
+    monkeypatch.setattr(assignment_module, "_TIMEOUT_S", 0.05)
+    fill(2)
+    audit(reader, 1)
+    reader.silent = True
+    with pytest.raises(WorldDown, match=r"nothing of scores\.audit"):
+        assignment.resume({0: -1001})

@@ -1,0 +1,245 @@
+"""The loop's promises, with clients that do as they are told."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from prometheus_client import REGISTRY
+
+from contract import records
+from contract.telemetry import Decoder
+from plumbing.health import Health
+from plumbing.life import Stop, WorldDown
+from scorer.memory import Memory
+from scorer.model import Model
+from scorer.pipeline import Pipeline
+from scorer.results import Results
+from scorer.settings import Settings
+
+
+class Scene:
+    """A pipeline whose steps are played one a round; after the last one it is told to stop."""
+
+    def __init__(self, consumer: Any, producer: Any, decoder: Decoder, model: Model) -> None:
+        self.consumer, self.producer, self.model = consumer, producer, model
+        self.health, self.stop = Health(), Stop(deadline_s=1.0)
+        self.heard: list[str] = []
+        self.committed: list[tuple[int, int]] = []
+        self.starts = {0: 0, 1: 0}
+        self.models: deque[Model | None] = deque([model])
+        self.rounds: deque[Callable[[], None]] = deque()
+        for name in ("subscribe", "incremental_assign", "incremental_unassign", "close", "commit"):
+            setattr(consumer, name, self._note(name))
+        consumer.committed = lambda places, timeout: places
+        consumer.get_watermark_offsets = lambda place, cached: (0, 100)
+        self._consumer_poll, consumer.poll = consumer.poll, self._consume
+        self._producer_poll, producer.poll = producer.poll, self._settle
+        self.prompt = True  # Kafka delivers at once; else one result a time, and only when it is waited for
+        self.waits: list[int] = []  # results on their way whenever the pipeline waited for Kafka
+        self.pipeline = Pipeline(
+            Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
+            consumer=consumer,
+            feed=self,  # type: ignore[arg-type]
+            results=Results(producer),
+            decoder=decoder,
+            memory=Memory(),
+            assignment=self,  # type: ignore[arg-type]
+            health=self.health,
+            stop=self.stop,
+        )
+
+    def run(self, *rounds: Callable[[], None]) -> None:
+        self.rounds = deque([self.assign, *rounds])
+        self.pipeline.run()
+
+    def assign(self) -> None:
+        self._on_assign(self.consumer, [TopicPartition("telemetry", p) for p in self.starts])
+
+    def revoke(self, *partitions: int) -> None:
+        self._on_revoke(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
+
+    def resume(self, committed: dict[int, int]) -> dict[int, int]:
+        """In place of Assignment."""
+        return {partition: self.starts[partition] for partition in committed}
+
+    # What the pipeline calls.
+
+    def poll(self, timeout_s: float = 0.0) -> Any:
+        """In place of ModelFeed."""
+        if self.models:
+            return self.models.popleft()
+        if not self.rounds:
+            self.heard.append(self.health.not_ready_because)
+            self.stop.request()
+        return None
+
+    def _consume(self, timeout_s: float) -> Any:
+        if self.rounds:
+            self.rounds.popleft()()
+        else:
+            self.stop.request()
+        return self._consumer_poll(timeout_s)
+
+    def _settle(self, timeout_s: float = 0.0) -> int:
+        waiting = self.producer._waiting
+        if timeout_s:
+            self.waits.append(len(waiting))
+        for topic, _ in waiting[:] if self.prompt else waiting[: 1 if timeout_s else 0]:
+            self.producer.deliver(topic)
+        return int(self._producer_poll(timeout_s))
+
+    def _note(self, name: str) -> Callable[..., None]:
+        def noted(*_: Any, **given: Any) -> None:
+            self.heard.append(name)
+            if name == "close":
+                self.revoke(*self.starts)
+            if name == "subscribe":
+                self._on_assign, self._on_revoke = given["on_assign"], given["on_revoke"]
+            if name == "commit":
+                self.committed += [(place.partition, place.offset) for place in given["offsets"]]
+
+        return noted
+
+    @property
+    def audited(self) -> list[tuple[int, int, int]]:
+        """(partition, first, last) of each audit record written."""
+        return [(a["partition"], a["first_offset"], a["last_offset"]) for a in self.audits]
+
+    @property
+    def audits(self) -> list[dict[str, Any]]:
+        written = self.producer.produced
+        return [records.decode(value)[1] for topic, value, _ in written if topic == "scores.audit"]
+
+
+@pytest.fixture
+def scene(consumer: Any, producer: Any, decoder: Decoder, model: Model) -> Scene:
+    return Scene(consumer, producer, decoder, model)
+
+
+@pytest.fixture
+def give(consumer: Any, telemetry_log: Any, telemetry_values: Any) -> Callable[..., None]:
+    """Puts sound records of (car, seq, partition) into the consumer's hands."""
+
+    def put(*entries: tuple[str, int, int]) -> None:
+        for car, seq, partition in entries:
+            value = telemetry_values([car], [seq])[0]
+            consumer.inbox.append(telemetry_log.append(value, car.encode(), partition))
+
+    return put
+
+
+def test_nothing_is_read_without_a_model(scene: Scene) -> None:
+    """Until the first model is there the scorer is unready and in no group, and can be told to stop."""
+    scene.models.clear()
+    scene.pipeline.run()
+    assert scene.heard == ["no model yet"]
+
+
+def test_ready_with_the_first_model(scene: Scene) -> None:
+    """With a model the scorer subscribes and is ready; told to stop it is unready first and closes last."""
+    ready = []
+    scene.run(lambda: ready.append(scene.health.not_ready_because))
+    assert ready == [""]
+    assert scene.heard[0] == "subscribe"
+    assert scene.heard[-2:] == ["close", "incremental_unassign"]
+    assert scene.health.not_ready_because == "stopping"
+
+
+def test_what_is_scored_is_committed(scene: Scene, give: Any) -> None:
+    """Offsets are committed after the audit records are delivered, those of the last batch at the end."""
+    scene.run(
+        lambda: give(("a", 1, 0), ("b", 1, 1), ("a", 2, 0)),
+        lambda: give(("a", 3, 0)),
+        lambda: None,
+        lambda: None,
+    )
+    assert scene.audited == [(0, 0, 1), (1, 0, 0), (0, 2, 2)]
+    assert dict(scene.committed) == {0: 3, 1: 1}
+
+
+def test_a_batch_is_scored_by_the_model_of_its_time(scene: Scene, give: Any, detector: Any) -> None:
+    """A newer model takes over between two batches; each audit record names the one that scored."""
+    newer = Model.open(detector.record(version=8), "litert")
+    scene.run(
+        lambda: give(("a", 1, 0)),
+        lambda: scene.models.append(newer),
+        lambda: give(("a", 2, 0)),
+    )
+    assert [audit["model_version"] for audit in scene.audits] == [3, 8]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_a_record_taken_before_its_partition_is_given_up_is_left(scene: Scene, give: Any, taken: int) -> None:
+    """Where a rebalance comes while a batch is being taken, only what is still this replica's is scored."""
+
+    def rebalance() -> None:
+        give(*[("a", 1, 0), ("b", 1, 1), ("c", 1, 1)][:taken])
+        scene.consumer.inbox.append(lambda: scene.revoke(0))
+        give(("d", 1, 1))
+
+    scene.run(rebalance)
+    assert {partition for partition, _, _ in scene.audited} <= {1}
+
+
+def test_what_is_on_its_way_is_delivered_before_a_partition_is_given_up(scene: Scene, give: Any) -> None:
+    """The successor finds every audit record: revoking waits for the deliveries, and commits."""
+    scene.prompt = False
+    scene.run(lambda: give(("a", 1, 0)), lambda: scene.revoke(0))
+    assert scene.waits == [1]
+    assert scene.committed == [(0, 1)]
+    assert scene.heard[:4] == ["subscribe", "incremental_assign", "commit", "incremental_unassign"]
+
+
+def test_a_record_without_a_key_is_a_dead_letter(
+    scene: Scene, telemetry_log: Any, telemetry_values: Any
+) -> None:
+    """It is not taken for a report of the client's."""
+    value = telemetry_values(["a"], [1])[0]
+    scene.run(lambda: scene.consumer.inbox.append(telemetry_log.append(value, None)))
+    assert scene.producer.topics() == ["telemetry.rejected", "scores.audit"]
+
+
+def test_a_report_that_passes_is_no_record(scene: Scene, give: Any) -> None:
+    """What the client reports among the records is logged, the records are scored."""
+
+    def report() -> None:
+        give(("a", 1, 0))
+        scene.consumer.inbox.append(Message(error=KafkaError(KafkaError._TRANSPORT), topic="telemetry"))
+        give(("a", 2, 0))
+
+    scene.run(report)
+    assert scene.audited == [(0, 0, 1)]
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+def test_a_report_that_does_not_pass_ends_the_process(scene: Scene, code: int) -> None:
+    """Without the topic, or the right to read it, waiting does not help."""
+    with pytest.raises(WorldDown):
+        scene.run(lambda: scene.consumer.inbox.append(Message(error=KafkaError(code), topic="telemetry")))
+
+
+def test_a_kafka_that_does_not_answer_is_to_blame(scene: Scene) -> None:
+    """An exception of the client's is the world, not a bug."""
+
+    def fail() -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    with pytest.raises(WorldDown, match="Kafka"):
+        scene.run(fail)
+
+
+def test_lag_is_what_is_not_scored_yet(scene: Scene, give: Any) -> None:
+    """Also of partitions where nothing has come since the start: the log's end less the next offset."""
+    scene.starts = {0: 100, 1: 97}
+    scene.run(lambda: None)
+    assert REGISTRY.get_sample_value("scorer_lag_records") == 3.0
+
+
+def test_consuming_waits_for_deliveries(scene: Scene, give: Any) -> None:
+    """With too many batches on their way nothing more is taken, until Kafka has taken some."""
+    scene.prompt = False
+    scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 111)])
+    assert max(scene.waits) == 101
+    assert [last for _, _, last in scene.audited] == list(range(110))
