@@ -60,8 +60,9 @@ class Journal:
         fresh = not header.any()  # new, or its beginner was killed before it wrote the header
         if fresh:
             self._file.truncate(sum(sizes))
-        else:
-            _check(path, header, identity)
+        elif other := _difference(path, header, identity):
+            self._file.close()
+            raise SettingsError(other)
         self._map = mmap.mmap(self._file.fileno(), sum(sizes))
         starts = np.cumsum((0, *sizes))
         self._header = np.frombuffer(self._map, np.int64, len(_HEADER_WORDS))
@@ -107,9 +108,15 @@ class Journal:
     def reports_acknowledged(self, count: int) -> None:
         self._header[-1] = count
 
+    @property
+    def closed(self) -> bool:
+        """Whether the file was let go of."""
+        return self._file.closed
+
     def close(self) -> None:
-        """Write everything to the disk and let go of the file."""
+        """Write everything to the disk and let go of the file; the arrays stay readable."""
         self._map.flush()
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # the map holds a file descriptor of its own
         self._file.close()
 
 
@@ -160,16 +167,16 @@ def _locked(path: Path) -> BinaryIO:
         time.sleep(0.05)
 
 
-def _check(path: Path, header: I8, identity: Identity) -> None:
+def _difference(path: Path, header: I8, identity: Identity) -> str:
+    """Why this is not the journal of `identity`; empty where it is."""
     if len(header) < len(_HEADER_WORDS) or header[0] != _MAGIC:
-        raise SettingsError(f"{path} is no journal of this version; delete it or take another --run-dir")
+        return f"{path} is no journal of this version; delete it or take another --run-dir"
     written = dict(zip(_HEADER_WORDS, header.tolist(), strict=True))
     told: dict[str, Any] = asdict(identity)
-    other = [
-        f"{name} {written[name]} (now {value})" for name, value in told.items() if written[name] != value
-    ]
-    if other:
-        raise SettingsError(
-            f"{path} was begun with {', '.join(other)}: give the same settings again, "
-            f"take another --run-dir, or delete {path.parent}"
-        )
+    other = [f"{name} {written[name]} (now {now})" for name, now in told.items() if written[name] != now]
+    if not other:
+        return ""
+    return (
+        f"{path} was begun with {', '.join(other)}: give the same settings again, "
+        f"take another --run-dir, or delete {path.parent}"
+    )
