@@ -1,0 +1,91 @@
+"""What the model looks at: the signals, and ratios of them that physics keeps nearly constant.
+
+Written in TensorFlow's operations, so that the very same code runs in training and inside the graph that the
+scorers get. A ratio says how strongly a part reacts to the driving: its logarithm has the same spread at
+every speed, and a worn part moves it by the same amount everywhere.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from contract.telemetry import SIGNALS
+
+COUNT = len(SIGNALS)
+_PLACE = {name: i for i, name in enumerate(SIGNALS)}
+ACCELEROMETERS = [_PLACE[f"accelerometer_{wheel}_value"] for wheel in ("1_1", "1_2", "2_1", "2_2")]
+FLOW, VOLTAGE, CURRENT, SPEED, VIBRATION, THROTTLE, FIRMWARE = (
+    _PLACE[name]
+    for name in (
+        "intake_air_flow_speed",
+        "battery_voltage",
+        "current_draw",
+        "speed",
+        "engine_vibration_amplitude",
+        "throttle_pos",
+        "control_unit_firmware",
+    )
+)
+
+# (name, the signal it judges or None, the signals it is made of); they stand behind the signals. What is
+# linear, like the spread of the four tyres, is not here: the model's linear part makes it by itself.
+_DERIVED: list[tuple[str, int | None, list[int]]] = [
+    ("air flow over speed", FLOW, [FLOW, SPEED]),
+    ("vibration over speed", VIBRATION, [VIBRATION, SPEED]),
+    *[("acceleration over root of speed", wheel, [wheel, SPEED]) for wheel in ACCELEROMETERS],
+    ("electric power over speed", None, [VOLTAGE, CURRENT, SPEED]),
+]
+WIDTH = COUNT + len(_DERIVED)
+
+# The operating point: all that the network may see. What hardly changes within a car (temperatures, charge,
+# tyre pressures) tells cars apart, and a network that sees it learns the training cars by heart (measured).
+OPERATING_POINT = np.isin(np.arange(WIDTH), [SPEED, THROTTLE, CURRENT, WIDTH - 1])
+
+# The firmware is a condition: another version is a difference between cars, never a fault.
+SCORED = np.array([i != FIRMWARE for i in range(COUNT)])
+
+# Below this a change is the sensor's resolution, not news: the floor of every spread, in the signal's unit
+# (firmware: one version) and for the logarithms of ratios.
+RESOLUTION = np.array(
+    [0.2, 0.2, 0.5, 0.1, 0.2, 0.3, 0.1, 3, 0.005, *[0.1] * 4, *[0.05] * 4, 1000, *[0.005] * 6, 0.05]
+)
+
+# Where a ratio's parts are near zero: an idling fan, noise of a standing car.
+_FLOW_IDLE, _VIBRATION_IDLE, _SHAKING_IDLE, _FORCE_MOST = 5.0, 20.0, 0.2, 20.0
+
+
+def targets() -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Per signal the coordinate by which it is judged, (18,): its ratio where there is one, else itself."""
+    chosen = np.arange(COUNT)
+    for place, (_, judged, _) in enumerate(_DERIVED, COUNT):
+        if judged is not None:
+            chosen[judged] = place
+    return chosen
+
+
+def visible() -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(WIDTH, 18): whether coordinate i may be used to expect signal j, that is, has no part of j in it."""
+    see = np.ones((WIDTH, COUNT), bool)
+    see[:COUNT] = ~np.eye(COUNT, dtype=bool)
+    for place, (_, _, parts) in enumerate(_DERIVED, COUNT):
+        see[place, parts] = False
+    return see
+
+
+def coordinates(signals: Any) -> Any:
+    """(n, 18) finite signals to (n, WIDTH) coordinates: the signals, then the derived ones."""
+    import tensorflow as tf
+
+    log = tf.math.log
+    speed = tf.abs(signals[:, SPEED : SPEED + 1])
+    flow = tf.abs(signals[:, FLOW : FLOW + 1])
+    vibration = tf.abs(signals[:, VIBRATION : VIBRATION + 1])
+    shaking = tf.abs(signals[:, ACCELEROMETERS[0] : ACCELEROMETERS[-1] + 1])
+    watts = signals[:, VOLTAGE : VOLTAGE + 1] * signals[:, CURRENT : CURRENT + 1]
+    derived = [
+        log(flow + _FLOW_IDLE) - log(speed + _FLOW_IDLE),
+        log(vibration + _VIBRATION_IDLE) - log(speed + 1.0),
+        log(shaking + _SHAKING_IDLE) - 0.5 * log(speed + _SHAKING_IDLE),
+        tf.clip_by_value(watts / (1000 * (speed + 1)), -_FORCE_MOST, _FORCE_MOST),
+    ]
+    return tf.concat([signals, *derived], axis=1)

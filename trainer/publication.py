@@ -1,0 +1,132 @@
+"""Models on their topics: `models` (compacted, the champion) and `models.log` (everything ever decided).
+
+One transaction writes both, so that a reader of committed records sees a candidate whole or not at all. The
+transactional id belongs to the model's name: a second trainer of the same name fences the first one, so no
+version is given twice.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import KafkaException, Producer
+
+from contract.errors import Malformed
+from contract.manifest import Decision, Manifest, pack, unpack
+from contract.topics import MODELS, MODELS_LOG
+from plumbing import kafka
+from plumbing.life import WorldDown
+from trainer import log_slice
+
+_log = logging.getLogger("trainer")
+
+_ANSWER_S_MAX = 30.0
+
+
+class NotPublishable(ValueError):
+    """The version that was asked for cannot be made the champion; the message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record of models or models.log; unreadable ones are left out where they are read."""
+
+    manifest: Manifest
+    tflite: bytes
+
+
+class Publication:
+    """The topics of one model name on the cloud cluster."""
+
+    def __init__(self, bootstrap: str, properties: Path | None, name: str) -> None:
+        self._where = (bootstrap, properties)
+        self._name = name
+        self._producer: Producer | None = None
+
+    def history(self) -> list[Entry]:
+        """Every decision about this model, oldest first. Raises WorldDown."""
+        return self._entries(MODELS_LOG)
+
+    def champion(self) -> Entry | None:
+        """What the scorers are to run. Raises WorldDown."""
+        entries = self._entries(MODELS)
+        return entries[-1] if entries else None
+
+    def next_version(self) -> int:
+        """One above the highest version that was ever decided about."""
+        return 1 + max((entry.manifest.version for entry in self.history()), default=0)
+
+    def open(self) -> None:
+        """Become the only one who publishes this model: others are fenced, what they left is aborted."""
+        self._producer = kafka.producer(*self._where, transactional_id=f"trainer-{self._name}")
+        try:
+            self._producer.init_transactions(_ANSWER_S_MAX)
+        except KafkaException as error:
+            raise WorldDown(f"cannot become the publisher of {self._name}: {error}") from error
+
+    def write(self, manifest: Manifest, tflite: bytes) -> None:
+        """Log the decision and, where it is to publish, make it the champion: both or neither.
+
+        After `open`. Raises WorldDown when another trainer has taken over or Kafka does not answer.
+        """
+        if self._producer is None:
+            raise RuntimeError("open() comes before write()")
+        topics = [MODELS_LOG, MODELS] if manifest.decision.published else [MODELS_LOG]
+        value = pack(manifest, tflite)
+        try:
+            self._producer.begin_transaction()
+            for topic in topics:
+                self._producer.produce(topic, key=self._name.encode(), value=value)
+            self._producer.commit_transaction(_ANSWER_S_MAX)
+        except KafkaException as error:
+            raise WorldDown(f"version {manifest.version} was not written: {error}") from error
+
+    def roll_back(self, version: int) -> Manifest:
+        """Make an earlier published version the champion again; the manifest's decision says so.
+
+        Raises NotPublishable, WorldDown.
+        """
+        self.open()
+        champion = self.champion()
+        entry = earlier(self.history(), version)
+        if champion and champion.manifest.version == version:
+            raise NotPublishable(f"version {version} is the champion already")
+        instead = f" instead of version {champion.manifest.version}" if champion else ""
+        decision = Decision(published=True, reasons=(f"rolled back{instead}",))
+        manifest = dataclasses.replace(entry.manifest, decision=decision)
+        self.write(manifest, entry.tflite)
+        return manifest
+
+    def _entries(self, topic: str) -> list[Entry]:
+        found: list[Entry] = []
+
+        def take(batch: log_slice.Batch) -> None:
+            for message in batch:
+                value = message.value()
+                if message.key() != self._name.encode() or value is None:
+                    continue
+                try:
+                    found.append(Entry(*unpack(value)))
+                except Malformed as error:
+                    _log.warning("%s: offset %s: %s", topic, message.offset(), error)
+
+        consumer = kafka.consumer(*self._where, group_id=f"trainer-{self._name}", enable_partition_eof=True)
+        try:
+            log_slice.read(consumer, log_slice.bounds(consumer, [topic]), take)
+        finally:
+            consumer.close()
+        return found
+
+
+def earlier(history: Sequence[Entry], version: int) -> Entry:
+    """The newest record of a version that was published. Raises NotPublishable."""
+    entries = [entry for entry in history if entry.manifest.version == version]
+    if not entries:
+        known = sorted({entry.manifest.version for entry in history})
+        raise NotPublishable(f"no version {version}; known are {', '.join(map(str, known)) or 'none'}")
+    decision = entries[-1].manifest.decision
+    if not decision.published:
+        raise NotPublishable(f"version {version} was refused: {'; '.join(decision.reasons)}")
+    return entries[-1]

@@ -1,0 +1,104 @@
+"""The slice of the log that a training learns from: waited for, bounded, then read."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer
+
+from contract.framing import schema_ids
+from contract.schema import schemas
+from contract.telemetry import Decoder
+from contract.topics import MAINTENANCE, TELEMETRY, mirrored
+from plumbing import kafka, registry
+from plumbing.life import Stop, WorldDown
+from trainer import log_slice
+from trainer.settings import Settings
+
+_log = logging.getLogger("trainer")
+
+_LOOK_EVERY_S, _SAY_EVERY_S = 0.25, 2.0
+
+
+class Stopped(Exception):
+    """SIGTERM came: nothing is published."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What was read, and the offsets by which it can be read again."""
+
+    telemetry: log_slice.Telemetry
+    reports: list[log_slice.Report]
+    offsets: log_slice.Bounds
+
+
+def read(told: Settings, stop: Stop) -> Slice:
+    """Wait until the topics hold enough, fix the offsets, read them. Raises WorldDown, Stopped."""
+    topics = [mirrored(edge, TELEMETRY) for edge in told.edge_names]
+    workshops = [mirrored(edge, MAINTENANCE) for edge in told.edge_names]
+    group = f"trainer-{told.model_name}"
+    consumer = kafka.consumer(
+        told.kafka_bootstrap, told.kafka_properties, group_id=group, enable_partition_eof=True
+    )
+    try:
+        offsets = wait(consumer, topics, told, stop)
+        _log.info("reading", extra={"records": log_slice.records_in(offsets), "topics": ",".join(topics)})
+        telemetry = log_slice.telemetry(consumer, offsets, decoder(told), _saying(stop))
+        reported = log_slice.bounds(consumer, workshops)
+        reports = log_slice.reports(consumer, reported)
+    finally:
+        consumer.close()
+    counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
+    left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
+    _log.info("the slice is read", extra=counts | left_out)
+    return Slice(telemetry, reports, offsets | reported)
+
+
+def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> log_slice.Bounds:
+    """The bounds of the slice, once the topics hold enough. Raises WorldDown when the time is over."""
+    until, say_s = time.monotonic() + told.wait_seconds, 0.0
+    while True:
+        found = log_slice.bounds(consumer, topics)
+        count = log_slice.records_in(found)
+        if count >= told.wait_records:
+            return log_slice.newest(found, told.records_max)
+        now = time.monotonic()
+        if now > until:
+            wanted = f"--wait-records is {told.wait_records}"
+            raise WorldDown(f"{', '.join(topics)}: {count} records after {told.wait_seconds:.0f} s, {wanted}")
+        if now > say_s:
+            _log.info("waiting for records", extra={"found": count, "wanted": told.wait_records})
+            say_s = now + _SAY_EVERY_S
+        stop_if_asked(stop)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def decoder(told: Settings) -> Decoder:
+    """Of every version of the telemetry schema, by the ids that the bridge uses."""
+    known = [schema for schema in schemas() if schema.name == TELEMETRY]
+    if told.schema_registry_url is None:
+        return Decoder(schema_ids(known))
+    ids = registry.register(told.schema_registry_url, [(f"{TELEMETRY}-value", s.text) for s in known])
+    return Decoder(schema_ids(known, {s.fingerprint: given for s, given in zip(known, ids, strict=True)}))
+
+
+def stop_if_asked(stop: Stop) -> None:
+    """Raises Stopped once SIGTERM or SIGINT has come."""
+    if stop.requested:
+        raise Stopped
+
+
+def _saying(stop: Stop) -> Callable[[int], None]:
+    """A callback that says from time to time how far the reading is."""
+    say_s = time.monotonic() + _SAY_EVERY_S
+
+    def progress(records: int) -> None:
+        nonlocal say_s
+        stop_if_asked(stop)
+        if time.monotonic() > say_s:
+            _log.info("reading", extra={"read": records})
+            say_s = time.monotonic() + _SAY_EVERY_S
+
+    return progress

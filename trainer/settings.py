@@ -1,0 +1,61 @@
+"""What the trainer can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbing.log import LogFormat
+from plumbing.settings import addresses, setting
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (TRAINER_…) or these defaults. All commands take all of them."""
+
+    kafka_bootstrap: str = setting("cloud Kafka: host:port,host:port,…")
+    kafka_properties: Path | None = setting(
+        "file with more Kafka client settings (security, …)", default=None
+    )
+    schema_registry_url: str | None = setting(
+        "Confluent-API schema registry to take schema ids from; none: the ids of the schema files",
+        default=None,
+    )
+    model_name: str = setting("key of the model on the models topic", default="failure-detector")
+    edge_names: tuple[str, ...] = setting(
+        "names of the edge clusters in replication: telemetry comes from <edge>.telemetry", default=("edge",)
+    )
+    wait_records: int = setting("begin when the topics hold so many records", default=1)
+    wait_seconds: float = setting("how long to wait for them; then fail", default=60.0)
+    records_max: int = setting("the newest records to train on, at most", default=1_000_000)
+    seed: int = setting("of training and evaluation", default=1)
+    steps_max: int = setting("training steps of the network, at most", default=4_000)
+    false_alarm_share: float = setting(
+        "budget: share of the healthy samples that may be over the threshold "
+        "(0.001 of a car at 1 sample/s: 3.6 an hour)",
+        default=0.001,
+    )
+    label_window_s: float = setting(
+        "samples so long before a reported failure count as faulty", default=3_600.0
+    )
+    labelled_cars_min: int = setting(
+        "held-out cars with a reported failure from which on the reports are the labels; with fewer, "
+        "deviations are put into healthy samples",
+        default=20,
+    )
+    git_revision: str = setting("source revision for the manifest; empty: ask git", default="")
+    log_format: LogFormat = setting("log lines", default="auto")
+
+    def __post_init__(self) -> None:
+        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
+        for name in ("wait_records", "records_max", "steps_max", "labelled_cars_min"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.wait_records > self.records_max:
+            raise ValueError("--wait-records must not be more than --records-max")
+        if self.wait_seconds < 0 or self.label_window_s <= 0:
+            raise ValueError("--wait-seconds must not be negative, --label-window-s must be positive")
+        if not 0 < self.false_alarm_share < 0.5:
+            raise ValueError("--false-alarm-share must be above 0 and below 0.5")
+        if not self.edge_names:
+            raise ValueError("--edge-names must name at least one edge")
+        if not self.model_name:
+            raise ValueError("--model-name must not be empty")

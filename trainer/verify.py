@@ -1,0 +1,65 @@
+"""Proof of a packed model in a process without TensorFlow: `python -m trainer.verify < record`.
+
+What the training process believes of its model is not enough: the bytes that will travel are read, checked
+and run here as a scorer does it. Prints one reason a line and exits with 3 where there are any.
+"""
+
+import sys
+
+import numpy as np
+
+from contract.errors import Malformed
+from contract.manifest import Manifest, unpack
+from contract.telemetry import SIGNALS, Floats
+from trainer.interpreter import Interpreter
+
+EXIT_UNSOUND = 3
+LARGE_BATCH = 1024
+
+
+def reasons(record: bytes) -> list[str]:
+    """Why a framed `model` record must not be published; empty for a sound one."""
+    try:
+        manifest, tflite = unpack(record)
+        interpreter = Interpreter(tflite)
+        return [*_golden(manifest, interpreter), *_hostile(interpreter)]
+    except Malformed as error:
+        return [str(error)]
+    except (ValueError, RuntimeError) as error:
+        return [f"the graph does not run: {str(error)[:500]}"]
+
+
+def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
+    """The golden vectors one by one and within a large batch."""
+    vectors = np.array(manifest.golden.signals, np.float32).reshape(-1, len(SIGNALS))
+    if not len(vectors):
+        return ["no golden vectors"]
+    if not np.isfinite(manifest.threshold):
+        return [f"the threshold is {manifest.threshold}"]
+    single = [interpreter.run(vector[None]) for vector in vectors]
+    large = interpreter.run(np.resize(vectors, (LARGE_BATCH, len(SIGNALS))))
+    runs = {
+        "batch of 1": [np.concatenate(parts) for parts in zip(*single, strict=True)],
+        f"batch of {LARGE_BATCH}": [output[: len(vectors)] for output in large],
+    }
+    return [f"{name}: {wrong}" for name, run in runs.items() for wrong in manifest.golden.differences(*run)]
+
+
+def _hostile(interpreter: Interpreter) -> list[str]:
+    """Whatever a broken sensor sends, the score is a number or NaN, and both outputs keep their shapes."""
+    values: Floats = np.array([0, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40], np.float32)
+    rows = np.concatenate([np.full((1, len(SIGNALS)), value) for value in values])
+    one_each = np.zeros((len(values) * len(SIGNALS), len(SIGNALS)), np.float32)
+    one_each[np.arange(len(one_each)), np.tile(np.arange(len(SIGNALS)), len(values))] = np.repeat(
+        values, len(SIGNALS)
+    )
+    score, contribution = interpreter.run(np.concatenate([rows, one_each]).astype(np.float32))
+    if contribution.shape != (len(score), len(SIGNALS)):
+        return [f"contributions have the shape {contribution.shape} for {len(score)} records"]
+    return [f"{np.isinf(score).sum()} infinite scores for hostile inputs"] if np.isinf(score).any() else []
+
+
+if __name__ == "__main__":
+    found = reasons(sys.stdin.buffer.read())
+    print("\n".join(found))
+    sys.exit(EXIT_UNSOUND if found else 0)
