@@ -55,7 +55,7 @@ class Journal:
         """Open or begin a journal. Raises SettingsError where it is not this run's, or is in use."""
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
-        self._file = _locked(path)
+        self._file = locked(path)
         header = np.frombuffer(self._file.read(8 * len(_HEADER_WORDS)), np.int64)
         fresh = not header.any()  # new, or its beginner was killed before it wrote the header
         if fresh:
@@ -149,7 +149,17 @@ def published(run_dir: Path, parts: Iterable[range]) -> NDArray[np.void]:
     return np.concatenate(rows)
 
 
-def _locked(path: Path) -> BinaryIO:
+def refuse_other(path: Path, identity: Identity) -> None:
+    """Raises SettingsError where a journal lies at `path` that was begun with something else."""
+    if path.exists():
+        with path.open("rb") as file:
+            header = np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
+        if header.any() and (other := _difference(path, header, identity)):
+            raise SettingsError(other)
+
+
+def locked(path: Path) -> BinaryIO:
+    """The file at `path`, made where missing, for this process alone. Raises SettingsError where in use."""
     path.touch()
     file = path.open("r+b")
     give_up_at = time.monotonic() + _LOCK_WAIT_S

@@ -3,7 +3,6 @@
 import gc
 import logging
 import time
-import zlib
 from dataclasses import dataclass
 
 import mqtt5
@@ -18,7 +17,7 @@ from simulator import cars as car_parameters
 from simulator import chance
 from simulator.connections import Connections, Lost, source_address
 from simulator.fleet import Fleet
-from simulator.journal import Identity, Journal, path_of
+from simulator.journal import Journal, path_of
 from simulator.metrics import Table
 from simulator.settings import Settings
 from simulator.uplink import Car, Uplink
@@ -62,14 +61,7 @@ class Pipeline:
         mine = told.share(self._worker)
         # One reading of the wall clock: from here on time never jumps.
         self._epoch = time.monotonic() - (time.time() - told.epoch_ms / 1000)
-        identity = Identity(
-            seed=told.seed,
-            first=mine.start,
-            cars=len(mine),
-            ring=told.ring,
-            wear=zlib.crc32(repr(told.wear).encode()),
-            epoch_ms=told.epoch_ms,
-        )
+        identity = told.identity(self._worker, told.epoch_ms)
         self._journal = Journal(path_of(told.run_dir, mine.start), identity)
         self._table = Table(told.run_dir / "counts", told.workers)
         self._tally = self._table.load(self._worker)

@@ -1,12 +1,14 @@
 """What the simulator can be told."""
 
 import resource
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
 from simulator.faults import Wear
+from simulator.journal import Identity
 
 # Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
@@ -94,6 +96,18 @@ class Settings:
     def share(self, worker: int) -> range:
         """The cars of a worker."""
         return range(worker * self.cars // self.workers, (worker + 1) * self.cars // self.workers)
+
+    def identity(self, worker: int, epoch_ms: int) -> Identity:
+        """What the journal of a worker must have been begun with."""
+        cars = self.share(worker)
+        return Identity(
+            seed=self.seed,
+            first=cars.start,
+            cars=len(cars),
+            ring=self.ring,
+            wear=zlib.crc32(repr(self.wear).encode()),
+            epoch_ms=epoch_ms,
+        )
 
 
 def cars_per_process_max() -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
+from plumbing.settings import SettingsError
 from simulator import chance, journal
 from simulator.faults import FaultPlan
 from simulator.metrics import FleetCollector, Table
@@ -38,9 +39,14 @@ class Workers:
 
     def __init__(self, told: Settings) -> None:
         self._told = told
+        """Raises SettingsError where the run folder is another fleet's, or in use."""
         told.run_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = journal.locked(told.run_dir / "lock")  # held as long as this process lives
         begun_ms = journal.epoch_ms(told.run_dir)
         self.epoch_ms = int(time.time() * 1000) if begun_ms is None else begun_ms
+        for worker in range(told.workers):
+            path = journal.path_of(told.run_dir, told.share(worker).start)
+            journal.refuse_other(path, told.identity(worker, self.epoch_ms))
         self.collector = FleetCollector(
             Table(told.run_dir / "counts", told.workers, new=True), told.cars, told.workers
         )
@@ -61,7 +67,11 @@ class Workers:
         np.save(self._told.run_dir / PUBLISHED, journal.published(self._told.run_dir, parts))
 
     def run(self, stop: Stop, health: Health) -> None:
-        """Until told to stop. Raises WorldDown where workers keep dying or samples stay unacknowledged."""
+        """Until told to stop.
+
+        Raises WorldDown where workers keep dying or samples stay unacknowledged, SettingsError where a worker
+        refuses its settings.
+        """
         end_at = time.monotonic() + self._told.duration_s if self._told.duration_s else float("inf")
         try:
             for worker in range(self._told.workers):
@@ -89,7 +99,7 @@ class Workers:
             if status is None:
                 continue
             if status == _BAD_SETTINGS:
-                raise WorldDown(f"worker {worker} refuses its settings, see above")
+                raise SettingsError(f"worker {worker} refuses them, see above")
             now = time.monotonic()
             self._died_at = [at for at in self._died_at if now - at < RESTART_FORGIVEN_S] + [now]
             if len(self._died_at) > RESTARTS_MAX:

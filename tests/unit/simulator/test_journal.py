@@ -146,9 +146,10 @@ def test_the_journal_of_another_run_is_refused(
     """The message names what differs and what to do."""
     begin(path).close()
     name = next(iter(other))
-    with pytest.raises(SettingsError, match=rf"{name} .*\(now {other[name]}\).*--run-dir") as error:
-        begin(path, replace(IDENTITY, **other))
-    assert str(path) in str(error.value)
+    for refuse in (begin, journals.refuse_other):
+        with pytest.raises(SettingsError, match=rf"{name} .*\(now {other[name]}\).*--run-dir") as error:
+            refuse(path, replace(IDENTITY, **other))
+        assert str(path) in str(error.value)
 
 
 def test_a_file_that_is_no_journal_is_refused(path: Path, begin: Callable[..., Journal]) -> None:
