@@ -6,6 +6,7 @@ import itertools
 import random
 import select
 import socket
+import sys
 import time
 from dataclasses import dataclass
 
@@ -237,4 +238,4 @@ def source_address(broker: str, worker: int, number: int) -> str | None:
     """A loopback address to connect from, spread over many, where the broker is on this machine."""
     if broker != "localhost" and not broker.startswith("127."):
         return None
-    return f"127.0.{1 + worker % 250}.{1 + number % SOURCES_PER_WORKER}"
+    return sys.intern(f"127.0.{1 + worker % 250}.{1 + number % SOURCES_PER_WORKER}")

@@ -88,8 +88,8 @@ class Journal:
         sampled[rows] += 1  # last: a kill before it leaves a sample that was never taken
         return rows
 
-    def read(self, car: int, seqs: I8) -> tuple[I8, F4]:
-        """(ms since 1970 (m,), signals (m, 18)) of a car's samples, which must still be in its ring."""
+    def read(self, car: int | I8, seqs: I8) -> tuple[I8, F4]:
+        """(ms since 1970 (m,), signals (m, 18)) of samples, which must still be in the ring of their car."""
         slots = seqs % self.identity.ring
         return self._at_ms[car, slots], self._signals[car, slots]
 
