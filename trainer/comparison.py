@@ -9,6 +9,7 @@ import numpy as np
 from contract.telemetry import Floats
 from trainer import baselines, evaluate, gate
 from trainer.baselines import Detector
+from trainer.held_out import HeldOut
 from trainer.interpreter import Interpreter
 from trainer.publication import Entry
 from trainer.settings import Settings
@@ -34,7 +35,7 @@ def compare(
     kept: Floats,
     sample: Floats,
     training: Floats,
-    data: evaluate.HeldOut,
+    data: HeldOut,
     champion: Entry | None,
 ) -> Comparison:
     """Judge all detectors.
@@ -53,10 +54,9 @@ def compare(
     _log.info("judging", extra={"labels": data.faulty.source, "faulty_samples": len(data.faulty.car)})
     judged = {each.name: evaluate.judge(each, data, told.false_alarm_share) for each in detectors}
     own = judged.pop("candidate")
-    over = {name: evaluate.difference(own, other, told.seed) for name, other in judged.items()}
+    over = {name: evaluate.difference(own, other) for name, other in judged.items()}
     served = interpreter.scores(sample)
     parity = float(np.max(np.abs(served - kept) / np.maximum(1, np.abs(kept))))
-    alarm_share_low = evaluate.alarm_share_low(own, told.seed)
     evidence = gate.Evidence(
         tflite_bytes=len(tflite),
         finite=bool(np.isfinite(served).all()),
@@ -64,7 +64,7 @@ def compare(
         unsound=(),
         threshold=own.threshold,
         alarm_share=own.alarm_share,
-        alarm_share_low=alarm_share_low,
+        alarm_share_low=own.alarm_share_low,
         alarm_share_budget=told.false_alarm_share,
         suspect_share=own.suspect_share,
         over_max_abs_z=over["max_abs_z"],
@@ -78,7 +78,7 @@ def compare(
     version = {"version": champion.manifest.version} if champion else {}
     metrics = {
         "labels": data.faulty.source,
-        "candidate": own.metrics() | {"alarm_share_low": alarm_share_low, "parity": parity},
+        "candidate": own.metrics() | {"parity": parity},
         "champion": version | others.pop("champion", {}),
         "baselines": others,
     }

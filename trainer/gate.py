@@ -10,6 +10,8 @@ PARITY_MAX = 1e-4
 # The threshold comes from as many cars as the check: both are uncertain by about a factor of two.
 ALARM_TOLERANCE = 2.0
 SUSPECT_SHARE_MAX = 0.1
+# A loss smaller than this is none, however surely it was measured.
+RECALL_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ def _checks(e: Evidence) -> list[tuple[str, bool]]:
             e.suspect_share <= SUSPECT_SHARE_MAX,
         ),
         (f"not better than max|z|: recall {_shown(e.over_max_abs_z)}", e.over_max_abs_z.low > 0),
-        (f"worse than Mahalanobis: recall {_shown(e.over_mahalanobis)}", e.over_mahalanobis.high >= 0),
+        (
+            f"worse than Mahalanobis: recall {_shown(e.over_mahalanobis)}",
+            e.over_mahalanobis.high >= -RECALL_TOLERANCE,
+        ),
     ]
     if e.over_champion is not None:
         shown = _shown(e.over_champion)
-        checks.append((f"worse than the champion: recall {shown}", e.over_champion.high >= 0))
+        checks.append((f"worse than the champion: recall {shown}", e.over_champion.high >= -RECALL_TOLERANCE))
     return checks
 
 

@@ -18,8 +18,10 @@ from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
-from trainer import comparison, decision, evaluate, model, reading, robust
+from trainer import comparison, decision, model, reading, robust
 from trainer.coordinates import SCORED, WIDTH
+from trainer.held_out import held_out
+from trainer.interpreter import Interpreter
 from trainer.publication import Publication
 from trainer.reading import Slice, Stopped, stop_if_asked
 from trainer.settings import Settings
@@ -31,7 +33,7 @@ EXIT_STOPPED = 143  # 128 + SIGTERM
 CARS_MIN = (50, 20, 20)  # of the parts in PARTS: fewer cannot be learned from or judged
 BATCH_ROWS = 1024
 PASSES = 4  # over the training data, within the bounds of the steps
-STEPS_MIN, STEPS_PER_EPOCH = 800, 100
+STEPS_MIN, STEPS_PER_EPOCH = 400, 50
 PATIENCE_EPOCHS = 3
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-4
 VALIDATION_EVERY = 6  # of the training cars, to stop the network before it knows the others by heart
@@ -62,7 +64,7 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
             kept=in_blocks(graph.run, sample)[0],
             sample=sample,
             training=thinned(training, STATISTICS_ROWS_MAX),
-            data=evaluate.held_out(data.telemetry, part, data.reports, told),
+            data=held_out(data.telemetry, part, data.reports, told),
             champion=champion,
         )
         stop_if_asked(stop)
@@ -81,7 +83,7 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
             seed=told.seed,
             metrics=compared.metrics | {"training": learned | timing},
             reference_quantiles=reference_quantiles(training),
-            golden=golden(graph, data.telemetry.signals),
+            golden=golden(tflite, data.telemetry.signals),
             tflite_sha256=sha256(tflite),
             tflite_bytes=len(tflite),
             decision=Decision(published=False),
@@ -149,7 +151,8 @@ def train_network(
     steps = min(max(STEPS_MIN, PASSES * len(learning) // BATCH_ROWS), told.steps_max)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     network = model.network(told.seed)
-    network.compile(keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss=_loss(constants))
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
+    network.compile(optimizer, loss=_loss(constants), jit_compile=False)  # compiling costs more than it saves
     validation_data = (seen[validation], residual[validation])
     linear_loss = float(network.evaluate(*validation_data, batch_size=BLOCK_ROWS, verbose=0))
     losses = network.fit(
@@ -225,12 +228,12 @@ def reference_quantiles(signals: Floats) -> dict[str, tuple[float, ...]]:
     return {name: tuple(map(float, quantiles[:, i])) for i, name in enumerate(SIGNALS)}
 
 
-def golden(graph: model.Graph, signals: Floats) -> Golden:
-    """Vectors from all over the slice, one with a missing signal, with what Keras makes of them."""
+def golden(tflite: bytes, signals: Floats) -> Golden:
+    """Vectors from all over the slice, one with a missing signal, with what the graph makes of them here."""
     places = np.linspace(0, len(signals) - 1, GOLDEN_ROWS).astype(int)
     vectors = np.nan_to_num(signals[places], nan=0.0, posinf=0.0, neginf=0.0)
     vectors[-1, 0] = np.nan
-    score, contribution = in_blocks(graph.run, vectors)
+    score, contribution = Interpreter(tflite).run(vectors)
     return Golden(
         signals=tuple(tuple(map(float, row)) for row in vectors),
         score=tuple(map(float, score)),
