@@ -188,6 +188,7 @@ class Log:
             {"bootstrap.servers": bootstrap, "group.id": fleet, "enable.auto.commit": False, "log_level": 0}
         )
         self._messages: dict[str, list[Message]] = defaultdict(list)
+        self._seqs: dict[str, list[int]] = defaultdict(list)
         topics = self._consumer.list_topics(timeout=DEADLINE_S).topics
         partitions = [
             TopicPartition(t, p) for t in (TELEMETRY, MAINTENANCE, REJECTED) for p in topics[t].partitions
@@ -200,15 +201,16 @@ class Log:
         """Everything of `topic` so far."""
         for message in self._consumer.consume(10_000, 0.2):
             assert message.error() is None
-            self._messages[str(message.topic())].append(message)
-        return [m for m in self._messages[topic] if self._is_ours(m)]
+            if self._is_ours(message):
+                self._messages[message.topic()].append(message)
+                if message.topic() == TELEMETRY:
+                    self._seqs[message.key().decode()].append(seq_of(message.value(), message.key()))
+        return self._messages[topic]
 
     def seqs(self) -> dict[str, list[int]]:
         """seq by car, as they stand in Kafka."""
-        found = defaultdict(list)
-        for message in self.read():
-            found[message.key().decode()].append(seq_of(message.value(), message.key()))
-        return dict(found)
+        self.read()
+        return dict(self._seqs)
 
     def distinct(self) -> int:
         """How many (car, seq)."""

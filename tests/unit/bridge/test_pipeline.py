@@ -114,7 +114,13 @@ class _Bridge:
         self.broker, self.producer = _Broker(), _Producer()
         self.stop, self.health = Stop(deadline_s), Health()
         self.raised: list[Exception] = []
-        told = Settings((f"127.0.0.1:{self.broker.port}",), "k:1", read_nap_ms=0.0, payload_bytes_max=1_000)
+        told = Settings(
+            (f"127.0.0.1:{self.broker.port}",),
+            "k:1",
+            read_nap_ms=0.0,
+            payload_bytes_max=1_000,
+            in_flight_max=500,
+        )
         router = Router(schemas(), payload_bytes_max=told.payload_bytes_max)
         producer: Any = self.producer
         self._pipeline = Pipeline(told, router, producer, self.health, self.stop)
@@ -231,6 +237,25 @@ def test_a_full_queue_ends_the_process(bridge: _Bridge):
     bridge.broker.publish(1, _telemetry(1))
     bridge.join()
     assert "Kafka takes nothing" in str(bridge.raised[0])
+
+
+def test_the_socket_is_not_read_beyond_the_limit(bridge: _Bridge):
+    """A broker that sends whatever we asked for: reading stops near 500 in flight and goes on at 250."""
+    packets = [
+        mqtt5.PublishPacket("fleet/v1/c/telemetry", bytes(1_000), qos=mqtt5.QoS(1), packet_id=i).write()
+        for i in range(1, 20_001)
+    ]
+    sent, data = 0, b"".join(packets)  # 20 MB, more than the sockets hold
+    bridge.broker._peer.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while sent < len(data):
+            sent += bridge.broker._peer.send(data[sent : sent + 65_536])
+    assert sent < len(data)
+    produced = len(bridge.producer.produced)
+    assert 500 <= produced <= 500 + 262_144 / 1_000  # the read that reached the limit
+    for index in range(produced):
+        bridge.producer.settle(index)
+    _until(lambda: len(bridge.producer.produced) > produced, "reading again")
 
 
 def test_commands_are_acknowledged_and_not_forwarded(bridge: _Bridge):
