@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from contract import records
 from contract.framing import schema_ids
 from contract.schema import schemas
-from contract.telemetry import Decoder, Longs
+from contract.telemetry import Decoder
 from contract.topics import AUDIT, TELEMETRY, mirrored
+from contract.varints import Longs
 from plumbing import kafka
 from plumbing.life import WorldDown
 

@@ -1,0 +1,78 @@
+"""python -m local: the whole deployment on this machine."""
+
+import os
+import sys
+import time
+
+from rich.console import Console
+
+from local.demo import Demo, Settings
+from local.deployment import Deployment, Plan
+from plumbing import life, log, settings
+from plumbing.settings import SettingsError
+
+USAGE = """\
+usage: python -m local COMMAND [settings]
+
+  demo   run the deployment for --minutes, live, then show the ledger and the scorecard
+  up     run the deployment until Ctrl-C
+
+`python -m local demo --help` explains the settings.
+"""
+_LOOK_S = 0.5
+
+
+def main() -> None:
+    """Entry point."""
+    life.main(_run)
+
+
+def _run() -> int:
+    command, arguments = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if command in ("--help", "-h", "help"):
+        print(USAGE)
+        return 0
+    if command not in ("demo", "up"):
+        raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
+    told = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
+    log.configure("local", "text")
+    stop = life.Stop().install()
+    console = Console(highlight=False)
+    deployment = Deployment(
+        Plan(
+            run_dir=told.run_dir,
+            cars=told.cars,
+            rate_hz=told.rate_hz,
+            seed=told.seed,
+            faulty_share=told.faulty_share,
+            ageing=told.ageing,
+            scorers=told.scorers,
+            shards=told.shards,
+            port_offset=told.port_offset,
+        )
+    )
+    try:
+        if command == "demo":
+            return Demo(told, deployment, console, stop).run()
+        _keep_up(deployment, console, stop)
+        return 0
+    finally:
+        console.print("ending all processes")
+        deployment.stop()
+
+
+def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
+    deployment.start(console.print)
+    trainer = " ".join(deployment.trainer_command("train"))
+    console.print(f"running; Ctrl-C ends it. A model comes from:\n  {trainer}")
+    told = 0
+    while not stop.requested:
+        deployment.supervisor.tick()
+        for event in deployment.supervisor.events[told:]:
+            console.print(event)
+        told = len(deployment.supervisor.events)
+        time.sleep(_LOOK_S)
+
+
+if __name__ == "__main__":
+    main()

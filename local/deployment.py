@@ -1,0 +1,198 @@
+"""The whole deployment on one machine: what runs, in which order, with which arguments."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.topics import cloud_topics, edge_topics
+from local import kafka, mirrormaker, mosquitto, preflight
+from local.java import ROOT
+from local.ledger import Published
+from local.ports import Ports
+from local.probe import is_ready
+from local.supervisor import Child, Supervisor
+from plumbing.life import WorldDown
+
+BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
+# A folder that holds this file was made by us and may be emptied.
+_MARK = ".connected-cars-run"
+TRAINER = "trainer"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run. `shards` 0: as many as the limit of open files asks for."""
+
+    run_dir: Path
+    cars: int = 1_000
+    rate_hz: float = 1.0
+    seed: int = 1
+    faulty_share: float = 0.05
+    ageing: float = 1.0
+    fault_spread_h: float = 24.0
+    scorers: int = 2
+    shards: int = 0
+    port_offset: int = 0
+
+    @property
+    def ports(self) -> Ports:
+        """Where everything listens."""
+        return Ports(self.port_offset)
+
+    @property
+    def mqtt_shards(self) -> int:
+        """How many broker shards there are."""
+        return self.shards or preflight.shards_for(self.cars)
+
+    @property
+    def mqtt_brokers(self) -> str:
+        """As the services want it."""
+        return ",".join(f"127.0.0.1:{self.ports.mqtt(shard)}" for shard in range(self.mqtt_shards))
+
+
+class Deployment:
+    """Starts and ends the picture of docs/architecture.md as child processes."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Raises WorldDown where something stands in the way (local/preflight.py)."""
+        self.plan = plan
+        preflight.check(plan.run_dir, plan.ports.all(shards=plan.mqtt_shards, scorers=plan.scorers))
+        _empty(plan.run_dir)
+        self.edge = kafka.Broker("edge", plan.ports.edge, plan.run_dir / "edge")
+        self.cloud = kafka.Broker("cloud", plan.ports.cloud, plan.run_dir / "cloud")
+        self.supervisor = Supervisor(plan.run_dir / "logs")
+
+    def start_brokers(self) -> None:
+        """MQTT, both Kafka clusters with their topics, and MirrorMaker on its way."""
+        for shard in range(self.plan.mqtt_shards):
+            self.supervisor.start(mosquitto.shard(shard, self.plan.ports.mqtt(shard), self.plan.run_dir))
+        for broker in (self.edge, self.cloud):
+            self.supervisor.start(broker.child())
+        mqtt = [f"mqtt-{shard}" for shard in range(self.plan.mqtt_shards)]
+        self.supervisor.wait_ready([*mqtt, "edge", "cloud"], BROKERS_WITHIN_S)
+        self.edge.create_topics(edge_topics())
+        self.cloud.create_topics(cloud_topics())
+
+    def start_mirror(self) -> None:
+        """Replication; it takes some seconds until the first record is over."""
+        self.supervisor.start(
+            mirrormaker.child(
+                self.plan.run_dir / "mirror",
+                edge_bootstrap=self.edge.bootstrap,
+                cloud_bootstrap=self.cloud.bootstrap,
+                rest_port=self.plan.ports.mirror,
+            )
+        )
+
+    def start_bridge(self) -> None:
+        """One bridge for all shards."""
+        port = self.plan.ports.bridge(0)
+        self._service(
+            "bridge", "bridge", port,
+            "--mqtt-brokers", self.plan.mqtt_brokers,
+            "--kafka-bootstrap", self.edge.bootstrap,
+        )  # fmt: skip
+
+    def start_scorer(self, number: int) -> None:
+        """One scorer replica. It is ready once a model came."""
+        self._service(
+            f"scorer-{number}", "scorer", self.plan.ports.scorer(number),
+            "--kafka-bootstrap", self.edge.bootstrap,
+            "--scorer-id", f"scorer-{number}",
+        )  # fmt: skip
+
+    def start_simulator(self) -> None:
+        """The fleet."""
+        plan = self.plan
+        self._service(
+            "simulator", "simulator", plan.ports.simulator,
+            "--mqtt-brokers", plan.mqtt_brokers,
+            "--run-dir", str(self._fleet_dir),
+            "--cars", str(plan.cars),
+            "--rate-hz", str(plan.rate_hz),
+            "--seed", str(plan.seed),
+            "--faulty-share", str(plan.faulty_share),
+            "--ageing", str(plan.ageing),
+            "--fault-spread-h", str(plan.fault_spread_h),
+        )  # fmt: skip
+
+    def start(self, say: Callable[[str], Any]) -> None:
+        """Everything but the trainer, telling `say` what is under way."""
+        say(f"starting {self.plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self.supervisor.logs})")
+        self.start_brokers()
+        say("starting bridge, fleet, scorers, MirrorMaker 2")
+        self.start_bridge()
+        self.supervisor.wait_ready(["bridge"], SERVICES_WITHIN_S)
+        self.start_simulator()
+        self.start_mirror()
+        for number in range(self.plan.scorers):
+            self.start_scorer(number)
+
+    def train(self, *, wait_records: int = 1, wait_seconds: float = 60.0) -> Child:
+        """Start a training; its exit status is the child's `status` when it has ended."""
+        return self.supervisor.start(
+            Child(
+                TRAINER,
+                # Beside the message path on two cores: training must not make it wait.
+                ["nice", "-n", "10", *self.trainer_command("train"), "--seed", str(self.plan.seed),
+                 "--wait-records", str(wait_records), "--wait-seconds", str(wait_seconds)],
+                restart=False,
+                env=_ENVIRONMENT,
+            )
+        )  # fmt: skip
+
+    def trainer_command(self, *arguments: str) -> list[str]:
+        """The command line of the trainer against this deployment's cloud."""
+        return [sys.executable, "-m", "trainer", *arguments, "--kafka-bootstrap", self.cloud.bootstrap]
+
+    def published(self) -> Published:
+        """The cars' own record. Raises WorldDown before the simulator has ended."""
+        path = self._fleet_dir / "published.npy"
+        try:
+            rows = np.load(path)
+        except OSError as error:
+            raise WorldDown(f"the simulator left no record of what the cars sent: {error}") from error
+        return Published([f"car-{car:06d}" for car in rows["car"]], rows["sent"], rows["acknowledged"])
+
+    def truth(self) -> list[dict[str, Any]]:
+        """Every fault of the fleet, as the simulator planned it."""
+        return list(json.loads((self._fleet_dir / "truth.json").read_text(encoding="utf-8")))
+
+    def stop(self) -> None:
+        """End everything, what came last first."""
+        self.supervisor.stop_all()
+
+    @property
+    def _fleet_dir(self) -> Path:
+        return self.plan.run_dir / "fleet"
+
+    def _service(self, name: str, module: str, port: int, *arguments: str) -> None:
+        argv = [sys.executable, "-m", module, *arguments, "--metrics-port", str(port)]
+        self.supervisor.start(Child(name, argv, lambda: is_ready(port), env=_ENVIRONMENT))
+
+
+_ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "PYTHONUNBUFFERED": "1",
+    # TensorFlow's and XNNPACK's notes are no news.
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+def _empty(run_dir: Path) -> None:
+    """Raises WorldDown for a folder with something in it that is not ours."""
+    mark = run_dir / _MARK
+    if any(run_dir.iterdir()) and not mark.exists():
+        raise WorldDown(f"{run_dir} is not empty and was not made by a run of ours: give another --run-dir")
+    for entry in run_dir.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    mark.touch()
