@@ -1,0 +1,191 @@
+"""A broker that can be killed, a fleet as a process, and an independent listener (paho-mqtt, fastavro)."""
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from local.mosquitto import find
+
+ROOT = Path(__file__).parents[3]
+SCHEMAS = ROOT / "contract" / "schemas"
+SCHEMA = {
+    v: fastavro.parse_schema(json.loads((SCHEMAS / f"telemetry.v{v}.avsc").read_text())) for v in (1, 2)
+}
+MAINTENANCE = fastavro.parse_schema(json.loads((SCHEMAS / "maintenance.v1.avsc").read_text()))
+CARS = 40  # of every fleet here; the tests count on it
+
+
+def poll_until(holds: Callable[[], bool], within_s: float) -> None:
+    """Wait for `holds`; fails after within_s."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, f"not within {within_s} s"
+        time.sleep(0.05)
+
+
+# Below the ephemeral range, where outgoing connections are; none twice: a killed broker keeps its own.
+_PORTS = iter(range(22_100, 23_000))
+
+
+class Broker:
+    """A mosquitto that keeps nothing on disk: a kill takes its sessions and queues with it."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path) -> None:
+        self.port = next(port for port in _PORTS if not self._answers(port))
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
+            "max_inflight_messages 5000\nmax_queued_messages 1000000\nmax_queued_bytes 0\n"
+            "connection_messages false\nlog_type error\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([find(), "-c", str(self._config)])
+        poll_until(lambda: self._answers(self.port), 5)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self, port: int) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex((self.host, port)) == 0
+
+
+class Listener:
+    """Subscribes to everything with a session of its own, and keeps what arrived."""
+
+    def __init__(self, host: str, port: int, version: int = 1) -> None:
+        self.telemetry: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.records: list[dict[str, Any]] = []
+        self.reports: Counter[str] = Counter()
+        self.maintenance: list[dict[str, Any]] = []
+        self.subscribed = False
+        self._schema = SCHEMA[version]
+        self._client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, client_id="listener", protocol=paho.MQTTv5
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(1, 1)
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 600
+        self._client.connect(host, port, clean_start=False, properties=kept)
+        self._client.loop_start()
+        poll_until(lambda: self.subscribed, 5)
+
+    def _on_connect(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe([("fleet/v1/+/telemetry", 1), ("fleet/v1/+/maintenance", 1)])
+
+    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        _, _, car, kind = message.topic.split("/")
+        body = io.BytesIO(message.payload[10:])
+        if kind == "maintenance":
+            report = dict(fastavro.schemaless_reader(body, MAINTENANCE, None))
+            self.reports[report["report_id"]] += 1
+            self.maintenance.append(report)
+            return
+        record = dict(fastavro.schemaless_reader(body, self._schema, None))
+        assert record["car_id"] == car
+        self.telemetry[car][record["seq"]] += 1
+        self.records.append(record)
+
+    def until(self, holds: Callable[[], bool], within_s: float) -> None:
+        """Wait while more arrives."""
+        poll_until(holds, within_s)
+
+    def gaps(self) -> dict[str, list[int]]:
+        """Car to the seqs below its highest that never arrived."""
+        missing = {
+            car: sorted(set(range(1, max(seen))) - seen.keys()) for car, seen in self.telemetry.items()
+        }
+        return {car: seqs for car, seqs in missing.items() if seqs}
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Simulator:
+    """A fleet as a process, and what its run folder says of it."""
+
+    def __init__(self, run_dir: Path, brokers: str, *flags: str) -> None:
+        self.run_dir = run_dir
+        command = [sys.executable, "-m", "simulator", "--mqtt-brokers", brokers, "--run-dir", str(run_dir)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [*command, "--cars", str(CARS), "--rate-hz", "5", *flags], env=environment
+        )
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def end(self, within_s: float = 20.0) -> int:
+        self.process.terminate()
+        return self.process.wait(within_s)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def published(self) -> np.ndarray:
+        return np.load(self.run_dir / "published.npy")
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Broker]:
+    broker = Broker(tmp_path)
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def listen(mosquitto: Broker) -> Iterator[Callable[..., Listener]]:
+    opened: list[Listener] = []
+
+    def listen(**options: int) -> Listener:
+        opened.append(Listener(mosquitto.host, mosquitto.port, **options))
+        return opened[-1]
+
+    yield listen
+    for listener in opened:
+        listener.close()
+
+
+@pytest.fixture
+def simulate(mosquitto: Broker, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
+    started: list[Simulator] = []
+
+    def simulate(*flags: str, brokers: str = f"{mosquitto.host}:{mosquitto.port}") -> Simulator:
+        started.append(Simulator(tmp_path / "run", brokers, *flags))
+        return started[-1]
+
+    yield simulate
+    for simulator in started:
+        simulator.kill()
