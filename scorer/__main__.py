@@ -55,7 +55,13 @@ def _run() -> None:
         decoder=decoder,
         memory=memory,
         assignment=Assignment(
-            kafka.consumer(*where, group_id=f"{told.group_id}-state", enable_partition_eof=True),
+            kafka.consumer(
+                *where,
+                group_id=f"{told.group_id}-state",
+                enable_partition_eof=True,
+                # It never waits for news, and a fetch that does holds up the next one for half a second.
+                fetch_wait_max_ms=10,
+            ),
             decoder,
             memory,
             told.remembered_records,

@@ -23,6 +23,8 @@ _log = logging.getLogger("scorer")
 
 _MODEL_WAIT_S = 0.1
 _LAG_INTERVAL_S = 1.0
+# Less than the group's session (10 s): after it the partitions may be another replica's.
+_STANDSTILL_S_MAX = 8.0
 
 
 class Pipeline:
@@ -52,7 +54,7 @@ class Pipeline:
         self._stop = stop
         self._next_offsets: dict[int, int] = {}  # of the partitions that are this replica's
         self._gave_up = False
-        self._committed_at = self._lag_at = 0.0
+        self._committed_at = self._lag_at = self._moved_at = 0.0
 
     def run(self) -> None:
         """Until told to stop. Raises WorldDown where Kafka does not answer, or take results, in time."""
@@ -103,10 +105,13 @@ class Pipeline:
     def _consume(self) -> list[Any]:
         """Up to a batch of messages: waits for the first one, then takes what is there."""
         self._gave_up = False
+        self._moved_at = time.monotonic()
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
             return []
         found = [first, *self._consumer.consume(self._settings.batch_records_max - 1, 0)]
+        if (still_s := time.monotonic() - self._moved_at) > _STANDSTILL_S_MAX:
+            raise WorldDown(f"stood still for {still_s:.0f} s: others may score its partitions by now")
         if None in [m.key() for m in found]:  # a record has a key, a report of the client's has none
             found = [m for m in found if not self._fault(m)]
         if self._gave_up:  # a rebalance came in between, and a successor may be at work
@@ -186,6 +191,7 @@ class Pipeline:
         metrics.assignment_seconds.observe(took_s)
         fields = {"partitions": sorted(starts), "ms": round(took_s * 1_000)}
         _log.info("partitions taken over", extra=fields)
+        self._moved_at = time.monotonic()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """The successor must find everything that this replica scored."""
@@ -204,6 +210,7 @@ class Pipeline:
         metrics.partitions.set(len(self._next_offsets))
         if numbers:
             _log.info("partitions given up", extra={"partitions": sorted(numbers)})
+        self._moved_at = time.monotonic()
 
     def _deliver_all(self) -> None:
         deadline = time.monotonic() + min(self._settings.delivery_timeout_s, self._stop.left_s)

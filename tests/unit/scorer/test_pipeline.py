@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from contract import records
 from contract.telemetry import Decoder
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
+from scorer import pipeline as pipeline_module
 from scorer.memory import Memory
 from scorer.model import Model
 from scorer.pipeline import Pipeline
@@ -228,6 +230,41 @@ def test_a_kafka_that_does_not_answer_is_to_blame(scene: Scene) -> None:
 
     with pytest.raises(WorldDown, match="Kafka"):
         scene.run(fail)
+
+
+def test_a_process_that_stood_still_writes_nothing(
+    scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspended for so long that others may have its partitions, it ends before it scores what it holds."""
+    clock = [1_000.0]
+    monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
+        monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
+    ))  # fmt: skip
+
+    def suspend() -> None:
+        give(("a", 1, 0))
+        clock[0] += 9
+
+    with pytest.raises(WorldDown, match="stood still for 9 s"):
+        scene.run(suspend)
+    assert scene.producer.produced == []
+
+
+def test_a_long_assignment_is_no_standstill(scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading back state may take its time: the client keeps the group's session meanwhile."""
+    clock = [1_000.0]
+    monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
+        monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
+    ))  # fmt: skip
+    resume = scene.resume
+
+    def slowly(committed: dict[int, int]) -> dict[int, int]:
+        clock[0] += 9
+        return resume(committed)
+
+    scene.resume = slowly  # type: ignore[method-assign]
+    scene.run(lambda: give(("a", 1, 0)))
+    assert scene.audited == [(0, 0, 0)]
 
 
 def test_lag_is_what_is_not_scored_yet(scene: Scene, give: Any) -> None:
