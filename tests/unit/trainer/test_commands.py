@@ -1,0 +1,138 @@
+"""The command line, what it shows, and what it refuses."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from contract.manifest import Decision
+from plumbing.settings import SettingsError, load
+from trainer.__main__ import listing, newest, split_command
+from trainer.decision import shown
+from trainer.publication import Entry, NotPublishable, earlier
+from trainer.settings import Settings
+from trainer.table import table
+
+JUDGED = {"recall": 0.125, "auroc": 0.75, "alarm_share": 0.001, "suspect_share": 0.0, "threshold": 1.7}
+METRICS = {
+    "labels": "growing deviations",
+    "candidate": JUDGED,
+    "champion": {},
+    "baselines": {"max_abs_z": JUDGED | {"recall": 0.01}, "mahalanobis": JUDGED | {"recall": 0.06}},
+}
+REFUSED = Decision(published=False, reasons=("not better than max|z|",))
+ROLLED_BACK = Decision(published=True, reasons=("rolled back instead of version 3",))
+
+
+@pytest.fixture
+def history(detector: Any) -> list[Entry]:
+    """Versions 1 published, 2 refused, 3 published, then back to 1."""
+    manifests = [
+        detector.manifest(1, metrics=METRICS),
+        detector.manifest(2, metrics=METRICS, decision=REFUSED),
+        detector.manifest(3, metrics=METRICS),
+        detector.manifest(1, metrics=METRICS, decision=ROLLED_BACK),
+    ]
+    return [Entry(manifest, detector.tflite) for manifest in manifests]
+
+
+def test_the_list_shows_every_decision_and_one_champion(history: list[Entry]) -> None:
+    """The marker is on the last line of the champion's version."""
+    lines = listing(history, history[-1]).splitlines()
+    assert len(lines) == 2 + 4
+    assert [line.startswith("*") for line in lines[2:]] == [False, False, False, True]
+    assert "refused" in lines[3]
+    assert "not better than max|z|" in lines[3]
+    assert "rolled back instead of version 3" in lines[5]
+
+
+def test_an_empty_history_is_an_empty_table() -> None:
+    """Before the first training there is a header and nothing under it."""
+    assert len(listing([], None).splitlines()) == 2
+
+
+def test_a_refused_or_unknown_version_cannot_come_back(history: list[Entry]) -> None:
+    """Only what once passed the gate can be published again; why not is said."""
+    assert earlier(history, 1).manifest.decision == ROLLED_BACK
+    with pytest.raises(NotPublishable, match=r"version 2 was refused: not better than max\|z\|"):
+        earlier(history, 2)
+    with pytest.raises(NotPublishable, match="no version 9; known are 1, 2, 3"):
+        earlier(history, 9)
+    with pytest.raises(NotPublishable, match="known are none"):
+        earlier([], 1)
+
+
+def test_a_refused_version_can_be_shown(history: list[Entry]) -> None:
+    """Why a candidate was refused is in its manifest."""
+    assert newest(history, 2).manifest.decision == REFUSED
+    with pytest.raises(NotPublishable, match="no version 9"):
+        newest(history, 9)
+
+
+def test_the_decision_is_a_table_with_reasons(history: list[Entry]) -> None:
+    """Candidate and baselines in rows, without a champion where there was none; every reason on its line."""
+    text = shown(dataclasses.replace(history[1].manifest, parent=None))
+    assert "labels: growing deviations" in text
+    assert [line.split()[0] for line in text.splitlines()[3:6]] == ["candidate", "max_abs_z", "mahalanobis"]
+    assert "version 2 REFUSED:\n  - not better than max|z|" in text
+    assert "champion" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], ("train", 0, [])),
+        (["--seed", "2"], ("train", 0, ["--seed", "2"])),
+        (["train", "--seed", "2"], ("train", 0, ["--seed", "2"])),
+        (["list"], ("list", 0, [])),
+        (["show", "3"], ("show", 3, [])),
+        (["rollback", "12", "--model-name", "x"], ("rollback", 12, ["--model-name", "x"])),
+        (["rollback", "--help"], ("rollback", 0, ["--help"])),
+    ],
+)
+def test_commands(arguments: list[str], command: tuple[str, int, list[str]]) -> None:
+    """Train is the default; show and rollback take a version."""
+    assert split_command(arguments) == command
+
+
+@pytest.mark.parametrize("arguments", [["tarin"], ["show"], ["rollback", "three"], ["show", "-1"]])
+def test_wrong_commands_are_refused(arguments: list[str]) -> None:
+    """The message names what was wrong."""
+    with pytest.raises(SettingsError, match=arguments[0]):
+        split_command(arguments)
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--kafka-bootstrap", "nowhere"], "--kafka-bootstrap"),
+        (["--wait-records", "0"], "--wait-records"),
+        (["--wait-records", "10", "--records-max", "5"], "--wait-records"),
+        (["--wait-seconds", "-1"], "--wait-seconds"),
+        (["--steps-max", "0"], "--steps-max"),
+        (["--false-alarm-share", "0.5"], "--false-alarm-share"),
+        (["--false-alarm-share", "0"], "--false-alarm-share"),
+        (["--label-window-s", "0"], "--label-window-s"),
+        (["--labelled-cars-min", "0"], "--labelled-cars-min"),
+        (["--edge-names", ""], "--edge-names"),
+        (["--model-name", ""], "--model-name"),
+        (["--seed", "one"], "--seed"),
+    ],
+)
+def test_a_wrong_setting_refuses_the_start(argv: list[str], named: str) -> None:
+    """By its name."""
+    environ = {"TRAINER_KAFKA_BOOTSTRAP": "localhost:29092"}
+    with pytest.raises(SettingsError, match=named):
+        load(Settings, prefix="TRAINER", argv=argv, environ=environ)
+
+
+def test_tables_are_aligned() -> None:
+    """Numbers to the right, words to the left, nothing for None, no blanks at the end of a line."""
+    text = table(["name", "n"], [["a", 1], ["long name", 20], ["c", None]])
+    assert text.splitlines() == [
+        "name        n",
+        "---------  --",
+        "a           1",
+        "long name  20",
+        "c           -",
+    ]

@@ -1,0 +1,68 @@
+"""The slice: bounds, order, duplicates."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.telemetry import SIGNALS
+from trainer.log_slice import Telemetry, newest, ordered, records_in
+
+
+@pytest.mark.parametrize(
+    ("lengths", "records_max", "kept"),
+    [
+        ([10, 10, 10], 30, [10, 10, 10]),
+        ([10, 10, 10], 100, [10, 10, 10]),
+        ([10, 10, 10], 15, [5, 5, 5]),
+        ([2, 10, 10], 16, [2, 7, 7]),
+        ([0, 100, 1], 21, [0, 20, 1]),
+        ([0, 0], 5, [0, 0]),
+        ([7], 3, [3]),
+    ],
+)
+def test_the_newest_records_are_shared_out_among_partitions(
+    lengths: list[int], records_max: int, kept: list[int]
+) -> None:
+    """No more than asked for; every partition keeps its newest; what short ones leave goes to long ones."""
+    ranges: Any = {"t": {number: (100, 100 + length) for number, length in enumerate(lengths)}}
+    found = newest(ranges, records_max)
+    assert [after - first for first, after in found["t"].values()] == kept
+    assert all(after == 100 + length for (_, after), length in zip(found["t"].values(), lengths, strict=True))
+    assert records_in(found) == sum(kept) <= records_max
+
+
+def test_several_topics_share_one_bound() -> None:
+    """Two edges that feed one cloud are one slice."""
+    found = newest({"a.telemetry": {0: (0, 50)}, "b.telemetry": {0: (0, 50)}}, 40)
+    assert found == {"a.telemetry": {0: (30, 50)}, "b.telemetry": {0: (30, 50)}}
+
+
+def test_a_slice_does_not_depend_on_the_order_of_reading() -> None:
+    """Cars by id, records by seq, and every (car, seq) once, however the partitions came."""
+    rng = np.random.default_rng(1)
+    car, seq = (grid.ravel() for grid in np.meshgrid(np.arange(4), np.arange(1, 6), indexing="ij"))
+    signals = np.repeat((car * 100 + seq)[:, None], len(SIGNALS), axis=1).astype(np.float32)
+    sound = Telemetry((b"a", b"b", b"c", b"d"), car.astype(np.int32), seq, seq * 1000, signals, 0, Counter())
+    rows = rng.permutation(np.concatenate([np.arange(20), [3, 3, 17]]))
+    names = rng.permutation(4)
+    mixed = Telemetry(
+        tuple(sound.cars[name] for name in names),
+        np.argsort(names).astype(np.int32)[car[rows]],
+        seq[rows],
+        seq[rows] * 1000,
+        signals[rows],
+    )
+    found = ordered(mixed)
+    assert found.cars == sound.cars
+    assert found.duplicates == 3
+    for name in ("car", "seq", "sampled_at_ms", "signals"):
+        assert np.array_equal(getattr(found, name), getattr(sound, name)), name
+
+
+def test_an_empty_slice_stays_empty() -> None:
+    """Nothing to order is no error."""
+    none = np.empty(0, np.int64)
+    empty = Telemetry((), none.astype(np.int32), none, none, np.empty((0, len(SIGNALS)), np.float32))
+    assert len(ordered(empty).car) == 0
