@@ -163,7 +163,8 @@ class Connections:
     def _dial(self, client: Client, now: float) -> None:
         try:
             host, port = client.address
-            client.connection = dial(self._address(host, now), port, source=client.source)
+            family = socket.AF_UNSPEC if client.source is None else socket.AF_INET
+            client.connection = dial(self._address(host, family, now), port, source=client.source)
         except (ConnectionLost, OSError) as error:
             self.lose(client, str(error))
             return
@@ -172,11 +173,11 @@ class Connections:
         self._connecting[client] = now + CONNECT_TIMEOUT_S
         self._epoll.register(fd, select.EPOLLOUT)
 
-    def _address(self, host: str, now: float) -> str:
+    def _address(self, host: str, family: int, now: float) -> str:
         """The host's address, looked up once in a while: a look-up waits, and there are many clients."""
         known = self._resolved.get(host)
         if known is None or known[1] < now:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+            found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0]
             known = self._resolved[host] = (str(found), now + RESOLVED_FOR_S)
         return known[0]
 

@@ -6,6 +6,7 @@ The file is a memory map, so a SIGKILL of the process loses nothing (the page ca
 
 import fcntl
 import mmap
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS
+from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 from simulator.chance import F4
 
@@ -52,14 +54,17 @@ class Journal:
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
-        """Open or begin a journal. Raises SettingsError where it is not this run's, or is in use."""
+        """Open or begin a journal.
+
+        Raises SettingsError where it is another run's or in use, WorldDown where there is no room for it.
+        """
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
         self._file = locked(path)
         header = np.frombuffer(self._file.read(8 * len(_HEADER_WORDS)), np.int64)
         fresh = not header.any()  # new, or its beginner was killed before it wrote the header
         if fresh:
-            self._file.truncate(sum(sizes))
+            _reserve(self._file, path, sum(sizes))
         elif other := _difference(path, header, identity):
             self._file.close()
             raise SettingsError(other)
@@ -140,13 +145,22 @@ def published(run_dir: Path, parts: Iterable[range]) -> NDArray[np.void]:
     """(cars,) of PUBLISHED: what each car sent and had acknowledged, from the journals of `parts`."""
     rows = []
     for part in parts:
-        counts = np.fromfile(
-            path_of(run_dir, part.start), np.int64, _COUNTS * len(part), offset=_HEADER_BYTES
-        ).reshape(_COUNTS, len(part))
-        row = np.empty(len(part), PUBLISHED)
-        row["car"], row["sent"], row["acknowledged"] = part, counts[0], counts[2]
+        path, row = path_of(run_dir, part.start), np.zeros(len(part), PUBLISHED)
+        row["car"] = part
+        if path.exists():  # else its worker came to nothing
+            counts = np.fromfile(path, np.int64, _COUNTS * len(part), offset=_HEADER_BYTES)
+            row["sent"], _, row["acknowledged"] = counts.reshape(_COUNTS, len(part))
         rows.append(row)
     return np.concatenate(rows)
+
+
+def _reserve(file: BinaryIO, path: Path, size: int) -> None:
+    """Take the room now: a disk that is full later would be a SIGBUS in the middle of a sample."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        file.close()
+        raise WorldDown(f"no room for the journal {path} of {size >> 20} MiB: {error}") from error
 
 
 def refuse_other(path: Path, identity: Identity) -> None:

@@ -12,6 +12,7 @@ from simulator.journal import Identity
 
 # Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
+CARS_PER_PROCESS_MAX = 20_000  # about what one core carries at 1 Hz, where the limit of files allows more
 RING_SAMPLES_MIN, RING_SAMPLES_MAX = 4, 4096
 
 
@@ -67,8 +68,8 @@ class Settings:
             )
         if self.processes and -(-self.cars // self.processes) > cars_per_process_max():
             raise ValueError(
-                f"--processes {self.processes} is too few for {self.cars} cars: the limit of open files "
-                f"allows {cars_per_process_max()} a process"
+                f"--processes {self.processes} is too few for {self.cars} cars: at most "
+                f"{cars_per_process_max()} fit into one (limit of open files)"
             )
         if self.processes > self.cars:
             raise ValueError(f"--processes {self.processes} is more than there are --cars")
@@ -111,9 +112,10 @@ class Settings:
 
 
 def cars_per_process_max() -> int:
-    """So many connections the limit of open files allows in one process."""
+    """So many cars fit into one process; mostly the limit of open files says how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (1 << 20 if hard == resource.RLIM_INFINITY else hard) - SPARE_FILES)
+    files = CARS_PER_PROCESS_MAX if hard == resource.RLIM_INFINITY else hard - SPARE_FILES
+    return max(1, min(files, CARS_PER_PROCESS_MAX))
 
 
 def arguments(told: Settings) -> list[str]:

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
@@ -40,7 +41,10 @@ class Workers:
     def __init__(self, told: Settings) -> None:
         self._told = told
         """Raises SettingsError where the run folder is another fleet's, or in use."""
-        told.run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            told.run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"--run-dir {told.run_dir}: {error}") from error
         self._lock = journal.locked(told.run_dir / "lock")  # held as long as this process lives
         begun_ms = journal.epoch_ms(told.run_dir)
         self.epoch_ms = int(time.time() * 1000) if begun_ms is None else begun_ms
@@ -61,10 +65,12 @@ class Workers:
         partial.write_text(text, encoding="utf-8")
         partial.replace(self._told.run_dir / TRUTH)
 
-    def write_published(self) -> None:
+    def write_published(self) -> NDArray[np.void]:
         """Say in a file what each car sent and had acknowledged, for the ledger (journal.PUBLISHED)."""
         parts = [self._told.share(worker) for worker in range(self._told.workers)]
-        np.save(self._told.run_dir / PUBLISHED, journal.published(self._told.run_dir, parts))
+        published = journal.published(self._told.run_dir, parts)
+        np.save(self._told.run_dir / PUBLISHED, published)
+        return published
 
     def run(self, stop: Stop, health: Health) -> None:
         """Until told to stop.
@@ -86,6 +92,9 @@ class Workers:
             for process in self._running.values():
                 process.kill()
                 process.wait()
+            waiting = self._report()
+        if waiting:
+            raise WorldDown(f"{waiting} samples were not acknowledged before the end")
 
     def _start(self, worker: int) -> None:
         told = replace(self._told, worker=worker, epoch_ms=self.epoch_ms, parent_pid=os.getpid())
@@ -128,19 +137,22 @@ class Workers:
                 process.wait(timeout=stop.left_s)
             except subprocess.TimeoutExpired:
                 _log.error("worker does not end in time and is killed", extra={"pid": process.pid})
-        self.write_published()
+
+    def _report(self) -> int:
+        """Whatever the end was like: say how far the cars came. Returns the samples not acknowledged."""
+        published = self.write_published()
+        waiting = int((published["sent"] - published["acknowledged"]).sum())
         total = self.collector.table.total()
         _log.info(
             "ended",
             extra={
                 "sampled": total.sampled,
                 "acknowledged": total.acknowledged,
-                "unacknowledged": total.unacknowledged,
+                "unacknowledged": waiting,
                 "skipped": total.skipped,
             },
         )
-        if total.unacknowledged:
-            raise WorldDown(f"{total.unacknowledged} samples were not acknowledged before the end")
+        return waiting
 
 
 def die_with_parent(parent_pid: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The arrow car → MQTT: every car's seq is gapless, nothing is lost when the broker or the fleet is killed."""
+"""The arrow car → MQTT: every car's seq is gapless, nothing is lost when broker or fleet are killed."""
 
 import json
 import os

@@ -1,0 +1,218 @@
+"""Many clients on one epoll, against peers that misbehave: bounded dialling, back-off, pings."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import mqtt5
+import pytest
+
+from simulator import connections
+from simulator.connections import CONNECTING_MAX, Client, Connections, Event, Lost
+from simulator.metrics import Tally
+
+pytestmark = pytest.mark.integration
+
+WELCOME = mqtt5.ConnAckPacket(session_present=False, receive_max=7).write()
+
+
+class Peer:
+    """A listening socket that does what the test says."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.address = ("127.0.0.1", self.listener.getsockname()[1])
+        self.accepted: list[socket.socket] = []
+
+    def accept(self, answer: bytes = WELCOME) -> socket.socket:
+        """Take a client in, read its CONNECT, answer."""
+        self.listener.settimeout(5)
+        sock, _ = self.listener.accept()
+        self.accepted.append(sock)
+        sock.settimeout(5)
+        return sock
+
+    def greet(self, sock: socket.socket, answer: bytes = WELCOME) -> mqtt5.ConnectPacket:
+        packet, _ = mqtt5.read(memoryview(sock.recv(1000)))
+        assert isinstance(packet, mqtt5.ConnectPacket)
+        sock.sendall(answer)
+        return packet
+
+    def close(self) -> None:
+        for sock in (*self.accepted, self.listener):
+            sock.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def fleet() -> Iterator[Callable[..., Connections]]:
+    opened: list[Connections] = []
+
+    def fleet(tally: Tally, connects_per_s: float = 1e6, keep_alive_s: int = 60) -> Connections:
+        opened.append(
+            Connections(
+                keep_alive_s=keep_alive_s,
+                session_expiry_s=3600,
+                connects_per_s=connects_per_s,
+                tally=tally,
+            )
+        )
+        time.sleep(0.01)  # the ramp-up's allowance begins with nothing
+        return opened[-1]
+
+    yield fleet
+    for each in opened:
+        each.close()
+
+
+def turn_until(
+    fleet: Connections, enough: Callable[[list[Event]], bool], within_s: float = 5.0
+) -> list[Event]:
+    """Turn the loop until its events are enough."""
+    events: list[Event] = []
+    end = time.monotonic() + within_s
+    while not enough(events):
+        assert time.monotonic() < end, events
+        events += fleet.turn(0.02)
+    return events
+
+
+def met(peer: Peer, fleet: Connections, client: Client, answer: bytes = WELCOME) -> socket.socket:
+    """A client whose CONNECT was answered."""
+    fleet.add(client)
+    fleet.turn(0.1)
+    sock = peer.accept()
+    fleet.turn(0.1)
+    peer.greet(sock, answer)
+    return sock
+
+
+def test_a_client_introduces_itself_and_hears_of_its_session(
+    peer: Peer, fleet: Callable[..., Connections]
+) -> None:
+    """CONNECT keeps the session, and the broker's window is taken over from the CONNACK."""
+    tally, car = Tally(), Client("car-000007", peer.address, "127.0.3.4")
+    all_cars = fleet(tally)
+    all_cars.add(car)
+    all_cars.turn(0.1)
+    sock = peer.accept()
+    assert sock.getpeername()[0] == "127.0.3.4"
+    all_cars.turn(0.1)
+    hello = peer.greet(sock)
+    assert (hello.client_id, hello.clean_start) == ("car-000007", False)
+    assert (hello.keep_alive, hello.session_expiry_interval) == (60, 3600)
+    events = turn_until(all_cars, bool)
+    assert isinstance(events[0][1], mqtt5.ConnAckPacket)
+    assert (car.online, car.window, tally.connected) == (True, 7, 1)
+
+
+def test_dialling_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """However many cars wait, at most so many connects are under way as a broker's backlog takes."""
+    all_cars = fleet(Tally())
+    for number in range(150):
+        all_cars.add(Client(f"car-{number}", peer.address, None))
+    for _ in range(20):
+        all_cars.turn(0.01)
+    assert len(all_cars._connecting) == CONNECTING_MAX
+
+
+def test_cars_come_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """At 100 connections a second not more than a few are dialled in a tenth of a second."""
+    all_cars = fleet(Tally(), connects_per_s=100)
+    for number in range(60):
+        all_cars.add(Client(f"car-{number}", peer.address, None))
+    end = time.monotonic() + 0.1
+    while time.monotonic() < end:
+        all_cars.turn(0.005)
+    assert 3 <= len(all_cars._connecting) <= 20
+
+
+def test_a_refused_client_comes_again_later(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """A CONNACK that says no is counted, the reason is told, and the wait grows with each attempt."""
+    tally, car = Tally(), Client("car-1", peer.address, None)
+    all_cars = fleet(tally)
+    no = mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED).write()
+    met(peer, all_cars, car, answer=no)
+    events = turn_until(all_cars, bool)
+    assert isinstance(events[0][1], Lost)
+    assert "NOT_AUTHORIZED" in events[0][1].why
+    assert (tally.refused_connections, tally.connected, car.attempts) == (1, 0, 1)
+    sock = None
+    with contextlib.suppress(TimeoutError):
+        turn_until(all_cars, lambda _: car.connection is not None)
+        sock = peer.accept()
+    assert sock is not None
+
+
+def test_nobody_listens(fleet: Callable[..., Connections]) -> None:
+    """A broker that is away: each client waits its back-off, nothing is raised."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = ("127.0.0.1", gone.getsockname()[1])
+    all_cars = fleet(Tally())
+    for number in range(10):
+        all_cars.add(Client(f"car-{number}", address, None))
+    events = turn_until(all_cars, lambda seen: len(seen) >= 10)
+    assert all(isinstance(lost, Lost) and "ECONNREFUSED" in lost.why for _, lost in events)
+
+
+def test_an_unknown_host_is_waited_for(fleet: Callable[..., Connections]) -> None:
+    """A name that does not resolve (a broker not yet deployed) is a lost connection, not a crash."""
+    all_cars = fleet(Tally())
+    all_cars.add(Client("car-1", ("broker.invalid", 1883), None))
+    assert isinstance(turn_until(all_cars, bool, within_s=20)[0][1], Lost)
+
+
+def test_a_peer_that_never_answers_is_given_up(
+    peer: Peer, fleet: Callable[..., Connections], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No CONNACK in time: the connection is closed and dialled again later."""
+    monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
+    all_cars = fleet(Tally())
+    all_cars.add(Client("car-1", peer.address, None))
+    events = turn_until(all_cars, bool)
+    assert events[0][1] == Lost("no CONNACK in time")
+
+
+def test_garbage_ends_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """Bytes that are no MQTT: what follows them cannot be trusted either."""
+    tally, car = Tally(), Client("car-1", peer.address, None)
+    all_cars = fleet(tally)
+    sock = met(peer, all_cars, car)
+    turn_until(all_cars, bool)
+    sock.sendall(b"\xff" * 20)
+    assert isinstance(turn_until(all_cars, bool)[0][1], Lost)
+    assert (tally.connected, tally.lost_connections) == (0, 1)
+
+
+def test_a_quiet_broker_is_pinged_and_given_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """After half of the keep alive a PINGREQ goes out; without any answer the connection is lost."""
+    all_cars = fleet(Tally(), keep_alive_s=10)
+    car = Client("car-1", peer.address, None)
+    sock = met(peer, all_cars, car)
+    turn_until(all_cars, bool)
+    all_cars.keep_alive(car.heard_at + 4)
+    assert not car.pinged
+    all_cars.keep_alive(car.heard_at + 6)
+    assert sock.recv(10) == b"\xc0\x00"
+    all_cars.keep_alive(car.heard_at + 11)
+    assert all_cars.turn(0)[0][1] == Lost("no answer to a ping")
+
+
+def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """A PINGRESP is a sign of life."""
+    all_cars = fleet(Tally(), keep_alive_s=10)
+    car = Client("car-1", peer.address, None)
+    sock = met(peer, all_cars, car)
+    turn_until(all_cars, bool)
+    all_cars.keep_alive(car.heard_at + 6)
+    sock.sendall(b"\xd0\x00")
+    all_cars.turn(0.5)
+    assert not car.pinged
+    assert car.online
