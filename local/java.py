@@ -1,0 +1,103 @@
+"""Kafka's JVMs: which Java, its flags, and class archives that halve the CPU time of a start.
+
+Only the standard library: `local/setup` makes the archives beside the installation of the Python environment.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from plumbing.life import WorldDown
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBS = ROOT / "var/kafka/libs"
+ARCHIVES = ROOT / "var/kafka/archives"
+JAVA_VERSION_MIN = 17  # Kafka 4 does not start on less
+_ANSWER_WITHIN_S = 20.0
+
+# C1 compiles little and early: a start takes half the CPU; C2 carries more messages a CPU second.
+Compiler = Literal["c1", "c2"]
+
+
+def command(
+    main_class: str,
+    *arguments: str,
+    heap_mib: int,
+    archive: str,
+    compiler: Compiler = "c1",
+    record: bool = False,
+) -> list[str]:
+    """A program of Kafka's as a command line; `archive` names its class archive, `record` writes that at exit.
+
+    Raises WorldDown without a Java or without Kafka's jars.
+    """
+    if not LIBS.is_dir():
+        raise WorldDown(f"Kafka's jars are not in {LIBS}: `local/setup` fetches them")
+    java = find()
+    log_config = (ROOT / "local/log4j2.properties").as_uri()
+    # The launcher expands `*` itself; an archive holds only for exactly the class path it was made with.
+    flags = ["-cp", f"{LIBS}/*", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-Xss512k"]
+    flags.append(f"-Dlog4j2.configurationFile={log_config}")
+    if compiler == "c1":
+        flags.append("-XX:TieredStopAtLevel=1")
+    path = archive_path(java, archive)
+    if record:
+        flags.append(f"-XX:ArchiveClassesAtExit={path}")
+    elif path.exists():
+        # Where it does not fit, the JVM reads the jars as if there were none.
+        flags.append(f"-XX:SharedArchiveFile={path}")
+    return [str(java), *flags, main_class, *arguments]
+
+
+def archive_path(java: Path, name: str) -> Path:
+    """Where a program's class archive lies, for exactly this Java and these jars."""
+    jars = "".join(f"{jar.name} {jar.stat().st_mtime_ns}\n" for jar in sorted(LIBS.glob("*.jar")))
+    key = hashlib.sha256(f"{java.resolve()}\n{_release(java)}\n{LIBS}\n{jars}".encode()).hexdigest()
+    return ARCHIVES / f"{name}-{key[:12]}.jsa"
+
+
+def find() -> Path:
+    """The first Java of at least version 17: JAVA_HOME, PATH, then /usr/lib/jvm (as in local/setup).
+
+    Raises WorldDown, naming those that are too old.
+    """
+    on_path = shutil.which("java")
+    home = os.environ.get("JAVA_HOME")
+    candidates = [Path(home, "bin/java")] if home else []
+    candidates += [Path(on_path)] if on_path else []
+    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    too_old = []
+    for binary in candidates:
+        version = version_of(binary)
+        if version >= JAVA_VERSION_MIN:
+            return binary
+        too_old.append(f"{binary} is {version or 'no Java that answers'}")
+    found = f" (found: {', '.join(too_old)})" if too_old else ""
+    raise WorldDown(
+        f"Java {JAVA_VERSION_MIN} or newer is not installed{found}: `local/setup` installs it "
+        "(package openjdk-17-jre-headless or newer), or set JAVA_HOME"
+    )
+
+
+def version_of(java: Path) -> int:
+    """The major version of a Java, from its `release` file or from itself; 0 where it does not answer."""
+    text = _release(java)
+    if not text:
+        try:
+            answer = subprocess.run(
+                [java, "-version"], capture_output=True, text=True, timeout=_ANSWER_WITHIN_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return 0
+        text = answer.stderr
+    match = re.search(r'(?:JAVA_VERSION=|version )"(\d+)', text)
+    return int(match[1]) if match else 0
+
+
+def _release(java: Path) -> str:
+    release = java.resolve().parent.parent / "release"
+    return release.read_text(encoding="utf-8") if release.exists() else ""

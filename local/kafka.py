@@ -1,0 +1,112 @@
+"""A Kafka cluster of one broker (KRaft, combined roles) as a child process."""
+
+import base64
+import hashlib
+import subprocess
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from contract.topics import Topic
+from local import java
+from local.probe import kafka_answers
+from local.supervisor import Child
+from plumbing.life import WorldDown
+
+HEAP_MIB = 384
+_FORMAT_HEAP_MIB = 128
+_TOPICS_WITHIN_S = 30
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+log.dirs={data}
+# Nothing relies on topics that come into being by themselves.
+auto.create.topics.enable=false
+# One broker cannot keep two copies.
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+min.insync.replicas=1
+# Internal topics have 50 partitions by default: start-up time and memory for nothing here.
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.num.partitions=1
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+# KIP-848 groups: a leave is noticed within half a second instead of five.
+group.initial.rebalance.delay.ms=0
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.session.timeout.ms=10000
+group.consumer.min.session.timeout.ms=5000
+"""
+
+
+class Broker:
+    """A cluster with its data under `folder`."""
+
+    def __init__(self, name: str, port: int, folder: Path) -> None:
+        self.name = name
+        self.port = port
+        self.bootstrap = f"127.0.0.1:{port}"
+        self._folder = folder
+        self._properties = folder / f"{name}.properties"
+
+    def child(self) -> Child:
+        """The process to start; formats the data folder first where that is new. Raises WorldDown."""
+        if not self._properties.exists():
+            self._format()
+        argv = java.command("kafka.Kafka", str(self._properties), heap_mib=HEAP_MIB, archive="broker")
+        return Child(self.name, argv, lambda: kafka_answers(self.port), env={"MALLOC_ARENA_MAX": "2"})
+
+    def create_topics(self, topics: tuple[Topic, ...]) -> None:
+        """Create what is missing.
+
+        Raises WorldDown where the broker does not answer, or has a topic with another number of partitions.
+        """
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        try:
+            there = admin.list_topics(timeout=_TOPICS_WITHIN_S).topics
+            missing = [
+                NewTopic(topic.name, topic.partitions, 1, config=topic.config)
+                for topic in topics
+                if topic.name not in there
+            ]
+            for future in admin.create_topics(missing).values() if missing else ():
+                future.result(timeout=_TOPICS_WITHIN_S)
+        except KafkaException as error:
+            raise WorldDown(f"{self.name} Kafka ({self.bootstrap}) did not create topics: {error}") from error
+        for topic in topics:
+            if topic.name in there and len(there[topic.name].partitions) != topic.partitions:
+                raise WorldDown(
+                    f"{self.name} Kafka's {topic.name} has {len(there[topic.name].partitions)} partitions, "
+                    f"contract/topics.py says {topic.partitions}: keys would change their partition; "
+                    "delete the topic or take another name"
+                )
+
+    def _format(self) -> None:
+        data = self._folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        text = _PROPERTIES.format(port=self.port, controller_port=self.port + 1, data=data.resolve())
+        draft = self._folder / f"{self.name}.properties.new"
+        draft.write_text(text, encoding="utf-8")
+        cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")
+        argv = java.command(
+            "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(draft),
+            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format",
+        )  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise WorldDown(f"{data} could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
+        draft.rename(self._properties)

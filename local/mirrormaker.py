@@ -1,0 +1,92 @@
+"""MirrorMaker 2 between edge and cloud, exactly once, as one child process for both directions."""
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from contract.topics import MIRRORED_DOWN, MIRRORED_UP
+from local import java
+from local.supervisor import Child
+
+HEAP_MIB = 256
+
+_PROPERTIES = """\
+clusters={edge},{cloud}
+{edge}.bootstrap.servers={edge_bootstrap}
+{cloud}.bootstrap.servers={cloud_bootstrap}
+{edge}->{cloud}.enabled=true
+{edge}->{cloud}.topics={up}
+{cloud}->{edge}.enabled=true
+{cloud}->{edge}.topics={down}
+tasks.max=2
+replication.factor=1
+config.storage.replication.factor=1
+offset.storage.replication.factor=1
+status.storage.replication.factor=1
+offset.storage.partitions=1
+status.storage.partitions=1
+# Only the records travel: no heartbeats, no translated offsets, no ACLs, and topics are created by us.
+emit.heartbeats.enabled=false
+emit.checkpoints.enabled=false
+emit.offset-syncs.enabled=false
+refresh.groups.enabled=false
+sync.topic.acls.enabled=false
+sync.topic.configs.enabled=false
+refresh.topics.interval.seconds=10
+# Exactly once: every copy and its source offset in one transaction; readers use read_committed.
+{edge}.exactly.once.source.support=enabled
+{cloud}.exactly.once.source.support=enabled
+{edge}.consumer.isolation.level=read_committed
+{cloud}.consumer.isolation.level=read_committed
+dedicated.mode.enable.internal.rest=true
+listeners=http://127.0.0.1:{rest_port}
+# With the default of 5 minutes replication stands still for long after a cluster was away.
+scheduled.rebalance.max.delay.ms=1000
+session.timeout.ms=10000
+producer.linger.ms=5
+producer.compression.type=lz4
+plugin.discovery=service_load
+{edge}.plugin.discovery=service_load
+{cloud}.plugin.discovery=service_load
+"""
+
+
+def child(
+    folder: Path,
+    *,
+    edge_bootstrap: str,
+    cloud_bootstrap: str,
+    rest_port: int,
+    edge: str = "edge",
+    cloud: str = "cloud",
+) -> Child:
+    """The process to start."""
+    folder.mkdir(parents=True, exist_ok=True)
+    properties = folder / "mm2.properties"
+    text = _PROPERTIES.format(
+        edge=edge,
+        cloud=cloud,
+        edge_bootstrap=edge_bootstrap,
+        cloud_bootstrap=cloud_bootstrap,
+        up=",".join(MIRRORED_UP),
+        down=",".join(MIRRORED_DOWN),
+        rest_port=rest_port,
+    )
+    properties.write_text(text, encoding="utf-8")
+    argv = java.command(
+        "org.apache.kafka.connect.mirror.MirrorMaker",
+        str(properties),
+        heap_mib=HEAP_MIB,
+        archive="mirrormaker",
+    )
+    return Child("mirror", argv, lambda: _answers(rest_port), env={"MALLOC_ARENA_MAX": "2"})
+
+
+def _answers(rest_port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/", timeout=0.5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
