@@ -13,6 +13,7 @@ import mqtt5
 from confluent_kafka import KafkaError
 
 from bridge import metrics
+from contract.topics import MQTT_FILTER
 from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, pubacks
 
 _log = logging.getLogger("bridge")
@@ -20,7 +21,6 @@ _log = logging.getLogger("bridge")
 SESSION_EXPIRY_NEVER = 0xFFFFFFFF
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.2, 5.0
 _CONNECT_TIMEOUT_S = 10.0
-_FILTER = "fleet/v1/#"
 
 
 class Read:
@@ -61,7 +61,7 @@ class Shard:
         self.where = f"{host}:{port}"
         self._address = (host, port)
         self._client_id = client_id
-        self._filter = f"$share/{shared_group}/{_FILTER}" if shared_group else _FILTER
+        self._filter = f"$share/{shared_group}/{MQTT_FILTER}" if shared_group else MQTT_FILTER
         self._in_flight_max = in_flight_max
         self._keep_alive_s = keep_alive_s
         self._forward = forward

@@ -84,6 +84,10 @@ def _mirror_of(topic: Topic, source: str) -> Topic:
     return Topic(mirrored(source, topic.name), topic.partitions, topic.cleanup_policy, topic.retention_hours)
 
 
+# Everything that cars and workshops send, and the commands to them.
+MQTT_FILTER = "fleet/v1/#"
+
+
 def mqtt_topic(car_id: str, kind: str) -> str:
     """`fleet/v1/<car_id>/<kind>`; kind is telemetry, maintenance or command."""
     return f"fleet/v1/{car_id}/{kind}"
