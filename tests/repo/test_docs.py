@@ -1,0 +1,145 @@
+"""What the documents say against what the code does.
+
+Where a row is missing, the failing test prints it, ready to paste.
+"""
+
+import dataclasses
+import importlib
+import re
+from typing import Any
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram, Summary
+from prometheus_client.metrics import MetricWrapperBase
+
+# Prefix of the environment variables, by the module of the settings.
+SETTINGS = {
+    "simulator.settings": "SIMULATOR",
+    "bridge.settings": "BRIDGE",
+    "scorer.settings": "SCORER",
+    "trainer.settings": "TRAINER",
+    "local.demo": "DEMO",
+}
+METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
+KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram", Summary: "summary"}
+
+
+def _settings_rows(module: str) -> list[str]:
+    rows = []
+    for field in dataclasses.fields(importlib.import_module(module).Settings):
+        default = "required" if field.default is dataclasses.MISSING else f"`{_shown(field.default)}`"
+        variable = f"{SETTINGS[module]}_{field.name.upper()}"
+        meaning = field.metadata["help"].replace("|", "\\|")
+        rows.append(f"| `--{field.name.replace('_', '-')}` | `{variable}` | {default} | {meaning} |")
+    return rows
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "none" if default is None else str(default)
+
+
+def _metrics_rows(module: str) -> list[str]:
+    rows = []
+    for metric in vars(importlib.import_module(module)).values():
+        if isinstance(metric, MetricWrapperBase):
+            name = metric._name + ("_total" if isinstance(metric, Counter) else "")
+            labels = ", ".join(metric._labelnames)
+            rows.append(f"| `{name}` | {KINDS[type(metric)]} | {labels} | {metric._documentation} |")
+    return rows
+
+
+def _text(tree: Any, document: str) -> str:
+    """Empty where there is none yet: then every row is missing, and shown."""
+    return str(tree.text(document)) if (tree.root / document).exists() else ""
+
+
+def _table_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("| `")]
+
+
+def _must_stand_in(tree: Any, document: str, rows: list[str]) -> None:
+    missing = [row for row in rows if row not in _table_rows(_text(tree, document))]
+    if missing:
+        pytest.fail("\n".join([f"{document} lacks these rows:", *missing]), pytrace=False)
+
+
+@pytest.mark.parametrize("module", SETTINGS)
+def test_every_setting_is_documented(tree: Any, module: str):
+    """docs/settings.md has a row with flag, variable, default and meaning of each."""
+    _must_stand_in(tree, "docs/settings.md", _settings_rows(module))
+
+
+def test_no_setting_is_documented_that_there_is_not(tree: Any):
+    """What was renamed or removed is gone from docs/settings.md, too."""
+    known = {row for module in SETTINGS for row in _settings_rows(module)}
+    assert [row for row in _table_rows(_text(tree, "docs/settings.md")) if row not in known] == []
+
+
+@pytest.mark.parametrize("module", METRICS)
+def test_every_metric_is_documented(tree: Any, module: str):
+    """docs/metrics.md has a row with name, kind, labels and meaning of each."""
+    rows = _metrics_rows(module)
+    assert rows
+    _must_stand_in(tree, "docs/metrics.md", rows)
+
+
+def test_no_metric_is_documented_that_there_is_not(tree: Any):
+    """What was renamed or removed is gone from docs/metrics.md, too."""
+    known = {row for module in METRICS for row in _metrics_rows(module)}
+    assert [row for row in _table_rows(_text(tree, "docs/metrics.md")) if row not in known] == []
+
+
+@pytest.mark.parametrize("module", METRICS)
+def test_metrics_are_named_after_their_service(module: str):
+    """So that two services on one dashboard are told apart."""
+    service = module.partition(".")[0]
+    assert all(row.startswith(f"| `{service}_") for row in _metrics_rows(module))
+
+
+def _targets(tree: Any) -> set[str]:
+    return set(re.findall(r"^([a-z][\w-]*):", _text(tree, "Makefile"), re.MULTILINE))
+
+
+def _documents(tree: Any) -> dict[str, str]:
+    # Decisions and the log tell of their day.
+    files = [
+        p for p in tree.files if p.suffix == ".md" and p.name != "CHANGELOG.md" and "decisions" not in p.parts
+    ]
+    return {str(path): tree.text(path) for path in files}
+
+
+def test_every_make_target_in_the_documents_exists(tree: Any):
+    """`make x` in a document is a target of the Makefile."""
+    targets = _targets(tree)
+    assert {"demo", "test", "check"} <= targets
+    for name, text in _documents(tree).items():
+        code = "\n".join(
+            [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)]
+        )
+        named = set(re.findall(r"(?:^|\s)make ([a-z][\w-]*)", code))
+        assert named <= targets, f"{name}: {named - targets}"
+
+
+def test_every_module_in_the_documents_can_be_run(tree: Any):
+    """`python -m x` in a document is a package with a __main__.py, or a tool that is installed."""
+    tools = {"pytest", "ruff", "mypy", "venv", "pip"}
+    for name, text in _documents(tree).items():
+        for module in re.findall(r"python3? -m (\w+)", text):
+            assert module in tools or (tree.root / module / "__main__.py").exists(), f"{name}: {module}"
+
+
+def test_every_link_to_a_file_leads_there(tree: Any):
+    """Relative links of the documents; anchors are not followed."""
+    for name, text in _documents(tree).items():
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if not re.match(r"[a-z]+:", target):
+                path = (tree.root / name).parent / target
+                assert path.exists(), f"{name}: {target}"
+
+
+def test_nothing_is_left_to_fill_in(tree: Any):
+    """No placeholder in capitals, like the one where measured figures are to come."""
+    for name, text in _documents(tree).items():
+        assert not re.findall(r"^[A-Z]+_[A-Z_]+$", text, re.MULTILINE), name
