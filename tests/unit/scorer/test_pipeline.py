@@ -1,5 +1,6 @@
 """The loop's promises, with clients that do as they are told."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -38,7 +39,7 @@ class Scene:
         consumer.get_watermark_offsets = lambda place, cached: (0, 100)
         self._consumer_poll, consumer.poll = consumer.poll, self._consume
         self._producer_poll, producer.poll = producer.poll, self._settle
-        self.prompt = True  # Kafka delivers at once; else one result a time, and only when it is waited for
+        self.per_wait: int | None = None  # results that Kafka takes while it is waited for; None: all at once
         self.waits: list[int] = []  # results on their way whenever the pipeline waited for Kafka
         self.pipeline = Pipeline(
             Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
@@ -88,7 +89,9 @@ class Scene:
         waiting = self.producer._waiting
         if timeout_s:
             self.waits.append(len(waiting))
-        for topic, _ in waiting[:] if self.prompt else waiting[: 1 if timeout_s else 0]:
+            time.sleep(timeout_s / 10)
+        taken = len(waiting) if self.per_wait is None else self.per_wait if timeout_s else 0
+        for topic, _ in waiting[:taken]:
             self.producer.deliver(topic)
         return int(self._producer_poll(timeout_s))
 
@@ -187,7 +190,7 @@ def test_a_record_taken_before_its_partition_is_given_up_is_left(scene: Scene, g
 
 def test_what_is_on_its_way_is_delivered_before_a_partition_is_given_up(scene: Scene, give: Any) -> None:
     """The successor finds every audit record: revoking waits for the deliveries, and commits."""
-    scene.prompt = False
+    scene.per_wait = 1
     scene.run(lambda: give(("a", 1, 0)), lambda: scene.revoke(0))
     assert scene.waits == [1]
     assert scene.committed == [(0, 1)]
@@ -230,6 +233,15 @@ def test_a_kafka_that_does_not_answer_is_to_blame(scene: Scene) -> None:
 
     with pytest.raises(WorldDown, match="Kafka"):
         scene.run(fail)
+
+
+def test_the_end_is_not_waited_for_without_end(scene: Scene, give: Any) -> None:
+    """Where Kafka takes no results the deadline ends the process: nothing more is asked of Kafka."""
+    scene.per_wait = 0
+    scene.stop = scene.pipeline._stop = Stop(deadline_s=0.03)
+    with pytest.raises(WorldDown, match="results of 5 batches"):
+        scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 6)])
+    assert "close" not in scene.heard
 
 
 def test_a_process_that_stood_still_writes_nothing(
@@ -276,7 +288,7 @@ def test_lag_is_what_is_not_scored_yet(scene: Scene, give: Any) -> None:
 
 def test_consuming_waits_for_deliveries(scene: Scene, give: Any) -> None:
     """With too many batches on their way nothing more is taken, until Kafka has taken some."""
-    scene.prompt = False
+    scene.per_wait = 1
     scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 111)])
     assert max(scene.waits) == 101
     assert [last for _, _, last in scene.audited] == list(range(110))
