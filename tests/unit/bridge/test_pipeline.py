@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError
 
+from bridge import pipeline
 from bridge.pipeline import Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
@@ -154,6 +155,11 @@ class _Bridge:
         self.broker.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_idling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_IDLE_WAIT_S", 0.005)
+
+
 @pytest.fixture
 def bridge() -> Iterator[_Bridge]:
     bridge = _Bridge()
@@ -246,7 +252,7 @@ def test_the_socket_is_not_read_beyond_the_limit(bridge: _Bridge):
         for i in range(1, 20_001)
     ]
     sent, data = 0, b"".join(packets)  # 20 MB, more than the sockets hold
-    bridge.broker._peer.settimeout(0.3)
+    bridge.broker._peer.settimeout(0.2)
     with contextlib.suppress(TimeoutError):
         while sent < len(data):
             sent += bridge.broker._peer.send(data[sent : sent + 65_536])
