@@ -46,6 +46,7 @@ def _run() -> int:
             seed=told.seed,
             faulty_share=told.faulty_share,
             ageing=told.ageing,
+            healthy_s=told.healthy_s,
             scorers=told.scorers,
             shards=told.shards,
             port_offset=told.port_offset,

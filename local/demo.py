@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -59,6 +60,11 @@ class Settings:
         """So that slow faults (4 to 50 hours) show within the run: the middle of them takes half of it."""
         return 40 * 60 / self.minutes
 
+    @property
+    def healthy_s(self) -> float:
+        """No fault begins while the first model's slice is taken, as no fleet is commissioned with faults."""
+        return _FIRST_SLICE_S + 20.0
+
 
 @dataclass
 class Moments:
@@ -104,12 +110,13 @@ class Demo:
             self._drain(watch)
             to_s = time.time()
             self._console.print("reading both clusters' logs for the ledger")
+            audits = ledger.read_audits(deployment.edge.bootstrap)
             stages = ledger.reconcile(
-                deployment.published(), deployment.edge.bootstrap, deployment.cloud.bootstrap
+                deployment.published(), audits, deployment.edge.bootstrap, deployment.cloud.bootstrap
             )
         finally:
             watch.close()
-        return self._conclude(stages, watch, to_s)
+        return self._conclude(stages, self._model_hops(watch, ledger.first_batches(audits)), watch, to_s)
 
     def _show_live(self, watch: Watch) -> None:
         line_at = 0.0
@@ -260,7 +267,24 @@ class Demo:
             time.sleep(_TICK_S)
         time.sleep(2 * _TICK_S)  # audit records follow the last scores within milliseconds
 
-    def _conclude(self, stages: Sequence[Stage], watch: Watch, to_s: float) -> int:
+    @staticmethod
+    def _model_hops(watch: Watch, first_batches: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
+        """Of each model, ms from its publication: to the edge, and to the first batch of each replica."""
+        return [
+            {
+                "version": arrival.version,
+                "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
+                "to_first_batch_ms": {
+                    scorer: round(1000 * (at - arrival.published_at))
+                    for scorer, at in sorted(first_batches.get(arrival.version, {}).items())
+                },
+            }
+            for arrival in watch.seen.models
+        ]
+
+    def _conclude(
+        self, stages: Sequence[Stage], models: list[dict[str, Any]], watch: Watch, to_s: float
+    ) -> int:
         moments, seen, run_dir = self._moments, watch.seen, self._deployment.plan.run_dir
         latency = watch.latency(moments.caught_up or to_s)
         card = scorecard.draw_up(
@@ -274,6 +298,7 @@ class Demo:
             "seconds_to_first_model": _since(moments.started, moments.first_model),
             "seconds_to_first_anomaly": _since(moments.started, first),
             "car_to_anomaly_ms": {"p50": latency.p50_ms, "p99": latency.p99_ms, "anomalies": latency.count},
+            "models": models,
             "memory_mib": round(self._memory_mib_max),
             "restarts": self._deployment.supervisor.restarts,
         }

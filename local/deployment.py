@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from contract.topics import cloud_topics, edge_topics
-from local import kafka, mirrormaker, mosquitto, preflight
+from local import kafka, mirrormaker, mosquitto, preflight, topics
 from local.java import ROOT
 from local.ledger import Published
 from local.ports import Ports
@@ -36,6 +36,7 @@ class Plan:
     faulty_share: float = 0.05
     ageing: float = 1.0
     fault_spread_h: float = 24.0
+    healthy_s: float = 0.0
     scorers: int = 2
     shards: int = 0
     port_offset: int = 0
@@ -76,8 +77,8 @@ class Deployment:
             self.supervisor.start(broker.child())
         mqtt = [f"mqtt-{shard}" for shard in range(self.plan.mqtt_shards)]
         self.supervisor.wait_ready([*mqtt, "edge", "cloud"], BROKERS_WITHIN_S)
-        self.edge.create_topics(edge_topics())
-        self.cloud.create_topics(cloud_topics())
+        topics.create("edge", self.edge.bootstrap, edge_topics())
+        topics.create("cloud", self.cloud.bootstrap, cloud_topics())
 
     def start_mirror(self) -> None:
         """Replication; it takes some seconds until the first record is over."""
@@ -120,17 +121,18 @@ class Deployment:
             "--faulty-share", str(plan.faulty_share),
             "--ageing", str(plan.ageing),
             "--fault-spread-h", str(plan.fault_spread_h),
+            "--healthy-s", str(plan.healthy_s),
         )  # fmt: skip
 
     def start(self, say: Callable[[str], Any]) -> None:
         """Everything but the trainer, telling `say` what is under way."""
         say(f"starting {self.plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self.supervisor.logs})")
         self.start_brokers()
-        say("starting bridge, fleet, scorers, MirrorMaker 2")
+        say("starting MirrorMaker 2, bridge, fleet, scorers")
+        self.start_mirror()
         self.start_bridge()
         self.supervisor.wait_ready(["bridge"], SERVICES_WITHIN_S)
         self.start_simulator()
-        self.start_mirror()
         for number in range(self.plan.scorers):
             self.start_scorer(number)
 

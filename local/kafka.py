@@ -1,14 +1,13 @@
-"""A Kafka cluster of one broker (KRaft, combined roles) as a child process."""
+"""A Kafka cluster of one broker (KRaft, combined roles) as a child process.
+
+Only the standard library: `local/setup` records class archives with it before the Python environment is there.
+"""
 
 import base64
 import hashlib
 import subprocess
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-
-from contract.topics import Topic
 from local import java
 from local.probe import kafka_answers
 from local.supervisor import Child
@@ -16,7 +15,6 @@ from plumbing.life import WorldDown
 
 HEAP_MIB = 384
 _FORMAT_HEAP_MIB = 128
-_TOPICS_WITHIN_S = 30
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -56,10 +54,21 @@ group.consumer.min.session.timeout.ms=5000
 class Broker:
     """A cluster with its data under `folder`."""
 
-    def __init__(self, name: str, port: int, folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        folder: Path,
+        *,
+        compiler: java.Compiler = "c1",
+        heap_mib: int = HEAP_MIB,
+        record: bool = False,
+    ) -> None:
+        """`record` writes the class archives of its programs (local/archives.py)."""
         self.name = name
         self.port = port
         self.bootstrap = f"127.0.0.1:{port}"
+        self._compiler, self._heap_mib, self._record = compiler, heap_mib, record
         self._folder = folder
         self._properties = folder / f"{name}.properties"
 
@@ -67,33 +76,11 @@ class Broker:
         """The process to start; formats the data folder first where that is new. Raises WorldDown."""
         if not self._properties.exists():
             self._format()
-        argv = java.command("kafka.Kafka", str(self._properties), heap_mib=HEAP_MIB, archive="broker")
+        argv = java.command(
+            "kafka.Kafka", str(self._properties),
+            heap_mib=self._heap_mib, archive="broker", compiler=self._compiler, record=self._record,
+        )  # fmt: skip
         return Child(self.name, argv, lambda: kafka_answers(self.port), env={"MALLOC_ARENA_MAX": "2"})
-
-    def create_topics(self, topics: tuple[Topic, ...]) -> None:
-        """Create what is missing.
-
-        Raises WorldDown where the broker does not answer, or has a topic with another number of partitions.
-        """
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        try:
-            there = admin.list_topics(timeout=_TOPICS_WITHIN_S).topics
-            missing = [
-                NewTopic(topic.name, topic.partitions, 1, config=topic.config)
-                for topic in topics
-                if topic.name not in there
-            ]
-            for future in admin.create_topics(missing).values() if missing else ():
-                future.result(timeout=_TOPICS_WITHIN_S)
-        except KafkaException as error:
-            raise WorldDown(f"{self.name} Kafka ({self.bootstrap}) did not create topics: {error}") from error
-        for topic in topics:
-            if topic.name in there and len(there[topic.name].partitions) != topic.partitions:
-                raise WorldDown(
-                    f"{self.name} Kafka's {topic.name} has {len(there[topic.name].partitions)} partitions, "
-                    f"contract/topics.py says {topic.partitions}: keys would change their partition; "
-                    "delete the topic or take another name"
-                )
 
     def _format(self) -> None:
         data = self._folder / "data"
@@ -104,7 +91,7 @@ class Broker:
         cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")
         argv = java.command(
             "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(draft),
-            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format",
+            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self._record,
         )  # fmt: skip
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -59,7 +59,11 @@ class Log:
 
 
 def reconcile(
-    published: Published, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge"
+    published: Published,
+    audits: list[dict[str, Any]],
+    edge_bootstrap: str,
+    cloud_bootstrap: str,
+    edge: str = "edge",
 ) -> list[Stage]:
     """The stages acknowledged, edge_kafka, scored, cloud_kafka. Raises WorldDown where a Kafka is silent."""
     sent = int(published.sent.sum())
@@ -69,9 +73,18 @@ def reconcile(
     return [
         Stage("acknowledged", sent, acknowledged, 0, sent - acknowledged),
         _stage("edge_kafka", published, at_edge.record),
-        scored_stage(published, at_edge, read_audits(edge_bootstrap)),
+        scored_stage(published, at_edge, audits),
         _stage("cloud_kafka", published, at_cloud.record),
     ]
+
+
+def first_batches(audits: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
+    """Model version to replica to when it scored the first batch with it, s since 1970."""
+    first: dict[int, dict[str, float]] = {}
+    for audit in audits:
+        by = first.setdefault(audit["model_version"], {})
+        by[audit["scorer"]] = min(by.get(audit["scorer"], float("inf")), audit["scored_at"] / 1000)
+    return first
 
 
 def scored_stage(published: Published, log: Log, audits: list[dict[str, Any]]) -> Stage:

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract import records
-from contract.topics import ANOMALIES, TELEMETRY, mirrored
+from contract.topics import ANOMALIES, MODELS, TELEMETRY, mirrored
 from plumbing import kafka
 
 _SCRAPE_TIMEOUT_S = 1.0
@@ -45,6 +45,15 @@ class Latency:
     p99_ms: float | None
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A model's way to the edge, s since 1970: when it was published, and when it could be read there."""
+
+    version: int
+    published_at: float
+    at_edge: float
+
+
 @dataclass
 class Seen:
     """Everything read so far; written by the watch's thread only."""
@@ -54,16 +63,20 @@ class Seen:
     cloud_records: int = 0
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
     times_by_car: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    models: list[Arrival] = field(default_factory=list)
     # (sampled at, s since 1970; latency in ms)
     latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_MAX))
 
 
 class Watch:
-    """Reads anomalies (edge) and telemetry (cloud, counted only) on one thread of its own."""
+    """Reads anomalies and models (edge) and telemetry (cloud, counted only) on one thread of its own."""
 
-    def __init__(self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge") -> None:
+    def __init__(
+        self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge", cloud: str = "cloud"
+    ) -> None:
         self.seen = Seen()
         self._anomalies = _from_the_start(edge_bootstrap, ANOMALIES)
+        self._models = _from_the_start(edge_bootstrap, mirrored(cloud, MODELS))
         self._cloud = _from_the_start(cloud_bootstrap, mirrored(edge, TELEMETRY))
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
@@ -91,9 +104,14 @@ class Watch:
                 if message.error() is None and (value := message.value()) is not None:
                     self._take(value, time.time())
                 message = self._anomalies.poll(0)
+            while (model := self._models.poll(0)) is not None:
+                if model.error() is None and (value := model.value()) is not None:
+                    _, record = records.decode(value)
+                    published_s = model.timestamp()[1] / 1000
+                    self.seen.models.append(Arrival(record["version"], published_s, time.time()))
             self.seen.cloud_records += sum(m.error() is None for m in self._cloud.consume(10_000, 0))
-        self._anomalies.close()
-        self._cloud.close()
+        for consumer in (self._anomalies, self._models, self._cloud):
+            consumer.close()
 
     def _take(self, value: bytes, now_s: float) -> None:
         _, anomaly = records.decode(value)

@@ -1,0 +1,44 @@
+"""Creates a cluster's topics from the contract, and refuses a cluster that has others under their names."""
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from contract.topics import Topic
+from plumbing.life import WorldDown
+
+_ANSWER_WITHIN_S = 30.0
+
+
+def create(cluster: str, bootstrap: str, topics: Sequence[Topic]) -> None:
+    """Create those of `topics` that are missing; waits for the broker. Doing it again changes nothing.
+
+    Raises WorldDown where the broker does not answer, or has a topic with another number of partitions.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        there = admin.list_topics(timeout=_ANSWER_WITHIN_S).topics
+        partitions = {name: len(topic.partitions) for name, topic in there.items()}
+        refuse_repartitioned(cluster, partitions, topics)
+        missing = [
+            NewTopic(topic.name, topic.partitions, 1, config=topic.config)
+            for topic in topics
+            if topic.name not in partitions
+        ]
+        for future in admin.create_topics(missing).values() if missing else ():
+            future.result(timeout=_ANSWER_WITHIN_S)
+    except KafkaException as error:
+        raise WorldDown(f"{cluster} Kafka ({bootstrap}) did not create its topics: {error}") from error
+
+
+def refuse_repartitioned(cluster: str, partitions: dict[str, int], topics: Sequence[Topic]) -> None:
+    """`partitions` by the name of every topic that is there. Raises WorldDown for a number that differs."""
+    for topic in topics:
+        found = partitions.get(topic.name, topic.partitions)
+        if found != topic.partitions:
+            raise WorldDown(
+                f"{cluster} Kafka has {topic.name} with {found} partitions, contract/topics.py says "
+                f"{topic.partitions}: a car's records would change their partition. Delete the topic, "
+                "or start with an empty run folder"
+            )
