@@ -3,8 +3,6 @@
 import os
 import sys
 
-from prometheus_client import REGISTRY
-
 from plumbing import health, life, log, settings
 from simulator import workers
 from simulator.pipeline import Pipeline
@@ -29,7 +27,6 @@ def _run() -> int | None:
     stop = life.Stop(told.drain_s + workers.MARGIN_S).install()
     fleet = workers.Workers(told)
     fleet.write_truth()
-    REGISTRY.register(fleet.collector)
     state = health.Health()
     server = health.serve(state, host=told.metrics_host, port=told.metrics_port)
     fleet.run(stop, state)

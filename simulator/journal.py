@@ -111,6 +111,7 @@ class Journal:
 
     @reports_acknowledged.setter
     def reports_acknowledged(self, count: int) -> None:
+        """Remember it."""
         self._header[-1] = count
 
     @property

@@ -1,48 +1,62 @@
 """What the fleet counts. Workers count in a table that they share with their parent, which serves the sum."""
 
 import bisect
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import Counter, Gauge, Histogram
 
 PUBACK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# Names as in Prometheus (counters end in _total there) and what they mean. Keys: the fields of Tally.
-COUNTERS = {
-    "sampled": ("simulator_samples", "Samples taken, each a record that must arrive"),
-    "skipped": (
-        "simulator_samples_skipped",
-        "Samples not taken: the car's ring was full, nothing acknowledged",
-    ),
-    "published": ("simulator_published_messages", "Telemetry messages sent for the first time"),
-    "resent": ("simulator_resent_messages", "Telemetry messages sent again"),
-    "acknowledged": ("simulator_acknowledged_messages", "Telemetry messages acknowledged, each counted once"),
-    "refused": ("simulator_refused_messages", "PUBACKs that say no (or that nobody subscribes); sent again"),
-    "unexpected": ("simulator_unexpected_pubacks", "PUBACKs of nothing that was waiting for one"),
-    "reports": ("simulator_workshop_reports", "Workshop reports acknowledged"),
-    "ticks": ("simulator_ticks", "Groups of cars sampled"),
-    "late_ticks": ("simulator_late_ticks", "Groups of cars sampled more than one tick too late"),
-    "missed_ticks": ("simulator_missed_ticks", "Groups of cars not sampled: a whole period too late"),
-    "connections": ("simulator_connections", "Connections that the brokers accepted"),
-    "lost_connections": ("simulator_connection_losses", "Connections that ended unasked"),
-    "refused_connections": ("simulator_refused_connections", "Connections that a broker refused"),
-    "sessions_lost": ("simulator_sessions_lost", "Connections where the broker had forgotten the car"),
+samples = Counter("simulator_samples", "Samples taken, each a record that must arrive")
+skipped = Counter(
+    "simulator_samples_skipped", "Samples not taken: the car's ring was full, nothing acknowledged"
+)
+published = Counter("simulator_published_messages", "Telemetry messages sent for the first time")
+resent = Counter("simulator_resent_messages", "Telemetry messages sent again")
+acknowledged = Counter(
+    "simulator_acknowledged_messages", "Telemetry messages acknowledged, each counted once"
+)
+refused = Counter("simulator_refused_messages", "PUBACKs that say no, or that nobody subscribes; sent again")
+unexpected = Counter("simulator_unexpected_pubacks", "PUBACKs of nothing that was waiting for one")
+reports = Counter("simulator_workshop_reports", "Workshop reports acknowledged")
+ticks = Counter("simulator_ticks", "Groups of cars sampled")
+late_ticks = Counter("simulator_late_ticks", "Groups of cars sampled more than one tick too late")
+missed_ticks = Counter("simulator_missed_ticks", "Groups of cars not sampled: a whole period too late")
+connections = Counter("simulator_connections", "Connections that the brokers accepted")
+connection_losses = Counter("simulator_connection_losses", "Connections that ended unasked")
+refused_connections = Counter("simulator_refused_connections", "Connections that a broker refused")
+sessions_lost = Counter("simulator_sessions_lost", "Connections where the broker had forgotten the car")
+worker_cpu = Counter("simulator_worker_cpu_seconds", "CPU time of the workers, user and system")
+worker_restarts = Counter("simulator_worker_restarts", "Workers that died and were started again")
+cars = Gauge("simulator_cars", "Cars of the fleet")
+workers = Gauge("simulator_workers", "Worker processes of the fleet")
+connected = Gauge(
+    "simulator_connected_clients", "MQTT connections that are up now: cars, and a workshop a worker"
+)
+unacknowledged = Gauge("simulator_unacknowledged_messages", "Samples taken and not yet acknowledged")
+puback = Histogram("simulator_puback_seconds", "From taking a sample to its PUBACK", buckets=PUBACK_BUCKETS_S)
+
+# Which field of a worker's tally each of them sums up.
+_COUNTERS = {
+    "sampled": samples,
+    "skipped": skipped,
+    "published": published,
+    "resent": resent,
+    "acknowledged": acknowledged,
+    "refused": refused,
+    "unexpected": unexpected,
+    "reports": reports,
+    "ticks": ticks,
+    "late_ticks": late_ticks,
+    "missed_ticks": missed_ticks,
+    "connections": connections,
+    "lost_connections": connection_losses,
+    "refused_connections": refused_connections,
+    "sessions_lost": sessions_lost,
 }
-GAUGES = {
-    "connected": ("simulator_connected_clients", "MQTT connections that are up now: cars and workshops"),
-    "unacknowledged": ("simulator_unacknowledged_messages", "Samples taken and not yet acknowledged"),
-}
-PUBACK = ("simulator_puback_seconds", "From taking a sample to its PUBACK")
-CPU = ("simulator_worker_cpu_seconds", "CPU time of the workers, user and system")
-OF_PARENT = {
-    "cars": ("simulator_cars", "Cars of the fleet"),
-    "workers": ("simulator_workers", "Worker processes that run"),
-    "restarts": ("simulator_worker_restarts", "Workers that died and were started again"),
-}
+_GAUGES = {"connected": connected, "unacknowledged": unacknowledged}
 
 
 @dataclass
@@ -71,7 +85,7 @@ class Tally:
     puback_us: int = 0
     puback_counts: list[int] = field(default_factory=lambda: [0] * (len(PUBACK_BUCKETS_S) + 1))
 
-    def puback(self, seconds: float) -> None:
+    def answered(self, seconds: float) -> None:
         """One PUBACK came so long after its sample."""
         self.puback_us += int(seconds * 1e6)
         self.puback_counts[bisect.bisect_left(PUBACK_BUCKETS_S, seconds)] += 1
@@ -107,28 +121,28 @@ class Table:
         return tally
 
 
-@dataclass(eq=False)  # the registry keeps it in a dict
-class FleetCollector(Collector):
-    """Serves the table to Prometheus."""
+class Sum:
+    """Brings the workers' counts into the parent's metrics."""
 
-    table: Table
-    cars: int
-    workers: int = 0
-    restarts: int = 0
+    def __init__(self, table: Table) -> None:
+        self._table, self._before = table, Tally()
 
-    def collect(self) -> Iterable[Metric]:
-        """One family a metric, summed over the workers."""
-        total = self.table.total()
-        for key, (name, text) in COUNTERS.items():
-            yield CounterMetricFamily(name, text, getattr(total, key))
-        for key, (name, text) in GAUGES.items():
-            yield GaugeMetricFamily(name, text, getattr(total, key))
-        yield CounterMetricFamily(*CPU, total.cpu_us / 1e6)
-        yield GaugeMetricFamily(*OF_PARENT["cars"], self.cars)
-        yield GaugeMetricFamily(*OF_PARENT["workers"], self.workers)
-        yield CounterMetricFamily(*OF_PARENT["restarts"], self.restarts)
-        counts = np.cumsum(total.puback_counts).tolist()
-        bounds = [*map(str, PUBACK_BUCKETS_S), "+Inf"]
-        yield HistogramMetricFamily(
-            *PUBACK, buckets=list(zip(bounds, counts, strict=True)), sum_value=total.puback_us / 1e6
-        )
+    def update(self) -> Tally:
+        """Add what was counted since the last time. Returns the sum over the workers."""
+        now, before = self._table.total(), self._before
+        for name, counter in _COUNTERS.items():
+            counter.inc(getattr(now, name) - getattr(before, name))
+        for name, gauge in _GAUGES.items():
+            gauge.set(getattr(now, name))
+        worker_cpu.inc((now.cpu_us - before.cpu_us) / 1e6)
+        self._add_pubacks(now, before)
+        self._before = now
+        return now
+
+    def _add_pubacks(self, now: Tally, before: Tally) -> None:
+        # The library observes one value at a time; the workers have sorted them into the same buckets.
+        puback._sum.inc((now.puback_us - before.puback_us) / 1e6)
+        for bucket, count, counted in zip(
+            puback._buckets, now.puback_counts, before.puback_counts, strict=True
+        ):
+            bucket.inc(count - counted)

@@ -5,6 +5,8 @@ import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from contract.schema import schemas
+from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
 from simulator.faults import Wear
@@ -59,6 +61,9 @@ class Settings:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must not be negative")
         if not 0 <= self.faulty_share <= 1:
             raise ValueError(f"--faulty-share {self.faulty_share} must be 0 to 1")
+        known = [schema.version for schema in schemas() if schema.name == TELEMETRY]
+        if self.schema_version not in known:
+            raise ValueError(f"--schema-version {self.schema_version} is none of {known}")
         if self.cars > 1_000_000:
             raise ValueError(f"--cars {self.cars} must be at most 1000000: six digits name a car")
         if self.buffer_s * self.rate_hz > RING_SAMPLES_MAX:

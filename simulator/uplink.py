@@ -183,7 +183,7 @@ class Uplink:
             self._tally.acknowledged += seq - confirmed
         sampled: int = self._sampled[index]
         if seq == sampled:
-            self._tally.puback(now - self._sampled_at[index])
+            self._tally.answered(now - self._sampled_at[index])
         elif car.sent < sampled:
             self._behind.add(car)
 

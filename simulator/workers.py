@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
-from simulator import chance, journal
+from simulator import chance, journal, metrics
 from simulator.faults import FaultPlan
-from simulator.metrics import FleetCollector, Table
+from simulator.metrics import Sum, Table
 from simulator.settings import Settings, arguments
 
 TRUTH, PUBLISHED = "truth.json", "published.npy"
@@ -51,9 +51,9 @@ class Workers:
         for worker in range(told.workers):
             path = journal.path_of(told.run_dir, told.share(worker).start)
             journal.refuse_other(path, told.identity(worker, self.epoch_ms))
-        self.collector = FleetCollector(
-            Table(told.run_dir / "counts", told.workers, new=True), told.cars, told.workers
-        )
+        self._sum = Sum(Table(told.run_dir / "counts", told.workers, new=True))
+        metrics.cars.set(told.cars)
+        metrics.workers.set(told.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
 
@@ -114,12 +114,12 @@ class Workers:
             if len(self._died_at) > RESTARTS_MAX:
                 raise WorldDown(f"workers died {len(self._died_at)} times within {RESTART_FORGIVEN_S:.0f} s")
             _log.warning("worker died, starting it again", extra={"worker": worker, "status": status})
-            self.collector.restarts += 1
+            metrics.worker_restarts.inc()
             time.sleep(RESTART_AFTER_S)
             self._start(worker)
 
     def _look(self, health: Health) -> None:
-        total = self.collector.table.total()
+        total = self._sum.update()
         if time.time() * 1000 - total.beat_ms < STALLED_AFTER_MS:
             health.progress()
         missing = self._told.cars + self._told.workers - total.connected
@@ -132,17 +132,18 @@ class Workers:
         stop.request()
         for process in self._running.values():
             process.terminate()
+        while stop.left_s and any(process.poll() is None for process in self._running.values()):
+            time.sleep(LOOK_S)
+            self._sum.update()
         for process in self._running.values():
-            try:
-                process.wait(timeout=stop.left_s)
-            except subprocess.TimeoutExpired:
+            if process.poll() is None:
                 _log.error("worker does not end in time and is killed", extra={"pid": process.pid})
 
     def _report(self) -> int:
         """Whatever the end was like: say how far the cars came. Returns the samples not acknowledged."""
         published = self.write_published()
         waiting = int((published["sent"] - published["acknowledged"]).sum())
-        total = self.collector.table.total()
+        total = self._sum.update()
         _log.info(
             "ended",
             extra={

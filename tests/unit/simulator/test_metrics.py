@@ -3,34 +3,42 @@
 from dataclasses import fields
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY
 
-from simulator.metrics import COUNTERS, GAUGES, FleetCollector, Table, Tally
+from simulator import metrics
+from simulator.metrics import Sum, Table, Tally
 
 
-def test_the_parent_serves_the_sum_of_its_workers(tmp_path: Path) -> None:
-    """Two workers' counts appear as one number a metric, with a cumulative histogram."""
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
+    """Two workers' counts appear as one number a metric, once, with the histogram of their PUBACKs."""
     table = Table(tmp_path / "counts", 2, new=True)
+    total = Sum(table)
+    before = {
+        name: value(name) for name in ("simulator_published_messages_total", "simulator_puback_seconds_count")
+    }
     for worker, (published, connected) in enumerate([(3, 10), (4, 20)]):
         tally = Tally(published=published, connected=connected)
-        tally.puback(0.003)
-        tally.puback(99.0)
+        tally.answered(0.003)
+        tally.answered(99.0)
         Table(tmp_path / "counts", 2).store(worker, tally)
-    registry = CollectorRegistry()
-    registry.register(FleetCollector(table, cars=30, workers=2))
-    page = generate_latest(registry).decode()
-    assert "simulator_published_messages_total 7.0" in page
-    assert "simulator_connected_clients 30.0" in page
-    assert 'simulator_puback_seconds_bucket{le="0.0025"} 0.0' in page
-    assert 'simulator_puback_seconds_bucket{le="0.005"} 2.0' in page
-    assert "simulator_puback_seconds_count 4.0" in page
+        total.update()
+    total.update()
+    assert value("simulator_published_messages_total") == before["simulator_published_messages_total"] + 7
+    assert value("simulator_connected_clients") == 30
+    assert value("simulator_puback_seconds_count") == before["simulator_puback_seconds_count"] + 4
+    assert value("simulator_puback_seconds_bucket", le="0.0025") == 0
+    assert value("simulator_puback_seconds_bucket", le="0.005") == 2
 
 
 def test_a_restarted_worker_counts_on(tmp_path: Path) -> None:
     """Counters go on where the dead worker left them; its connections are gone."""
     table = Table(tmp_path / "counts", 1, new=True)
     dead = Tally(published=5, connected=7)
-    dead.puback(0.2)
+    dead.answered(0.2)
     table.store(0, dead)
     heir = table.load(0)
     assert (heir.published, heir.connected, sum(heir.puback_counts)) == (5, 0, 1)
@@ -38,5 +46,9 @@ def test_a_restarted_worker_counts_on(tmp_path: Path) -> None:
 
 def test_every_count_is_served() -> None:
     """A field of the tally is a counter, a gauge, or one of the few that are served another way."""
-    served = COUNTERS.keys() | GAUGES.keys() | {"cpu_us", "beat_ms", "puback_us", "puback_counts"}
+    served = (
+        metrics._COUNTERS.keys()
+        | metrics._GAUGES.keys()
+        | {"cpu_us", "beat_ms", "puback_us", "puback_counts"}
+    )
     assert {field.name for field in fields(Tally)} == served

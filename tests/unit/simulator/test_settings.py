@@ -28,6 +28,7 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--rate-hz", "nan"),
         ("--faulty-share", "1.5"),
         ("--ageing", "-1"),
+        ("--schema-version", "9"),
         ("--buffer-s", "100000"),
         ("--processes", "-1"),
         ("--processes", "2000"),
