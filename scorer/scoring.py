@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
-from contract.telemetry import SIGNALS, Decoder, Floats
+from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
 from scorer.memory import Mask, Memory
 from scorer.model import Model
 
@@ -61,31 +61,11 @@ def score(
     decoded = decoder.decode(batch.values, batch.keys)
     rows = decoded.rows
     keys: Sequence[Any] = batch.keys if len(rows) == len(batch.keys) else [batch.keys[row] for row in rows]
-    partitions = batch.partitions[rows]
-    fresh, late = memory.sift(keys, partitions, decoded.seq)
-    signals = decoded.signals if fresh.all() else decoded.signals[fresh]
-    anomalies: list[dict[str, Any]] = []
-    if len(signals):
-        scores, contributions = model.score(signals)
-        # Also a score that is no number: such a record is far from anything that was learnt.
-        hits = np.nonzero(~(scores <= model.threshold))[0]
-        for hit, row in zip(hits, np.nonzero(fresh)[0][hits].tolist(), strict=True):
-            anomalies.append(
-                {
-                    "car_id": keys[row].decode(errors="replace"),
-                    "seq": int(decoded.seq[row]),
-                    "sampled_at": int(decoded.sampled_at_ms[row]),
-                    "scored_at": now_ms,
-                    "score": float(scores[hit]),
-                    "threshold": float(model.threshold),
-                    "model_version": model.manifest.version,
-                    "signals": named_signals(contributions[hit], signals[hit]),
-                }
-            )
-    stamp = {"model_version": model.manifest.version, "scored_at": now_ms, "scorer": scorer}
+    fresh, late = memory.sift(keys, batch.partitions[rows], decoded.seq)
+    stamp = {"model_version": model.manifest.version, "scored_at": now_ms}
     return Scored(
-        anomalies,
-        [record | stamp for record in audits(batch, rows, fresh, late)],
+        [anomaly | stamp for anomaly in _anomalies(keys, decoded, np.flatnonzero(fresh), model)],
+        [audit | stamp | {"scorer": scorer} for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
         {partition: last + 1 for partition, (_, last) in batch.spans.items()},
         scored=int(fresh.sum()),
@@ -93,6 +73,32 @@ def score(
         late=int(late.sum()),
         oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min()) if fresh.any() else now_ms,
     )
+
+
+def _anomalies(
+    keys: Sequence[bytes], decoded: Decoded, new: NDArray[np.intp], model: Model
+) -> list[dict[str, Any]]:
+    """Of the records in the places `new` (k,) of m decoded ones with their keys."""
+    if not len(new):
+        return []
+    signals = decoded.signals if len(new) == len(keys) else decoded.signals[new]
+    scores, contributions = model.score(signals)
+    # Also a score that is no number: such a record is far from anything that was learnt.
+    hits = np.flatnonzero(~(scores <= model.threshold))
+    rows = new[hits]
+    columns = (rows, decoded.seq[rows], decoded.sampled_at_ms[rows], scores[hits])
+    named = named_signals(contributions[hits], signals[hits])
+    return [
+        {
+            "car_id": keys[row].decode(errors="replace"),
+            "seq": seq,
+            "sampled_at": sampled_at,
+            "score": score,
+            "threshold": float(model.threshold),
+            "signals": shares,
+        }
+        for row, seq, sampled_at, score, shares in zip(*(c.tolist() for c in columns), named, strict=True)
+    ]
 
 
 def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
@@ -117,18 +123,24 @@ def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> lis
     ]
 
 
-def named_signals(contribution: Floats, values: Floats) -> list[dict[str, Any]]:
-    """The signals that make a score, largest share first; contribution and values are (18,).
+def named_signals(contributions: Floats, values: Floats) -> list[list[dict[str, Any]]]:
+    """The signals that make each score, largest share first; contributions and values are (k, 18).
 
     Where contributions are no numbers, their signals in equal shares; if values are none either, only theirs.
     """
-    shares = np.abs(contribution.astype(np.float64))
-    if (odd := ~np.isfinite(shares)).any():
-        sent = odd & ~np.isfinite(values)
-        shares = (sent if sent.any() else odd).astype(np.float64)
-    shares = shares / max(float(shares.sum()), 1e-12)
+    shares = np.abs(contributions.astype(np.float64))
+    odd = ~np.isfinite(shares)
+    sent = odd & ~np.isfinite(values)
+    to_blame = np.where(sent.any(axis=1, keepdims=True), sent, odd)
+    shares = np.where(odd.any(axis=1, keepdims=True), to_blame, shares)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    order = np.argsort(-shares, axis=1, kind="stable")[:, :NAMED_SIGNALS_MAX]
+    largest = (order, np.take_along_axis(shares, order, axis=1), np.take_along_axis(values, order, axis=1))
     return [
-        {"name": SIGNALS[i], "share": float(shares[i]), "value": float(values[i])}
-        for i in np.argsort(-shares, kind="stable")[:NAMED_SIGNALS_MAX]
-        if shares[i] > 0
+        [
+            {"name": SIGNALS[i], "share": share, "value": value}
+            for i, share, value in zip(*row, strict=True)
+            if share > 0
+        ]
+        for row in zip(*(column.tolist() for column in largest), strict=True)
     ]

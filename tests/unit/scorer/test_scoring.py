@@ -181,7 +181,7 @@ def test_shares_of_signed_contributions_count_by_size() -> None:
     """At most three signals, the largest first, by the size of the contribution; all shares add up to 1."""
     contribution = np.zeros(18, np.float32)
     contribution[[2, 5, 7, 11]] = [-6, 3, 1, -10]
-    named = named_signals(contribution, np.arange(18, dtype=np.float32))
+    (named,) = named_signals(contribution[None, :], np.arange(18, dtype=np.float32)[None, :])
     assert [(s["name"], s["share"], s["value"]) for s in named] == [
         (SIGNALS[11], 0.5, 11.0), (SIGNALS[2], 0.3, 2.0), (SIGNALS[5], 0.15, 5.0)
     ]  # fmt: skip
@@ -189,4 +189,5 @@ def test_shares_of_signed_contributions_count_by_size() -> None:
 
 def test_no_contribution_names_no_signal() -> None:
     """Contributions that are all zero give no name rather than a wrong one."""
-    assert named_signals(np.zeros(18, np.float32), np.zeros(18, np.float32)) == []
+    nothing = np.zeros((2, 18), np.float32)
+    assert named_signals(nothing, nothing) == [[], []]
