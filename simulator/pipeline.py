@@ -67,6 +67,7 @@ class Pipeline:
         self._journal = Journal(path_of(told.run_dir, mine.start), identity)
         self._table = Table(told.run_dir / "counts", told.workers)
         self._tally = self._table.load(self._worker)
+        self._cpu_before_us = self._tally.cpu_us  # of a predecessor that died
         self._fleet = Fleet(
             seed=told.seed, first=mine.start, cars=len(mine), wear=told.wear, now_s=self._now_s()
         )
@@ -170,7 +171,7 @@ class Pipeline:
             self._connections.keep_alive(now)
 
     def _show(self) -> None:
-        self._tally.cpu_us = int(time.process_time() * 1e6)
+        self._tally.cpu_us = self._cpu_before_us + int(time.process_time() * 1e6)
         self._tally.unacknowledged = self._uplink.unacknowledged
         self._tally.beat_ms = int(time.time() * 1000)
         self._table.store(self._worker, self._tally)
