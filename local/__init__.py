@@ -1,0 +1,1 @@
+"""The whole deployment on one machine: set-up, brokers, supervisor, demo, ledger, scorecard."""

@@ -37,7 +37,8 @@ def _run() -> int:
     told = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
     log.configure("local", "text")
     stop = life.Stop().install()
-    console = Console(highlight=False)
+    # Without a terminal rich assumes 80 columns, too few for the tables.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     deployment = Deployment(
         Plan(
             run_dir=told.run_dir,

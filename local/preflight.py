@@ -54,7 +54,8 @@ def check_disk(run_dir: Path) -> None:
     free_mib = space.f_bavail * space.f_frsize // 1024**2
     if free_mib < DISK_MIB_MIN:
         raise WorldDown(
-            f"{run_dir} has {free_mib} MiB left, {DISK_MIB_MIN} are needed: free some, or give another --run-dir"
+            f"{run_dir} has {free_mib} MiB left, {DISK_MIB_MIN} are needed: free some, "
+            "or give another --run-dir"
         )
 
 

@@ -31,7 +31,6 @@ class Picture:
 
     elapsed_s: float
     duration_s: float
-    doing: str
     cars_connected: int
     cars: int
     rows: Sequence[Row]
@@ -60,8 +59,7 @@ def render(picture: Picture) -> RenderableType:
         ("Connected cars ", "bold"),
         f"{_clock(picture.elapsed_s)} of {_clock(picture.duration_s)} · ",
         f"{number(picture.cars_connected)} of {number(picture.cars)} cars connected · ",
-        f"{number(picture.memory_mib)} MiB · {picture.restarts} restarts\n",
-        (picture.doing, "cyan"),
+        f"{number(picture.memory_mib)} MiB · {picture.restarts} restarts",
     )
     stages = Table(expand=False)
     for title in ("stage", "messages/s", "total", "waiting", "by"):
@@ -102,7 +100,7 @@ def line(picture: Picture) -> str:
     rates = ", ".join(f"{row.stage} {number(row.per_s)}/s" for row in picture.rows)
     lag = max((row.waiting for row in picture.rows), default=0)
     return (
-        f"{_clock(picture.elapsed_s)} {picture.doing} | {number(picture.cars_connected)} cars | {rates} | "
+        f"{_clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
         f"lag {number(lag)} | model {picture.model_version} | "
         f"p99 {milliseconds(picture.latency.p99_ms)} | {number(picture.anomalies)} anomalies | "
         f"{number(picture.memory_mib)} MiB"

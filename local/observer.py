@@ -1,0 +1,156 @@
+"""Looks at a running deployment: one picture at a time, and the moments at which something was reached."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from local import screen
+from local.deployment import TRAINER, Deployment
+from local.watch import Watch, scrape
+
+_LATENCY_WINDOW_S = 30.0
+_RATE_WINDOW_S = 5.0
+_MARKS = {"ready": "[green]●[/]", "starting": "[yellow]○[/]", "waiting": "[red]↻[/]", "ended": "[dim]·[/]"}
+_TRAINER_SAYS: dict[int | None, str] = {0: "published", 3: "refused by the gate"}
+
+
+@dataclass
+class Moments:
+    """When something was reached, s since 1970; None: not yet."""
+
+    started: float
+    telemetry: float | None = None
+    first_model: float | None = None
+    caught_up: float | None = None
+
+    def since_start(self, moment: float | None) -> float | None:
+        """Seconds from the start to a moment."""
+        return None if moment is None else round(moment - self.started, 1)
+
+
+class Rate:
+    """A counter's growth a second, over the last seconds."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, float]] = deque()
+
+    def per_s(self, total: float, now: float) -> float:
+        """With the counter's value of now; a counter that began again grows from there."""
+        if self._points and total < self._points[-1][1]:
+            self._points.clear()
+        self._points.append((now, total))
+        while now - self._points[0][0] > _RATE_WINDOW_S:
+            self._points.popleft()
+        since, before = self._points[0]
+        return (total - before) / (now - since) if now > since else 0.0
+
+
+class Observer:
+    """Asks every service once a look; tells the console what happened since the last."""
+
+    def __init__(
+        self, deployment: Deployment, watch: Watch, console: Console, started_at: float, duration_s: float
+    ) -> None:
+        self.moments = Moments(started_at)
+        self.watch = watch
+        self.memory_mib_max = 0.0
+        self._deployment = deployment
+        self._console = console
+        self._duration_s = duration_s
+        self._rates = {stage: Rate() for stage in ("cars", "edge", "scored", "cloud")}
+        self._told_events = 0
+
+    @property
+    def flowing_s(self) -> float:
+        """How long telemetry has been reaching edge Kafka."""
+        return 0.0 if self.moments.telemetry is None else time.time() - self.moments.telemetry
+
+    def look(self) -> screen.Picture:
+        """Everything as it is now."""
+        plan, seen, now = self._deployment.plan, self.watch.seen, time.time()
+        fleet = scrape(plan.ports.simulator)
+        bridge = scrape(plan.ports.bridge(0))
+        scorers = [scrape(plan.ports.scorer(number)) for number in range(plan.scorers)]
+        edge = bridge.get("bridge_acknowledged_messages_total", 0.0)
+        scored = sum(scorer.get("scorer_scored_records_total", 0.0) for scorer in scorers)
+        acknowledged = fleet.get("simulator_acknowledged_messages_total", 0.0)
+        totals = {"cars": acknowledged, "edge": edge, "scored": scored, "cloud": float(seen.cloud_records)}
+        waiting = {
+            "cars": fleet.get("simulator_unacknowledged_messages", 0.0),
+            "edge": bridge.get("bridge_in_flight_messages", 0.0),
+            "scored": max(0.0, edge - scored),
+            "cloud": max(0.0, edge - seen.cloud_records),
+        }
+        version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
+        self._note(edge, waiting["scored"], version, now)
+        self._tell_events()
+        memory_mib = self._deployment.supervisor.memory_mib()
+        self.memory_mib_max = max(self.memory_mib_max, memory_mib)
+        return screen.Picture(
+            elapsed_s=self.flowing_s,
+            duration_s=self._duration_s,
+            cars_connected=min(plan.cars, int(fleet.get("simulator_connected_clients", 0))),
+            cars=plan.cars,
+            rows=self._rows(totals, waiting, now),
+            model_version=version,
+            trainer=self._trainer_state(),
+            latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
+            anomalies=seen.anomalies,
+            recent=list(seen.recent),
+            memory_mib=memory_mib,
+            restarts=self._deployment.supervisor.restarts,
+        )
+
+    def _rows(
+        self, totals: Mapping[str, float], waiting: Mapping[str, float], now: float
+    ) -> list[screen.Row]:
+        plan = self._deployment.plan
+        stages = {
+            "cars": ("cars to MQTT", ["simulator", *(f"mqtt-{shard}" for shard in range(plan.mqtt_shards))]),
+            "edge": ("MQTT to edge Kafka", ["bridge", "edge"]),
+            "scored": ("edge Kafka to scores", [f"scorer-{number}" for number in range(plan.scorers)]),
+            "cloud": ("edge to cloud Kafka", ["mirror", "cloud"]),
+        }
+        return [
+            screen.Row(
+                title,
+                self._rates[stage].per_s(totals[stage], now),
+                int(totals[stage]),
+                int(waiting[stage]),
+                self._states(names),
+            )
+            for stage, (title, names) in stages.items()
+        ]
+
+    def _note(self, at_edge: float, behind: float, version: int, now: float) -> None:
+        moments, plan = self.moments, self._deployment.plan
+        if moments.telemetry is None and at_edge:
+            moments.telemetry = now
+            self._console.print(f"telemetry in edge Kafka after {moments.since_start(now)} s")
+        if moments.first_model is None and version:
+            moments.first_model = now
+            self._console.print(f"first model in use by all scorers after {moments.since_start(now)} s")
+        if moments.caught_up is None and version and behind < plan.cars * plan.rate_hz:
+            moments.caught_up = now
+            self._console.print(f"scorers caught up with the log after {moments.since_start(now)} s")
+
+    def _states(self, names: Sequence[str]) -> str:
+        children = self._deployment.supervisor.children
+        return " ".join(f"{_MARKS[children[name].state]} {name}" for name in names if name in children)
+
+    def _trainer_state(self) -> str:
+        child = self._deployment.supervisor.children.get(TRAINER)
+        if child is None:
+            return "waits for telemetry"
+        if child.process is None:
+            return f"ended: {_TRAINER_SAYS.get(child.status, f'status {child.status}')}"
+        return self._deployment.supervisor.last_lines(TRAINER).rpartition("\n")[2][:90]
+
+    def _tell_events(self) -> None:
+        events = self._deployment.supervisor.events
+        for event in events[self._told_events :]:
+            self._console.print(f"[red]{event}[/]")
+        self._told_events = len(events)

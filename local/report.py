@@ -1,0 +1,103 @@
+"""What is left of a run: ledger and scorecard, as tables and as JSON files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from local import scorecard, screen
+from local.deployment import TRAINER, Deployment
+from local.ledger import Stage
+from local.observer import Observer
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of a run. `first_batches`: model version to replica to its first batch, s since 1970."""
+
+    deployment: Deployment
+    observer: Observer
+    stages: Sequence[Stage]
+    first_batches: Mapping[int, Mapping[str, float]]
+    ended_at: float
+
+    def show(self, console: Console) -> int:
+        """Print and write everything; the exit status, 0 where records flowed and nothing was lost."""
+        run_dir, seen = self.deployment.plan.run_dir, self.observer.watch.seen
+        card, book = self._scorecard(), self.ledger()
+        for name, content in (("ledger", book), ("scorecard", card.as_dict())):
+            (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        console.print(screen.anomalies_table(list(seen.recent)))
+        screen.show_ledger(console, self.stages)
+        screen.show_scorecard(console, card)
+        latency = book["car_to_anomaly_ms"]
+        console.print(
+            f"first anomaly after {book['seconds_to_first_anomaly']} s; car to anomaly p50 "
+            f"{screen.milliseconds(latency['p50'])}, p99 {screen.milliseconds(latency['p99'])} "
+            f"({latency['anomalies']} anomalies since the scorers had caught up); "
+            f"at most {screen.number(book['memory_mib'])} MiB; {book['restarts']} restarts"
+        )
+        for model in book["models"]:
+            hops = ", ".join(f"{name} {ms} ms" for name, ms in model["to_first_batch_ms"].items())
+            console.print(
+                f"model {model['version']}: on the edge {model['to_edge_ms']} ms after it was published; "
+                f"first batch scored by it: {hops or 'none'}"
+            )
+        console.print(
+            f"written to {run_dir}/ledger.json and {run_dir}/scorecard.json; logs in {run_dir}/logs"
+        )
+        return self._verdict(console)
+
+    def ledger(self) -> dict[str, Any]:
+        """The content of ledger.json."""
+        observer = self.observer
+        moments = observer.moments
+        latency = observer.watch.latency(moments.caught_up or self.ended_at)
+        return {
+            "stages": [stage.as_dict() for stage in self.stages],
+            "seconds_to_telemetry": moments.since_start(moments.telemetry),
+            "seconds_to_first_model": moments.since_start(moments.first_model),
+            "seconds_to_first_anomaly": moments.since_start(observer.watch.seen.first_anomaly_at),
+            "car_to_anomaly_ms": {"p50": latency.p50_ms, "p99": latency.p99_ms, "anomalies": latency.count},
+            "models": self._model_hops(),
+            "memory_mib": round(observer.memory_mib_max),
+            "restarts": self.deployment.supervisor.restarts,
+        }
+
+    def _model_hops(self) -> list[dict[str, Any]]:
+        """Of each model, ms from its publication: to the edge, and to the first batch of each replica."""
+        return [
+            {
+                "version": arrival.version,
+                "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
+                "to_first_batch_ms": {
+                    scorer: round(1000 * (at - arrival.published_at))
+                    for scorer, at in sorted(self.first_batches.get(arrival.version, {}).items())
+                },
+            }
+            for arrival in self.observer.watch.seen.models
+        ]
+
+    def _scorecard(self) -> scorecard.Scorecard:
+        return scorecard.draw_up(
+            self.deployment.truth(),
+            self.observer.watch.seen.times_by_car,
+            cars=self.deployment.plan.cars,
+            from_s=self.observer.moments.telemetry or self.ended_at,
+            to_s=self.ended_at,
+        )
+
+    def _verdict(self, console: Console) -> int:
+        lost = [stage.stage for stage in self.stages if stage.lost]
+        if lost:
+            console.print(f"[bold red]records are lost at: {', '.join(lost)}[/]")
+        if self.observer.moments.first_model is None:
+            supervisor = self.deployment.supervisor
+            console.print(
+                f"no model came into use; the end of {supervisor.log_of(TRAINER)}:\n"
+                f"{supervisor.last_lines(TRAINER)}",
+                markup=False,
+            )
+        return 1 if lost or not self.stages[0].expected else 0
