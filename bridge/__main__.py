@@ -38,7 +38,7 @@ def _run() -> None:
         queue_buffering_max_kbytes=1_048_576,
         delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
     )
-    kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S)
+    kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
     Pipeline(told, router, producer, state, stop).run()
     if server:
         server.shutdown()

@@ -7,12 +7,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from plumbing.life import WorldDown
+from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
 
 _log = logging.getLogger(__name__)
 
-_LOOK_AGAIN_S = 0.5
+# Short, since nothing else happens meanwhile, not even the end after a SIGTERM.
+_ANSWER_TIMEOUT_S, _LOOK_AGAIN_S = 2.0, 0.5
 
 _COMMON: dict[str, Any] = {
     "log.connection.close": False,  # an idle connection that the broker closes is no news
@@ -48,21 +49,28 @@ def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -
     return Consumer(_config(_CONSUMER, bootstrap, properties, overrides), logger=_log)
 
 
-def wait_for_topics(client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float) -> None:
-    """Return once every topic is there. Raises WorldDown naming those that are not within the time."""
+def wait_for_topics(
+    client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float, stop: Stop | None = None
+) -> None:
+    """Return once every topic is there, or at a `stop`. Raises WorldDown naming what is not there in time."""
     deadline = time.monotonic() + timeout_s
-    while True:
-        left_s = max(_LOOK_AGAIN_S, deadline - time.monotonic())
-        try:
-            found = client.list_topics(timeout=left_s).topics
-        except KafkaException as error:
-            raise WorldDown(f"no Kafka broker answered within {timeout_s:.0f} s: {error}") from error
-        missing = [topic for topic in topics if topic not in found or not found[topic].partitions]
+    while stop is None or not stop.requested:
+        missing = _missing(client, topics)
         if not missing:
             return
         if time.monotonic() >= deadline:
-            raise WorldDown(f"Kafka has no topic {', '.join(missing)}: create it first (contract/topics.py)")
+            raise WorldDown(f"{missing} (waited {timeout_s:.0f} s)")
         time.sleep(_LOOK_AGAIN_S)
+
+
+def _missing(client: Consumer | Producer, topics: tuple[str, ...]) -> str:
+    """What is not there, in words; empty when all is."""
+    try:
+        found = client.list_topics(timeout=_ANSWER_TIMEOUT_S).topics
+    except KafkaException as error:
+        return f"no Kafka broker answers: {error}"
+    absent = [topic for topic in topics if topic not in found or not found[topic].partitions]
+    return f"Kafka has no topic {', '.join(absent)}: create it first (contract/topics.py)" if absent else ""
 
 
 def read_properties(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from plumbing import kafka
-from plumbing.life import WorldDown
+from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
 
 
@@ -110,8 +110,15 @@ def test_topics_that_do_not_come_are_named():
         kafka.wait_for_topics(_Broker({"a": 1}), ("a", "b", "c"), 10)  # type: ignore[arg-type]
 
 
+def test_a_stop_ends_the_waiting():
+    """A process that is told to end does not wait for Kafka first."""
+    stop = Stop()
+    stop.request()
+    kafka.wait_for_topics(_Broker({}), ("a",), 1_000, stop)  # type: ignore[arg-type]
+
+
 @pytest.mark.usefixtures("clock")
 def test_a_broker_that_does_not_answer_is_reported():
-    """WorldDown with the time that was waited."""
-    with pytest.raises(WorldDown, match="no Kafka broker answered within 10 s"):
+    """WorldDown with its words and the time that was waited."""
+    with pytest.raises(WorldDown, match=r"no Kafka broker answers: .*waited 10 s"):
         kafka.wait_for_topics(_Broker(KafkaError(KafkaError._TRANSPORT)), ("a",), 10)  # type: ignore[arg-type]
