@@ -179,3 +179,13 @@ def test_a_taken_metrics_port_ends_the_start(world: Any):
     assert bridge.process.wait(30) == 1
     assert f"{broker.port}" in bridge.log
     assert "choose another --metrics-port" in bridge.log
+
+
+def test_sigterm_while_it_waits_for_kafka_ends_it(world: Any):
+    """Kafka stands still at the start: status 0 within a few seconds, not after the wait for its topics."""
+    world.kafka.pause()
+    bridge = world.bridge(world.broker())
+    world.until(lambda: bridge.get("/healthz")[0] == 200, "started")
+    began = time.monotonic()
+    assert bridge.terminate() == 0
+    assert time.monotonic() - began < 8

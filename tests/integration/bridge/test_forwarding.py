@@ -156,3 +156,19 @@ def test_two_replicas_each_own_their_shards(world: Any):
     assert world.log.seqs() == {world.fleet.car(car): list(range(1, 51)) for car in range(3)}
     assert [replica.metric("bridge_connected_shards") for replica in replicas] == [2, 1]
     assert [replica.metric("bridge_received_messages_total") for replica in replicas] == [100, 50]
+
+
+def test_a_shared_group_shares_one_broker(world: Any):
+    """Instead of owning shards: two members of a group, each message goes to one of them and arrives once."""
+    broker = world.broker()
+    members = [
+        world.bridge(broker, shared_group="edge", client_id=f"member-{number}").wait_ready()
+        for number in (1, 2)
+    ]
+    publisher = world.publisher(broker)
+    publisher.send(world.fleet.ticks(20, range(1, 21)))
+    publisher.wait()
+    world.until(lambda: world.log.distinct() >= 400, "all messages in Kafka")
+    received = [member.metric("bridge_received_messages_total") for member in members]
+    assert sum(received) == 400
+    assert all(received)
