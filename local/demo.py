@@ -84,9 +84,8 @@ class Demo:
             )
         finally:
             watch.close()
-        return Report(deployment, observer, stages, ledger.first_batches(audits), ended_at).show(
-            self._console
-        )
+        first_batches = ledger.first_batches(audits)
+        return Report(deployment, observer, stages, first_batches, ended_at).show(self._console)
 
     def _show_live(self, observer: Observer) -> None:
         line_at = 0.0

@@ -19,10 +19,11 @@ max_queued_messages 1000000
 max_queued_bytes 0
 # The bridge refuses much less, with a reason; this bounds memory.
 message_size_limit 262144
-# Sessions and queues outlive an orderly end.
+# Sessions and queues outlive an orderly end. Nothing is saved in between: a broker that was killed must not
+# come back with sessions of a minute ago, or the cars would not send their last seconds again.
 persistence true
 persistence_location {data}/
-autosave_interval 60
+autosave_interval 0
 {user}connection_messages false
 log_dest stdout
 log_type error

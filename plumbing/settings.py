@@ -111,7 +111,10 @@ def _parser(
     fields: tuple[dataclasses.Field[Any], ...], hints: Mapping[str, Any], prefix: str, description: str
 ) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=prefix.lower(), description=description, allow_abbrev=False, exit_on_error=True
+        prog=prefix.lower(),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     for field in fields:
         default = "required" if field.default is dataclasses.MISSING else f"default {_shown(field.default)}"
