@@ -31,7 +31,7 @@ def command(
     compiler: Compiler = "c1",
     record: bool = False,
 ) -> list[str]:
-    """A program of Kafka's as a command line; `archive` names its class archive, `record` writes that at exit.
+    """The command line of a program of Kafka's. `record` writes its class archive, named `archive`, at exit.
 
     Raises WorldDown without a Java or without Kafka's jars.
     """
@@ -46,7 +46,7 @@ def command(
         flags.append("-XX:TieredStopAtLevel=1")
     path = archive_path(java, archive)
     if record:
-        flags.append(f"-XX:ArchiveClassesAtExit={path}")
+        flags.append(f"-XX:ArchiveClassesAtExit={recording_path(java, archive)}")
     elif path.exists():
         # Where it does not fit, the JVM reads the jars as if there were none.
         flags.append(f"-XX:SharedArchiveFile={path}")
@@ -58,6 +58,12 @@ def archive_path(java: Path, name: str) -> Path:
     jars = "".join(f"{jar.name} {jar.stat().st_mtime_ns}\n" for jar in sorted(LIBS.glob("*.jar")))
     key = hashlib.sha256(f"{java.resolve()}\n{_release(java)}\n{LIBS}\n{jars}".encode()).hexdigest()
     return ARCHIVES / f"{name}-{key[:12]}.jsa"
+
+
+def recording_path(java: Path, name: str) -> Path:
+    """Where a class archive is written, before it gets the name that others read."""
+    path = archive_path(java, name)
+    return path.with_name(path.name + ".new")
 
 
 def find() -> Path:

@@ -1,6 +1,6 @@
 """A Kafka cluster of one broker (KRaft, combined roles) as a child process.
 
-Only the standard library: `local/setup` records class archives with it before the Python environment is there.
+Only the standard library: `local/setup` records class archives with it while pip works.
 """
 
 import base64
