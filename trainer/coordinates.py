@@ -64,12 +64,27 @@ def targets() -> np.ndarray[Any, np.dtype[np.intp]]:
 
 
 def visible() -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(WIDTH, 18): whether coordinate i may be used to expect signal j, that is, has no part of j in it."""
-    see = np.ones((WIDTH, COUNT), bool)
-    see[:COUNT] = ~np.eye(COUNT, dtype=bool)
-    for place, (_, _, parts) in enumerate(_DERIVED, COUNT):
-        see[place, parts] = False
-    return see
+    """(WIDTH, 18): whether coordinate i may be used to expect signal j, that is, is not made of it."""
+    return ~parts()
+
+
+def parts() -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(WIDTH, 18): whether coordinate i is made of signal j."""
+    made = np.zeros((WIDTH, COUNT), bool)
+    made[:COUNT] = np.eye(COUNT, dtype=bool)
+    for place, (_, _, of) in enumerate(_DERIVED, COUNT):
+        made[place, of] = True
+    return made
+
+
+def helpful() -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(WIDTH, WIDTH): whether coordinate i may fill coordinate k: i is not made of the signal k judges."""
+    judged = [*range(COUNT), *[signal for _, signal, _ in _DERIVED]]
+    columns = [
+        ~parts()[:, signal] if signal is not None else ~parts()[:, _DERIVED[k - COUNT][2]].any(axis=1)
+        for k, signal in enumerate(judged)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def coordinates(signals: Any) -> Any:

@@ -18,7 +18,8 @@ from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
-from trainer import comparison, decision, model, reading, robust
+from trainer import comparison, constants, decision, model, reading, robust
+from trainer.constants import Constants
 from trainer.coordinates import SCORED, WIDTH
 from trainer.held_out import held_out
 from trainer.interpreter import Interpreter
@@ -120,22 +121,22 @@ def learn(
     signals: Floats, car: robust.Cars, told: Settings, stop: Stop
 ) -> tuple[model.Graph, dict[str, Any]]:
     """The detector from training samples (n, 18): linear part, network, norm; and what to tell of it."""
-    linear = model.Graph(model.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
-    score = model.residual_score(linear.constants, in_blocks(linear.inputs, signals)[1])
+    linear = model.Graph(constants.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
+    score = constants.residual_score(linear.constants, in_blocks(linear.inputs, signals)[1])
     suspect = robust.suspects(score, car)  # faulty cars that no workshop has seen yet
     cars, suspects = len(np.unique(car)), len(np.unique(car[suspect]))
     _log.info("linear detector", extra={"samples": len(car), "cars": cars, "suspect": suspects})
     signals, car = signals[~suspect], car[~suspect]
-    linear = model.Graph(model.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
+    linear = model.Graph(constants.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
     seen, residual = in_blocks(linear.inputs, signals)
     network, learned = train_network(linear.constants, seen, residual, car=car, told=told, stop=stop)
     few_seen, few_residual = thinned(seen, STATISTICS_ROWS_MAX), thinned(residual, STATISTICS_ROWS_MAX)
-    model.set_norm(linear.constants, few_residual - network.predict(few_seen, BLOCK_ROWS, verbose=0))
+    constants.set_norm(linear.constants, few_residual - network.predict(few_seen, BLOCK_ROWS, verbose=0))
     return model.Graph(linear.constants, network), learned | {"samples": len(car), "suspect_cars": suspects}
 
 
 def train_network(
-    constants: model.Constants,
+    fitted: Constants,
     seen: Floats,
     residual: Floats,
     *,
@@ -152,7 +153,7 @@ def train_network(
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     network = model.network(told.seed)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
-    network.compile(optimizer, loss=_loss(constants), jit_compile=False)  # compiling costs more than it saves
+    network.compile(optimizer, loss=_loss(fitted), jit_compile=False)  # compiling costs more than it saves
     validation_data = (seen[validation], residual[validation])
     linear_loss = float(network.evaluate(*validation_data, batch_size=BLOCK_ROWS, verbose=0))
     losses = network.fit(
@@ -196,11 +197,11 @@ def batches(seen: Floats, residual: Floats, rows: NDArray[np.intp], seed: int) -
     return tf.data.Dataset.from_generator(blocks, output_signature=shape).prefetch(4)
 
 
-def _loss(constants: model.Constants) -> Callable[[Any, Any], Any]:
+def _loss(fitted: Constants) -> Callable[[Any, Any], Any]:
     """Huber's loss of what is left over, in units of the residual's spread."""
     import tensorflow as tf
 
-    weight = (SCORED / constants.residual_spread).astype(np.float32)
+    weight = (SCORED / fitted.residual_spread).astype(np.float32)
 
     def loss(residual: Any, added: Any) -> Any:
         size = tf.abs(residual - added) * weight

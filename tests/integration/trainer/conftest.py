@@ -1,0 +1,141 @@
+"""A slice of a simulated fleet, in memory and on a real cloud cluster, and the trainer as a process."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from numpy.typing import NDArray
+
+from contract import records, telemetry
+from contract.framing import confluent_header
+from contract.schema import get
+from contract.telemetry import SIGNALS
+from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
+from simulator.cars import car_id
+from simulator.faults import Wear
+from simulator.fleet import Fleet
+from trainer.publication import Publication
+
+ROOT = Path(__file__).parents[3]
+BEGAN_MS = 1_790_000_000_000
+
+
+def drive(cars: int, seconds: int, seed: int, wear: Wear | None = None) -> NDArray[np.float32]:
+    """Signals (seconds, cars, 18) of a fleet at one sample a second."""
+    fleet = Fleet(seed=seed, first=0, cars=cars, wear=wear or Wear(share=0.0))
+    return np.stack([fleet.step(slice(0, cars), float(second), 1.0) for second in range(1, seconds + 1)])
+
+
+@dataclass
+class Cloud:
+    """The topics of an edge of its own on the cloud cluster, and a model name of its own."""
+
+    bootstrap: str
+    edge: str
+    model: str
+
+    def publication(self) -> Publication:
+        """As the trainer opens it."""
+        return Publication(self.bootstrap, None, self.model)
+
+    def produce(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Write records to a mirrored topic of this edge, and wait for them."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
+        for key, value in zip(keys, values, strict=True):
+            producer.produce(mirrored(self.edge, topic), key=key, value=value)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def drive(self, signals: NDArray[np.float32]) -> None:
+        """Put signals (seconds, cars, 18) on the telemetry topic."""
+        schema = get("telemetry", 1)
+        cars = [car_id(number) for number in range(signals.shape[1])]
+        prefixes = [confluent_header(schema.schema_id) + telemetry.prefix(schema, car) for car in cars]
+        for second, rows in enumerate(signals, 1):
+            seq = np.full(len(cars), second, np.int64)
+            values = telemetry.encode(prefixes, seq, BEGAN_MS + seq * 1000, rows)
+            self.produce(TELEMETRY, [car.encode() for car in cars], values)
+
+    def report(self, car: str, component: str, occurred_at_ms: int) -> None:
+        """Put a workshop's report of a failure on the maintenance topic."""
+        value = records.encode(
+            "maintenance",
+            {
+                "car_id": car,
+                "report_id": f"{car}-{component}",
+                "component": component,
+                "action": "failed",
+                "occurred_at": occurred_at_ms,
+                "reported_at": occurred_at_ms + 1000,
+            },
+        )
+        self.produce(MAINTENANCE, [car.encode()], [value])
+
+    def command(self, *arguments: str) -> list[str]:
+        """The trainer's command line for this edge and model."""
+        settings = {
+            "--kafka-bootstrap": self.bootstrap,
+            "--edge-names": self.edge,
+            "--model-name": self.model,
+        }
+        flags = [text for pair in settings.items() for text in pair]
+        return [sys.executable, "-m", "trainer", *arguments, *flags]
+
+    def trainer(self, *arguments: str, timeout_s: float = 180.0) -> "subprocess.CompletedProcess[str]":
+        """Run the trainer to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+
+def environment() -> dict[str, str]:
+    """Of a process of the project: nothing of TRAINER_ from outside."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRAINER_")}
+    return kept | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@pytest.fixture
+def cloud(cloud_kafka: Any) -> Cloud:
+    """A new edge's mirrored topics and the topics of the models."""
+    name = uuid.uuid4().hex[:8]
+    edge = f"edge-{name}"
+    admin = AdminClient({"bootstrap.servers": cloud_kafka.bootstrap})
+    there = admin.list_topics(timeout=30).topics
+    missing = [
+        NewTopic(topic.name, topic.partitions, 1, config=topic.config)
+        for topic in cloud_topics(edge)
+        if topic.name not in there
+    ]
+    for future in admin.create_topics(missing).values():
+        future.result(30)
+    return Cloud(cloud_kafka.bootstrap, edge, f"model-{name}")
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Callable[..., NDArray[np.float32]]:
+    """`drive`: signals (seconds, cars, 18) of a simulated fleet."""
+    return drive
+
+
+@pytest.fixture(scope="session")
+def noise() -> NDArray[np.float32]:
+    """Signals (seconds, cars, 18) that have nothing to do with each other: max|z| is all one can do."""
+    rng = np.random.default_rng(1)
+    typical = np.array([60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000], np.float32)
+    spread = np.array([3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0], np.float32)
+    return (typical + spread * rng.normal(size=(20, 400, len(SIGNALS)))).astype(np.float32)
