@@ -33,7 +33,9 @@ class Running:
     def metric(self, name: str, *, service: str, number: int = 0) -> float:
         """A service's metric, labels added up; 0 where it does not answer."""
         ports = self.deployment.plan.ports
-        port = {"simulator": ports.simulator, "bridge": ports.bridge(0), "scorer": ports.scorer(number)}[service]
+        port = {"simulator": ports.simulator, "bridge": ports.bridge(0), "scorer": ports.scorer(number)}[
+            service
+        ]
         return scrape(port).get(name, 0.0)
 
     def model_versions(self) -> set[int]:

@@ -141,7 +141,11 @@ def test_nothing_is_left_behind(running: Running) -> None:
     running.watch.close()
     deployment.stop()
     assert pids
-    alive = [pid for pid in pids if subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0]
+    alive = [
+        pid
+        for pid in pids
+        if subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0
+    ]
     assert alive == []
     for port in deployment.plan.ports.all(shards=2, scorers=SCORERS):
         with socket.socket() as probe:

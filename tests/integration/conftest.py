@@ -1,0 +1,66 @@
+"""Real Kafka clusters for all integration tests: one edge, one cloud, started when first needed."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from contract.topics import Topic, cloud_topics, edge_topics
+from local import kafka, topics
+from local.ports import Ports
+from local.supervisor import Supervisor
+
+PORT_OFFSET = 1_000
+READY_WITHIN_S = 60.0
+
+
+class Cluster:
+    """A running cluster that a test can stop from answering for a while."""
+
+    def __init__(self, supervisor: Supervisor, name: str, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._supervisor = supervisor
+        self._name = name
+
+    def pause(self) -> None:
+        """Kafka answers nobody (SIGSTOP)."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Kafka answers again."""
+        os.kill(self._pid, signal.SIGCONT)
+
+    @property
+    def _pid(self) -> int:
+        pid = self._supervisor.children[self._name].pid
+        assert pid is not None
+        return pid
+
+
+@pytest.fixture(scope="session")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
+    folder = tmp_path_factory.mktemp("kafka")
+    supervisor = Supervisor(folder / "logs")
+
+    def start(name: str, port: int, wanted: tuple[Topic, ...]) -> Cluster:
+        broker = kafka.Broker(name, port, folder / name)
+        supervisor.start(broker.child())
+        supervisor.wait_ready([name], READY_WITHIN_S)
+        topics.create(name, broker.bootstrap, wanted)
+        return Cluster(supervisor, name, broker.bootstrap)
+
+    yield start
+    supervisor.stop_all()
+
+
+@pytest.fixture(scope="session")
+def edge_kafka(_cluster: Callable[..., Cluster]) -> Cluster:
+    """The edge cluster with its topics. `.bootstrap`, `.pause()`, `.resume()`."""
+    return _cluster("edge", Ports(PORT_OFFSET).edge, edge_topics())
+
+
+@pytest.fixture(scope="session")
+def cloud_kafka(_cluster: Callable[..., Cluster]) -> Cluster:
+    """The cloud cluster with its topics. `.bootstrap`, `.pause()`, `.resume()`."""
+    return _cluster("cloud", Ports(PORT_OFFSET).cloud, cloud_topics())
