@@ -22,6 +22,7 @@ _log = logging.getLogger("bridge")
 
 _DELIVERY_WAIT_S = 0.002  # how late a PUBACK may be for want of a wake-up when Kafka reports
 _IDLE_WAIT_S = 0.1
+_GOODBYE_S = 2.0
 _DETAIL_CHARS_MAX = 500
 DEAD_LETTER_BYTES_MAX = 65_536  # of what was refused; Kafka would refuse a whole oversized message again
 
@@ -172,7 +173,7 @@ class Pipeline:
         for shard in self._shards:
             if shard.connection is not None:
                 self._unwatch(shard.connection.fileno())
-            shard.close()
+            shard.close(min(self._stop.left_s, _GOODBYE_S))
         self._epoll.close()
         _log.info("stopped", extra={"unacknowledged": left})
 

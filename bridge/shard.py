@@ -157,11 +157,12 @@ class Shard:
         delay_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._attempts, 10))
         self._dial_at = now + delay_s * random.uniform(0.5, 1.0)
 
-    def close(self) -> None:
-        """Say goodbye; the session and its messages stay with the broker."""
+    def close(self, timeout_s: float) -> None:
+        """Say goodbye and wait until the broker has heard all; the session and its messages stay there."""
         if self.connection is not None and self.subscribed:
             try:
                 self.connection.send(mqtt5.DisconnectPacket().write())
+                self.connection.finish(timeout_s)
             except ConnectionLost as error:
                 _log.warning("broker shard %d (%s): %s", self.number, self.where, error)
         self._drop()

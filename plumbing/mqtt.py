@@ -7,6 +7,7 @@ writable. Used by the fleet (one connection a car) and by the bridge (one a brok
 import contextlib
 import errno
 import socket
+import time
 from collections.abc import Iterable
 
 import mqtt5
@@ -79,6 +80,21 @@ class Connection:
         if len(self._in) > PACKET_BYTES_MAX:
             raise ConnectionLost(f"a packet is larger than {PACKET_BYTES_MAX} bytes")
         return packets, full
+
+    def finish(self, timeout_s: float) -> None:
+        """Write what waits, say that no more follows, and close once the peer has; nothing raised.
+
+        Closing at once, with something unread, would reset the connection, and the peer would lose what it
+        had not read yet. What still comes is dropped.
+        """
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(OSError):
+            self.sock.settimeout(timeout_s)
+            self.sock.sendall(self._out)
+            self.sock.shutdown(socket.SHUT_WR)
+            while self.sock.recv(RECEIVE_BYTES):
+                self.sock.settimeout(max(0.0, deadline - time.monotonic()))
+        self.close()
 
     def close(self) -> None:
         """Close the socket; nothing raised."""
