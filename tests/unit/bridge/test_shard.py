@@ -23,6 +23,7 @@ class _Connection:
         self.sent: list[Any] = []
         self.wants_write = self.closed = False
         self.refused = ""
+        self.finished_within_s = 0.0
 
     def connected(self) -> None:
         if self.refused:
@@ -34,6 +35,9 @@ class _Connection:
 
     def send(self, data: bytes) -> None:
         self.sent += parse(data)[0]
+
+    def finish(self, timeout_s: float) -> None:
+        self.finished_within_s = timeout_s
 
     def close(self) -> None:
         self.closed = True
@@ -286,8 +290,9 @@ def test_a_broker_that_never_answers_the_connect_is_given_up(dialled: list[_Conn
 
 
 def test_closing_says_goodbye_and_keeps_the_session(shard: Shard, dialled: list[_Connection]):
-    """DISCONNECT without a new session expiry: the broker goes on collecting for us."""
-    shard.close()
+    """DISCONNECT without a new session expiry: the broker goes on collecting; it is left time to hear it."""
+    shard.close(1.5)
     assert isinstance(dialled[0].sent[-1], mqtt5.DisconnectPacket)
     assert dialled[0].sent[-1].session_expiry_interval is None
+    assert dialled[0].finished_within_s == 1.5
     assert dialled[0].closed

@@ -1,7 +1,9 @@
 """The MQTT connection, over a pair of sockets."""
 
+import contextlib
 import select
 import socket
+import threading
 from collections.abc import Iterator
 
 import mqtt5
@@ -158,6 +160,39 @@ def test_writing_to_a_peer_that_is_gone(pair: tuple[Connection, socket.socket]):
         connection.flush()
     with pytest.raises(ConnectionLost):
         Connection(connection.sock).send(b"x")
+
+
+def test_finishing_lets_the_peer_read_everything(pair: tuple[Connection, socket.socket]):
+    """With bytes waiting and bytes unread, the peer reads all of ours to the end, without a reset."""
+    connection, peer = pair
+    connection.send(bytes(2_000_000))
+    peer.send(bytes(10_000))
+    finishing = threading.Thread(target=connection.finish, args=(5.0,))
+    finishing.start()
+    received = 0
+    while data := peer.recv(65_536):
+        received += len(data)
+    peer.close()
+    finishing.join(5)
+    assert received == 2_000_000
+    assert connection.fileno() == -1
+
+
+def test_finishing_does_not_wait_for_ever(pair: tuple[Connection, socket.socket]):
+    """A peer that does not close, or goes on sending, is left at the deadline."""
+    connection, peer = pair
+    sending = threading.Thread(target=_send_until_it_fails, args=(peer,))
+    sending.start()
+    connection.finish(0.05)
+    sending.join(5)
+    assert not sending.is_alive()
+    assert connection.fileno() == -1
+
+
+def _send_until_it_fails(peer: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            peer.send(bytes(1_000))
 
 
 def test_a_refused_dial_is_known_when_the_socket_is_writable():
