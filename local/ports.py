@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from plumbing.settings import SettingsError
+
 # Linux hands out ports from 32768 upwards to outgoing connections: a fixed port there is taken at times.
 PORT_MAX = 32767
 _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
@@ -11,16 +13,16 @@ OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of one deployment, moved by `offset`: 0 the demo, 1000 the tests, so that both can run at once.
+    """The ports of one deployment, moved by `offset`: 0 the demo, 1000 the tests, so that both can run.
 
-    Raises ValueError where the offset moves a port out of the range of fixed ones.
+    Raises SettingsError where the offset moves a port out of the range of fixed ones.
     """
 
     offset: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.offset <= OFFSET_MAX:
-            raise ValueError(f"--port-offset {self.offset} must be between 0 and {OFFSET_MAX}")
+            raise SettingsError(f"--port-offset {self.offset} must be between 0 and {OFFSET_MAX}")
 
     def mqtt(self, shard: int) -> int:
         """MQTT of a broker shard."""
@@ -55,7 +57,7 @@ class Ports:
         return _SCORER + self.offset + ordinal
 
     def all(self, *, shards: int, scorers: int, bridges: int = 1) -> dict[int, str]:
-        """Every port with who wants it. Raises ValueError where two want the same."""
+        """Every port with who wants it. Raises SettingsError where two want the same."""
         wanted = [(self.mqtt(shard), f"mosquitto shard {shard}") for shard in range(shards)]
         for name, port in (("edge", self.edge), ("cloud", self.cloud)):
             wanted += [(port, f"{name} Kafka"), (port + 1, f"{name} Kafka's controller")]
@@ -64,5 +66,7 @@ class Ports:
         wanted += [(self.scorer(number), f"scorer {number}'s metrics") for number in range(scorers)]
         ports = dict(wanted)
         if len(ports) < len(wanted):
-            raise ValueError(f"{shards} shards and {scorers} scorers: two of them would want the same port")
+            raise SettingsError(
+                f"{shards} shards and {scorers} scorers: two of them would want the same port"
+            )
         return ports
