@@ -20,6 +20,7 @@ from confluent_kafka import (
     OFFSET_END,
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaException,
     Message,
     Producer,
     TopicPartition,
@@ -56,12 +57,21 @@ class Edge:
             {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
         )
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        self._empty(TELEMETRY, ANOMALIES, REJECTED, AUDIT)
+        until(lambda: self._empty(TELEMETRY, ANOMALIES, REJECTED, AUDIT), "the topics are empty")
 
-    def _empty(self, *topics: str) -> None:
+    def _empty(self, *topics: str) -> bool:
         ends = [TopicPartition(t, p, OFFSET_END) for t in topics for p in range(PARTITIONS[t])]
-        for done in self._admin.delete_records(ends, request_timeout=20).values():
-            done.result()
+        try:
+            for done in self._admin.delete_records(ends, request_timeout=20).values():
+                done.result()
+        except KafkaException:  # a broker that was stopped or starved has to find itself again
+            return False
+        return True
+
+    def close(self) -> None:
+        """Its clients end: none is left to miss Kafka after the last test."""
+        self._producer.close()
+        del self._producer, self._admin
 
     def publish(self, record: bytes) -> None:
         """A model record, under this test's own model name."""
@@ -267,8 +277,11 @@ class Load:
 @pytest.fixture
 def edge(
     edge_kafka: Any, request: pytest.FixtureRequest, telemetry_values: Callable[..., list[bytes]]
-) -> Edge:
-    return Edge(edge_kafka.bootstrap, f"scorer-{request.node.name[:60]}-{time.time_ns()}", telemetry_values)
+) -> Iterator[Edge]:
+    name = f"scorer-{request.node.name[:60]}-{time.time_ns()}"
+    edge = Edge(edge_kafka.bootstrap, name, telemetry_values)
+    yield edge
+    edge.close()
 
 
 @pytest.fixture
