@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract import records
+from contract.errors import Malformed
 from contract.topics import ANOMALIES, MODELS, TELEMETRY, mirrored
 from plumbing import kafka
 
@@ -99,22 +100,20 @@ class Watch:
     def _run(self) -> None:
         while not self._ended.is_set():
             # An anomaly is taken the moment it is there; the cloud's records are only counted.
-            message = self._anomalies.poll(0.02)
-            while message is not None:
-                if message.error() is None and (value := message.value()) is not None:
-                    self._take(value, time.time())
-                message = self._anomalies.poll(0)
-            while (model := self._models.poll(0)) is not None:
-                if model.error() is None and (value := model.value()) is not None:
-                    _, record = records.decode(value)
-                    published_s = model.timestamp()[1] / 1000
-                    self.seen.models.append(Arrival(record["version"], published_s, time.time()))
+            wait_s = 0.02
+            while (message := self._anomalies.poll(wait_s)) is not None:
+                wait_s = 0.0
+                if anomaly := _record(message):
+                    self._take(anomaly, time.time())
+            while (message := self._models.poll(0)) is not None:
+                if model := _record(message):
+                    published_s = message.timestamp()[1] / 1000
+                    self.seen.models.append(Arrival(model["version"], published_s, time.time()))
             self.seen.cloud_records += sum(m.error() is None for m in self._cloud.consume(10_000, 0))
         for consumer in (self._anomalies, self._models, self._cloud):
             consumer.close()
 
-    def _take(self, value: bytes, now_s: float) -> None:
-        _, anomaly = records.decode(value)
+    def _take(self, anomaly: dict[str, Any], now_s: float) -> None:
         key = (anomaly["car_id"], anomaly["seq"])
         if key in self._keys:
             return
@@ -126,6 +125,17 @@ class Watch:
         seen.recent.append(anomaly)
         seen.times_by_car[anomaly["car_id"]].append(sampled_s)
         seen.latencies.append((sampled_s, (now_s - sampled_s) * 1000))
+
+
+def _record(message: Message) -> dict[str, Any] | None:
+    """The record in a message; None for the client's reports and for what is malformed: not ours to judge."""
+    value = message.value()
+    if message.error() is not None or value is None:
+        return None
+    try:
+        return records.decode(value)[1]
+    except Malformed:
+        return None
 
 
 def _from_the_start(bootstrap: str, topic: str) -> Consumer:

@@ -1,5 +1,6 @@
 """The whole picture, once for all tests of this folder: brokers, fleet, bridge, scorers, replication."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from local.deployment import Deployment, Plan
 from local.watch import Watch, scrape
 
-PORT_OFFSET = 1_500
+PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 500
 CARS, RATE_HZ, SCORERS = 400, 2.0, 2
 
 

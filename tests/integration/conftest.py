@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from contract.topics import Topic, cloud_topics, edge_topics
-from local import kafka, topics
+from local import kafka, preflight, topics
 from local.ports import Ports
 from local.supervisor import Supervisor
 
-PORT_OFFSET = 1_000
+# Another one where two test runs share a machine.
+PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
 READY_WITHIN_S = 60.0
 
 
@@ -44,6 +45,7 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
     supervisor = Supervisor(folder / "logs")
 
     def start(name: str, port: int, wanted: tuple[Topic, ...]) -> Cluster:
+        preflight.check_ports({port: f"{name} Kafka of the tests", port + 1: "its controller"})
         broker = kafka.Broker(name, port, folder / name)
         supervisor.start(broker.child())
         supervisor.wait_ready([name], READY_WITHIN_S)
