@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from contract import records
 from contract.errors import Malformed
 from contract.telemetry import SIGNALS, Decoder, Floats
+from plumbing import kafka
 from plumbing.life import WorldDown
 
 Place = tuple[str, int]  # topic and partition
@@ -25,6 +27,8 @@ Longs = NDArray[np.int64]
 
 _BATCH_RECORDS = 10_000
 _SILENCE_S_MAX = 30.0
+_ANSWER_S_MAX = 10.0
+_ASK_AGAIN = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 @dataclass
@@ -50,21 +54,37 @@ class Report:
     occurred_at_ms: int
 
 
-def bounds(consumer: Consumer, topics: Sequence[str], timeout_s: float = 10.0) -> Bounds:
-    """What the topics hold now: {topic: {partition: (first, next)}}. Raises WorldDown."""
-    try:
-        known = consumer.list_topics(timeout=timeout_s).topics
-        found: Bounds = {}
-        for topic in topics:
-            if topic not in known or known[topic].error is not None:
-                raise WorldDown(f"Kafka has no topic {topic}")
-            parts = [TopicPartition(topic, number) for number in sorted(known[topic].partitions)]
-            marks = [consumer.get_watermark_offsets(part, timeout=timeout_s) for part in parts]
-            found[topic] = {
-                part.partition: (low, high) for part, (low, high) in zip(parts, marks, strict=True)
-            }
-    except KafkaException as error:
-        raise WorldDown(f"Kafka does not answer: {error}") from error
+def consumer(bootstrap: str, properties: Path | None, group: str) -> Consumer:
+    """For `read`: told where a partition ends, and at once, because a slice is bounded."""
+    return kafka.consumer(
+        bootstrap, properties, group_id=group, enable_partition_eof=True, fetch_wait_max_ms=50
+    )
+
+
+def bounds(consumer: Consumer, topics: Sequence[str]) -> Bounds:
+    """What the topics hold now: {topic: {partition: (first, next)}}.
+
+    A partition that is new, or changes its leader, is asked again for 10 s. Raises WorldDown.
+    """
+    until = time.monotonic() + _ANSWER_S_MAX
+    while True:
+        try:
+            return _bounds(consumer, topics)
+        except KafkaException as error:
+            if time.monotonic() > until or error.args[0].code() not in _ASK_AGAIN:
+                raise WorldDown(f"Kafka does not answer: {error.args[0].str()}") from error
+        time.sleep(0.1)
+
+
+def _bounds(consumer: Consumer, topics: Sequence[str]) -> Bounds:
+    known = consumer.list_topics(timeout=_ANSWER_S_MAX).topics
+    found: Bounds = {}
+    for topic in topics:
+        if topic not in known or known[topic].error is not None:
+            raise WorldDown(f"Kafka has no topic {topic}")
+        parts = [TopicPartition(topic, number) for number in sorted(known[topic].partitions)]
+        marks = [consumer.get_watermark_offsets(part, timeout=_ANSWER_S_MAX) for part in parts]
+        found[topic] = {part.partition: (low, high) for part, (low, high) in zip(parts, marks, strict=True)}
     return found
 
 
@@ -95,7 +115,7 @@ def newest(ranges: Bounds, records_max: int) -> Bounds:
 def read(consumer: Consumer, ranges: Bounds, take: Callable[[Batch], None]) -> None:
     """Give `take` every record within the ranges, in batches, in order within a partition.
 
-    `consumer` must have `enable.partition.eof`. Raises WorldDown when nothing comes for 30 s.
+    Raises WorldDown when nothing comes for 30 s.
     """
     ends = {
         (topic, number): after

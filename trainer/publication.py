@@ -7,6 +7,7 @@ version is given twice.
 
 import dataclasses
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from trainer import log_slice
 _log = logging.getLogger("trainer")
 
 _ANSWER_S_MAX = 30.0
+# Two records: milliseconds. What a trainer that died left open keeps readers waiting no longer than this.
+_TRANSACTION_S_MAX = 10.0
+_SETTLED_WITHIN_S, _LOOK_EVERY_S = 20.0, 0.05
 
 
 class NotPublishable(ValueError):
@@ -60,9 +64,14 @@ class Publication:
 
     def open(self) -> None:
         """Become the only one who publishes this model: others are fenced, what they left is aborted."""
-        self._producer = kafka.producer(*self._where, transactional_id=f"trainer-{self._name}")
+        self._producer = kafka.producer(
+            *self._where,
+            transactional_id=f"trainer-{self._name}",
+            transaction_timeout_ms=int(_TRANSACTION_S_MAX * 1000),
+        )
         try:
             self._producer.init_transactions(_ANSWER_S_MAX)
+            self._settle()
         except KafkaException as error:
             raise WorldDown(f"cannot become the publisher of {self._name}: {error}") from error
 
@@ -80,6 +89,7 @@ class Publication:
             for topic in topics:
                 self._producer.produce(topic, key=self._name.encode(), value=value)
             self._producer.commit_transaction(_ANSWER_S_MAX)
+            self._settle()
         except KafkaException as error:
             raise WorldDown(f"version {manifest.version} was not written: {error}") from error
 
@@ -99,6 +109,21 @@ class Publication:
         self.write(manifest, entry.tflite)
         return manifest
 
+    def _settle(self) -> None:
+        """Wait until readers see all that was decided: a commit returns before its markers are written."""
+        topics, until = (MODELS, MODELS_LOG), time.monotonic() + _SETTLED_WITHIN_S
+        group = f"trainer-{self._name}"
+        committed = kafka.consumer(*self._where, group_id=group)
+        written = kafka.consumer(*self._where, group_id=group, isolation_level="read_uncommitted")
+        try:
+            while log_slice.bounds(committed, topics) != log_slice.bounds(written, topics):
+                if time.monotonic() > until:
+                    raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
+                time.sleep(_LOOK_EVERY_S)
+        finally:
+            committed.close()
+            written.close()
+
     def _entries(self, topic: str) -> list[Entry]:
         found: list[Entry] = []
 
@@ -112,7 +137,7 @@ class Publication:
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
 
-        consumer = kafka.consumer(*self._where, group_id=f"trainer-{self._name}", enable_partition_eof=True)
+        consumer = log_slice.consumer(*self._where, f"trainer-{self._name}")
         try:
             log_slice.read(consumer, log_slice.bounds(consumer, [topic]), take)
         finally:

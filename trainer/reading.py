@@ -11,7 +11,7 @@ from contract.framing import schema_ids
 from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
-from plumbing import kafka, registry
+from plumbing import registry
 from plumbing.life import Stop, WorldDown
 from trainer import log_slice
 from trainer.settings import Settings
@@ -36,24 +36,44 @@ class Slice:
 
 def read(told: Settings, stop: Stop) -> Slice:
     """Wait until the topics hold enough, fix the offsets, read them. Raises WorldDown, Stopped."""
-    topics = [mirrored(edge, TELEMETRY) for edge in told.edge_names]
-    workshops = [mirrored(edge, MAINTENANCE) for edge in told.edge_names]
-    group = f"trainer-{told.model_name}"
-    consumer = kafka.consumer(
-        told.kafka_bootstrap, told.kafka_properties, group_id=group, enable_partition_eof=True
-    )
+    consumer = _consumer(told)
     try:
-        offsets = wait(consumer, topics, told, stop)
-        _log.info("reading", extra={"records": log_slice.records_in(offsets), "topics": ",".join(topics)})
-        telemetry = log_slice.telemetry(consumer, offsets, decoder(told), _saying(stop))
-        reported = log_slice.bounds(consumer, workshops)
-        reports = log_slice.reports(consumer, reported)
+        offsets = wait(consumer, _topics(told, TELEMETRY), told, stop)
+        return _between(
+            consumer, offsets | log_slice.bounds(consumer, _topics(told, MAINTENANCE)), told, stop
+        )
     finally:
         consumer.close()
+
+
+def read_again(told: Settings, offsets: log_slice.Bounds, stop: Stop) -> Slice:
+    """The slice of these offsets, as a manifest has them. Raises WorldDown, Stopped."""
+    consumer = _consumer(told)
+    try:
+        return _between(consumer, offsets, told, stop)
+    finally:
+        consumer.close()
+
+
+def _between(consumer: Consumer, offsets: log_slice.Bounds, told: Settings, stop: Stop) -> Slice:
+    of_telemetry, of_workshops = (
+        {topic: offsets[topic] for topic in _topics(told, kind)} for kind in (TELEMETRY, MAINTENANCE)
+    )
+    _log.info("reading", extra={"records": log_slice.records_in(of_telemetry)})
+    telemetry = log_slice.telemetry(consumer, of_telemetry, decoder(told), _saying(stop))
+    reports = log_slice.reports(consumer, of_workshops)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
     _log.info("the slice is read", extra=counts | left_out)
-    return Slice(telemetry, reports, offsets | reported)
+    return Slice(telemetry, reports, offsets)
+
+
+def _topics(told: Settings, kind: str) -> list[str]:
+    return [mirrored(edge, kind) for edge in told.edge_names]
+
+
+def _consumer(told: Settings) -> Consumer:
+    return log_slice.consumer(told.kafka_bootstrap, told.kafka_properties, f"trainer-{told.model_name}")
 
 
 def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> log_slice.Bounds:

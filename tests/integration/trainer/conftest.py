@@ -55,12 +55,12 @@ class Cloud:
             producer.poll(0)
         assert producer.flush(30) == 0
 
-    def drive(self, signals: NDArray[np.float32]) -> None:
-        """Put signals (seconds, cars, 18) on the telemetry topic."""
+    def drive(self, signals: NDArray[np.float32], since: int = 1) -> None:
+        """Put signals (seconds, cars, 18) on the telemetry topic; `since` is the first seq and second."""
         schema = get("telemetry", 1)
         cars = [car_id(number) for number in range(signals.shape[1])]
         prefixes = [confluent_header(schema.schema_id) + telemetry.prefix(schema, car) for car in cars]
-        for second, rows in enumerate(signals, 1):
+        for second, rows in enumerate(signals, since):
             seq = np.full(len(cars), second, np.int64)
             values = telemetry.encode(prefixes, seq, BEGAN_MS + seq * 1000, rows)
             self.produce(TELEMETRY, [car.encode() for car in cars], values)

@@ -1,0 +1,181 @@
+"""The job as a process, from the mirrored topics of a real cluster to a published model."""
+
+import json
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contract.manifest import Manifest
+from contract.telemetry import SIGNALS
+from contract.topics import TELEMETRY
+from plumbing.life import Stop, WorldDown
+from simulator.faults import Wear
+from trainer import reading, train
+from trainer.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+CARS, SECONDS = 600, 20
+Fleet = Callable[..., NDArray[np.float32]]
+
+
+def settings(cloud: Any, **changes: Any) -> Settings:
+    values = {"kafka_bootstrap": cloud.bootstrap, "edge_names": (cloud.edge,), "model_name": cloud.model}
+    return Settings(**values | changes)
+
+
+def show(cloud: Any, version: int) -> Manifest:
+    shown = cloud.trainer("show", str(version))
+    assert shown.returncode == 0, shown.stderr
+    return Manifest.from_json(shown.stdout)
+
+
+def test_from_telemetry_to_a_champion_and_back(cloud: Any, fleet: Fleet) -> None:
+    """train publishes, list and show tell of it, the next is compared with it, rollback brings it back."""
+    signals = fleet(CARS, 3 * SECONDS, seed=1, wear=Wear(ageing=500))
+    cloud.drive(signals[:SECONDS])
+    first = cloud.trainer("train", "--wait-records", str(CARS * SECONDS))
+    assert first.returncode == 0, first.stderr + first.stdout
+    assert "version 1 published" in first.stdout
+    manifest = show(cloud, 1)
+    offsets = manifest.training_offsets[f"{cloud.edge}.{TELEMETRY}"]
+    assert sum(after - first for first, after in offsets.values()) == CARS * SECONDS
+    assert manifest.decision.published
+    assert manifest.parent is None
+    assert manifest.metrics["labels"] == "growing deviations"
+    assert manifest.metrics["candidate"]["recall"] > manifest.metrics["baselines"]["max_abs_z"]["recall"]
+    assert set(manifest.reference_quantiles) == set(SIGNALS)
+    cloud.drive(signals[SECONDS:], since=SECONDS + 1)
+    second = cloud.trainer("train", "--seed", "2")
+    assert second.returncode == 0, second.stderr + second.stdout
+    assert "champion (version 1)" in second.stdout
+    assert show(cloud, 2).parent == 1
+    assert cloud.publication().champion().manifest.version == 2
+    back = cloud.trainer("rollback", "1")
+    assert back.returncode == 0, back.stderr
+    assert cloud.publication().champion().manifest.version == 1
+    lines = cloud.trainer("list").stdout.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == ["1", "2", "*"]
+    assert "rolled back instead of version 2" in lines[2]
+    assert cloud.trainer("rollback", "9").returncode == 2
+
+
+def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
+    cloud: Any, noise: NDArray[np.float32]
+) -> None:
+    """On signals without any relation: exit 3, the reason in print and in the log, no champion."""
+    cloud.drive(noise)
+    refused = cloud.trainer("train")
+    assert refused.returncode == 3, refused.stderr + refused.stdout
+    assert re.search(r"version 1 REFUSED:\n(  - .*\n)*  - not better than max\|z\|", refused.stdout)
+    publication = cloud.publication()
+    assert publication.champion() is None
+    (entry,) = publication.history()
+    assert not entry.manifest.decision.published
+    assert entry.manifest.decision.reasons
+    assert "refused" in cloud.trainer("list").stdout
+
+
+def test_nan_weights_are_refused(cloud: Any, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that ends in NaN is found by every check and never reaches the models topic."""
+    cloud.drive(fleet(CARS, SECONDS, seed=2))
+    learn = train.learn
+
+    def broken(*arguments: Any) -> Any:
+        graph, learned = learn(*arguments)
+        graph.added.set_weights([weight * np.nan for weight in graph.added.get_weights()])
+        return graph, learned
+
+    monkeypatch.setattr(train, "learn", broken)
+    publication = cloud.publication()
+    assert train.run(settings(cloud, steps_max=50), publication, Stop()) == 3
+    assert publication.champion() is None
+    (entry,) = publication.history()
+    reasons = "\n".join(entry.manifest.decision.reasons)
+    assert "not finite" in reasons
+    assert "unsound" in reasons
+
+
+def test_the_same_offsets_give_the_same_slice(
+    cloud: Any, fleet: Fleet, telemetry_values: Callable[..., list[bytes]]
+) -> None:
+    """A slice read twice, and again after more has come, is the same; duplicates and garbage are left out."""
+    cloud.drive(fleet(50, 10, seed=3))
+    cloud.produce(TELEMETRY, [b"car-000001"] * 2, telemetry_values(["car-000001"] * 2, [3, 4]))
+    cloud.produce(TELEMETRY, [b"car-000001"] * 2, [b"garbage", b"\x00\x00\x00\x00\x63 unknown"])
+    cloud.report("car-000002", "tire_1_1", 1_790_000_005_000)
+    told = settings(cloud)
+    first = reading.read(told, Stop())
+    assert len(first.telemetry.car) == 500
+    assert first.telemetry.duplicates == 2
+    assert dict(first.telemetry.rejected) == {"bad_frame": 1, "unknown_schema": 1}
+    assert [(report.car, report.component) for report in first.reports] == [(b"car-000002", "tire_1_1")]
+    cloud.drive(fleet(50, 20, seed=4)[10:], since=11)
+    again = reading.read_again(told, first.offsets, Stop())
+    assert np.array_equal(again.telemetry.signals, first.telemetry.signals)
+    assert again.telemetry.cars == first.telemetry.cars
+    assert len(reading.read(told, Stop()).telemetry.car) > 500
+    few = reading.read(settings(cloud, records_max=120), Stop())
+    assert 100 < len(few.telemetry.car) <= 120
+
+
+def test_reported_cars_are_labels_and_not_learned_from(cloud: Any, fleet: Fleet) -> None:
+    """With enough reports on the log, the gate judges by them, and says so."""
+    signals = fleet(CARS, SECONDS, seed=5)
+    faulty = range(0, CARS, 10)
+    signals[:, list(faulty), SIGNALS.index("tire_pressure_1_1")] *= 0.6
+    cloud.drive(signals)
+    for car in faulty:
+        cloud.report(f"car-{car:06d}", "tire_1_1", 1_790_000_000_000 + 1000 * SECONDS)
+    assert train.run(settings(cloud, labelled_cars_min=10), cloud.publication(), Stop()) == 0
+    manifest = cloud.publication().champion().manifest
+    assert manifest.metrics["labels"] == "workshop reports"
+    assert manifest.metrics["candidate"]["recall_by_fault"]["tire_1_1"] > 0.95
+
+
+def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> None:
+    """Nothing within the time, or too few cars to judge by: the message says what there was."""
+    with pytest.raises(WorldDown, match="0 records after 1 s, --wait-records is 10"):
+        train.run(settings(cloud, wait_records=10, wait_seconds=1), cloud.publication(), Stop())
+    cloud.drive(fleet(20, 5, seed=6))
+    with pytest.raises(WorldDown, match="cars without a report for training, calibration, test"):
+        train.run(settings(cloud), cloud.publication(), Stop())
+    assert cloud.publication().history() == []
+
+
+def test_a_broker_that_is_not_there_is_the_worlds_fault(cloud: Any) -> None:
+    """Exit 1 with the broker's silence in words; a wrong setting is exit 2."""
+    cloud.bootstrap = "127.0.0.1:1"
+    gone = cloud.trainer("list")
+    assert gone.returncode == 1
+    assert "Kafka does not answer" in gone.stderr
+    wrong = cloud.trainer("train", "--wait-records", "many")
+    assert wrong.returncode == 2
+    assert "--wait-records" in wrong.stderr
+
+
+def test_sigterm_ends_a_waiting_trainer(cloud: Any) -> None:
+    """While it waits for records: exit 143 within seconds, nothing published."""
+    waiting = ("--wait-records", "1000000", "--wait-seconds", "120", "--log-format", "json")
+    command = cloud.command("train", *waiting)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        guard = threading.Timer(60, process.kill)
+        guard.start()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("{") and json.loads(line)["message"] == "waiting for records":
+                break
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert process.wait(20) == 143
+        assert time.monotonic() - began < 5
+        guard.cancel()
+    assert cloud.publication().history() == []

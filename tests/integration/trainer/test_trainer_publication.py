@@ -1,0 +1,136 @@
+"""Models on a real cloud cluster: whole or not at all, counted, and brought back."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from contract.manifest import Decision
+from contract.topics import MODELS, MODELS_LOG
+from plumbing.life import WorldDown
+from trainer.publication import NotPublishable, Publication
+
+pytestmark = pytest.mark.integration
+
+REFUSED = Decision(published=False, reasons=("not better than max|z|",))
+
+# Begins as the trainer does, has both records at the broker, and dies before the commit.
+HALF_WAY = """
+import os, sys
+value = sys.stdin.buffer.read()
+from plumbing import kafka
+bootstrap, name = sys.argv[1:]
+producer = kafka.producer(bootstrap, None, transactional_id=f"trainer-{name}")
+producer.init_transactions(30)
+producer.begin_transaction()
+for topic in ("models.log", "models"):
+    producer.produce(topic, key=name.encode(), value=value)
+assert producer.flush(30) == 0
+print("written", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def published(publication: Publication, detector: Any, name: str, **fields: Any) -> None:
+    manifest = detector.manifest(publication.next_version(), name=name, **fields)
+    publication.write(manifest, detector.tflite)
+
+
+def test_a_published_model_is_champion_and_history(cloud: Any, detector: Any) -> None:
+    """One write, both topics; versions count on, whatever was decided."""
+    publication = cloud.publication()
+    assert publication.champion() is None
+    assert publication.next_version() == 1
+    publication.open()
+    published(publication, detector, cloud.model)
+    published(publication, detector, cloud.model, decision=REFUSED)
+    published(publication, detector, cloud.model, parent=1)
+    assert [entry.manifest.version for entry in publication.history()] == [1, 2, 3]
+    champion = publication.champion()
+    assert champion is not None
+    assert (champion.manifest.version, champion.manifest.parent) == (3, 1)
+    assert champion.tflite == detector.tflite
+
+
+def test_a_refused_candidate_does_not_reach_the_scorers(cloud: Any, detector: Any) -> None:
+    """It is in the log with its reasons, and the champion stays."""
+    publication = cloud.publication()
+    publication.open()
+    published(publication, detector, cloud.model)
+    published(publication, detector, cloud.model, decision=REFUSED)
+    assert publication.champion().manifest.version == 1
+    assert publication.history()[-1].manifest.decision == REFUSED
+
+
+def test_killed_between_the_records_nothing_is_visible(cloud: Any, detector: Any) -> None:
+    """Readers of committed records see neither record of the dead trainer; its successor starts at 1."""
+    command = [sys.executable, "-c", HALF_WAY, cloud.bootstrap, cloud.model]
+    dead = subprocess.run(
+        command, input=detector.record(name=cloud.model), capture_output=True, timeout=60, check=False
+    )
+    assert dead.stdout == b"written\n", dead.stderr
+    assert dead.returncode == -9
+    publication = cloud.publication()
+    assert publication.history() == []
+    assert publication.champion() is None
+    publication.open()
+    assert publication.next_version() == 1
+    published(publication, detector, cloud.model)
+    assert [entry.manifest.version for entry in publication.history()] == [1]
+    assert publication.champion().manifest.version == 1
+
+
+def test_a_second_trainer_fences_the_first(cloud: Any, detector: Any) -> None:
+    """Who opens last publishes; the other's write fails and leaves nothing: no version is given twice."""
+    first, second = cloud.publication(), cloud.publication()
+    first.open()
+    second.open()
+    published(second, detector, cloud.model)
+    with pytest.raises(WorldDown, match="version 2 was not written"):
+        published(first, detector, cloud.model)
+    assert [entry.manifest.version for entry in first.history()] == [1]
+
+
+def test_rollback_publishes_the_earlier_bytes_again(cloud: Any, detector: Any) -> None:
+    """The champion is the earlier version, the decision says so, and the next candidate counts on."""
+    publication = cloud.publication()
+    publication.open()
+    published(publication, detector, cloud.model, threshold=3.0)
+    published(publication, detector, cloud.model, threshold=4.0)
+    published(publication, detector, cloud.model, decision=REFUSED)
+    cloud.publication().roll_back(1)
+    champion = publication.champion().manifest
+    assert (champion.version, champion.threshold) == (1, 3.0)
+    assert champion.decision == Decision(published=True, reasons=("rolled back instead of version 2",))
+    assert publication.next_version() == 4
+    cloud.publication().roll_back(2)
+    assert publication.champion().manifest.threshold == 4.0
+
+
+def test_rollback_refuses_what_must_not_come_back(cloud: Any, detector: Any) -> None:
+    """A refused version, an unknown one, the champion itself: each with its reason; nothing is written."""
+    publication = cloud.publication()
+    publication.open()
+    published(publication, detector, cloud.model)
+    published(publication, detector, cloud.model, decision=REFUSED)
+    for version, why in ((1, "is the champion already"), (2, "was refused"), (7, "no version 7")):
+        with pytest.raises(NotPublishable, match=why):
+            cloud.publication().roll_back(version)
+    assert [entry.manifest.version for entry in publication.history()] == [1, 2]
+
+
+def test_foreign_records_are_passed_over(cloud: Any, detector: Any) -> None:
+    """Another model's record, a malformed one and a tombstone hide nothing."""
+    publication = cloud.publication()
+    publication.open()
+    published(publication, detector, cloud.model)
+    producer = Producer({"bootstrap.servers": cloud.bootstrap})
+    for topic in (MODELS, MODELS_LOG):
+        producer.produce(topic, key=b"another-model", value=detector.record(7, name="another-model"))
+        producer.produce(topic, key=cloud.model.encode(), value=b"\x00 no model")
+        producer.produce(topic, key=cloud.model.encode(), value=None)
+    assert producer.flush(30) == 0
+    assert publication.champion().manifest.version == 1
+    assert publication.next_version() == 2
