@@ -1,0 +1,98 @@
+"""MirrorMaker 2 between the two clusters, and what a reader of committed records sees behind it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from contract.topics import cloud_topics, edge_topics
+from local import mirrormaker
+from local.ports import Ports
+from local.supervisor import Child, Supervisor
+
+PARTITIONS = {topic.name: topic.partitions for topic in (*edge_topics(), *cloud_topics())}
+
+
+class Mirror:
+    """The running MirrorMaker and clients of both clusters. Every test writes under keys of its own."""
+
+    def __init__(self, supervisor: Supervisor, child: Child, edge: Any, cloud: Any) -> None:
+        self.child, self.edge, self.cloud = child, edge, cloud
+        self._supervisor = supervisor
+        self._producers = {where.bootstrap: _producer(where.bootstrap) for where in (edge, cloud)}
+
+    def write(self, cluster: Any, topic: str, key: str, values: Sequence[bytes]) -> None:
+        """Write values, in order, and wait for them."""
+        producer = self._producers[cluster.bootstrap]
+        for value in values:
+            producer.produce(topic, value, key)
+        assert producer.flush(60) == 0
+
+    def read_until(self, cluster: Any, topic: str, key: str, last: bytes, within_s: float) -> list[bytes]:
+        """All committed values of the key, up to `last` and what follows at once; fails without it."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": cluster.bootstrap,
+                "group.id": "none",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 10,
+                "log_level": 0,
+            }
+        )
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS[topic])])
+        values: list[bytes] = []
+        deadline = time.monotonic() + within_s
+        try:
+            while last not in values:
+                self._supervisor.tick()
+                assert time.monotonic() < deadline, f"{len(values)} of {key} in {topic}, but not the last"
+                values += _values(consumer, key, 0.05)
+            return values + _values(consumer, key, 1.0)
+        finally:
+            consumer.close()
+
+    def kill(self) -> None:
+        """SIGKILL; the supervisor starts it again."""
+        self._supervisor.kill(self.child.name)
+
+    def tick(self) -> None:
+        """Let the supervisor look."""
+        self._supervisor.tick()
+
+
+def _producer(bootstrap: str) -> Producer:
+    return Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "log_level": 0})
+
+
+def _values(consumer: Consumer, key: str, timeout_s: float) -> list[bytes]:
+    messages = consumer.consume(10_000, timeout_s)
+    return [m.value() for m in messages if m.error() is None and m.key() == key.encode()]
+
+
+@pytest.fixture(scope="module")
+def mirror(edge_kafka: Any, cloud_kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    folder: Path = tmp_path_factory.mktemp("mirror")
+    supervisor = Supervisor(folder / "logs")
+    offset = int(edge_kafka.bootstrap.rpartition(":")[2]) - Ports().edge
+    child = mirrormaker.child(
+        folder,
+        edge_bootstrap=edge_kafka.bootstrap,
+        cloud_bootstrap=cloud_kafka.bootstrap,
+        rest_port=Ports(offset).mirror,
+    )
+    supervisor.start(child)
+    try:
+        yield Mirror(supervisor, child, edge_kafka, cloud_kafka)
+    finally:
+        edge_kafka.resume()
+        cloud_kafka.resume()
+        supervisor.stop_all()
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """A key that no other test uses."""
+    return lambda what: f"{request.node.name}-{what}"

@@ -1,0 +1,141 @@
+"""The brokers of a deployment as people start them: up, killed, back, and gone without a trace."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from contract.topics import edge_topics
+from local import topics
+from local.deployment import Deployment, Plan
+from plumbing.life import WorldDown
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[3]
+PORT_OFFSET = 2_000
+SHARDS = 2
+
+
+def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    plan = Plan(run_dir=tmp_path_factory.mktemp("run"), shards=SHARDS, port_offset=PORT_OFFSET)
+    deployment = Deployment(plan)
+    try:
+        deployment.start_brokers()
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+def test_the_topics_are_those_of_the_contract(deployment: Deployment):
+    """With their partitions; none comes into being by itself."""
+    admin = AdminClient({"bootstrap.servers": deployment.edge.bootstrap})
+    there = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=10).topics.items()}
+    ours = {name: count for name, count in there.items() if not name.startswith("__")}
+    assert ours == {topic.name: topic.partitions for topic in edge_topics()}
+
+
+def test_topics_are_created_once(deployment: Deployment):
+    """A second start changes nothing."""
+    topics.create("edge", deployment.edge.bootstrap, edge_topics())
+
+
+def test_a_second_deployment_on_the_same_ports_is_refused(deployment: Deployment, tmp_path: Path):
+    """Before it starts anything, naming the port, its owner and the way out."""
+    with pytest.raises(WorldDown, match=r"port 20830 is taken, and mosquitto shard 0.*--port-offset"):
+        Deployment(Plan(run_dir=tmp_path, shards=SHARDS, port_offset=PORT_OFFSET))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_of_somebody_else_is_not_emptied(tmp_path: Path):
+    """--run-dir is emptied at the start: a wrong one must not cost anything."""
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(WorldDown, match=r"is not empty and was not made by a run of ours"):
+        Deployment(Plan(run_dir=tmp_path, port_offset=PORT_OFFSET + 100))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["mqtt-1", "edge"])
+def test_a_killed_broker_comes_back_with_its_data(deployment: Deployment, name: str):
+    """The supervisor starts it again in the same folder, and says so."""
+    supervisor = deployment.supervisor
+    child = supervisor.children[name]
+    before = child.pid
+    supervisor.kill(name)
+    until(lambda: supervisor.tick() or (child.state == "ready" and child.pid != before), f"{name} is back")
+    assert any(event.startswith(f"{name} ended with signal 9") for event in supervisor.events)
+    topics.create("edge", deployment.edge.bootstrap, edge_topics())
+
+
+def test_nothing_is_left_after_the_end(tmp_path: Path):
+    """Not a process, not a port, also when Ctrl-C comes in the middle."""
+    plan = Plan(run_dir=tmp_path, shards=SHARDS, port_offset=PORT_OFFSET + 200)
+    deployment = Deployment(plan)
+    try:
+        deployment.start_brokers()
+        pids = [pid for child in deployment.supervisor.children.values() for pid in child.tree()]
+    finally:
+        deployment.stop()
+    assert len(pids) == SHARDS + 2
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not [port for port in plan.ports.all(shards=SHARDS, scorers=0) if listens(port)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_command_leaves_nothing_behind(tmp_path: Path, number: signal.Signals):
+    """`python -m local up` interrupted, or killed without a chance to end anything."""
+    offset = PORT_OFFSET + (300 if number == signal.SIGINT else 400)
+    argv = [sys.executable, "-m", "local", "up", "--port-offset", str(offset), "--run-dir", str(tmp_path)]
+    ports = Plan(run_dir=tmp_path, port_offset=offset).ports
+    log = (tmp_path.parent / f"up-{number.name}.log").open("wb")
+    with log, subprocess.Popen([*argv, "--cars", "10"], cwd=ROOT, stdout=log, stderr=log) as command:
+        try:
+            until(lambda: listens(ports.scorer(1)), "the last service runs", 90)
+            family = descendants(command.pid)
+            command.send_signal(number)
+            command.wait(60)
+        finally:
+            command.kill()
+    assert len(family) > 5
+    until(lambda: not [pid for pid in family if Path(f"/proc/{pid}").exists()], "all have ended", 10)
+    assert not [port for port in ports.all(shards=1, scorers=2) if listens(port)]
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of all that a process started, and they in turn."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children] + [one for child in children for one in descendants(int(child))]
+
+
+def test_a_taken_port_ends_the_command_with_a_message(tmp_path: Path):
+    """One line a person understands, no traceback, and an exit status."""
+    offset = PORT_OFFSET + 500
+    taken = Plan(run_dir=tmp_path, port_offset=offset).ports.edge
+    argv = [sys.executable, "-m", "local", "up", "--port-offset", str(offset), "--run-dir", str(tmp_path)]
+    with socket.create_server(("127.0.0.1", taken)):
+        done = subprocess.run(
+            argv, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert f"port {taken} is taken, and edge Kafka needs it" in done.stderr
+    assert "Traceback" not in done.stderr
