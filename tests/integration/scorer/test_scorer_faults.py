@@ -16,19 +16,33 @@ pytestmark = pytest.mark.integration
 def test_killed_under_load_nothing_is_lost_or_doubled(
     edge: Any, replica: Any, model_record: Any, load: Any
 ) -> None:
-    """SIGKILL and a restart: the audit records cover every offset exactly once, and no anomaly is missing."""
+    """SIGKILL of one of two and a restart: every offset is scored exactly once, and no anomaly is missing."""
     edge.publish(model_record())
-    scorer = replica()
-    scorer.wait_ready()
+    scorer, other = replica(), replica()
     with load(cars=200, per_second=2_000) as sent:
-        scorer.wait_scored(4_000)
+        for one in (scorer, other):
+            one.wait_shows("scorer_assigned_partitions", 6)
+        scorer.wait_scored(2_000)
         scorer.kill()
         scorer.start()
         scorer.wait_ready()
-        scorer.wait_scored(4_000)
+        scorer.wait_scored(2_000)
     until(edge.scored_once, "every record scored")
     assert edge.counts() == {"scored": sent.sent, "duplicates": 0, "late": 0, "rejected": 0}
     assert set(edge.anomalies()) == sent.anomalies
+
+
+def test_the_only_replica_killed(edge: Any, replica: Any, model_record: Any, load: Any) -> None:
+    """All killed: the next start finds in the audit log where to go on, though offsets were not committed."""
+    edge.publish(model_record())
+    scorer = replica("--commit-interval-ms", "3600000")
+    scorer.wait_ready()
+    with load(cars=200, per_second=2_000):
+        scorer.wait_scored(4_000)
+        scorer.kill()
+    assert max(edge.committed().values(), default=0) <= 0
+    replica()
+    until(edge.scored_once, "every record scored")
 
 
 def test_replicas_come_and_go_under_load(edge: Any, replica: Any, model_record: Any, load: Any) -> None:
