@@ -1,5 +1,6 @@
 """Looks at a running deployment: one picture at a time, and the moments at which something was reached."""
 
+import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from local.watch import Watch, scrape
 _LATENCY_WINDOW_S = 30.0
 _RATE_WINDOW_S = 5.0
 _MARKS = {"ready": "[green]●[/]", "starting": "[yellow]○[/]", "waiting": "[red]↻[/]", "ended": "[dim]·[/]"}
+_LOG_KEYS = {"time", "level", "service", "message", "exception"}
+_SAID_CHARS_MAX = 100
 _TRAINER_SAYS: dict[int | None, str] = {0: "published", 3: "refused by the gate"}
 
 
@@ -46,6 +49,18 @@ class Rate:
             self._points.popleft()
         since, before = self._points[0]
         return (total - before) / (now - since) if now > since else 0.0
+
+
+def _said(line: str) -> str:
+    """What a service's JSON log line says; empty for a line of a library."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    if not isinstance(entry, dict) or "message" not in entry:
+        return ""
+    fields = [f"{key} {value}" for key, value in entry.items() if key not in _LOG_KEYS]
+    return f"{entry['message']} {', '.join(fields)}"[:_SAID_CHARS_MAX]
 
 
 class Observer:
@@ -147,7 +162,8 @@ class Observer:
             return "waits for telemetry"
         if child.process is None:
             return f"ended: {_TRAINER_SAYS.get(child.status, f'status {child.status}')}"
-        return self._deployment.supervisor.last_lines(TRAINER).rpartition("\n")[2][:90]
+        lines = self._deployment.supervisor.last_lines(TRAINER).splitlines()
+        return next((said for line in reversed(lines) if (said := _said(line))), "starts")
 
     def _tell_events(self) -> None:
         events = self._deployment.supervisor.events

@@ -1,4 +1,4 @@
-"""One test an arrow of the picture, in the order in which a deployment comes to life; at the end the ledger."""
+"""One test an arrow, in the order in which a deployment comes to life; at the end the ledger."""
 
 import socket
 import subprocess
