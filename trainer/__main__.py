@@ -1,9 +1,11 @@
 """python -m trainer: train (the default), list, show VERSION, rollback VERSION."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
+from contract.manifest import Manifest
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
 from trainer.publication import Entry, NotPublishable, Publication, earlier
@@ -50,7 +52,7 @@ def _run() -> int:
     try:
         if command == "show":
             entry = newest(publication.history(), version)
-            print(entry.manifest.to_json(indent=2))
+            print(pretty(entry.manifest))
         else:
             manifest = publication.roll_back(version)
             print(f"version {version} is the champion again: {'; '.join(manifest.decision.reasons)}")
@@ -72,6 +74,12 @@ def split_command(arguments: Sequence[str]) -> tuple[str, int, Sequence[str]]:
     if not flags or not flags[0].isdigit():
         raise SettingsError(f"{command} needs a version: python -m trainer {command} VERSION")
     return command, int(flags[0]), flags[1:]
+
+
+def pretty(manifest: Manifest) -> str:
+    """The manifest as JSON, each row of numbers on one line."""
+    text = manifest.to_json(indent=2)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda row: " ".join(row[0].split()), text)
 
 
 def newest(history: Sequence[Entry], version: int) -> Entry:

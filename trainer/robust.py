@@ -14,8 +14,9 @@ Cars = NDArray[np.integer[Any]]
 
 # From here on asinh is straight for all that matters; far beyond, float32 would lose digits in it.
 KNEE_MAX = 20.0
-# A car is suspect when its median score is that many robust deviations above that of all cars.
-SUSPECT_DEVIATIONS = 5.0
+# A car is suspect when the score that it reaches in a tenth of its samples is so many robust deviations above
+# that of the other cars: a fault that came or went in the slice counts as well.
+SUSPECT_DEVIATIONS, SUSPECT_QUANTILE = 5.0, 0.9
 # The tail of a score beyond this share of the samples is extrapolated: there it is made of too few cars.
 _TAIL_FROM = 0.99
 _NORMAL = NormalDist()
@@ -76,13 +77,13 @@ def precision(residual: NDArray[Any], shrinkage: float = 0.05) -> F8:
 
 
 def suspects(score: NDArray[Any], car: Cars) -> NDArray[np.bool_]:
-    """(n,): whether the sample is of a car whose median score stands out from those of all cars."""
+    """(n,): whether the sample is of a car whose high scores stand out from those of the other cars."""
     order = np.argsort(car, kind="stable")
     numbers, starts = np.unique(car[order], return_index=True)
-    medians = np.array([np.median(part) for part in np.split(score[order], starts[1:])])
-    typical = np.median(medians)
-    limit = typical + SUSPECT_DEVIATIONS * 1.4826 * np.median(np.abs(medians - typical))
-    return np.isin(car, numbers[medians > limit])
+    high = np.array([np.quantile(part, SUSPECT_QUANTILE) for part in np.split(score[order], starts[1:])])
+    typical = np.median(high)
+    limit = typical + SUSPECT_DEVIATIONS * 1.4826 * np.median(np.abs(high - typical))
+    return np.isin(car, numbers[high > limit])
 
 
 def thresholds(score: NDArray[Any], car: Cars, alarm_share: float, weights: NDArray[Any]) -> F8:

@@ -5,6 +5,7 @@ the GPU where there is one.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -97,7 +98,11 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
 
 def load_tensorflow() -> str:
     """Import it before waiting for records, because it takes seconds; returns the device it will use."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else greetings of six lines
     import tensorflow as tf
+
+    for name in ("absl", "tensorflow"):  # tell of every intermediate file of a conversion
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     tf.config.experimental.enable_op_determinism()
     devices = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from contract.manifest import Decision
+from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
-from trainer.__main__ import listing, newest, split_command
+from trainer.__main__ import listing, newest, pretty, split_command
 from trainer.decision import shown
 from trainer.publication import Entry, NotPublishable, earlier
 from trainer.settings import Settings
@@ -136,3 +136,10 @@ def test_tables_are_aligned() -> None:
         "long name  20",
         "c           -",
     ]
+
+
+def test_a_shown_manifest_is_json_and_fits_a_screen(history: list[Entry]) -> None:
+    """Rows of numbers stand on one line, and it is read back as the same manifest."""
+    text = pretty(history[0].manifest)
+    assert len(text.splitlines()) < 200
+    assert Manifest.from_json(text) == Manifest.from_json(history[0].manifest.to_json())
