@@ -53,7 +53,7 @@ class Pipeline:
         self._health = health
         self._stop = stop
         self._next_offsets: dict[int, int] = {}  # of the partitions that are this replica's
-        self._gave_up = False
+        self._reassigned = False
         self._committed_at = self._lag_at = self._moved_at = 0.0
 
     def run(self) -> None:
@@ -106,7 +106,7 @@ class Pipeline:
 
     def _consume(self) -> list[Any]:
         """Up to a batch of messages: waits for the first one, then takes what is there."""
-        self._gave_up = False
+        self._reassigned = False
         self._moved_at = time.monotonic()
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
@@ -116,7 +116,7 @@ class Pipeline:
             raise WorldDown(f"stood still for {still_s:.0f} s: others may score its partitions by now")
         if None in [m.key() for m in found]:  # a record has a key, a report of the client's has none
             found = [m for m in found if not self._fault(m)]
-        if self._gave_up:  # a rebalance came in between, and a successor may be at work
+        if self._reassigned:  # a rebalance came in between, and a successor may be at work
             found = [m for m in found if m.partition() in self._next_offsets]
         return found
 
@@ -178,12 +178,16 @@ class Pipeline:
         metrics.cars.set(len(self._memory))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        if not assigned:
+        self._reassigned = True
+        if self._stop.requested or not assigned:  # told to stop, nothing of it will be read
             consumer.incremental_assign(assigned)
             return
         started = time.perf_counter()
-        committed = {place.partition: place.offset for place in consumer.committed(assigned, timeout=10)}
-        starts = self._assignment.resume(committed)
+        try:
+            committed = {place.partition: place.offset for place in consumer.committed(assigned, timeout=10)}
+            starts = self._assignment.resume(committed)
+        except KafkaException as error:  # which the client does not let out of a callback as what it is
+            raise WorldDown(f"Kafka: {error}") from error
         for place in assigned:
             place.offset = starts[place.partition]
         consumer.incremental_assign(assigned)
@@ -197,7 +201,7 @@ class Pipeline:
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """The successor must find everything that this replica scored."""
-        self._gave_up = True
+        self._reassigned = True
         self._deliver_all()
         if offsets := self._offsets_to_commit():
             try:

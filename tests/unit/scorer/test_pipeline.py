@@ -279,6 +279,35 @@ def test_a_long_assignment_is_no_standstill(scene: Scene, give: Any, monkeypatch
     assert scene.audited == [(0, 0, 0)]
 
 
+def test_partitions_that_come_while_stopping_are_not_taken_up(scene: Scene, give: Any) -> None:
+    """Nothing is asked of Kafka for them, and what comes of them with the assignment is not scored."""
+    asked: list[Any] = []
+    scene.consumer.committed = lambda places, timeout: asked.append(places) or places
+
+    def stop_and_assign() -> None:
+        scene.stop.request()
+        scene.assign()
+        give(("a", 1, 0))
+
+    scene.rounds = deque([stop_and_assign])
+    scene.pipeline.run()
+    assert asked == []
+    assert scene.producer.produced == []
+    assert scene.heard[:2] == ["subscribe", "incremental_assign"]
+
+
+def test_a_takeover_that_fails_is_the_world(scene: Scene) -> None:
+    """Kafka's silence leaves the callback as WorldDown: of its own exceptions the client loses the type."""
+
+    def fail(places: Any, timeout: float) -> Any:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    scene.consumer.committed = fail
+    scene.consumer.subscribe([], on_assign=scene.pipeline._on_assign, on_revoke=scene.pipeline._on_revoke)
+    with pytest.raises(WorldDown):
+        scene.assign()
+
+
 def test_lag_is_what_is_not_scored_yet(scene: Scene, give: Any) -> None:
     """Also of partitions where nothing has come since the start: the log's end less the next offset."""
     scene.starts = {0: 100, 1: 97}
