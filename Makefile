@@ -28,7 +28,7 @@ check: setup ## format, lint, types
 
 test: ## all tests, with real brokers
 	@local/setup --tflite
-	$(PYTHON) -m pytest -m "not registry"
+	$(PYTHON) -m pytest
 
 test-unit: setup ## the unit tests alone: no network, under 10 s
 	$(PYTHON) -m pytest tests/unit

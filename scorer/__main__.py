@@ -37,9 +37,8 @@ def _run() -> None:
         delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
     )
     models_topic = mirrored(told.cloud_name, MODELS)
-    kafka.wait_for_topics(
-        producer, (TELEMETRY, ANOMALIES, AUDIT, REJECTED, models_topic), KAFKA_ANSWERS_WITHIN_S
-    )
+    needed = (TELEMETRY, ANOMALIES, AUDIT, REJECTED, models_topic)
+    kafka.wait_for_topics(producer, needed, KAFKA_ANSWERS_WITHIN_S, stop)
     decoder = Decoder(_schemas_by_id(told.schema_registry_url))
     memory = Memory()
     Pipeline(
