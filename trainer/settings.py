@@ -30,8 +30,8 @@ class Settings:
     steps_max: int = setting("training steps of the network, at most", default=4_000)
     false_alarm_share: float = setting(
         "budget: share of the healthy samples that may be over the threshold "
-        "(0.001 of a car at 1 sample/s: 3.6 an hour)",
-        default=0.001,
+        "(0.0003 of a car at 1 sample/s: one an hour)",
+        default=0.0003,
     )
     label_window_s: float = setting(
         "samples so long before a reported failure count as faulty", default=3_600.0
