@@ -29,5 +29,7 @@ class Detector(tf.Module):
 
 if __name__ == "__main__":
     detector = Detector()
-    convert = tf.lite.TFLiteConverter.from_concrete_functions([detector.__call__.get_concrete_function()], detector)
+    convert = tf.lite.TFLiteConverter.from_concrete_functions(
+        [detector.__call__.get_concrete_function()], detector
+    )
     Path(__file__).with_name("detector.tflite").write_bytes(convert.convert())
