@@ -8,7 +8,7 @@ import pytest
 
 from contract.topics import AUDIT
 
-from .conftest import until
+from .edge import until
 
 pytestmark = pytest.mark.integration
 

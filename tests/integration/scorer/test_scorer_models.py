@@ -10,7 +10,7 @@ from contract.manifest import TFLITE_BYTES_MAX
 from contract.telemetry import SIGNALS
 from contract.topics import AUDIT
 
-from .conftest import until
+from .edge import until
 
 NAN = np.float32(np.nan).tobytes()
 

@@ -9,7 +9,7 @@ import pytest
 from contract.telemetry import SIGNALS
 from contract.topics import ANOMALIES, AUDIT, REJECTED, TELEMETRY
 
-from .conftest import until
+from .edge import until
 
 pytestmark = pytest.mark.integration
 

@@ -1,121 +1,20 @@
 """The loop's promises, with clients that do as they are told."""
 
-import time
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import REGISTRY
 
-from contract import records
 from contract.telemetry import Decoder
-from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
 from scorer import pipeline as pipeline_module
-from scorer.memory import Memory
 from scorer.model import Model
-from scorer.pipeline import Pipeline
-from scorer.results import Results
-from scorer.settings import Settings
 
-
-class Scene:
-    """A pipeline whose steps are played one a round; after the last one it is told to stop."""
-
-    def __init__(self, consumer: Any, producer: Any, decoder: Decoder, model: Model) -> None:
-        self.consumer, self.producer, self.model = consumer, producer, model
-        self.health, self.stop = Health(), Stop(deadline_s=1.0)
-        self.heard: list[str] = []
-        self.committed: list[tuple[int, int]] = []
-        self.starts = {0: 0, 1: 0}
-        self.models: deque[Model | None] = deque([model])
-        self.rounds: deque[Callable[[], None]] = deque()
-        for name in ("subscribe", "incremental_assign", "incremental_unassign", "close", "commit"):
-            setattr(consumer, name, self._note(name))
-        consumer.committed = lambda places, timeout: places
-        consumer.get_watermark_offsets = lambda place, cached: (0, 100)
-        self._consumer_poll, consumer.poll = consumer.poll, self._consume
-        self._producer_poll, producer.poll = producer.poll, self._settle
-        self.per_wait: int | None = None  # results that Kafka takes while it is waited for; None: all at once
-        self.waits: list[int] = []  # results on their way whenever the pipeline waited for Kafka
-        self.pipeline = Pipeline(
-            Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
-            consumer=consumer,
-            feed=self,  # type: ignore[arg-type]
-            results=Results(producer),
-            decoder=decoder,
-            memory=Memory(),
-            assignment=self,  # type: ignore[arg-type]
-            health=self.health,
-            stop=self.stop,
-        )
-
-    def run(self, *rounds: Callable[[], None]) -> None:
-        self.rounds = deque([self.assign, *rounds])
-        self.pipeline.run()
-
-    def assign(self) -> None:
-        self._on_assign(self.consumer, [TopicPartition("telemetry", p) for p in self.starts])
-
-    def revoke(self, *partitions: int) -> None:
-        self._on_revoke(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
-
-    def resume(self, committed: dict[int, int]) -> dict[int, int]:
-        """In place of Assignment."""
-        return {partition: self.starts[partition] for partition in committed}
-
-    # What the pipeline calls.
-
-    def poll(self, timeout_s: float = 0.0) -> Any:
-        """In place of ModelFeed."""
-        if self.models:
-            return self.models.popleft()
-        if not self.rounds:
-            self.heard.append(self.health.not_ready_because)
-            self.stop.request()
-        return None
-
-    def _consume(self, timeout_s: float) -> Any:
-        if self.rounds:
-            self.rounds.popleft()()
-        else:
-            self.stop.request()
-        return self._consumer_poll(timeout_s)
-
-    def _settle(self, timeout_s: float = 0.0) -> int:
-        waiting = self.producer._waiting
-        if timeout_s:
-            self.waits.append(len(waiting))
-            time.sleep(timeout_s / 10)
-        taken = len(waiting) if self.per_wait is None else self.per_wait if timeout_s else 0
-        for topic, _ in waiting[:taken]:
-            self.producer.deliver(topic)
-        return int(self._producer_poll(timeout_s))
-
-    def _note(self, name: str) -> Callable[..., None]:
-        def noted(*_: Any, **given: Any) -> None:
-            self.heard.append(name)
-            if name == "close":
-                self.revoke(*self.starts)
-            if name == "subscribe":
-                self._on_assign, self._on_revoke = given["on_assign"], given["on_revoke"]
-            if name == "commit":
-                self.committed += [(place.partition, place.offset) for place in given["offsets"]]
-
-        return noted
-
-    @property
-    def audited(self) -> list[tuple[int, int, int]]:
-        """(partition, first, last) of each audit record written."""
-        return [(a["partition"], a["first_offset"], a["last_offset"]) for a in self.audits]
-
-    @property
-    def audits(self) -> list[dict[str, Any]]:
-        written = self.producer.produced
-        return [records.decode(value)[1] for topic, value, _ in written if topic == "scores.audit"]
+from .scene import Scene
 
 
 @pytest.fixture

@@ -1,0 +1,181 @@
+"""The edge cluster as a test sees it, and what it sends there."""
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from contract import records
+from contract.topics import ANOMALIES, AUDIT, REJECTED, TELEMETRY, edge_topics
+
+PARTITIONS = {topic.name: topic.partitions for topic in edge_topics()}
+MODELS = "cloud.models"
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+    """The first true result of `condition`; fails, naming `what`, where there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+class Edge:
+    """The edge cluster as a test sees it: emptied before the test, written and read by its own clients."""
+
+    def __init__(self, bootstrap: str, name: str, telemetry_values: Callable[..., list[bytes]]) -> None:
+        self.bootstrap, self.name = bootstrap, name
+        self._values = telemetry_values
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
+        )
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        until(lambda: self._empty(TELEMETRY, ANOMALIES, REJECTED, AUDIT), "the topics are empty")
+
+    def _empty(self, *topics: str) -> bool:
+        ends = [TopicPartition(t, p, OFFSET_END) for t in topics for p in range(PARTITIONS[t])]
+        try:
+            for done in self._admin.delete_records(ends, request_timeout=20).values():
+                done.result()
+        except KafkaException:  # a broker that was stopped or starved has to find itself again
+            return False
+        return True
+
+    def close(self) -> None:
+        """Its clients end: none is left to miss Kafka after the last test."""
+        self._producer.close()
+        del self._producer, self._admin
+
+    def publish(self, record: bytes) -> None:
+        """A model record, under this test's own model name."""
+        self.write(MODELS, record, self.name.encode())
+
+    def send(
+        self, cars: Sequence[str], seq: Sequence[int], signals: Any = None, *, flush: bool = True
+    ) -> None:
+        """Sound telemetry, as the bridge writes it."""
+        for car, value in zip(cars, self._values(cars, seq, signals), strict=True):
+            self._producer.produce(TELEMETRY, value, car)
+        self._producer.poll(0)
+        if flush:
+            assert self._producer.flush(20) == 0
+
+    def write(self, topic: str, value: bytes | None, key: bytes | None = None, **where: Any) -> None:
+        """Any bytes into any topic."""
+        self._producer.produce(topic, value, key, **where)
+        assert self._producer.flush(20) == 0
+
+    def flush(self) -> None:
+        assert self._producer.flush(30) == 0
+
+    def ends(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Partition to its first and its next offset."""
+        reader = self._reader()
+        try:
+            return {
+                p: reader.get_watermark_offsets(TopicPartition(topic, p), timeout=10)
+                for p in range(PARTITIONS[topic])
+            }
+        finally:
+            reader.close()
+
+    def read(self, topic: str) -> list[Message]:
+        """All that is in the topic now, by partition and offset."""
+        ends = {p: (low, high) for p, (low, high) in self.ends(topic).items() if low < high}
+        reader, found = self._reader(), []
+        left = sum(high - low for low, high in ends.values())
+        reader.assign([TopicPartition(topic, p, low) for p, (low, _) in ends.items()])
+        deadline = time.monotonic() + 20
+        while len(found) < left:
+            found += [m for m in reader.consume(5_000, 0.1) if m.error() is None]
+            assert time.monotonic() < deadline, f"{len(found)} of {left} records of {topic} read"
+        reader.close()
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+
+    def decoded(self, topic: str) -> list[dict[str, Any]]:
+        """The small records in the topic."""
+        return [records.decode(message.value())[1] for message in self.read(topic)]
+
+    def committed(self) -> dict[int, int]:
+        """Partition to the group's offset."""
+        asked = [ConsumerGroupTopicPartitions(self.name)]
+        (future,) = self._admin.list_consumer_group_offsets(asked).values()
+        return {place.partition: place.offset for place in future.result().topic_partitions}
+
+    def scored_once(self) -> bool:
+        """Whether the audit records cover the telemetry whole; fails where an offset is covered twice."""
+        spans = defaultdict(list)
+        for audit in self.decoded(AUDIT):
+            spans[audit["partition"]].append((audit["first_offset"], audit["last_offset"]))
+        whole = True
+        for partition, (low, high) in self.ends(TELEMETRY).items():
+            next_offset = low
+            for first, last in sorted(spans[partition]):
+                assert first >= next_offset, f"{partition}/{first} scored twice: {sorted(spans[partition])}"
+                whole &= first == next_offset
+                next_offset = last + 1
+            whole &= next_offset == high
+        return whole
+
+    def anomalies(self) -> Counter[tuple[str, int]]:
+        """(car, seq) of all anomalies, and how often each is there."""
+        return Counter((anomaly["car_id"], anomaly["seq"]) for anomaly in self.decoded(ANOMALIES))
+
+    def counts(self) -> dict[str, int]:
+        """What the audit records say in all."""
+        audits = self.decoded(AUDIT)
+        return {name: sum(a[name] for a in audits) for name in ("scored", "duplicates", "late", "rejected")}
+
+    def _reader(self) -> Consumer:
+        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": f"{self.name}-reader"})
+
+
+class Load:
+    """A fleet's telemetry at a steady rate, from a thread, gapless per car; every tenth seq is an anomaly."""
+
+    def __init__(self, edge: Edge, mean: Any, cars: int, per_second: int) -> None:
+        self._edge, self._mean, self._cars, self._per_second = edge, mean, cars, per_second
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.sent = 0
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._edge.flush()
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        while not self._end.wait(0.02):
+            due = int((time.monotonic() - started) * self._per_second) - self.sent
+            numbers = range(self.sent, self.sent + due)
+            cars = [f"car-{number % self._cars:05d}" for number in numbers]
+            seq = np.array([1 + number // self._cars for number in numbers])
+            signals = np.where(seq[:, None] % 10 == 0, self._mean + 100, self._mean).astype(np.float32)
+            self._edge.send(cars, seq, signals, flush=False)
+            self.sent += due
+
+    @property
+    def anomalies(self) -> set[tuple[str, int]]:
+        """(car, seq) of those sent."""
+        every = ((number % self._cars, 1 + number // self._cars) for number in range(self.sent))
+        return {(f"car-{car:05d}", seq) for car, seq in every if seq % 10 == 0}
