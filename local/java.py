@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from plumbing.life import WorldDown
@@ -29,9 +31,12 @@ def command(
     heap_mib: int,
     archive: str,
     compiler: Compiler = "c1",
+    properties: Mapping[str, str] = MappingProxyType({}),
     record: bool = False,
 ) -> list[str]:
-    """The command line of a program of Kafka's. `record` writes its class archive, named `archive`, at exit.
+    """The command line of a program of Kafka's, with system properties for its log4j2.properties.
+
+    `record` writes its class archive, named `archive`, at exit.
 
     Raises WorldDown without a Java or without Kafka's jars.
     """
@@ -42,6 +47,7 @@ def command(
     # The launcher expands `*` itself; an archive holds only for exactly the class path it was made with.
     flags = ["-cp", f"{LIBS}/*", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-Xss512k"]
     flags.append(f"-Dlog4j2.configurationFile={log_config}")
+    flags += [f"-D{name}={value}" for name, value in properties.items()]
     if compiler == "c1":
         flags.append("-XX:TieredStopAtLevel=1")
     path = archive_path(java, archive)

@@ -40,6 +40,8 @@ offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=1
 log.cleaner.dedupe.buffer.size=16777216
+# A transaction that a killed MirrorMaker left open ends when its time is over, not up to 10 s later.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 num.network.threads=2
 num.io.threads=4
 # KIP-848 groups: a leave is noticed within half a second instead of five.

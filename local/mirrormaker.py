@@ -48,6 +48,14 @@ listeners=http://127.0.0.1:{rest_port}
 # With the default of 5 minutes replication stands still for that long after a cluster was away.
 {edge}.scheduled.rebalance.max.delay.ms=1000
 {cloud}.scheduled.rebalance.max.delay.ms=1000
+# After a kill the successor waits until the group has given up the dead one, and until the transaction it
+# left open has timed out: 10 s and 60 s by default.
+{edge}.session.timeout.ms=6000
+{cloud}.session.timeout.ms=6000
+{edge}.heartbeat.interval.ms=2000
+{cloud}.heartbeat.interval.ms=2000
+{edge}.producer.transaction.timeout.ms=10000
+{cloud}.producer.transaction.timeout.ms=10000
 
 # Up: each poll is a transaction, so polls of 100 ms instead of 10 halve the CPU of MirrorMaker and brokers.
 {edge}.consumer.fetch.min.bytes=65536
@@ -80,7 +88,7 @@ def child(
 ) -> Child:
     """The process to start; `record` writes its class archive (local/archives.py)."""
     folder.mkdir(parents=True, exist_ok=True)
-    properties = folder / "mm2.properties"
+    properties, failures = folder / "mm2.properties", folder / "failed-tasks.log"
     text = _PROPERTIES.format(
         edge=edge,
         cloud=cloud,
@@ -97,8 +105,26 @@ def child(
         heap_mib=HEAP_MIB,
         archive="mirrormaker",
         record=record,
+        properties={"failedTasks": str(failures)},
     )
-    return Child("mirror", argv, lambda: _answers(rest_port), env={"MALLOC_ARENA_MAX": "2"})
+    return Child(
+        "mirror",
+        argv,
+        ready=lambda: _answers(rest_port),
+        stuck=lambda: _has_failed(failures),
+        env={"MALLOC_ARENA_MAX": "2"},
+    )
+
+
+def _has_failed(failures: Path) -> bool:
+    """Whether a task has given up, for instance because the machine slept longer than its transaction lives.
+
+    Connect does not start it again, and in this mode nobody can ask it to: only its log says so.
+    """
+    if not failures.exists() or failures.stat().st_size == 0:
+        return False
+    failures.unlink()  # said once: the next process writes a new one
+    return True
 
 
 def _answers(rest_port: int) -> bool:

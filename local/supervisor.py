@@ -32,12 +32,14 @@ State = Literal["starting", "ready", "waiting", "ended"]
 class Child:
     """A process to run. `ready` tells whether it does its work; without it, running is enough.
 
+    `stuck` tells whether it runs but will not work again: it is then killed, and started again.
     `restart` False: a job that ends by itself, whose exit status is kept in `status`.
     """
 
     name: str
     argv: Sequence[str]
     ready: Callable[[], bool] = lambda: True
+    stuck: Callable[[], bool] = lambda: False
     restart: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     stop_within_s: float = 25.0
@@ -87,6 +89,9 @@ class Supervisor:
             elif child.state == "waiting" and now >= child.retry_at:
                 child.restarts += 1
                 self._spawn(child)
+            elif child.process is not None and child.stuck():
+                self.events.append(f"{child.name} runs but works no more: killed")
+                self.kill(child.name)
             elif child.process is not None:
                 child.state = "ready" if child.ready() else "starting"
 

@@ -54,6 +54,13 @@ class Mirror:
         finally:
             consumer.close()
 
+    def fence(self, transactional_id: str) -> None:
+        """Take over a producer's transactions in the cloud; it fails at its next one."""
+        usurper = Producer(
+            {"bootstrap.servers": self.cloud.bootstrap, "transactional.id": transactional_id, "log_level": 0}
+        )
+        usurper.init_transactions(30)
+
     def kill(self) -> None:
         """SIGKILL; the supervisor starts it again."""
         self._supervisor.kill(self.child.name)

@@ -50,6 +50,18 @@ def test_a_killed_mirrormaker_doubles_and_loses_nothing(mirror: Any, key: Callab
     assert mirror.child.restarts == 1
 
 
+def test_a_task_that_gave_up_is_started_again(mirror: Any, key: Callable[[str], str]):
+    """A machine that slept finds its transaction ended by the broker; Connect then leaves the task dead."""
+    everything = numbers(2_000)
+    mirror.write(mirror.edge, TELEMETRY, key("car"), everything[:1_000])
+    mirror.read_until(mirror.cloud, UP, key("car"), everything[0], FIRST_WITHIN_S)
+    restarts = mirror.child.restarts
+    mirror.fence("edge-mm2-MirrorSourceConnector-0")
+    mirror.write(mirror.edge, TELEMETRY, key("car"), everything[1_000:])
+    assert mirror.read_until(mirror.cloud, UP, key("car"), everything[-1], BACK_WITHIN_S) == everything
+    assert mirror.child.restarts == restarts + 1
+
+
 def test_a_cloud_that_was_away_gets_everything_once(mirror: Any, key: Callable[[str], str]):
     """Telemetry goes on into the edge meanwhile, and follows when the cloud answers again."""
     everything = numbers(20_000)

@@ -79,6 +79,16 @@ def test_a_killed_child_comes_back(supervisor: Supervisor):
     assert "one ended with signal 9; started again in" in supervisor.events[-1]
 
 
+def test_a_child_that_is_stuck_is_killed_and_comes_back(supervisor: Supervisor):
+    """Running is not working: what says that it will not work again gets a new process."""
+    stuck = [True]
+    child = supervisor.start(Child("one", FOREVER, stuck=lambda: stuck.pop() if stuck else False))
+    first = child.pid
+    until(lambda: child.state == "ready" and child.pid != first, supervisor)
+    assert "one runs but works no more: killed" in supervisor.events
+    assert child.restarts == 1
+
+
 def test_the_pause_before_a_restart_grows(supervisor: Supervisor):
     """A child that cannot live takes less and less of the machine."""
     child = supervisor.start(Child("one", ["false"]))
