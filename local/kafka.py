@@ -40,6 +40,9 @@ offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.num.partitions=1
 log.cleaner.dedupe.buffer.size=16777216
+# A killed broker is let in again only when its own session is over: 9 s by default.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 # A transaction that a killed MirrorMaker left open ends when its time is over, not up to 10 s later.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 num.network.threads=2
