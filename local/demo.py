@@ -23,6 +23,8 @@ _FIRST_SLICE_S = 20
 # The second training, on all there is, begins at this share of the run.
 _SECOND_TRAINING_AT = 0.55
 _TRAININGS_MAX = 4
+# The trainer wants 50 cars to learn from and 20 each to set the threshold and to judge: 64, 18 and 18 % of all.
+CARS_TO_LEARN_FROM = 150
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,16 @@ class Demo:
         self._console = console
         self._stop = stop
         self._trainings = 0
+        self._told_of = 0  # trainings whose failure was shown
 
     def run(self) -> int:
         """The exit status: 0 where records flowed and nothing was lost."""
         deployment, started_at = self._deployment, self._settings.started_at or time.time()
+        if self._settings.cars < CARS_TO_LEARN_FROM:
+            self._console.print(
+                f"[yellow]{self._settings.cars} cars are too few to train a model and to judge it "
+                f"(about {CARS_TO_LEARN_FROM} are needed): nothing will be scored[/]"
+            )
         deployment.start(self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         observer = Observer(deployment, watch, self._console, started_at, 60 * self._settings.minutes)
@@ -108,6 +116,9 @@ class Demo:
         if moments.telemetry is None or (earlier is not None and earlier.process is not None):
             return
         failed = earlier is not None and earlier.status != 0
+        if failed and self._told_of < self._trainings:
+            self._told_of = self._trainings
+            self._console.print(f"[red]training {self._trainings}: {observer.trainer_state()}[/]")
         if self._trainings == 0 or (moments.first_model is None and failed):
             records = int(settings.cars * settings.rate_hz * _FIRST_SLICE_S * 2**self._trainings)
         elif (
@@ -130,8 +141,9 @@ class Demo:
         deadline = time.monotonic() + _DRAIN_S
         while time.monotonic() < deadline:
             self._deployment.supervisor.tick()
-            past_the_cars = observer.look().rows[1:]
-            if min(row.total for row in past_the_cars) >= sent and past_the_cars[0].waiting == 0:
+            _, edge, scored, cloud = observer.look().rows
+            stages = [edge, cloud] if observer.moments.first_model is None else [edge, scored, cloud]
+            if min(row.total for row in stages) >= sent and edge.waiting == 0:
                 break
             time.sleep(_TICK_S)
         time.sleep(2 * _TICK_S)  # audit records follow the last scores within milliseconds

@@ -111,7 +111,7 @@ class Observer:
             cars=plan.cars,
             rows=self._rows(totals, waiting, now),
             model_version=version,
-            trainer=self._trainer_state(),
+            trainer=self.trainer_state(),
             latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
             anomalies=seen.anomalies,
             recent=list(seen.recent),
@@ -156,14 +156,16 @@ class Observer:
         children = self._deployment.supervisor.children
         return " ".join(f"{_MARKS[children[name].state]} {name}" for name in names if name in children)
 
-    def _trainer_state(self) -> str:
+    def trainer_state(self) -> str:
+        """What the trainer does, or how it ended."""
         child = self._deployment.supervisor.children.get(TRAINER)
         if child is None:
             return "waits for telemetry"
-        if child.process is None:
-            return f"ended: {_TRAINER_SAYS.get(child.status, f'status {child.status}')}"
+        if child.process is None and child.status in _TRAINER_SAYS:
+            return f"ended: {_TRAINER_SAYS[child.status]}"
         lines = self._deployment.supervisor.last_lines(TRAINER).splitlines()
-        return next((said for line in reversed(lines) if (said := _said(line))), "starts")
+        said = next((said for line in reversed(lines) if (said := _said(line))), "starts")
+        return said if child.process is not None else f"ended with status {child.status}: {said}"
 
     def _tell_events(self) -> None:
         events = self._deployment.supervisor.events
