@@ -6,7 +6,6 @@ PYTHON := var/venv/bin/python
 CARS ?= 1000
 MINUTES ?= 3
 SEED ?= 1
-export PYTHONDONTWRITEBYTECODE := 1
 
 help: ## list the commands
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
