@@ -23,7 +23,7 @@ _FIRST_SLICE_S = 20
 # The second training, on all there is, begins at this share of the run.
 _SECOND_TRAINING_AT = 0.55
 _TRAININGS_MAX = 4
-# The trainer wants 50 cars to learn from and 20 each to set the threshold and to judge (64, 18, 18 % of all).
+# The trainer wants 50 cars to learn from and 20 each to set the threshold and to judge (6 : 2 : 2).
 CARS_TO_LEARN_FROM = 150
 
 
