@@ -14,6 +14,8 @@ from local import supervisor as module
 from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 FOREVER = ["sleep", "60"]
 

@@ -12,6 +12,8 @@ import pytest
 from local import java
 from plumbing.life import WorldDown
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).parents[3]
 # What the script calls besides bash; maven is left out, and so is missing.
 TOOLS = ["bash", "cat", "cut", "dirname", "env", "find", "flock", "grep", "head", "mkdir", "python3"]
