@@ -22,7 +22,6 @@ _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.5, 15.0
 _SOUND_AFTER_S = 30.0
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 15
-_CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 State = Literal["starting", "ready", "waiting", "ended"]
@@ -194,14 +193,6 @@ class Supervisor:
         if child.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 child.process.send_signal(number)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU time of a process, user and system; 0 when it is gone."""
-    with contextlib.suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS_PER_S
-    return 0.0
 
 
 def pss_mib(pid: int) -> float:
