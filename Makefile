@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check test test-unit test-registry clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos plan clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -13,6 +13,9 @@ help: ## list the commands
 setup: ## install what is missing (the other commands do it by themselves)
 	@local/setup
 
+setup-dev:
+	@local/setup --dev
+
 demo: ## the whole deployment for MINUTES=3 with CARS=1000, SEED=1; then ledger and scorecard
 	@started=$$(date +%s.%N); local/setup && exec $(PYTHON) -m local demo \
 		--started-at $$started --cars $(CARS) --minutes $(MINUTES) --seed $(SEED)
@@ -20,20 +23,34 @@ demo: ## the whole deployment for MINUTES=3 with CARS=1000, SEED=1; then ledger 
 up: setup ## the same deployment until Ctrl-C
 	@exec $(PYTHON) -m local up --cars $(CARS) --seed $(SEED)
 
-check: setup ## format, lint, types
+check: setup-dev ## format, lint, types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
 test: ## all tests, with real brokers
-	@local/setup --tflite
+	@local/setup --dev --tflite
 	$(PYTHON) -m pytest
 
-test-unit: setup ## the unit tests alone: no network, under 10 s
+test-unit: setup-dev ## the unit tests alone: no network, under 10 s
 	$(PYTHON) -m pytest tests/unit
 
-test-registry: setup ## the bridge with a real schema registry (fetches Apicurio, 158 MB)
+test-registry: setup-dev ## the bridge with a real schema registry (fetches Apicurio, 158 MB)
 	$(PYTHON) -m pytest -m registry
+
+scale: CARS := 100000
+scale: RATE ?= 10000
+scale: setup-dev ## CARS=100000 on this machine, RATE=10000 messages a second for MINUTES=3
+	@exec $(PYTHON) -m loadtest scale --cars $(CARS) --rate $(RATE) --minutes $(MINUTES)
+
+bench: setup-dev ## µs of CPU per message of every stage; PEERS=1: beside others' programs
+	@exec $(PYTHON) -m loadtest bench $(if $(PEERS),--peers)
+
+chaos: setup-dev ## the ledger while things are killed, 1 M messages
+	@exec $(PYTHON) -m loadtest chaos
+
+plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
+	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
 
 clean: ## remove everything that runs left behind, and what was installed under var/
 	rm -rf var

@@ -1,0 +1,38 @@
+"""python -m loadtest: each command is a module with `main(arguments)`, imported only when it is asked for."""
+
+import importlib
+import sys
+
+from plumbing import life
+from plumbing.settings import SettingsError
+
+USAGE = """\
+usage: python -m loadtest COMMAND [settings]
+
+  scale   a fleet of 100 000 cars on this machine: connect, hold, measure
+  bench   µs of CPU per message of every stage, beside others' programs with --peers
+  chaos   the ledger while things are killed
+  plan    cores, partitions and replicas for a fleet, from the measured µs
+
+`python -m loadtest COMMAND --help` explains its settings.
+"""
+COMMANDS = ("scale", "bench", "chaos", "plan")
+
+
+def main() -> None:
+    """Entry point."""
+    life.main(_run)
+
+
+def _run() -> int:
+    command, arguments = (sys.argv[1] if len(sys.argv) > 1 else "--help"), sys.argv[2:]
+    if command in ("--help", "-h", "help"):
+        print(USAGE)
+        return 0
+    if command not in COMMANDS:
+        raise SettingsError(f"{command!r} is none of {', '.join(COMMANDS)}; see python -m loadtest --help")
+    return int(importlib.import_module(f"loadtest.{command}").main(arguments))
+
+
+if __name__ == "__main__":
+    main()

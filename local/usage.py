@@ -1,0 +1,75 @@
+"""CPU and memory of the deployment's processes, by component."""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.supervisor import Supervisor, pss_mib
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Use:
+    """Of one component over a time: CPU in percent of one core; memory at its end in MiB (PSS)."""
+
+    cpu_percent: float
+    rss_mib: float
+    cpu_s: float
+
+
+class Usage:
+    """Measures from its making, or from the last `restart`, on.
+
+    A child is its whole process tree; children `name-0`, `name-1` … are one component `name`. CPU of a
+    process that ended meanwhile counts as far as it was seen by the last `look`.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._since = time.monotonic()
+        self._spent: dict[tuple[str, int], float] = {}
+        self._before: dict[tuple[str, int], float] = {}
+        self.look()
+        self._before = dict(self._spent)
+
+    def look(self) -> None:
+        """Note the CPU time of every process that runs now."""
+        for name, child in self._supervisor.children.items():
+            for pid in child.tree():
+                self._spent[component(name), pid] = cpu_s(pid) or self._spent.get((component(name), pid), 0.0)
+
+    def by_component(self) -> dict[str, Use]:
+        """Every component's use since the start of the measurement."""
+        self.look()
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        spent: dict[str, float] = {}
+        for key, value in self._spent.items():
+            spent[key[0]] = spent.get(key[0], 0.0) + value - self._before.get(key, 0.0)
+        memory: dict[str, float] = {}
+        for name, child in self._supervisor.children.items():
+            memory[component(name)] = memory.get(component(name), 0.0) + sum(map(pss_mib, child.tree()))
+        return {
+            name: Use(round(100 * value / seconds, 1), round(memory.get(name, 0.0), 1), round(value, 3))
+            for name, value in spent.items()
+        }
+
+
+def component(name: str) -> str:
+    """`scorer-1` is one of the component `scorer`."""
+    stem, dash, number = name.rpartition("-")
+    return stem if dash and number.isdigit() else name
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process in s; 0 when it is gone. proc(5), fields 14 and 15 of stat."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return 0.0
