@@ -120,7 +120,11 @@ def _parser(
         default = "required" if field.default is dataclasses.MISSING else f"default {_shown(field.default)}"
         text = f"{field.metadata['help']} [{_variable(prefix, field.name)}; {default}]"
         metavar = "|".join(typing.get_args(hints[field.name])) if _is_literal(hints[field.name]) else "VALUE"
-        parser.add_argument(flag(field.name), dest=field.name, metavar=metavar, help=text.replace("%", "%%"))
+        # `--peers` alone means true; `--peers false` can still be said.
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if hints[field.name] is bool else {}
+        parser.add_argument(
+            flag(field.name), dest=field.name, metavar=metavar, help=text.replace("%", "%%"), **bare
+        )
     return parser
 
 

@@ -19,6 +19,7 @@ SETTINGS = {
     "scorer.settings": "SCORER",
     "trainer.settings": "TRAINER",
     "local.demo": "DEMO",
+    "loadtest.bench.run": "BENCH",
 }
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
 KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram", Summary: "summary"}

@@ -60,6 +60,11 @@ def test_booleans_have_the_usual_words(text: str, value: bool):
     assert _load("--harbour=K", "--sails", text).sails is value
 
 
+def test_a_boolean_flag_alone_means_true():
+    """Also before another flag."""
+    assert _load("--sails", "--harbour=K").sails is True
+
+
 def test_an_empty_optional_setting_is_none():
     """An empty variable, as a manifest's template leaves it, is no path."""
     assert _load("--harbour=K", SHIP_LOG_BOOK="").log_book is None
