@@ -17,7 +17,6 @@ from plumbing.settings import setting
 
 _TICK_S = 0.5
 _LINE_EVERY_S = 5.0
-_DRAIN_S = 90.0
 # Seconds of telemetry in the first model's slice; when the gate refuses it, the next one takes twice as much.
 _FIRST_SLICE_S = 20
 # The second training, on all there is, begins at this share of the run.
@@ -83,7 +82,7 @@ class Demo:
         observer = Observer(deployment, watch, self._console, started_at, 60 * self._settings.minutes)
         try:
             self._show_live(observer)
-            self._drain(observer)
+            observer.drain()
             ended_at = time.time()
             self._console.print("reading both clusters' logs for the ledger")
             audits = ledger.read_audits(deployment.edge.bootstrap)
@@ -132,18 +131,3 @@ class Demo:
         if self._trainings < _TRAININGS_MAX:
             self._trainings += 1
             self._deployment.train(wait_records=records, wait_seconds=120)
-
-    def _drain(self, observer: Observer) -> None:
-        """End the fleet, then wait until what it sent has passed every stage."""
-        self._console.print("ending the fleet, then waiting for the last records (Ctrl-C ends at once)")
-        self._deployment.supervisor.stop("simulator")
-        sent = int(self._deployment.published().sent.sum())
-        deadline = time.monotonic() + _DRAIN_S
-        while time.monotonic() < deadline:
-            self._deployment.supervisor.tick()
-            _, edge, scored, cloud = observer.look().rows
-            stages = [edge, cloud] if observer.moments.first_model is None else [edge, scored, cloud]
-            if min(row.total for row in stages) >= sent and edge.waiting == 0:
-                break
-            time.sleep(_TICK_S)
-        time.sleep(2 * _TICK_S)  # audit records follow the last scores within milliseconds

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from contract.topics import cloud_topics, edge_topics
-from local import kafka, mirrormaker, mosquitto, preflight, topics
+from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
+from local import java, kafka, mirrormaker, mosquitto, preflight, topics
 from local.java import ROOT
 from local.ledger import Published
 from local.ports import Ports
 from local.probe import is_ready
 from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
+from plumbing.settings import SettingsError
 
 BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
 # A folder that holds this file was made by us and may be emptied.
@@ -27,7 +28,10 @@ TRAINER = "trainer"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run. `shards` 0: as many as the limit of open files asks for."""
+    """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
+
+    `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py).
+    """
 
     run_dir: Path
     cars: int = 1_000
@@ -38,8 +42,25 @@ class Plan:
     fault_spread_h: float = 24.0
     healthy_s: float = 0.0
     scorers: int = 2
+    bridges: int = 1
     shards: int = 0
+    processes: int = 0
+    connects_per_s: float = 1_000.0
+    compiler: java.Compiler = "c1"
     port_offset: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError for replicas that would have nothing to do."""
+        if self.bridges > self.mqtt_shards:
+            raise SettingsError(
+                f"{self.bridges} bridges for {self.mqtt_shards} broker shards: a bridge owns whole shards; "
+                f"give --shards {self.bridges}, or fewer --bridges"
+            )
+        if self.scorers > TELEMETRY_PARTITIONS:
+            raise SettingsError(
+                f"{self.scorers} scorers for {TELEMETRY_PARTITIONS} partitions of {TELEMETRY}: those beyond "
+                f"would have nothing to do; give --scorers {TELEMETRY_PARTITIONS} or fewer"
+            )
 
     @property
     def ports(self) -> Ports:
@@ -50,6 +71,11 @@ class Plan:
     def mqtt_shards(self) -> int:
         """How many broker shards there are."""
         return self.shards or preflight.shards_for(self.cars)
+
+    @property
+    def bridge_names(self) -> list[str]:
+        """Of the bridges' processes."""
+        return ["bridge"] if self.bridges == 1 else [f"bridge-{number}" for number in range(self.bridges)]
 
     @property
     def mqtt_brokers(self) -> str:
@@ -63,10 +89,12 @@ class Deployment:
     def __init__(self, plan: Plan) -> None:
         """Raises WorldDown where something stands in the way (local/preflight.py)."""
         self.plan = plan
-        preflight.check(plan.run_dir, plan.ports.all(shards=plan.mqtt_shards, scorers=plan.scorers))
+        preflight.check_fleet(plan.cars, plan.mqtt_shards)
+        ports = plan.ports.all(shards=plan.mqtt_shards, scorers=plan.scorers, bridges=plan.bridges)
+        preflight.check(plan.run_dir, ports)
         _empty(plan.run_dir)
-        self.edge = kafka.Broker("edge", plan.ports.edge, plan.run_dir / "edge")
-        self.cloud = kafka.Broker("cloud", plan.ports.cloud, plan.run_dir / "cloud")
+        self.edge = kafka.Broker("edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler)
+        self.cloud = kafka.Broker("cloud", plan.ports.cloud, plan.run_dir / "cloud", compiler=plan.compiler)
         self.supervisor = Supervisor(plan.run_dir / "logs")
 
     def start_brokers(self) -> None:
@@ -88,17 +116,20 @@ class Deployment:
                 edge_bootstrap=self.edge.bootstrap,
                 cloud_bootstrap=self.cloud.bootstrap,
                 rest_port=self.plan.ports.mirror,
+                compiler=self.plan.compiler,
             )
         )
 
     def start_bridge(self) -> None:
-        """One bridge for all shards."""
-        port = self.plan.ports.bridge(0)
-        self._service(
-            "bridge", "bridge", port,
-            "--mqtt-brokers", self.plan.mqtt_brokers,
-            "--kafka-bootstrap", self.edge.bootstrap,
-        )  # fmt: skip
+        """The bridges; each owns its share of the shards."""
+        for ordinal, name in enumerate(self.plan.bridge_names):
+            self._service(
+                name, "bridge", self.plan.ports.bridge(ordinal),
+                "--mqtt-brokers", self.plan.mqtt_brokers,
+                "--kafka-bootstrap", self.edge.bootstrap,
+                "--ordinal", str(ordinal),
+                "--replicas", str(self.plan.bridges),
+            )  # fmt: skip
 
     def start_scorer(self, number: int) -> None:
         """One scorer replica. It is ready once a model came."""
@@ -122,6 +153,8 @@ class Deployment:
             "--ageing", str(plan.ageing),
             "--fault-spread-h", str(plan.fault_spread_h),
             "--healthy-s", str(plan.healthy_s),
+            "--connects-per-s", str(plan.connects_per_s),
+            "--processes", str(plan.processes),
         )  # fmt: skip
 
     def start(self, say: Callable[[str], Any]) -> None:
@@ -131,7 +164,7 @@ class Deployment:
         say("starting MirrorMaker 2, bridge, fleet, scorers")
         self.start_mirror()
         self.start_bridge()
-        self.supervisor.wait_ready(["bridge"], SERVICES_WITHIN_S)
+        self.supervisor.wait_ready(self.plan.bridge_names, SERVICES_WITHIN_S)
         self.start_simulator()
         for number in range(self.plan.scorers):
             self.start_scorer(number)

@@ -84,6 +84,7 @@ def child(
     rest_port: int,
     edge: str = "edge",
     cloud: str = "cloud",
+    compiler: java.Compiler = "c1",
     record: bool = False,
 ) -> Child:
     """The process to start; `record` writes its class archive (local/archives.py)."""
@@ -104,6 +105,7 @@ def child(
         str(properties),
         heap_mib=HEAP_MIB,
         archive="mirrormaker",
+        compiler=compiler,
         record=record,
         properties={"failedTasks": str(failures)},
     )

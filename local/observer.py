@@ -14,6 +14,9 @@ from local.watch import Watch, scrape
 
 _LATENCY_WINDOW_S = 30.0
 _RATE_WINDOW_S = 5.0
+# Adding up the pages of some gigabytes takes the kernel tens of milliseconds.
+_MEMORY_EVERY_S = 5.0
+_DRAIN_S, _DRAIN_LOOK_S = 90.0, 0.5
 _MARKS = {"ready": "[green]●[/]", "starting": "[yellow]○[/]", "waiting": "[red]↻[/]", "ended": "[dim]·[/]"}
 _LOG_KEYS = {"time", "level", "service", "message", "exception"}
 _SAID_CHARS_MAX = 100
@@ -51,6 +54,12 @@ class Rate:
         return (total - before) / (now - since) if now > since else 0.0
 
 
+def _sum(replicas: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The metrics of all replicas, added up."""
+    names = {name for replica in replicas for name in replica}
+    return {name: sum(replica.get(name, 0.0) for replica in replicas) for name in names}
+
+
 def _said(line: str) -> str:
     """What a service's JSON log line says; empty for a line of a library."""
     try:
@@ -71,7 +80,9 @@ class Observer:
     ) -> None:
         self.moments = Moments(started_at)
         self.watch = watch
-        self.memory_mib_max = 0.0
+        # What each service's /metrics said at the last look, by the name of the component, replicas added up.
+        self.metrics: dict[str, dict[str, float]] = {}
+        self.memory_mib = self.memory_mib_max = self._memory_due = 0.0
         self._deployment = deployment
         self._console = console
         self._duration_s = duration_s
@@ -87,10 +98,11 @@ class Observer:
         """Everything as it is now."""
         plan, seen, now = self._deployment.plan, self.watch.seen, time.time()
         fleet = scrape(plan.ports.simulator)
-        bridge = scrape(plan.ports.bridge(0))
+        bridge = _sum([scrape(plan.ports.bridge(number)) for number in range(plan.bridges)])
         scorers = [scrape(plan.ports.scorer(number)) for number in range(plan.scorers)]
+        self.metrics = {"simulator": fleet, "bridge": bridge, "scorer": _sum(scorers)}
         edge = bridge.get("bridge_acknowledged_messages_total", 0.0)
-        scored = sum(scorer.get("scorer_scored_records_total", 0.0) for scorer in scorers)
+        scored = self.metrics["scorer"].get("scorer_scored_records_total", 0.0)
         acknowledged = fleet.get("simulator_acknowledged_messages_total", 0.0)
         totals = {"cars": acknowledged, "edge": edge, "scored": scored, "cloud": float(seen.cloud_records)}
         waiting = {
@@ -102,8 +114,10 @@ class Observer:
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
         self._tell_events()
-        memory_mib = self._deployment.supervisor.memory_mib()
-        self.memory_mib_max = max(self.memory_mib_max, memory_mib)
+        if now >= self._memory_due:
+            self._memory_due = now + _MEMORY_EVERY_S
+            self.memory_mib = self._deployment.supervisor.memory_mib()
+            self.memory_mib_max = max(self.memory_mib_max, self.memory_mib)
         return screen.Picture(
             elapsed_s=self.flowing_s,
             duration_s=self._duration_s,
@@ -115,9 +129,24 @@ class Observer:
             latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
             anomalies=seen.anomalies,
             recent=list(seen.recent),
-            memory_mib=memory_mib,
+            memory_mib=self.memory_mib,
             restarts=self._deployment.supervisor.restarts,
         )
+
+    def drain(self) -> None:
+        """End the fleet, then wait until what it sent has passed every stage; not longer than 90 s."""
+        self._console.print("ending the fleet, then waiting for the last records (Ctrl-C ends at once)")
+        self._deployment.supervisor.stop("simulator")
+        sent = int(self._deployment.published().sent.sum())
+        deadline = time.monotonic() + _DRAIN_S
+        while time.monotonic() < deadline:
+            self._deployment.supervisor.tick()
+            _, edge, scored, cloud = self.look().rows
+            stages = [edge, cloud] if self.moments.first_model is None else [edge, scored, cloud]
+            if min(row.total for row in stages) >= sent and edge.waiting == 0:
+                break
+            time.sleep(_DRAIN_LOOK_S)
+        time.sleep(2 * _DRAIN_LOOK_S)  # audit records follow the last scores within milliseconds
 
     def _rows(
         self, totals: Mapping[str, float], waiting: Mapping[str, float], now: float
@@ -125,7 +154,7 @@ class Observer:
         plan = self._deployment.plan
         stages = {
             "cars": ("cars to MQTT", ["simulator", *(f"mqtt-{shard}" for shard in range(plan.mqtt_shards))]),
-            "edge": ("MQTT to edge Kafka", ["bridge", "edge"]),
+            "edge": ("MQTT to edge Kafka", [*plan.bridge_names, "edge"]),
             "scored": ("edge Kafka to scores", [f"scorer-{number}" for number in range(plan.scorers)]),
             "cloud": ("edge to cloud Kafka", ["mirror", "cloud"]),
         }

@@ -1,5 +1,6 @@
 """What would go wrong later is said before anything starts."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -46,24 +47,53 @@ def check_ports(ports: Mapping[int, str]) -> None:
                 ) from error
 
 
-def check_disk(run_dir: Path) -> None:
+def check_disk(run_dir: Path, needed_mib: int = DISK_MIB_MIN) -> None:
     """Enough space where the run writes."""
     run_dir.mkdir(parents=True, exist_ok=True)
     space = os.statvfs(run_dir)
     free_mib = space.f_bavail * space.f_frsize // 1024**2
-    if free_mib < DISK_MIB_MIN:
+    if free_mib < needed_mib:
         raise WorldDown(
-            f"{run_dir} has {free_mib} MiB left, {DISK_MIB_MIN} are needed: free some, "
+            f"{run_dir} has {free_mib} MiB left, {needed_mib} are needed: free some, "
             "or give another --run-dir"
+        )
+
+
+def check_memory(needed_mib: int) -> None:
+    """So much is free, where the kernel says how much that is."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        free_mib = int(line.split()[1]) // 1024
+        if free_mib < needed_mib:
+            raise WorldDown(
+                f"{free_mib} MiB of memory are free, about {needed_mib} are needed: end something, "
+                "or give fewer --cars"
+            )
+
+
+def check_fleet(cars: int, shards: int) -> None:
+    """Every shard's process may open the connections of its cars."""
+    room = cars_per_shard()
+    if cars > shards * room:
+        raise WorldDown(
+            f"{cars} cars do not fit into {shards} MQTT broker shards of at most {room} connections (limit "
+            f"of open files): give --shards {-(-cars // room)} (0: by itself), fewer --cars, or raise the "
+            "limit (ulimit -Hn)"
         )
 
 
 def shards_for(cars: int) -> int:
     """MQTT broker shards that the limit of open files asks for."""
+    return -(-cars // cars_per_shard())
+
+
+def cars_per_shard() -> int:
+    """Cars that a broker's process can hold."""
     limit = _open_files_max()
     if limit <= SPARE_FILES:
         raise WorldDown(f"the limit of open files is {limit}: raise it (ulimit -n) above {SPARE_FILES}")
-    return -(-cars // (limit - SPARE_FILES))
+    return limit - SPARE_FILES
 
 
 def allow_open_files() -> None:

@@ -24,7 +24,10 @@ _LATENCIES_MAX = 1_000_000
 
 
 def scrape(port: int) -> dict[str, float]:
-    """All samples of a service by name, labels added up; empty where it does not answer."""
+    """All samples of a service by name, labels added up; empty where it does not answer.
+
+    A histogram's buckets keep their bound: `x_seconds_bucket{le=0.1}`, with all up to it.
+    """
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
@@ -33,7 +36,8 @@ def scrape(port: int) -> dict[str, float]:
     values: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            values[sample.name] += sample.value
+            bound = sample.labels.get("le")
+            values[f"{sample.name}{{le={bound}}}" if bound else sample.name] += sample.value
     return dict(values)
 
 

@@ -91,3 +91,18 @@ def test_the_soft_limit_of_open_files_is_raised(files_limit: Any, monkeypatch: p
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
     preflight.allow_open_files()
     assert limits == [(20_000, 20_000)]
+
+
+def test_more_cars_than_the_shards_can_hold_are_refused(files_limit: Any):
+    """With the number of shards that would do, before anything starts."""
+    files_limit(20_000)
+    preflight.check_fleet(100_000, 6)
+    with pytest.raises(WorldDown, match=r"100000 cars do not fit into 5 .* at most 19700.*--shards 6"):
+        preflight.check_fleet(100_000, 5)
+
+
+def test_too_little_memory_is_said():
+    """A fleet that would be killed half-way is not begun."""
+    preflight.check_memory(1)
+    with pytest.raises(WorldDown, match=r"MiB of memory are free, about 1000000000 are needed: .*--cars"):
+        preflight.check_memory(1_000_000_000)

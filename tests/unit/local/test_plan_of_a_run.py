@@ -1,0 +1,26 @@
+"""How many of each process a run has, and what is refused because some would have nothing to do."""
+
+from pathlib import Path
+
+import pytest
+
+from local.deployment import Plan
+from plumbing.settings import SettingsError
+
+
+def test_bridges_share_the_shards():
+    """One bridge keeps its plain name; several are numbered."""
+    assert Plan(Path("run")).bridge_names == ["bridge"]
+    assert Plan(Path("run"), shards=3, bridges=2).bridge_names == ["bridge-0", "bridge-1"]
+
+
+def test_a_bridge_without_a_shard_is_refused():
+    """With both ways out."""
+    with pytest.raises(SettingsError, match=r"3 bridges for 2 broker shards.*--shards 3.*fewer --bridges"):
+        Plan(Path("run"), shards=2, bridges=3)
+
+
+def test_a_scorer_without_a_partition_is_refused():
+    """Partitions bound how far scorers scale out."""
+    with pytest.raises(SettingsError, match=r"13 scorers for 12 partitions"):
+        Plan(Path("run"), scorers=13)
