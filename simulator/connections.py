@@ -131,6 +131,11 @@ class Connections:
         heapq.heappush(self._waiting, (due, next(self._ticket), client))
         self._events.append((client, Lost(why)))
 
+    def cut(self) -> None:
+        """Lose every connection at this moment, without a goodbye, also those just being made."""
+        for client in list(self._by_fd.values()):
+            self.lose(client, "cut on request")
+
     def close(self) -> None:
         """Say goodbye on every connection and close it."""
         for client in list(self._by_fd.values()):

@@ -27,6 +27,7 @@ missed_ticks = Counter("simulator_missed_ticks", "Groups of cars not sampled: a 
 connections = Counter("simulator_connections", "Connections that the brokers accepted")
 connection_losses = Counter("simulator_connection_losses", "Connections that ended unasked")
 refused_connections = Counter("simulator_refused_connections", "Connections that a broker refused")
+cuts = Counter("simulator_cuts", "Times that all connections were cut on request (SIGUSR1)")
 sessions_lost = Counter("simulator_sessions_lost", "Connections where the broker had forgotten the car")
 worker_cpu = Counter("simulator_worker_cpu_seconds", "CPU time of the workers, user and system")
 worker_restarts = Counter("simulator_worker_restarts", "Workers that died and were started again")

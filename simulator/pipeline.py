@@ -22,6 +22,7 @@ from simulator.fleet import Fleet
 from simulator.journal import Journal, path_of
 from simulator.metrics import Table
 from simulator.settings import Settings
+from simulator.switch import Switch
 from simulator.uplink import Car, Uplink
 from simulator.workshop import Workshop
 
@@ -85,6 +86,7 @@ class Pipeline:
         )
         for client in (self._workshop, *cars):
             self._connections.add(client)
+        self._switch = Switch().install()
         self._sweep_due = self._ping_due = self._show_due = self._log_due = 0.0
 
     def run(self) -> bool:
@@ -96,6 +98,8 @@ class Pipeline:
         try:
             while not self._stop.requested:
                 self._sample(groups)
+                if self._switch.pressed():
+                    self._connections.cut()
                 self._turn(max(0.0, min(groups.due - time.monotonic(), SHOW_S)))
             while self._uplink.unacknowledged and self._stop.left_s:
                 self._turn(0.05)

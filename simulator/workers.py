@@ -21,6 +21,7 @@ from simulator import chance, journal, metrics
 from simulator.faults import FaultPlan
 from simulator.metrics import Sum, Table
 from simulator.settings import Settings, arguments
+from simulator.switch import CUT, Switch, held
 
 TRUTH, PUBLISHED = "truth.json", "published.npy"
 LOOK_S = 0.2
@@ -56,6 +57,7 @@ class Workers:
         metrics.workers.set(told.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
+        self._switch = Switch().install()
 
     def write_truth(self) -> None:
         """Say in a file what no telemetry may tell: every fault of the fleet, for the scorecard."""
@@ -85,6 +87,7 @@ class Workers:
             while not stop.requested and time.monotonic() < end_at:
                 time.sleep(LOOK_S)
                 self._restart_dead()
+                self._cut_when_asked()
                 self._look(health)
             health.unready("ending")
             self._drain(stop)
@@ -100,7 +103,8 @@ class Workers:
         told = replace(self._told, worker=worker, epoch_ms=self.epoch_ms, parent_pid=os.getpid())
         command = [sys.executable, "-m", "simulator", *arguments(told)]
         # Its own process group: Ctrl-C reaches the parent alone, which tells the workers once.
-        self._running[worker] = subprocess.Popen(command, process_group=0)
+        with held():
+            self._running[worker] = subprocess.Popen(command, process_group=0)
 
     def _restart_dead(self) -> None:
         for worker, process in self._running.items():
@@ -117,6 +121,13 @@ class Workers:
             metrics.worker_restarts.inc()
             time.sleep(RESTART_AFTER_S)
             self._start(worker)
+
+    def _cut_when_asked(self) -> None:
+        if self._switch.pressed():
+            _log.warning("cutting all connections, as asked by a signal")
+            metrics.cuts.inc()
+            for process in self._running.values():
+                process.send_signal(CUT)
 
     def _look(self, health: Health) -> None:
         total = self._sum.update()

@@ -19,6 +19,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from simulator.metrics import Table, Tally
+
 ROOT = Path(__file__).parents[3]
 SCHEMAS = ROOT / "contract" / "schemas"
 SCHEMA = {
@@ -146,6 +148,14 @@ class Simulator:
         """Process ids of the workers."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
+
+    def until(self, holds: Callable[[], bool], within_s: float) -> None:
+        """Wait while the fleet goes on."""
+        poll_until(holds, within_s)
+
+    def counts(self) -> Tally:
+        """What the workers have counted so far, summed up."""
+        return Table(self.run_dir / "counts", len(self.workers())).total()
 
     def end(self, within_s: float = 20.0) -> int:
         self.process.terminate()

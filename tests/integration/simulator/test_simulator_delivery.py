@@ -181,3 +181,30 @@ def test_a_folder_of_another_fleet_is_refused(
     simulate()
     time.sleep(1)
     assert simulate().process.wait(20) == 2
+
+
+def test_all_connections_cut_at_once_lose_nothing(
+    simulate: Callable[..., Simulator], listen: Callable[..., Listener]
+) -> None:
+    """SIGUSR1: both workers drop every connection without a goodbye; all cars come back and miss nothing."""
+    listener, simulator = listen(), simulate("--processes", "2")
+    listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
+    listener.until(lambda: simulator.counts().connected == CARS + 2, within_s=10)
+    os.kill(simulator.process.pid, signal.SIGUSR1)
+    listener.until(lambda: simulator.counts().lost_connections == CARS + 2, within_s=5)
+    listener.until(lambda: simulator.counts().connected == CARS + 2, within_s=10)
+    assert (simulator.counts().connections, simulator.counts().sessions_lost) == (2 * (CARS + 2), 0)
+    before = len(listener.records)
+    listener.until(lambda: len(listener.records) > before + CARS * 10, within_s=20)
+    assert simulator.end() == 0
+    assert_all_arrived(simulator, listener)
+
+
+def test_a_cut_during_the_start_waits_for_the_workers(simulate: Callable[..., Simulator]) -> None:
+    """Workers that have not installed the switch yet are not killed by its signal."""
+    simulator = simulate("--processes", "2")
+    simulator.until(lambda: len(simulator.workers()) == 2, within_s=20)
+    first = simulator.workers()
+    os.kill(simulator.process.pid, signal.SIGUSR1)
+    simulator.until(lambda: simulator.counts().connected == CARS + 2, within_s=20)
+    assert simulator.workers() == first
