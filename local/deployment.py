@@ -30,7 +30,8 @@ TRAINER = "trainer"
 class Plan:
     """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
 
-    `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py).
+    `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes
+    to the edge over `Ports.relay`, where somebody must carry bytes on to `Ports.edge_far`.
     """
 
     run_dir: Path
@@ -47,6 +48,7 @@ class Plan:
     processes: int = 0
     connects_per_s: float = 1_000.0
     compiler: java.Compiler = "c1"
+    relayed: bool = False
     port_offset: int = 0
 
     def __post_init__(self) -> None:
@@ -90,10 +92,15 @@ class Deployment:
         """Raises WorldDown where something stands in the way (local/preflight.py)."""
         self.plan = plan
         preflight.check_fleet(plan.cars, plan.mqtt_shards)
-        ports = plan.ports.all(shards=plan.mqtt_shards, scorers=plan.scorers, bridges=plan.bridges)
+        ports = plan.ports.all(
+            shards=plan.mqtt_shards, scorers=plan.scorers, bridges=plan.bridges, relayed=plan.relayed
+        )
         preflight.check(plan.run_dir, ports)
         _empty(plan.run_dir)
-        self.edge = kafka.Broker("edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler)
+        far = (plan.ports.edge_far, plan.ports.relay) if plan.relayed else None
+        self.edge = kafka.Broker(
+            "edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler, far=far
+        )
         self.cloud = kafka.Broker("cloud", plan.ports.cloud, plan.run_dir / "cloud", compiler=plan.compiler)
         self.supervisor = Supervisor(plan.run_dir / "logs")
 
@@ -113,7 +120,9 @@ class Deployment:
         self.supervisor.start(
             mirrormaker.child(
                 self.plan.run_dir / "mirror",
-                edge_bootstrap=self.edge.bootstrap,
+                edge_bootstrap=f"127.0.0.1:{self.plan.ports.relay}"
+                if self.plan.relayed
+                else self.edge.bootstrap,
                 cloud_bootstrap=self.cloud.bootstrap,
                 rest_port=self.plan.ports.mirror,
                 compiler=self.plan.compiler,

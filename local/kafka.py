@@ -19,11 +19,11 @@ _FORMAT_HEAP_MIB = 128
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{far_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{far_advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,FAR:PLAINTEXT
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
 log.dirs={data}
 # Nothing relies on topics that come into being by themselves.
@@ -68,12 +68,18 @@ class Broker:
         compiler: java.Compiler = "c1",
         heap_mib: int = HEAP_MIB,
         record: bool = False,
+        far: tuple[int, int] | None = None,
     ) -> None:
-        """`record` writes the class archives of its programs (local/archives.py)."""
+        """`record` writes the class archives of its programs (local/archives.py).
+
+        `far`: the port of a second listener, and the one that it tells its clients to use: a relay between
+        the two is the way from another site.
+        """
         self.name = name
         self.port = port
         self.bootstrap = f"127.0.0.1:{port}"
         self._compiler, self._heap_mib, self._record = compiler, heap_mib, record
+        self._far = far
         self._folder = folder
         self._properties = folder / f"{name}.properties"
 
@@ -90,7 +96,13 @@ class Broker:
     def _format(self) -> None:
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        text = _PROPERTIES.format(port=self.port, controller_port=self.port + 1, data=data.resolve())
+        text = _PROPERTIES.format(
+            port=self.port,
+            controller_port=self.port + 1,
+            data=data.resolve(),
+            far_listener=f",FAR://127.0.0.1:{self._far[0]}" if self._far else "",
+            far_advertised=f",FAR://127.0.0.1:{self._far[1]}" if self._far else "",
+        )
         draft = self._folder / f"{self.name}.properties.new"
         draft.write_text(text, encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")

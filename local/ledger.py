@@ -4,8 +4,8 @@ A record is `(car_id, seq)`. The cars' own record says which were sent: seq 1 to
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from contract.varints import Longs
 from plumbing import kafka
 from plumbing.life import WorldDown
 
-_SEQ_BITS = 34  # contract.telemetry.SEQ_MAX
+SEQ_BITS = 34  # contract.telemetry.SEQ_MAX
 _SILENCE_S = 20.0
 
 
@@ -51,11 +51,24 @@ class Stage:
 
 @dataclass(frozen=True)
 class Log:
-    """A telemetry topic, whole: (n,) each. `record` is car and seq in one number, -1 where undecodable."""
+    """A telemetry topic, or a part of it: (n,) each.
 
-    partition: NDArray[np.int32]
+    `record` is car and seq in one number, -1 where undecodable; `sampled_at` and `written_at` (by who gave it
+    to the edge's Kafka; MirrorMaker keeps it) are ms since 1970.
+    """
+
+    partition: Longs
     offset: Longs
     record: Longs
+    sampled_at: Longs
+    written_at: Longs
+
+    @classmethod
+    def of(cls, parts: Sequence["Log"]) -> "Log":
+        """All parts behind each other."""
+        names = [field.name for field in fields(cls)]
+        none = np.empty(0, np.int64)
+        return cls(*(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names))
 
 
 def reconcile(
@@ -115,39 +128,42 @@ def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
 
 def _stage(name: str, published: Published, record: Longs) -> Stage:
     """Distinct and lost of the records that were sent; one that nobody sent is no gain."""
-    car, seq = record >> _SEQ_BITS, record & ((1 << _SEQ_BITS) - 1)
+    car, seq = record >> SEQ_BITS, record & ((1 << SEQ_BITS) - 1)
     genuine = record[(record >= 0) & (seq >= 1) & (seq <= published.sent[np.maximum(car, 0)])]
     distinct = len(np.unique(genuine))
     expected = int(published.sent.sum())
     return Stage(name, expected, distinct, len(genuine) - distinct, expected - distinct)
 
 
+class LogDecoder:
+    """Messages of a telemetry topic to numbers; knows the cars by their id."""
+
+    def __init__(self, car_ids: Sequence[str]) -> None:
+        self._cars = {car_id.encode(): number for number, car_id in enumerate(car_ids)}
+        self._decoder = Decoder(schema_ids(schema for schema in schemas() if schema.name == TELEMETRY))
+
+    def decode(self, messages: Sequence[Any]) -> Log:
+        """Of messages without an error."""
+        keys = [message.key() for message in messages]
+        decoded = self._decoder.decode([message.value() for message in messages], keys)
+        rows = decoded.rows
+        car = np.array([self._cars.get(keys[row], -1) for row in rows], np.int64)
+        record, sampled_at = np.full((2, len(messages)), -1, np.int64)
+        record[rows] = np.where(car >= 0, car << SEQ_BITS | decoded.seq, -1)
+        sampled_at[rows] = decoded.sampled_at_ms
+        return Log(
+            np.array([message.partition() for message in messages], np.int64),
+            np.array([message.offset() for message in messages], np.int64),
+            record,
+            sampled_at,
+            np.array([message.timestamp()[1] for message in messages], np.int64),
+        )
+
+
 def read_log(bootstrap: str, topic: str, published: Published) -> Log:
     """The whole topic as it stands now, decoded."""
-    cars = {car_id.encode(): number for number, car_id in enumerate(published.car_ids)}
-    decoder = Decoder(schema_ids(schema for schema in schemas() if schema.name == TELEMETRY))
-    parts: list[Log] = []
-    for messages in read_topic(bootstrap, topic):
-        keys = [message.key() for message in messages]
-        decoded = decoder.decode([message.value() for message in messages], keys)
-        car = np.array([cars.get(keys[row], -1) for row in decoded.rows], np.int64)
-        record = np.full(len(messages), -1, np.int64)
-        record[decoded.rows] = np.where(car >= 0, car << _SEQ_BITS | decoded.seq, -1)
-        parts.append(
-            Log(
-                np.array([message.partition() for message in messages], np.int32),
-                np.array([message.offset() for message in messages], np.int64),
-                record,
-            )
-        )
-    if not parts:
-        return Log(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
-    return Log(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("partition", "offset", "record")
-        )
-    )
+    decoder = LogDecoder(published.car_ids)
+    return Log.of([decoder.decode(messages) for messages in read_topic(bootstrap, topic)])
 
 
 def read_audits(bootstrap: str) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """One shard of the MQTT broker as a child process."""
 
+import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 from local.probe import port_is_open
@@ -41,7 +43,29 @@ def shard(number: int, port: int, folder: Path) -> Child:
     # Started by root it would become the user mosquitto, who may not write here.
     user = "user root\n" if os.geteuid() == 0 else ""
     config.write_text(_CONFIG.format(port=port, data=data, user=user), encoding="utf-8")
-    return Child(f"mqtt-{number}", [find(), "-c", str(config)], lambda: port_is_open(port))
+    child = Child(f"mqtt-{number}", [find(), "-c", str(config)])
+
+    def ready() -> bool:
+        answers = port_is_open(port)
+        if answers:
+            forget_earlier_sessions(data, time.time() - (time.monotonic() - child.started_at))
+        return answers
+
+    child.ready = ready
+    return child
+
+
+def forget_earlier_sessions(data: Path, started_s: float) -> None:
+    """Delete what the predecessor of a broker that began at `started_s` (since 1970) saved, once it answers.
+
+    It has read the file by then. Left there, it would bring back sessions of long ago after a SIGKILL: the
+    cars would believe their broker that it still knows them, and not send their last seconds again. What the
+    broker itself saves at its own end is newer and stays.
+    """
+    saved = data / "mosquitto.db"
+    with contextlib.suppress(FileNotFoundError):
+        if saved.stat().st_mtime < started_s:
+            saved.unlink()
 
 
 def find() -> str:

@@ -34,6 +34,16 @@ class Ports:
         return _EDGE + self.offset
 
     @property
+    def edge_far(self) -> int:
+        """A second listener of the edge cluster, for who comes over a relay (`Plan.relayed`)."""
+        return self.edge + 2
+
+    @property
+    def relay(self) -> int:
+        """Where the relay between the sites listens."""
+        return self.edge + 3
+
+    @property
     def cloud(self) -> int:
         """Bootstrap of the cloud cluster; its controller listens on the next one."""
         return _CLOUD + self.offset
@@ -56,7 +66,7 @@ class Ports:
         """Probes and metrics of a scorer."""
         return _SCORER + self.offset + ordinal
 
-    def all(self, *, shards: int, scorers: int, bridges: int = 1) -> dict[int, str]:
+    def all(self, *, shards: int, scorers: int, bridges: int = 1, relayed: bool = False) -> dict[int, str]:
         """Every port with who wants it. Raises SettingsError where two want the same."""
         wanted = [(self.mqtt(shard), f"mosquitto shard {shard}") for shard in range(shards)]
         for name, port in (("edge", self.edge), ("cloud", self.cloud)):
@@ -64,6 +74,8 @@ class Ports:
         wanted += [(self.mirror, "MirrorMaker"), (self.simulator, "the simulator's metrics")]
         wanted += [(self.bridge(number), f"bridge {number}'s metrics") for number in range(bridges)]
         wanted += [(self.scorer(number), f"scorer {number}'s metrics") for number in range(scorers)]
+        if relayed:
+            wanted += [(self.edge_far, "edge Kafka for the other site"), (self.relay, "the relay")]
         ports = dict(wanted)
         if len(ports) < len(wanted):
             raise SettingsError(

@@ -49,6 +49,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     retry_at: float = 0.0
+    away_until: float = 0.0
     _quick_deaths: int = 0
 
     @property
@@ -124,9 +125,21 @@ class Supervisor:
         for name in reversed(list(self.children)):
             self.stop(name)
 
-    def kill(self, name: str) -> None:
-        """SIGKILL, as an accident would; the child is started again if it is one that is."""
-        self._signal(self.children[name], signal.SIGKILL)
+    def kill(self, name: str, number: int = signal.SIGKILL, *, away_s: float = 0.0) -> None:
+        """SIGKILL, as an accident would, or another signal.
+
+        The child is started again if it is one that is, but not within the next `away_s`.
+        """
+        self.children[name].away_until = time.monotonic() + away_s
+        self._signal(self.children[name], number)
+
+    def pause(self, name: str) -> None:
+        """The child stands still (SIGSTOP) until `resume`."""
+        self._signal(self.children[name], signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """The child goes on where it stood still."""
+        self._signal(self.children[name], signal.SIGCONT)
 
     def log_of(self, name: str) -> Path:
         """Its log file."""
@@ -169,7 +182,8 @@ class Supervisor:
         sound = now - child.started_at > _SOUND_AFTER_S
         child._quick_deaths = 0 if sound else child._quick_deaths + 1
         delay_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2**child._quick_deaths)
-        child.state, child.retry_at = "waiting", now + delay_s
+        child.state, child.retry_at = "waiting", max(now + delay_s, child.away_until)
+        delay_s = child.retry_at - now
         what = f"signal {-status}" if status < 0 else f"status {status}"
         self.events.append(f"{child.name} ended with {what}; started again in {delay_s:.1f} s")
 

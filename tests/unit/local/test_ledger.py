@@ -15,7 +15,8 @@ def record(car: int, seq: int) -> int:
 
 def log(*records: int, partition: int = 0) -> Log:
     count = len(records)
-    return Log(np.full(count, partition, np.int32), np.arange(count), np.array(records, np.int64))
+    none = np.zeros(count, np.int64)
+    return Log(np.full(count, partition), np.arange(count), np.array(records, np.int64), none, none)
 
 
 def audit(first: int, last: int, scored: int, partition: int = 0) -> dict[str, int]:
