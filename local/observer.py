@@ -60,6 +60,12 @@ def _sum(replicas: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(replica.get(name, 0.0) for replica in replicas) for name in names}
 
 
+def _cars_connected(fleet: Mapping[str, float]) -> int:
+    """Of the connections, all but one workshop a worker."""
+    clients, workers = fleet.get("simulator_connected_clients", 0.0), fleet.get("simulator_workers", 0.0)
+    return max(0, int(clients - workers))
+
+
 def _said(line: str) -> str:
     """What a service's JSON log line says; empty for a line of a library."""
     try:
@@ -101,7 +107,9 @@ class Observer:
         bridge = _sum([scrape(plan.ports.bridge(number)) for number in range(plan.bridges)])
         scorers = [scrape(plan.ports.scorer(number)) for number in range(plan.scorers)]
         self.metrics = {"simulator": fleet, "bridge": bridge, "scorer": _sum(scorers)}
-        edge = bridge.get("bridge_acknowledged_messages_total", 0.0)
+        # The bridge carries the workshops' reports, too: what is followed here is telemetry.
+        reports = fleet.get("simulator_workshop_reports_total", 0.0)
+        edge = max(0.0, bridge.get("bridge_acknowledged_messages_total", 0.0) - reports)
         scored = self.metrics["scorer"].get("scorer_scored_records_total", 0.0)
         acknowledged = fleet.get("simulator_acknowledged_messages_total", 0.0)
         totals = {"cars": acknowledged, "edge": edge, "scored": scored, "cloud": float(seen.cloud_records)}
@@ -121,7 +129,7 @@ class Observer:
         return screen.Picture(
             elapsed_s=self.flowing_s,
             duration_s=self._duration_s,
-            cars_connected=min(plan.cars, int(fleet.get("simulator_connected_clients", 0))),
+            cars_connected=_cars_connected(fleet),
             cars=plan.cars,
             rows=self._rows(totals, waiting, now),
             model_version=version,

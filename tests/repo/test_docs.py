@@ -19,6 +19,7 @@ SETTINGS = {
     "scorer.settings": "SCORER",
     "trainer.settings": "TRAINER",
     "local.demo": "DEMO",
+    "loadtest.scale.settings": "SCALE",
     "loadtest.bench.run": "BENCH",
 }
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")

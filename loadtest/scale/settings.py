@@ -1,0 +1,80 @@
+"""What a scale run can be told, and whether this machine has room for it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import java, preflight
+from local.champion import KEPT
+from local.deployment import Plan
+from plumbing.settings import setting
+
+# Measured with 100 000 cars (docs/measurements.md): everything but the cars, and of each car the client's
+# side, the broker's side and the kernel's two sockets.
+BASE_MIB, CAR_KIB = 1_800, 16
+# A record in both clusters' logs and their indexes; each car's journal; logs, class files, the checkpoint.
+RECORD_BYTES, DISK_BASE_MIB = 300, 1_024
+# Beside the hold: ramp-up, a model where none is kept, the wait for a steady state.
+_BESIDE_HOLD_S = 180.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (SCALE_…) or these defaults."""
+
+    cars: int = setting("how many cars, each with its own connection", default=100_000)
+    rate: float = setting("messages a second of the whole fleet", default=10_000.0)
+    minutes: float = setting("how long all cars are held connected and measured", default=3.0)
+    connect_s: float = setting("the ramp-up is spread over so many seconds", default=30.0)
+    seed: int = setting("of the fleet and of a training", default=1)
+    faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
+    bridges: int = setting("bridge processes; each owns shards with shard % bridges == ordinal", default=1)
+    scorers: int = setting("scorer replicas, at most one a partition", default=2)
+    shards: int = setting("MQTT broker shards; 0: as many as the file limit asks for", default=0)
+    processes: int = setting("simulator processes; 0: as many as the file limit asks for", default=0)
+    model: Path = setting("the trainer's last model; without one it is trained and kept here", default=KEPT)
+    jvm: java.Compiler = setting("compiler of the JVMs: c1 starts quickly, c2 carries more", default="c2")
+    port_offset: int = setting("added to every port, to run beside another deployment", default=0)
+    run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
+
+    def __post_init__(self) -> None:
+        for name in ("cars", "rate", "minutes", "connect_s", "bridges", "scorers"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive")
+        if self.shards < 0 or self.processes < 0:
+            raise ValueError("--shards and --processes must not be negative")
+        if self.rate > 10 * self.cars:
+            raise ValueError(
+                f"--rate {self.rate:.0f} for {self.cars} --cars: more than 10 messages a second of each car "
+                "is no fleet; give more --cars"
+            )
+
+    @property
+    def hold_s(self) -> float:
+        """How long is measured."""
+        return 60 * self.minutes
+
+    @property
+    def plan(self) -> Plan:
+        """What is to run. Slow faults must show within the run: 20 hours of wear take half of the hold."""
+        return Plan(
+            run_dir=self.run_dir,
+            cars=self.cars,
+            rate_hz=self.rate / self.cars,
+            seed=self.seed,
+            faulty_share=self.faulty_share,
+            ageing=40 * 60 / self.minutes,
+            healthy_s=self.connect_s + 30,
+            bridges=self.bridges,
+            scorers=self.scorers,
+            shards=self.shards,
+            processes=self.processes,
+            connects_per_s=max(1_000.0, self.cars / self.connect_s),
+            compiler=self.jvm,
+            port_offset=self.port_offset,
+        )
+
+    def check_room(self) -> None:
+        """Raises WorldDown where memory or disk would not do, and says what to change."""
+        preflight.check_memory(BASE_MIB + self.cars * CAR_KIB // 1024)
+        records = self.rate * (self.hold_s + _BESIDE_HOLD_S)
+        preflight.check_disk(self.run_dir, DISK_BASE_MIB + int(records * RECORD_BYTES) // 1024**2)

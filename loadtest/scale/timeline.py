@@ -1,0 +1,117 @@
+"""What was seen second by second, and what follows from two moments of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from local.screen import Picture
+from local.watch import Latency
+
+STAGES = ("cars", "edge", "scored", "cloud")
+_PUBACK = "simulator_puback_seconds_bucket"
+_AGE = "scorer_batch_age_seconds_bucket"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One look: `total` and `waiting` messages by stage, histograms as {bound in s: count up to it}."""
+
+    at_s: float
+    connected: int
+    total: Mapping[str, int]
+    waiting: Mapping[str, int]
+    puback: Mapping[float, float]
+    batch_age: Mapping[float, float]
+    in_bridge: float
+    memory_mib: float
+
+
+@dataclass
+class Timeline:
+    """All looks of a run, in order; times are s since 1970."""
+
+    points: list[Point] = field(default_factory=list)
+
+    def note(self, picture: Picture, metrics: Mapping[str, Mapping[str, float]], now: float) -> None:
+        """Add a look."""
+        self.points.append(
+            Point(
+                at_s=now,
+                connected=picture.cars_connected,
+                total=dict(zip(STAGES, (row.total for row in picture.rows), strict=True)),
+                waiting=dict(zip(STAGES, (row.waiting for row in picture.rows), strict=True)),
+                puback=histogram(metrics["simulator"], _PUBACK),
+                batch_age=histogram(metrics["scorer"], _AGE),
+                in_bridge=metrics["bridge"].get("bridge_in_flight_messages", 0.0),
+                memory_mib=picture.memory_mib,
+            )
+        )
+
+    def between(self, from_s: float, to_s: float) -> "Timeline":
+        """The looks of a time."""
+        return Timeline([point for point in self.points if from_s <= point.at_s <= to_s])
+
+    @property
+    def seconds(self) -> float:
+        """From the first look to the last; 0 with fewer than two."""
+        return self.points[-1].at_s - self.points[0].at_s if len(self.points) > 1 else 0.0
+
+    def rates(self) -> dict[str, float]:
+        """Messages a second of each stage from the first look to the last; 0 with fewer than two."""
+        if self.seconds <= 0:
+            return dict.fromkeys(STAGES, 0.0)
+        first, last = self.points[0], self.points[-1]
+        return {stage: (last.total[stage] - first.total[stage]) / self.seconds for stage in STAGES}
+
+    def puback(self) -> Latency:
+        """From a sample to its PUBACK."""
+        return self._latency("puback")
+
+    def batch_age(self) -> Latency:
+        """From the oldest sample of a scorer's batch to its scores."""
+        return self._latency("batch_age")
+
+    def mean_waiting(self, stage: str) -> float:
+        """Messages that waited before a stage, on average."""
+        return mean([point.waiting[stage] for point in self.points])
+
+    def mean_in_bridge(self) -> float:
+        """Messages read and not yet acknowledged, on average."""
+        return mean([point.in_bridge for point in self.points])
+
+    def _latency(self, name: str) -> Latency:
+        if len(self.points) < 2:
+            return Latency(0, None, None)
+        first, last = getattr(self.points[0], name), getattr(self.points[-1], name)
+        counts = {bound: count - first.get(bound, 0.0) for bound, count in last.items()}
+        p50, p99 = quantile(counts, 0.5), quantile(counts, 0.99)
+        return Latency(int(max(counts.values(), default=0)), p50, p99)
+
+
+def histogram(metrics: Mapping[str, float], name: str) -> dict[float, float]:
+    """Bounds in s to counts up to them, of a scraped histogram, in order."""
+    bounds = {
+        float(key.removeprefix(name + "{le=").removesuffix("}")): value
+        for key, value in metrics.items()
+        if key.startswith(name + "{le=")
+    }
+    return dict(sorted(bounds.items()))
+
+
+def quantile(counts: Mapping[float, float], share: float) -> float | None:
+    """In ms, within its bucket by proportion; the last finite bound where it lies above; None of nothing."""
+    total = max(counts.values(), default=0.0)
+    if total <= 0:
+        return None
+    low, below = 0.0, 0.0
+    for bound, count in counts.items():
+        if count >= share * total and count > below:
+            inside = (share * total - below) / (count - below)
+            value = low if bound == float("inf") else low + inside * (bound - low)
+            return round(1000 * value, 1)
+        low, below = (bound, count)
+    return round(1000 * low, 1)
+
+
+def mean(values: Sequence[float]) -> float:
+    """0 of nothing."""
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,50 @@
+"""The trainer's last model, kept from one run to the next: the record of topic `models` as it travelled."""
+
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from contract.errors import Malformed
+from contract.manifest import unpack
+from contract.topics import MODELS, MODELS_LOG
+from local.ledger import read_topic
+from plumbing import kafka
+from plumbing.life import WorldDown
+
+KEPT = Path("var/models/champion.record")
+_ANSWER_WITHIN_S = 30.0
+
+
+def keep(cloud_bootstrap: str, path: Path) -> bool:
+    """Write the newest model of the cloud's topic to `path`; whether there was one. Raises WorldDown."""
+    values = [message.value() for batch in read_topic(cloud_bootstrap, MODELS) for message in batch]
+    if not values or values[-1] is None:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(values[-1])
+    partial.replace(path)
+    return True
+
+
+def publish(cloud_bootstrap: str, path: Path) -> int | None:
+    """Put a kept model on the cloud's topics, whence replication carries it; its version.
+
+    None where none is kept, or one that today's programs do not read. Raises WorldDown.
+    """
+    try:
+        value = path.read_bytes()
+        manifest, _ = unpack(value)
+    except (FileNotFoundError, Malformed):
+        return None
+    try:
+        producer = kafka.producer(cloud_bootstrap)
+        for topic in (MODELS_LOG, MODELS):
+            producer.produce(topic, value, manifest.name)
+        if producer.flush(_ANSWER_WITHIN_S):
+            raise WorldDown(f"cloud Kafka ({cloud_bootstrap}) did not take the model of {path} in time")
+    except KafkaException as error:
+        raise WorldDown(
+            f"cloud Kafka ({cloud_bootstrap}) did not take the model of {path}: {error}"
+        ) from error
+    return manifest.version
