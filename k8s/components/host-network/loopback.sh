@@ -1,0 +1,20 @@
+#!/bin/bash
+# Pods on the host's network share its ports, so each listens on a loopback address of its own, made of its name.
+#   loopback.sh run SERVICE      the service, its probes and metrics at that address
+#   loopback.sh probe /readyz    asks it; without curl and without a Python, which would cost 60 ms of CPU a look
+set -eu
+sum=$(printf %s "$POD_NAME" | cksum)
+sum=${sum%% *}
+address=127.77.$((sum / 256 % 256)).$((sum % 254 + 1))
+case $1 in
+  run)
+    export "${2^^}_METRICS_HOST=$address"
+    exec python -m "$2"
+    ;;
+  probe)
+    exec 3<>"/dev/tcp/$address/9100"
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
+    read -r _ status _ <&3
+    [ "$status" = 200 ]
+    ;;
+esac
