@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos plan clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -48,6 +48,13 @@ bench: setup-dev ## µs of CPU per message of every stage; PEERS=1: beside other
 
 chaos: setup-dev ## the ledger while things are killed, 1 M messages
 	@exec $(PYTHON) -m loadtest chaos
+
+load: MINUTES := 2
+load: USERS ?= 200
+load: setup-dev ## locust against a running deployment: USERS=200 MINUTES=2 SHAPE=ramp|burst|storm|steady; UI=1; PROCESSES=2
+	@exec $(PYTHON) -m loadtest load $(if $(UI),,--headless) --users $(USERS) --run-time $(MINUTES)m \
+		$(if $(SHAPE),--shape $(SHAPE)) $(if $(HZ),--rate-hz $(HZ)) $(if $(HOST),--host $(HOST)) \
+		$(if $(KAFKA),--kafka-bootstrap $(KAFKA)) $(if $(PROCESSES),--processes $(PROCESSES)) $(CLASSES)
 
 plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))

@@ -12,11 +12,12 @@ usage: python -m loadtest COMMAND [settings]
   scale   a fleet of 100 000 cars on this machine: connect, hold, measure
   bench   µs of CPU per message of every stage, beside others' programs with --peers
   chaos   the ledger while things are killed
+  load    locust against a running deployment: cars as an outside client, with budgets
   plan    cores, partitions and replicas for a fleet, from the measured µs
 
 `python -m loadtest COMMAND --help` explains its settings.
 """
-COMMANDS = ("scale", "bench", "chaos", "plan")
+COMMANDS = ("scale", "bench", "chaos", "load", "plan")
 
 
 def main() -> None:

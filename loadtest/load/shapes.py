@@ -1,0 +1,48 @@
+"""How many cars drive when, and when all of them lose their connection: pure functions of time."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_RAMP_SHARE = 2 / 3  # of the run; the rest is driven with all users
+_BURSTS, _BASE_SHARE = 3, 0.2
+# Of the run: late enough that all users are there, and with time to come back in between.
+_STORMS_AT = (0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is wanted now: so many users, and so many reconnect storms until now."""
+
+    users: int
+    storms: int = 0
+
+
+def steady(share: float, users: int) -> Step:
+    """All users from the start."""
+    return Step(users)
+
+
+def ramp(share: float, users: int) -> Step:
+    """More and more users over two thirds of the run, then all."""
+    return Step(min(users, max(1, math.ceil(users * share / _RAMP_SHARE))))
+
+
+def burst(share: float, users: int) -> Step:
+    """A fifth of the users, and three times all of them: the second half of each third of the run."""
+    high = share * _BURSTS % 1 >= 0.5
+    return Step(users if high else max(1, round(users * _BASE_SHARE)))
+
+
+def storm(share: float, users: int) -> Step:
+    """All users; three times all of them lose their connection at once and dial again."""
+    return Step(users, sum(share >= at for at in _STORMS_AT))
+
+
+# `share` is how much of the run is over, 0 to 1.
+SHAPES: dict[str, Callable[[float, int], Step]] = {f.__name__: f for f in (steady, ramp, burst, storm)}
+
+
+def at(shape: str, at_s: float, *, users: int, run_s: float) -> Step | None:
+    """What `shape` wants at_s seconds after the start; None once the run is over, so that every run ends."""
+    return SHAPES[shape](at_s / run_s, users) if at_s < run_s else None

@@ -1,0 +1,65 @@
+"""The deployment under test, looked at before the first car drives: what is missing is said at once."""
+
+import resource
+import socket
+from pathlib import Path
+
+from confluent_kafka import TopicPartition
+
+from contract.topics import ANOMALIES, MODELS, mirrored
+from local import preflight
+from plumbing import kafka
+from plumbing.life import WorldDown
+from plumbing.settings import SettingsError, addresses
+
+_ANSWER_WITHIN_S = 3.0
+# paho: the connection, and a pair of sockets that wakes its loop.
+FILES_A_USER = 3
+
+
+def brokers(host: str) -> tuple[tuple[str, int], ...]:
+    """(host, port) of every MQTT shard in `host:port,host:port,…`. Raises SettingsError."""
+    return addresses([part.strip() for part in host.split(",") if part.strip()], "--host")
+
+
+def check_brokers(host: str) -> None:
+    """Raises WorldDown naming the first MQTT broker that does not listen."""
+    for address in brokers(host):
+        try:
+            socket.create_connection(address, _ANSWER_WITHIN_S).close()
+        except OSError as error:
+            raise WorldDown(
+                f"no MQTT broker listens at {address[0]}:{address[1]} ({error}): start a deployment "
+                "(make up), or name all shards of one that runs: --host host:port,host:port,…"
+            ) from error
+
+
+def check_model(bootstrap: str, properties: Path | None, cloud_name: str) -> None:
+    """Raises WorldDown where Kafka does not answer, or has no model: nothing is scored then."""
+    topic = mirrored(cloud_name, MODELS)
+    consumer = kafka.consumer(bootstrap, properties, group_id="load", log_level=0)
+    try:
+        try:
+            kafka.wait_for_topics(consumer, (ANOMALIES, topic), _ANSWER_WITHIN_S)
+        except WorldDown as error:
+            raise WorldDown(f"{error}; --kafka-bootstrap {bootstrap} must name the edge cluster") from error
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_ANSWER_WITHIN_S)
+    finally:
+        consumer.close()
+    if end == 0:
+        raise WorldDown(
+            f"the topic {topic} holds no model, so no anomaly will come: train one "
+            "(python -m trainer train), or drive cars alone (the class Car: make load CLASSES=Car)"
+        )
+
+
+def check_files(users: int, processes: int) -> None:
+    """Raise the limit of open files; SettingsError for more users than it carries."""
+    preflight.allow_open_files()
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = (limit - preflight.SPARE_FILES) // FILES_A_USER
+    if users > most * processes:
+        raise SettingsError(
+            f"--users {users}: {processes} process(es) with {limit} open files each carry {most * processes} "
+            f"({FILES_A_USER} files a user): take fewer users or more --processes"
+        )
