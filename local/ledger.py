@@ -70,6 +70,14 @@ class Log:
         none = np.empty(0, np.int64)
         return cls(*(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names))
 
+    def rows(self, rows: NDArray[Any]) -> "Log":
+        """Some of the rows, by number or by mask (n,)."""
+        return Log(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def sorted(self) -> "Log":
+        """By partition and offset."""
+        return self.rows(np.lexsort((self.offset, self.partition)))
+
 
 def reconcile(
     published: Published,

@@ -1,0 +1,178 @@
+"""The faults, in the order of a whole run. Each ends when what it took away is back: then recovery counts.
+
+What must hold after each, the auditor sees: nothing lost, no old record scored after a newer one, none scored
+twice, the cloud's log the edge's. What only one fault promises, it claims itself.
+"""
+
+import signal
+from collections.abc import Callable
+
+from contract.topics import TELEMETRY_PARTITIONS
+from loadtest.chaos import poison
+from loadtest.chaos.scene import Scene
+
+_TRAINING = ("--wait-records", "1", "--records-max", "60000", "--steps-max", "500")
+_DECIDED = (0, 3)  # published, or refused by the gate: both are entries in the log of models
+# A group's session is 10 s, and two scorers have to share what one had.
+_SHARED_WITHIN_S = 30.0
+FAULTS: dict[str, Callable[[Scene], None]] = {}
+
+
+def _fault(inject: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    FAULTS[inject.__name__.replace("_", "-")] = inject
+    return inject
+
+
+def listing() -> str:
+    """The faults with what each does, a line each."""
+    return "\n".join(f"  {name:24}{(inject.__doc__ or '').strip()}" for name, inject in FAULTS.items())
+
+
+@_fault
+def bridge_kill(scene: Scene) -> None:
+    """bridge SIGKILL"""
+    scene.kill("bridge")
+
+
+@_fault
+def mqtt_stop(scene: Scene) -> None:
+    """mosquitto SIGTERM, and started again: it keeps its sessions and queues"""
+    for name in _mqtt(scene):
+        before = scene.supervisor.children[name].pid
+        scene.supervisor.kill(name, signal.SIGTERM)
+        scene.until_successor(name, before)
+
+
+@_fault
+def mqtt_kill(scene: Scene) -> None:
+    """mosquitto SIGKILL: its memory is gone, the cars send their last seconds again"""
+    for name in _mqtt(scene):
+        scene.kill(name)
+
+
+@_fault
+def edge_stall_bridge_kill(scene: Scene) -> None:
+    """edge Kafka stopped for 2 s, and the bridge killed meanwhile"""
+    before = scene.supervisor.children["bridge"].pid
+    scene.supervisor.pause("edge")
+    try:
+        scene.wait(1.5)
+        scene.supervisor.kill("bridge")
+        scene.wait(0.5)
+    finally:
+        scene.supervisor.resume("edge")
+    scene.until_successor("bridge", before)
+
+
+@_fault
+def scorer_kill(scene: Scene) -> None:
+    """scorer SIGKILL: its partitions wait until the group has given it up (10 s)"""
+    scene.kill("scorer-0")
+
+
+@_fault
+def edge_kill(scene: Scene) -> None:
+    """edge Kafka SIGKILL"""
+    scene.kill("edge")
+
+
+@_fault
+def mirror_kill(scene: Scene) -> None:
+    """MirrorMaker SIGKILL"""
+    scene.kill("mirror")
+
+
+@_fault
+def bridge_pause(scene: Scene) -> None:
+    """bridge SIGSTOP for 20 s"""
+    scene.pause("bridge", 20)
+
+
+@_fault
+def scorers_1_3_1(scene: Scene) -> None:
+    """scorers 1, then 3, then 1 again, under load"""
+    more = (1, 2)
+    for number in more:
+        scene.deployment.start_scorer(number)
+    share = TELEMETRY_PARTITIONS // (1 + len(more))
+    scene.until(
+        lambda: all(scene.scorer_metric(n, "scorer_assigned_partitions") == share for n in (0, *more)),
+        "three scorers share the partitions",
+        _SHARED_WITHIN_S,
+    )
+    scene.wait(5)
+    for number in more:
+        scene.supervisor.stop(f"scorer-{number}")
+
+
+@_fault
+def cloud_kill(scene: Scene) -> None:
+    """cloud Kafka SIGKILL, and away for 30 s"""
+    scene.kill("cloud", away_s=30)
+
+
+@_fault
+def cars_cut(scene: Scene) -> None:
+    """all connections of the cars cut at once: a storm of reconnects"""
+    scene.supervisor.kill("simulator", signal.SIGUSR1)
+
+
+@_fault
+def edge_pause(scene: Scene) -> None:
+    """edge Kafka stopped for 30 s"""
+    scene.pause("edge", 30)
+
+
+@_fault
+def link_cut(scene: Scene) -> None:
+    """the connection between edge and cloud cut for 60 s"""
+    scene.relay.cut()
+    try:
+        scene.wait(60)
+    finally:
+        scene.relay.restore()
+
+
+@_fault
+def poison_flood(scene: Scene) -> None:
+    """messages that no car sends: each a dead letter with its reason, and the rest goes on"""
+    bootstrap = scene.deployment.edge.bootstrap
+    before = poison.rejected(bootstrap)
+    sent = poison.flood("127.0.0.1", scene.deployment.plan.ports.mqtt(0))
+    scene.back()
+    scene.wait(3)
+    found = poison.rejected(bootstrap) - before
+    scene.claim(found == sent, f"dead letters {dict(found)}, sent {dict(sent)}")
+
+
+@_fault
+def trainer_kill(scene: Scene) -> None:
+    """trainer SIGKILL in the middle of publishing: nobody sees half a model, the next training works"""
+    before, version = scene.models(), scene.scorer_metric(0, "scorer_model_version")
+    status = scene.train(*_TRAINING, half_way=True)
+    scene.claim(status == -signal.SIGKILL, f"the trainer was to be killed, its status is {status}")
+    scene.back()
+    scene.wait(3)  # what is to be seen would be seen by now
+    scene.claim(scene.models() == before, "a model of which only half was published can be read")
+    scene.claim(scene.scorer_metric(0, "scorer_model_version") == version, "the scorer left the old model")
+    status = scene.train(*_TRAINING)
+    scene.claim(status in _DECIDED, f"the next training ends with status {status}")
+    scene.claim(scene.models()[1] == before[1] + 1, "the next training is not in the log of models")
+
+
+@_fault
+def disk_full(scene: Scene) -> None:
+    """edge Kafka's disk full until it gives up (at least 10 s), then room again and started again"""
+    child, before = scene.supervisor.children["edge"], scene.supervisor.children["edge"].pid
+    scene.volume.fill()
+    try:
+        scene.wait(10)
+        scene.until(lambda: child.pid != before, "Kafka gives up on a full disk", 60)
+    finally:
+        scene.volume.free()
+    child.retry_at = 0.0  # who made room starts it again
+    scene.until_successor("edge", before)
+
+
+def _mqtt(scene: Scene) -> list[str]:
+    return [f"mqtt-{shard}" for shard in range(scene.deployment.plan.mqtt_shards)]

@@ -1,0 +1,73 @@
+"""What a chaos run can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.chaos.faults import FAULTS
+from local.champion import KEPT
+from local.deployment import Plan
+from plumbing.settings import setting
+
+# The trainer wants so many cars (local/demo.py); where a model is kept, fewer do.
+CARS_MIN = 20
+# Sent again after a broker lost its sessions: the record of what a broker that dies may not have handed on.
+BUFFER_S = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (CHAOS_…) or these defaults."""
+
+    faults: tuple[str, ...] = setting("which faults, in this order; none: all (--list)", default=())
+    list: bool = setting("print the faults and end", default=False)
+    messages: int = setting("the load goes on until the cars have sent so many", default=1_000_000)
+    rate: float = setting("messages a second of the whole fleet", default=2_500.0)
+    cars: int = setting("how many cars, each with its own connection", default=1_000)
+    seed: int = setting("of the fleet, of a training, and of the moments of the faults", default=1)
+    recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0)
+    behind_s_max: float = setting(
+        "recovered: at every stage the newest record of every car is at most so old (and a sample's period)",
+        default=2.0,
+    )
+    model: Path = setting("the trainer's last model; without one it is trained and kept here", default=KEPT)
+    port_offset: int = setting("added to every port, to run beside another deployment", default=0)
+    run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/chaos"))
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.faults if name not in FAULTS]:
+            raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
+        if self.cars < CARS_MIN:
+            raise ValueError(f"--cars {self.cars} must be at least {CARS_MIN}")
+        for name in ("rate", "recovery_s_max", "behind_s_max"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive")
+        if self.messages < 0:
+            raise ValueError("--messages must not be negative")
+        if self.rate > 10 * self.cars:
+            raise ValueError(
+                f"--rate {self.rate:.0f} for {self.cars} --cars: more than 10 messages a second of each car "
+                "is no fleet; give more --cars"
+            )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The faults of this run."""
+        return self.faults or tuple(FAULTS)
+
+    @property
+    def bound_s(self) -> float:
+        """How old the newest record of a car may be where nothing is behind."""
+        return self.behind_s_max + self.cars / self.rate
+
+    @property
+    def plan(self) -> Plan:
+        """What is to run: one of everything, so that nobody is there to take over."""
+        return Plan(
+            run_dir=self.run_dir,
+            cars=self.cars,
+            rate_hz=self.rate / self.cars,
+            seed=self.seed,
+            scorers=1,
+            relayed=True,
+            port_offset=self.port_offset,
+        )
