@@ -33,6 +33,7 @@ class Hold:
     from_s: float
     to_s: float
     components: Mapping[str, Use] = field(default_factory=dict)
+    processes: Mapping[str, int] = field(default_factory=dict)
     own_cpu_s: float = 0.0
     kernel_mib: float = 0.0
     simulators_rss_mib: Sequence[float] = ()
@@ -105,6 +106,7 @@ class Results:
                 name: {
                     "cpu_percent": use.cpu_percent,
                     "rss_mib": use.rss_mib,
+                    "processes": hold.processes[name],
                     "us_per_msg": _us_per_message(use.cpu_s, rates[_WORKS_ON[name]], held.seconds),
                 }
                 for name, use in hold.components.items()
@@ -142,15 +144,15 @@ class Results:
         summary, latencies = self.summary, self._latencies()
         title = f"Components over {summary['hold_s']:.0f} s with {screen.number(summary['connected'])} cars"
         table = Table(title=title, title_justify="left")
-        for name in ("component", "CPU, % of a core", "memory, MiB", "µs/message", "latency"):
+        for name in ("component", "processes", "CPU, % of a core", "memory, MiB", "µs/message", "latency"):
             table.add_column(name, justify="left" if name in ("component", "latency") else "right")
         for name, use in summary["components"].items():
             cells = (f"{use['cpu_percent']:.1f}", screen.number(use["rss_mib"]), f"{use['us_per_msg']:.1f}")
-            table.add_row(name, *cells, latencies.get(name, ""))
+            table.add_row(name, str(use["processes"]), *cells, latencies.get(name, ""))
         table.add_section()
         cpu = sum(use["cpu_percent"] for use in summary["components"].values())
         memory = summary["memory_mib"]
-        table.add_row("all", f"{cpu:.1f}", screen.number(memory["processes"]), "", latencies["all"])
+        table.add_row("all", "", f"{cpu:.1f}", screen.number(memory["processes"]), "", latencies["all"])
         table.add_row(
             "kernel", "", screen.number(memory["kernel"]), "", "its share of the CPU is the callers'"
         )

@@ -1,6 +1,7 @@
 """The run: start, connect, a model, a steady state, the hold that is measured, the end, the account."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from local import champion, ledger, screen
 from local.deployment import SERVICES_WITHIN_S, TRAINER, Deployment
 from local.observer import Observer
 from local.screen import Picture
-from local.usage import Usage
+from local.usage import Usage, component
 from local.watch import Watch
 from plumbing.life import Stop
 
@@ -178,6 +179,7 @@ class Scale:
             from_s=from_s,
             to_s=to_s,
             components=self._usage.by_component(),
+            processes=_processes(self._deployment),
             own_cpu_s=time.process_time() - own_cpu_s,
             kernel_mib=max(0.0, kernel_mib() - kernel_before_mib),
             simulators_rss_mib=[rss_mib(pid) for pid in children["simulator"].tree()],
@@ -187,3 +189,9 @@ class Scale:
         self._console.print("reading both clusters' logs for the ledger")
         edge, cloud = self._deployment.edge.bootstrap, self._deployment.cloud.bootstrap
         return ledger.reconcile(self._deployment.published(), ledger.read_audits(edge), edge, cloud)
+
+
+def _processes(deployment: Deployment) -> dict[str, int]:
+    """How many do the work of each component; the simulator's parent only looks after its workers."""
+    counts = Counter(component(name) for name in deployment.supervisor.children)
+    return {**counts, "simulator": len(deployment.supervisor.children["simulator"].tree()) - 1}
