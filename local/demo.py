@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from local import ledger, screen
+from local import champion, ledger, screen
 from local.deployment import TRAINER, Deployment
 from local.observer import Observer
 from local.report import Report
@@ -89,6 +89,7 @@ class Demo:
             stages = ledger.reconcile(
                 deployment.published(), audits, deployment.edge.bootstrap, deployment.cloud.bootstrap
             )
+            champion.keep(deployment.cloud.bootstrap, champion.KEPT)  # `make scale` begins with it
         finally:
             watch.close()
         first_batches = ledger.first_batches(audits)
