@@ -20,6 +20,7 @@ SETTINGS = {
     "trainer.settings": "TRAINER",
     "local.demo": "DEMO",
     "loadtest.scale.settings": "SCALE",
+    "loadtest.plan": "PLAN",
     "loadtest.bench.run": "BENCH",
 }
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
