@@ -31,6 +31,8 @@ _LOCK_WAIT_S = 5.0  # a predecessor that was killed needs a moment to be gone
 PUBLISHED = np.dtype([("car", "<i8"), ("sent", "<i8"), ("acknowledged", "<i8")])
 
 _COUNTS = 3  # sampled, acknowledged, confirmed
+# Of a ring, for new samples while a lost session's are sent again: else the car would take none meanwhile.
+FREE_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ class Journal:
         return self._at_ms[car, slots], self._signals[car, slots]
 
     def session_lost(self, car: int) -> None:
-        """The broker forgot the car: all that is in its ring counts as unacknowledged again."""
-        # One place stays free, so that the car can go on sampling meanwhile.
-        oldest = int(self.sampled[car]) - (self.identity.ring - 1)
+        """The broker forgot the car: what is in its ring, less the free share, is unacknowledged again."""
+        free = max(1, round(self.identity.ring * FREE_SHARE))
+        oldest = int(self.sampled[car]) - (self.identity.ring - free)
         self.acknowledged[car] = min(int(self.acknowledged[car]), max(0, oldest))
 
     @property

@@ -10,7 +10,7 @@ from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
 from simulator.faults import Wear
-from simulator.journal import Identity
+from simulator.journal import FREE_SHARE, Identity
 
 # Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
@@ -86,8 +86,8 @@ class Settings:
 
     @property
     def ring(self) -> int:
-        """Samples that a car keeps."""
-        return max(RING_SAMPLES_MIN, round(self.buffer_s * self.rate_hz))
+        """Samples that a car keeps: those of `buffer_s`, and room for new ones while they are sent again."""
+        return max(RING_SAMPLES_MIN, round(self.buffer_s * self.rate_hz / (1 - FREE_SHARE)))
 
     @property
     def workers(self) -> int:

@@ -29,7 +29,7 @@ KEPT = mqtt5.PubAckReasonCode.SUCCESS
 class Car(Client):
     """A car's connection and how far it has sent."""
 
-    __slots__ = ("ahead", "index", "known", "resumed", "sent", "silent_until")
+    __slots__ = ("ahead", "heard", "index", "known", "resumed", "sent", "silent_until")
 
     def __init__(self, client_id: str, address: tuple[str, int], source: str | None, index: int) -> None:
         super().__init__(client_id, address, source)
@@ -37,8 +37,18 @@ class Car(Client):
         self.sent = 0  # seq of the last message sent on this connection
         self.known = 0  # the highest seq ever sent
         self.resumed = False  # the broker still has the session: what it may know goes out marked as DUP
+        self.heard = False  # somebody takes the car's messages on this connection
         self.silent_until = 0.0  # after a PUBACK that said no
         self.ahead: set[int] | None = None  # acknowledged before an earlier one
+
+
+def room(car: Car) -> int:
+    """How many messages of a car may be unacknowledged.
+
+    One until somebody has taken one: a broker that lost its sessions has no subscriber at first. Of several
+    messages it could refuse the first ones and hand on a later one, and the first would come after it.
+    """
+    return car.window if car.heard else min(1, car.window)
 
 
 class Uplink:
@@ -84,7 +94,7 @@ class Uplink:
             car = self._cars[index]
             if not car.online:
                 continue
-            if car.sent == seq - 1 and seq - self._acknowledged[index] <= car.window and not car.silent_until:
+            if car.sent == seq - 1 and seq - self._acknowledged[index] <= room(car) and not car.silent_until:
                 self._publish(car, seq, payload)
             else:
                 self._behind.add(car)
@@ -95,7 +105,7 @@ class Uplink:
             self._tally.sessions_lost += 1
             self._journal.session_lost(car.index)
             car.ahead = None
-        car.resumed = present
+        car.resumed = car.heard = present
         car.silent_until = 0.0
         car.sent = self._acknowledged[car.index]
         self._behind.add(car)
@@ -143,7 +153,7 @@ class Uplink:
     def _waiting(self, car: Car) -> list[int]:
         """The seqs in a car's ring that may be sent now."""
         done: int = self._acknowledged[car.index]
-        last = min(self._sampled[car.index], done + car.window)
+        last = min(self._sampled[car.index], done + room(car))
         car.sent = max(car.sent, done)
         return [seq for seq in range(car.sent + 1, last + 1) if not car.ahead or seq not in car.ahead]
 
@@ -176,6 +186,7 @@ class Uplink:
 
     def _advance(self, car: Car, seq: int, now: float) -> None:
         index = car.index
+        car.heard = True
         self._acknowledged[index] = seq
         confirmed: int = self._confirmed[index]
         if seq > confirmed:
@@ -204,6 +215,7 @@ class Uplink:
     def _refused(self, car: Car, now: float) -> None:
         """Not kept by the broker: be silent a while, then send everything unacknowledged again."""
         self._tally.refused += 1
+        car.heard = False
         if not car.silent_until:
             car.silent_until = now + REFUSED_WAIT_S * random.uniform(0.5, 1.5)
             self._behind.add(car)

@@ -14,9 +14,9 @@ def told(*flags: str) -> Settings:
 
 
 def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
-    """One worker, a ring of a minute."""
+    """One worker, a ring of a minute and its free third."""
     plain = told()
-    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 60, 1)
+    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 90, 1)
 
 
 @pytest.mark.parametrize(

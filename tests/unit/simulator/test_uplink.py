@@ -46,10 +46,11 @@ class Road:
         self.wire.append((car.id[-1], record["seq"], packet.duplicate))
         return True
 
-    def connect(self, *, present: bool = False, window: int = 100) -> None:
+    def connect(self, *, present: bool = False, window: int = 100, heard: bool = True) -> None:
         for car in self.cars:
             car.online, car.window = True, window
             self.uplink.session(car, present=present)
+            car.heard = heard or present
         self.uplink.catch_up(self.now)
 
     def disconnect(self) -> None:
@@ -145,18 +146,32 @@ def test_a_kept_session_gets_only_the_unacknowledged_again_as_duplicates(road: R
     assert (road.tally.published, road.tally.resent) == (8, 2 + 3)
 
 
-def test_a_lost_session_gets_the_whole_ring_again(road: Road) -> None:
-    """The broker forgot the car: acknowledged samples go out again too, as far as the ring keeps them."""
+def test_until_somebody_takes_its_messages_a_car_sends_one_at_a_time(road: Road) -> None:
+    """A broker without its subscriber refuses; of several messages it could hand on the second alone."""
+    road.sample(3)
+    road.connect(heard=False)
+    road.sample()
+    assert road.sent() == [1]
+    road.answer(1, code=0x10)
+    road.now += 10
+    road.sample()
+    assert road.sent() == [1, 1]
+    road.answer(1)
+    assert road.sent() == [1, 1, 2, 3, 4, 5]
+
+
+def test_a_lost_session_gets_the_last_seconds_again(road: Road) -> None:
+    """The broker forgot the car: acknowledged samples go out again too, as far as its buffer reaches."""
     road.connect()
     for seq in range(1, 11):
         road.sample()
         road.answer(seq)
     road.wire.clear()
     road.connect(present=False)
-    assert road.sent() == [6, 7, 8, 9, 10]  # one place of the ring is left for the next sample
+    assert road.sent() == [7, 8, 9, 10]  # a third of the ring is left for new samples
     assert not any(duplicate for _, _, duplicate in road.wire)
     assert road.tally.sessions_lost == 1
-    for seq in (6, 7, 8, 9, 10):
+    for seq in (7, 8, 9, 10):
         road.answer(seq)
     assert road.tally.acknowledged == 10  # each counted once
     assert road.journal.confirmed[0] == 10
@@ -190,6 +205,8 @@ def test_no_matching_subscriber_means_not_delivered(road: Road) -> None:
     assert road.sent() == [1]  # silent meanwhile
     road.now += 10
     road.uplink.catch_up(road.now)
+    assert road.sent() == [1, 1]
+    road.answer(1)
     assert road.sent() == [1, 1, 2]
 
 
