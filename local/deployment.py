@@ -31,7 +31,8 @@ class Plan:
     """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
 
     `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes
-    to the edge over `Ports.relay`, where somebody must carry bytes on to `Ports.edge_far`.
+    to the edge over `Ports.relay`, where somebody must carry bytes on to `Ports.edge_far`;
+    `buffer_s`: what a car sends again to a broker that forgot it.
     """
 
     run_dir: Path
@@ -49,6 +50,7 @@ class Plan:
     connects_per_s: float = 1_000.0
     compiler: java.Compiler = "c1"
     relayed: bool = False
+    buffer_s: float = 60.0
     port_offset: int = 0
 
     def __post_init__(self) -> None:
@@ -162,6 +164,7 @@ class Deployment:
             "--ageing", str(plan.ageing),
             "--fault-spread-h", str(plan.fault_spread_h),
             "--healthy-s", str(plan.healthy_s),
+            "--buffer-s", str(plan.buffer_s),
             "--connects-per-s", str(plan.connects_per_s),
             "--processes", str(plan.processes),
         )  # fmt: skip

@@ -10,8 +10,6 @@ from plumbing.settings import setting
 
 # The trainer wants so many cars (local/demo.py); where a model is kept, fewer do.
 CARS_MIN = 20
-# Sent again after a broker lost its sessions: the record of what a broker that dies may not have handed on.
-BUFFER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,10 @@ class Settings:
     messages: int = setting("the load goes on until the cars have sent so many", default=1_000_000)
     rate: float = setting("messages a second of the whole fleet", default=2_500.0)
     cars: int = setting("how many cars, each with its own connection", default=1_000)
+    buffer_s: float = setting(
+        "a car sends so many seconds again to a broker that was killed; a bridge may be so far behind then",
+        default=20.0,
+    )
     seed: int = setting("of the fleet, of a training, and of the moments of the faults", default=1)
     recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0)
     behind_s_max: float = setting(
@@ -38,7 +40,7 @@ class Settings:
             raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
         if self.cars < CARS_MIN:
             raise ValueError(f"--cars {self.cars} must be at least {CARS_MIN}")
-        for name in ("rate", "recovery_s_max", "behind_s_max"):
+        for name in ("rate", "buffer_s", "recovery_s_max", "behind_s_max"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive")
         if self.messages < 0:
@@ -68,6 +70,7 @@ class Settings:
             rate_hz=self.rate / self.cars,
             seed=self.seed,
             scorers=1,
+            buffer_s=self.buffer_s,
             relayed=True,
             port_offset=self.port_offset,
         )
