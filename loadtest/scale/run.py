@@ -51,14 +51,18 @@ class Scale:
         finally:
             one_car.end()
         version = champion.publish(deployment.cloud.bootstrap, self._told.model)
-        started_at = self._start_services()
+        self._start_services()
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
-        observer = Observer(deployment, watch, self._console, started_at, self._told.hold_s)
+        observer = Observer(deployment, watch, self._console, time.time(), self._told.hold_s)
         try:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
+                has_model = version is not None and self._wait_for_kept_model(observer, live)
+                started_at = time.time()
+                deployment.start_simulator()
                 connected_at = self._connect(observer, live)
                 if connected_at is not None:
-                    self._wait_for_model(observer, live, version)
+                    if not has_model:
+                        self._train(observer, live)
                     self._settle(observer, live)
                     hold = self._hold(observer, live, kernel_before)
                 else:
@@ -85,21 +89,14 @@ class Scale:
         say(f"starting {plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self._deployment.supervisor.logs})")
         self._deployment.start_brokers()
 
-    def _start_services(self) -> float:
-        """When the fleet was started, s since 1970."""
+    def _start_services(self) -> None:
         plan, deployment = self._deployment.plan, self._deployment
-        self._console.print(
-            f"starting MirrorMaker 2, {plan.bridges} bridge(s), {plan.scorers} scorer(s), "
-            f"{screen.number(plan.cars)} cars"
-        )
+        self._console.print(f"starting MirrorMaker 2, {plan.bridges} bridge(s), {plan.scorers} scorer(s)")
         deployment.start_mirror()
         deployment.start_bridge()
-        deployment.supervisor.wait_ready(plan.bridge_names, SERVICES_WITHIN_S)
         for number in range(plan.scorers):
             deployment.start_scorer(number)
-        started_at = time.time()
-        deployment.start_simulator()
-        return started_at
+        deployment.supervisor.wait_ready(plan.bridge_names, SERVICES_WITHIN_S)
 
     def _until(
         self, done: Callable[[Picture], bool], within_s: float, phase: str, observer: Observer, live: Live
@@ -136,17 +133,16 @@ class Scale:
         self._console.print("[bold red]the fleet did not connect[/]")
         return None
 
-    def _wait_for_model(self, observer: Observer, live: Live, version: int | None) -> None:
-        """The kept one in use by all scorers; else train on what came so far, and keep that."""
+    def _wait_for_kept_model(self, observer: Observer, live: Live) -> bool:
+        """Whether all scorers use it; it comes down through replication as any other."""
+        self._console.print(f"the model is that of {self._told.model}")
+        if self._until(lambda p: p.model_version > 0, _KEPT_MODEL_WITHIN_S, "model", observer, live):
+            return True
+        self._console.print("it did not come into use: training another one")
+        return False
 
-        def scored(_: Picture) -> bool:
-            return observer.moments.caught_up is not None
-
-        if version is not None:
-            self._console.print(f"the model of {self._told.model} serves")
-            if self._until(scored, _KEPT_MODEL_WITHIN_S, "model", observer, live):
-                return
-            self._console.print("the kept model did not come into use: training another one")
+    def _train(self, observer: Observer, live: Live) -> None:
+        """A model from what came so far, kept for the next run; until the scorers have caught up with it."""
         for attempt in range(_TRAININGS_MAX):
             records = int(self._told.rate * _TRAINING_S_OF_TELEMETRY * 2**attempt)
             trainer = self._deployment.train(wait_records=records, wait_seconds=_TRAINED_MODEL_WITHIN_S)
@@ -157,7 +153,10 @@ class Scale:
             if trainer.status == 0:
                 champion.keep(self._deployment.cloud.bootstrap, self._told.model)
                 self._console.print(f"a model was trained, and is kept in {self._told.model}")
-                self._until(scored, _TRAINED_MODEL_WITHIN_S, "model", observer, live)
+                self._until(
+                    lambda _: observer.moments.caught_up is not None,
+                    _TRAINED_MODEL_WITHIN_S, "model", observer, live,
+                )  # fmt: skip
                 return
             self._console.print(f"[red]training {attempt + 1}: {observer.trainer_state()}[/]")
             if self._stop.requested:
