@@ -7,6 +7,7 @@ Before them stand only strings of at most 63 bytes, whose length is one byte: th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
 from contract.schema import Schema, get
-from contract.varints import WORD_BYTES, Longs, Words, at, longs, low_bytes, whole
+from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, whole
 
 SIGNALS: tuple[str, ...] = tuple(f["name"] for f in get("telemetry", 1).fields if f["type"] == "float")
 
@@ -27,6 +28,7 @@ _STAMP_MS_MIN, _STAMP_MS_MAX = 2**34, 2**41 - 1
 # By seq's size in bytes: how far the word that ends with seq must be shifted to hold nothing else.
 _SEQ_SHIFT_BITS = np.array([8 * (WORD_BYTES - size) for size in range(SEQ_BYTES_MAX + 1)], np.uint64)
 _SEQ_SHIFT_BITS[0] = 0  # no shift by a whole word; a size of 0 is refused
+_BYTE = np.dtype(np.uint8)
 
 Floats = NDArray[np.float32]
 
@@ -71,6 +73,11 @@ class Layout:
         """What follows car_id at most."""
         strings_bytes = (self.strings - 1) * (1 + STRING_BYTES_MAX)
         return strings_bytes + SEQ_BYTES_MAX + STAMP_BYTES + self.block.itemsize
+
+    def signals(self, blocks: NDArray[np.void]) -> Floats:
+        """(n, 18) of the float blocks (n,) of n records."""
+        floats = blocks.view("<f4").reshape(len(blocks), self.block.itemsize // 4)
+        return floats if self.columns is None else floats[:, self.columns]
 
 
 def prefix(schema: Schema, car_id: str, vehicle_model: str = "unknown") -> bytes:
@@ -129,6 +136,7 @@ class Decoder:
         known = {number: schema for number, schema in schemas.items() if schema.name == "telemetry"}
         self._layouts = {number: Layout.of(schema) for number, schema in known.items()}
         self._heads = {n: np.uint64(int.from_bytes(confluent_header(n), "little")) for n in known}
+        self._by_header = {confluent_header(n): layout for n, layout in self._layouts.items()}
 
     def decode(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
         """Decode n values whose Kafka keys are the car ids.
@@ -136,7 +144,14 @@ class Decoder:
         A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, or
         `malformed_record` where its length, its strings or its varints cannot be those of its schema and key.
         """
-        batch = _Batch.of(values, keys)
+        try:
+            data, sizes, key_sizes = _joined(values, keys)
+        except TypeError:  # looking for None beforehand costs as much as taking the lengths
+            data, sizes, key_sizes = _joined([v or b"" for v in values], [k or b"" for k in keys])
+        layout = self._by_header.get(data[:CONFLUENT_BYTES])
+        if layout and sizes and (alike := _decode_alike(layout, data, sizes, key_sizes)):
+            return alike
+        batch = _Batch.of(data, sizes, key_sizes)
         parts = []
         for schema_id, head in self._heads.items():
             layout = self._layouts[schema_id]
@@ -177,17 +192,60 @@ class _Batch:
     heads: Words  # the 5 bytes of each frame
 
     @classmethod
-    def of(cls, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> "_Batch":
-        present, named = _without_none(values), _without_none(keys)
-        data = b"".join([*present, bytes(WORD_BYTES)])  # room for the last word
-        sizes = np.fromiter(map(len, present), np.int64, len(present))
-        key_sizes = np.fromiter(map(len, named), np.int64, len(named))
-        starts = np.cumsum(sizes) - sizes
-        return cls(data, starts, sizes, key_sizes, at(data, starts) & low_bytes(CONFLUENT_BYTES))
+    def of(cls, data: bytes, sizes: Sequence[int], key_sizes: Sequence[int]) -> "_Batch":
+        lengths = np.array(sizes, np.int64)
+        starts = np.cumsum(lengths) - lengths
+        heads = at(data, starts) & low_bytes(CONFLUENT_BYTES)
+        return cls(data, starts, lengths, np.array(key_sizes, np.int64), heads)
 
 
-def _without_none(items: Sequence[bytes | None]) -> Sequence[bytes]:
-    return items if all(items) else [item or b"" for item in items]  # type: ignore[return-value]
+def _joined(values: Sequence[Any], keys: Sequence[Any]) -> tuple[bytes, list[int], list[int]]:
+    """All values behind each other, their sizes and those of the keys. Raises TypeError for None."""
+    data = b"".join([*values, bytes(WORD_BYTES)])  # room for the last word
+    return data, list(map(len, values)), list(map(len, keys))
+
+
+def _decode_alike(layout: Layout, data: bytes, sizes: list[int], key_sizes: list[int]) -> Decoded | None:
+    """All records of a batch in which every field stands at the same place: usual, and half the cost.
+
+    None where they are not alike, or one is not sound: then the general way finds out which.
+    """
+    count, size, key_size = len(sizes), sizes[0], key_sizes[0]
+    if size < layout.bytes_min or not sizes.count(size) == key_sizes.count(key_size) == count:
+        return None
+
+    def column(place: int, dtype: np.dtype[Any] = WORD) -> NDArray[Any]:
+        return np.ndarray((count,), dtype, data, place, (size,))
+
+    stamp_at = size - STAMP_BYTES - layout.block.itemsize
+    begin = column(0) & low_bytes(CONFLUENT_BYTES + 1)  # the frame, and the length of car_id
+    lengths = _string_lengths(layout, data, stamp_at)
+    seq_bytes = stamp_at - CONFLUENT_BYTES - sum(1 + (length >> 1) for _, length in lengths)
+    if (
+        lengths[0][1] != 2 * key_size
+        or key_size == 0
+        or not 1 <= seq_bytes <= SEQ_BYTES_MAX
+        or any(length & 0x81 for _, length in lengths)
+        or (begin != begin[0]).any()
+        or any((column(place, _BYTE) != length).any() for place, length in lengths[1:])
+    ):
+        return None
+    seq_words = column(stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
+    stamp_words = column(stamp_at) & low_bytes(STAMP_BYTES)
+    if not (whole(seq_words, seq_bytes).all() and whole(stamp_words, STAMP_BYTES).all()):
+        return None
+    seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
+    signals = layout.signals(column(stamp_at + STAMP_BYTES, layout.block).copy())
+    return Decoded(np.arange(count), seq, sampled_at_ms, signals)
+
+
+def _string_lengths(layout: Layout, data: bytes, limit: int) -> list[tuple[int, int]]:
+    """Of the first record's strings: where the length stands, at most at `limit`, and its byte."""
+    found, place = [], CONFLUENT_BYTES
+    for _ in range(layout.strings):
+        found.append((place, data[place]))
+        place = min(place + 1 + (data[place] >> 1), limit)
+    return found
 
 
 def _decode_same(layout: Layout, batch: _Batch, rows: NDArray[np.intp]) -> Decoded:
@@ -200,10 +258,7 @@ def _decode_same(layout: Layout, batch: _Batch, rows: NDArray[np.intp]) -> Decod
     stamp_words = at(batch.data, stamp_at) & low_bytes(STAMP_BYTES)
     sound &= whole(seq_words, seq_bytes) & whole(stamp_words, STAMP_BYTES)
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
-    blocks = at(batch.data, stamp_at + STAMP_BYTES, layout.block)
-    signals = blocks.view("<f4").reshape(len(rows), layout.block.itemsize // 4)
-    if layout.columns is not None:
-        signals = signals[:, layout.columns]
+    signals = layout.signals(at(batch.data, stamp_at + STAMP_BYTES, layout.block))
     if sound.all():
         return Decoded(rows, seq, sampled_at_ms, signals)
     return Decoded(rows[sound], seq[sound], sampled_at_ms[sound], signals[sound])

@@ -5,6 +5,7 @@ is filled, because only so can a record that comes late be told from one that co
 """
 
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,8 @@ class Memory:
         before = np.empty_like(number)
         before[1:] = number[:-1]
         before[first] = self._highest[car[first]]
-        odd = number != before + 1
+        # A car that nothing is known of begins with whatever number it has.
+        odd = (number != before + 1) & (before != _UNKNOWN)
         fresh, late = np.ones(len(cars), np.bool_), np.zeros(len(cars), np.bool_)
         if odd.any():
             of_odd_cars = np.isin(car, car[odd])
@@ -75,7 +77,9 @@ class Memory:
 
     def _places(self, keys: Sequence[bytes], partitions: NDArray[np.int32]) -> Places:
         known = len(self._index)
-        cars = np.fromiter(map(self._index.__getitem__, keys), np.intp, len(keys))
+        # One call for all keys is a third cheaper than one each; with a single key it returns no tuple.
+        places = itemgetter(*keys)(self._index) if len(keys) > 1 else [self._index[key] for key in keys]
+        cars = np.array(places, np.intp)
         count = len(self._index)
         if count > known:
             if count > len(self._highest):

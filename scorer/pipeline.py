@@ -2,9 +2,8 @@
 
 import logging
 import time
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from contract.telemetry import Decoder
 from contract.topics import TELEMETRY
@@ -72,8 +71,8 @@ class Pipeline:
         self._health.ready()
         while not self._stop.requested:
             model = self._newer_model() or model
-            if messages := self._consume():
-                self._score(messages, model)
+            if batch := self._consume():
+                self._score(batch, model)
             self._results.settle()
             while len(self._results) > self._settings.in_flight_batches_max and not self._stop.requested:
                 self._results.settle(0.01)
@@ -104,23 +103,26 @@ class Pipeline:
             _log.info("model in use", extra={"version": model.manifest.version})
         return model
 
-    def _consume(self) -> list[Any]:
-        """Up to a batch of messages: waits for the first one, then takes what is there."""
+    def _consume(self) -> Batch | None:
+        """Up to a batch of records: waits for the first one, then takes what is there."""
         self._reassigned = False
         self._moved_at = time.monotonic()
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
-            return []
+            return None
         found = [first, *self._consumer.consume(self._settings.batch_records_max - 1, 0)]
         if (still_s := time.monotonic() - self._moved_at) > _STANDSTILL_S_MAX:
             raise WorldDown(f"stood still for {still_s:.0f} s: others may score its partitions by now")
-        if None in [m.key() for m in found]:  # a record has a key, a report of the client's has none
+        keys = list(map(Message.key, found))
+        # A record has a key, a report of the client's has none.
+        if self._reassigned or not all(keys):
             found = [m for m in found if not self._fault(m)]
-        if self._reassigned:  # a rebalance came in between, and a successor may be at work
-            found = [m for m in found if m.partition() in self._next_offsets]
-        return found
+            if self._reassigned:  # a rebalance came in between, and a successor may be at work
+                found = [m for m in found if m.partition() in self._next_offsets]
+            keys = list(map(Message.key, found))
+        return Batch.of(found, keys) if found else None
 
-    def _fault(self, message: Any) -> bool:
+    def _fault(self, message: Message) -> bool:
         """Whether a message is the client's report of an error; most it mends by itself."""
         error: KafkaError | None = message.error()
         if error is None:
@@ -133,13 +135,13 @@ class Pipeline:
         _log.warning("kafka: %s", error)
         return True
 
-    def _score(self, messages: list[Any], model: Model) -> None:
+    def _score(self, batch: Batch, model: Model) -> None:
         now_ms = time.time_ns() // 1_000_000
         done = score(
-            Batch.of(messages), self._decoder, self._memory, model,
+            batch, self._decoder, self._memory, model,
             now_ms=now_ms, scorer=self._settings.scorer_id,
         )  # fmt: skip
-        rejected = [(error, messages[row]) for row, error in done.rejected]
+        rejected = [(error, batch.messages[row]) for row, error in done.rejected]
         self._results.write(done.anomalies, rejected, done.audits, done.next_offsets)
         self._next_offsets |= done.next_offsets
         metrics.scored.inc(done.scored)
@@ -148,7 +150,7 @@ class Pipeline:
         metrics.anomalies.inc(len(done.anomalies))
         for error, _ in rejected:
             metrics.rejected.labels(error.reason).inc()
-        metrics.batch_records.observe(len(messages))
+        metrics.batch_records.observe(len(batch.messages))
         metrics.batch_age_seconds.observe(max(0.0, (now_ms - done.oldest_sample_ms) / 1_000))
 
     def _commit_when_due(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
@@ -33,25 +34,34 @@ class Scored:
 class Batch:
     """n records as Kafka gave them; `spans`: partition to the first and the last offset in the batch."""
 
+    messages: Sequence[Message]
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
     partitions: NDArray[np.int32]
     spans: dict[int, tuple[int, int]]
 
     @classmethod
-    def of(cls, messages: Sequence[Any]) -> "Batch":
-        """From at least one confluent_kafka message, none of them an error."""
-        count = len(messages)
-        partitions = np.fromiter([m.partition() for m in messages], np.int32, count)
-        rows = np.arange(count)
-        first, last = np.full(partitions.max() + 1, -1), np.empty(partitions.max() + 1, np.intp)
-        last[partitions] = rows  # of several rows the last one stays
-        first[partitions[::-1]] = rows[::-1]
-        spans = {
-            partition: (messages[first[partition]].offset(), messages[last[partition]].offset())
-            for partition in np.flatnonzero(first >= 0).tolist()
-        }
-        return cls([m.value() for m in messages], [m.key() for m in messages], partitions, spans)
+    def of(cls, messages: Sequence[Message], keys: Sequence[bytes | None]) -> "Batch":
+        """From at least one message, none of them an error, and their keys."""
+        # `map` over a method of the class calls it without a frame of Python's: a third of a loop's cost.
+        numbers: list[Any] = list(map(Message.partition, messages))
+        partitions = np.array(numbers, np.int32)
+        if numbers.count(numbers[0]) == len(numbers):  # a client that catches up reads one after another
+            ends = {numbers[0]: (0, -1)}
+        else:
+            # Of several rows of a partition the last one stays: backwards that is its first.
+            rows = range(len(numbers))
+            last = dict(zip(numbers, rows, strict=True))
+            first = dict(zip(reversed(numbers), reversed(rows), strict=True))
+            ends = {partition: (first[partition], last[partition]) for partition in sorted(last)}
+        spans = {p: (_offset(messages[first]), _offset(messages[last])) for p, (first, last) in ends.items()}
+        return cls(messages, list(map(Message.value, messages)), keys, partitions, spans)
+
+
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    assert offset is not None, "a record has an offset"
+    return offset
 
 
 def score(

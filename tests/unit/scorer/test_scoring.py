@@ -28,7 +28,14 @@ def scored(
             telemetry_log.append(value, None if car is None else car.encode(), partition)
             for car, partition, value in entries
         ]
-        return score(Batch.of(messages), decoder, memory, running, now_ms=SCORED_AT_MS, scorer="replica-1")
+        return score(
+            Batch.of(messages, [m.key() for m in messages]),
+            decoder,
+            memory,
+            running,
+            now_ms=SCORED_AT_MS,
+            scorer="replica-1",
+        )
 
     return run
 
@@ -171,7 +178,7 @@ def test_a_key_that_is_no_text_stops_nothing(
 ) -> None:
     """An anomaly of a record with such a key is written like any other."""
     value = telemetry_values(["ab"], [1], np.zeros((1, 18), np.float32))[0]
-    batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")])
+    batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")], [b"\xff\xfe"])
     done = score(batch, decoder, Memory(), model, now_ms=0, scorer="s")
     assert len(done.anomalies) + len(done.rejected) == 1
     assert all(records.encode("anomaly", anomaly) for anomaly in done.anomalies)
