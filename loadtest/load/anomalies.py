@@ -31,9 +31,7 @@ class Anomalies:
     def __init__(self, bootstrap: str, properties: Path | None) -> None:
         """Raises KafkaException where Kafka does not answer."""
         self._expected: dict[bytes, tuple[int, AsyncResult[float]]] = {}
-        self._consumer = kafka.consumer(
-            bootstrap, properties, group_id="load", fetch_wait_max_ms=10, log_level=0
-        )
+        self._consumer = kafka.consumer(bootstrap, properties, group_id="load", fetch_wait_max_ms=10)
         topic = self._consumer.list_topics(ANOMALIES, timeout=_ANSWER_WITHIN_S).topics[ANOMALIES]
         places = [TopicPartition(ANOMALIES, number) for number in topic.partitions]
         # Asked for now: librdkafka looks up its own "end" only with the first read, too late for a first car.

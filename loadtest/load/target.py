@@ -37,7 +37,7 @@ def check_brokers(host: str) -> None:
 def check_model(bootstrap: str, properties: Path | None, cloud_name: str) -> None:
     """Raises WorldDown where Kafka does not answer, or has no model: nothing is scored then."""
     topic = mirrored(cloud_name, MODELS)
-    consumer = kafka.consumer(bootstrap, properties, group_id="load", log_level=0)
+    consumer = kafka.consumer(bootstrap, properties, group_id="load")
     try:
         try:
             kafka.wait_for_topics(consumer, (ANOMALIES, topic), _ANSWER_WITHIN_S)
