@@ -20,6 +20,7 @@ SETTINGS = {
     "trainer.settings": "TRAINER",
     "local.demo": "DEMO",
     "loadtest.scale.settings": "SCALE",
+    "loadtest.chaos.settings": "CHAOS",
     "loadtest.plan": "PLAN",
     "loadtest.bench.run": "BENCH",
 }
