@@ -30,7 +30,7 @@ TRAINER = "trainer"
 class Plan:
     """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
 
-    `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes
+    `fleet_dir` is where the cars' journals lie, None: in the run folder. `connects_per_s` bounds the ramp-up; `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes
     to the edge over `Ports.relay`, where somebody must carry bytes on to `Ports.edge_far`;
     `buffer_s`: what a car sends again to a broker that forgot it.
     """
@@ -99,6 +99,9 @@ class Deployment:
         )
         preflight.check(plan.run_dir, ports)
         _empty(plan.run_dir)
+        if plan.fleet_dir is not None:
+            plan.fleet_dir.mkdir(parents=True, exist_ok=True)
+            _empty(plan.fleet_dir)
         far = (plan.ports.edge_far, plan.ports.relay) if plan.relayed else None
         self.edge = kafka.Broker(
             "edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler, far=far
@@ -217,7 +220,7 @@ class Deployment:
 
     @property
     def _fleet_dir(self) -> Path:
-        return self.plan.run_dir / "fleet"
+        return self.plan.fleet_dir or self.plan.run_dir / "fleet"
 
     def _service(self, name: str, module: str, port: int, *arguments: str) -> None:
         argv = [sys.executable, "-m", module, *arguments, "--metrics-port", str(port)]

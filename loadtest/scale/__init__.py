@@ -1,6 +1,7 @@
 """`make scale`: a fleet of 100 000 cars on this machine: connect, hold, measure, account for every record."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -26,3 +27,5 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         console.print("ending all processes")
         deployment.stop()
+        if told.fleet_dir is None and told.memory_dir is not None:
+            shutil.rmtree(told.memory_dir, ignore_errors=True)

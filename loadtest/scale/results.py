@@ -119,6 +119,7 @@ class Results:
                 "kernel": round(hold.kernel_mib),
                 "all": round(processes_mib + hold.kernel_mib),
             },
+            "late_tick_share": round(held.late_tick_share(), 4),
             "restarts": self.restarts,
         }
 

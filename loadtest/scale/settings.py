@@ -15,6 +15,7 @@ BASE_MIB, CAR_KIB = 1_800, 16
 RECORD_BYTES, DISK_BASE_MIB = 300, 1_024
 # Beside the hold: ramp-up, a model where none is kept, the wait for a steady state.
 _BESIDE_HOLD_S = 180.0
+_SHM = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Settings:
     model: Path = setting("the trainer's last model; without one it is trained and kept here", default=KEPT)
     jvm: java.Compiler = setting("compiler of the JVMs: c1 starts quickly, c2 carries more", default="c2")
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
+    fleet_dir: Path | None = setting(
+        "folder of the cars' journals, emptied at the start; none: one in memory (/dev/shm), removed at the end",
+        default=None,
+    )
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
 
     def __post_init__(self) -> None:
@@ -70,8 +75,18 @@ class Settings:
             processes=self.processes,
             connects_per_s=max(1_000.0, self.cars / self.connect_s),
             compiler=self.jvm,
+            fleet_dir=self.fleet_dir or self.memory_dir,
             port_offset=self.port_offset,
         )
+
+    @property
+    def memory_dir(self) -> Path | None:
+        """Where the cars' journals lie if nothing else is said; None without a /dev/shm.
+
+        In life every car has a flash of its own. Here they would share a disk with two Kafkas, and a write to
+        a mapped page waits while that page is being written back: the whole fleet stood still for seconds.
+        """
+        return _SHM / f"connected-cars-{self.port_offset}" if _SHM.is_dir() else None
 
     def check_room(self) -> None:
         """Raises WorldDown where memory or disk would not do, and says what to change."""

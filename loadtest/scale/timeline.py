@@ -21,6 +21,8 @@ class Point:
     waiting: Mapping[str, int]
     puback: Mapping[float, float]
     batch_age: Mapping[float, float]
+    ticks: float
+    late_ticks: float
     in_bridge: float
     memory_mib: float
 
@@ -41,6 +43,8 @@ class Timeline:
                 waiting=dict(zip(STAGES, (row.waiting for row in picture.rows), strict=True)),
                 puback=histogram(metrics["simulator"], _PUBACK),
                 batch_age=histogram(metrics["scorer"], _AGE),
+                ticks=metrics["simulator"].get("simulator_ticks_total", 0.0),
+                late_ticks=metrics["simulator"].get("simulator_late_ticks_total", 0.0),
                 in_bridge=metrics["bridge"].get("bridge_in_flight_messages", 0.0),
                 memory_mib=picture.memory_mib,
             )
@@ -69,6 +73,13 @@ class Timeline:
     def batch_age(self) -> Latency:
         """From the oldest sample of a scorer's batch to its scores."""
         return self._latency("batch_age")
+
+    def late_tick_share(self) -> float:
+        """Share of the fleet's ticks that came more than a tick late: above a few percent it is overrun."""
+        if len(self.points) < 2:
+            return 0.0
+        first, last = self.points[0], self.points[-1]
+        return (last.late_ticks - first.late_ticks) / max(last.ticks - first.ticks, 1.0)
 
     def mean_waiting(self, stage: str) -> float:
         """Messages that waited before a stage, on average."""
