@@ -36,7 +36,7 @@ class Settings:
     jvm: java.Compiler = setting("compiler of the JVMs: c1 starts quickly, c2 carries more", default="c2")
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     fleet_dir: Path | None = setting(
-        "folder of the cars' journals, emptied at the start; none: one in memory (/dev/shm), removed at the end",
+        "folder of the cars' journals, emptied at the start; none: one in memory (/dev/shm)",
         default=None,
     )
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
