@@ -31,7 +31,8 @@ class Plan:
     """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
 
     `fleet_dir` is where the cars' journals lie, None: in the run folder. `connects_per_s` bounds the ramp-up;
-    `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes to the edge over `Ports.relay`, where somebody must carry bytes on to `Ports.edge_far`;
+    `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes to the edge over `Ports.relay`,
+    where somebody must carry bytes on to `Ports.edge_far`;
     `buffer_s`: what a car sends again to a broker that forgot it.
     """
 
