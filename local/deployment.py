@@ -52,6 +52,7 @@ class Plan:
     compiler: java.Compiler = "c1"
     relayed: bool = False
     buffer_s: float = 60.0
+    fleet_dir: Path | None = None
     port_offset: int = 0
 
     def __post_init__(self) -> None:
