@@ -3,7 +3,8 @@
 import os
 import sys
 
-from bridge.pipeline import Pipeline
+from bridge.forwarding import Forwarder
+from bridge.pipeline import Failure, Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
 from contract.schema import Schema, schemas
@@ -30,16 +31,18 @@ def _run() -> None:
     router = Router(
         carried, ids=_registered(told.schema_registry_url, carried), payload_bytes_max=told.payload_bytes_max
     )
+    failures: list[Failure] = []
     producer = kafka.producer(
         told.kafka_bootstrap,
         told.kafka_properties,
-        # Never the limit that is met first: the shards' in-flight limit is.
-        queue_buffering_max_messages=2 * told.in_flight_max * len(told.shards) + 100_000,
+        on_failure=lambda error, message: failures.append((error, message)),
+        # Never the limit that is met first: ours is, and a read that reaches it brings at most 256 KiB.
+        queue_buffering_max_messages=told.in_flight_max + 100_000,
         queue_buffering_max_kbytes=1_048_576,
         delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
     )
     kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
-    Pipeline(told, router, producer, state, stop).run()
+    Pipeline(told, Forwarder(router, producer), producer, failures=failures, health=state, stop=stop).run()
     if server:
         server.shutdown()
 

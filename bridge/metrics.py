@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge
 
 received = Counter("bridge_received_messages", "PUBLISH packets read from the brokers")
 forwarded = Counter("bridge_forwarded_messages", "Messages handed to Kafka", ["topic"])
-acknowledged = Counter("bridge_acknowledged_messages", "PUBACKs sent, each after Kafka's delivery report")
+acknowledged = Counter("bridge_acknowledged_messages", "PUBACKs sent, each after Kafka had the message")
 rejected = Counter("bridge_rejected_messages", "Messages sent to telemetry.rejected", ["reason"])
 in_flight = Gauge("bridge_in_flight_messages", "Messages read and not yet acknowledged")
 connected = Gauge("bridge_connected_shards", "Broker shards connected and subscribed")

@@ -1,17 +1,21 @@
-"""The bridge's loop: read from every shard, hand to Kafka, acknowledge what Kafka has."""
+"""The bridge's loop: read from every shard, hand to Kafka, acknowledge once Kafka has it all.
+
+It works in rounds. What is read in one round goes to Kafka; nothing more is read until Kafka has all of it;
+then all of it is acknowledged. A round grows with the load (up to --in-flight-max), so that the cost of
+asking, waiting and acknowledging is shared by many messages, and no message needs a report of its own.
+"""
 
 import logging
 import select
 import time
 from typing import Any
 
-import mqtt5
 from confluent_kafka import KafkaError, Producer
 
 from bridge import metrics
-from bridge.routing import Router
+from bridge.forwarding import Forwarder
 from bridge.settings import Settings
-from bridge.shard import Read, Shard
+from bridge.shard import Shard
 from contract.errors import Malformed
 from contract.topics import REJECTED
 from plumbing.health import Health
@@ -20,28 +24,44 @@ from plumbing.mqtt import ConnectionLost
 
 _log = logging.getLogger("bridge")
 
-_DELIVERY_WAIT_S = 0.002  # how late a PUBACK may be for want of a wake-up when Kafka reports
 _IDLE_WAIT_S = 0.1
+# Kafka takes a round within milliseconds; when it takes longer, connections must be looked after meanwhile.
+_DELIVERY_WAIT_S = 0.05
+_COMPLAIN_AFTER_S = 10.0
 _GOODBYE_S = 2.0
-_DETAIL_CHARS_MAX = 500
-DEAD_LETTER_BYTES_MAX = 65_536  # of what was refused; Kafka would refuse a whole oversized message again
 
 # Kafka will never take this one message; with every other error the world is down.
 _MESSAGE_AT_FAULT = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError._INVALID_ARG)
+
+_LOOK_AT = "see whether --kafka-bootstrap answers, and whether its topics have leaders and enough replicas"
+
+# Kafka's report of a message that it did not take: what is wrong, and the message.
+Failure = tuple[KafkaError, Any]
 
 
 class Pipeline:
     """One process: its shards, one producer, one loop."""
 
     def __init__(
-        self, settings: Settings, router: Router, producer: Producer, health: Health, stop: Stop
+        self,
+        settings: Settings,
+        forwarder: Forwarder,
+        producer: Producer,
+        *,
+        failures: list[Failure],
+        health: Health,
+        stop: Stop,
     ) -> None:
+        """`failures` is where the producer puts what Kafka does not take: no work in a callback."""
         self._settings = settings
-        self._router = router
+        self._forwarder = forwarder
         self._producer = producer
+        self._failures = failures
         self._health = health
         self._stop = stop
-        self._failures: list[tuple[Read, KafkaError, Any]] = []
+        self._waiting_since: float | None = None  # for Kafka, longer than usual
+        self._complained = False
+        self._backlog = False  # the last round had more than a read could take
         self._epoll = select.epoll()
         self._by_fd: dict[int, Shard] = {}
         self._masks: dict[int, int] = {}
@@ -54,32 +74,53 @@ class Pipeline:
                 shared_group=settings.shared_group,
                 in_flight_max=settings.in_flight_max,
                 keep_alive_s=settings.keep_alive_s,
-                forward=self._forward,
+                forward=forwarder.take,
             )
             for number, (host, port) in settings.shards.items()
         ]
 
+    @property
+    def in_flight(self) -> int:
+        """Messages read and not yet acknowledged."""
+        return sum(shard.in_flight for shard in self._shards)
+
     def run(self) -> None:
         """Until told to stop. Raises WorldDown where Kafka does not take messages in time."""
-        nap_s = self._settings.read_nap_ms / 1_000
-        full = False
         while not self._stop.requested:
-            full = self._round(0.0 if full else nap_s)
+            self._round()
         self._drain()
 
-    def _round(self, nap_s: float) -> bool:
-        """Wait for something to do and do it; whether a read was full, so that more waits."""
-        waiting = any(shard.in_flight for shard in self._shards)
-        events = self._epoll.poll(_DELIVERY_WAIT_S if waiting else _IDLE_WAIT_S)
-        if events and nap_s:
-            time.sleep(nap_s)  # a moment later the same read brings many messages
+    def _round(self) -> None:
         now = time.monotonic()
-        full = self._on_events(events, now)
-        self._turn(now)
+        try:
+            self._read(now)
+        except BufferError as error:
+            raise WorldDown(
+                f"Kafka takes nothing, and no more than the {len(self._producer)} messages may wait for it; "
+                "where it does take some, lower --in-flight-max or --payload-bytes-max"
+            ) from error
+        self._deliver(now)
+        self._look_after(now)
         self._health.progress()
-        return full
+
+    def _read(self, now: float) -> None:
+        """What the shards have, up to the limit; while Kafka keeps us waiting only what happens to them."""
+        if self._waiting_since is not None or self._stop.requested:
+            self._on_events(self._epoll.poll(0 if len(self._producer) else _DELIVERY_WAIT_S), now)
+            return
+        events = self._epoll.poll(_IDLE_WAIT_S)
+        if events and not self._backlog:
+            time.sleep(self._settings.read_nap_ms / 1_000)  # a moment later the same read brings many
+        self._backlog = False
+        while self._on_events(events, now):
+            self._backlog = True
+            if self.in_flight >= self._settings.in_flight_max:
+                metrics.paused.inc()
+                break
+            events = self._epoll.poll(0)
 
     def _on_events(self, events: list[tuple[int, int]], now: float) -> bool:
+        """Whether a read was full, so that more waits, or the limit is reached."""
         full = False
         for fd, event in events:
             shard = self._by_fd[fd]
@@ -87,32 +128,58 @@ class Pipeline:
                 if event & select.EPOLLOUT:
                     shard.writable(now)
                 if event & ~select.EPOLLOUT:
+                    if not self._masks[fd] & select.EPOLLIN:
+                        raise ConnectionLost("the broker closed the connection")
                     full |= shard.readable(now)
             except ConnectionLost as error:
                 self._unwatch(fd)
                 shard.lose(now, error)
-            except BufferError as error:  # brokers that come and go send again what Kafka does not take
-                raise WorldDown("Kafka takes nothing and no more messages may wait for it") from error
+            if self.in_flight >= self._settings.in_flight_max:
+                return True  # the others keep what they have
         return full
 
-    def _turn(self, now: float) -> None:
-        """What is due in every round, whatever came in."""
-        self._producer.poll(0)
+    def _deliver(self, now: float) -> None:
+        """Wait a moment for Kafka to have everything; when it has, acknowledge everything."""
+        if len(self._producer):
+            self._producer.flush(_DELIVERY_WAIT_S)
         self._settle_failures()
-        subscribed = in_flight = 0
+        if len(self._producer):
+            self._keep_waiting(now)
+            return
+        waited, self._waiting_since, self._complained = self._waiting_since is not None, None, False
         for shard in self._shards:
             try:
-                shard.tick(now)
-                if sent := shard.acknowledge(now):
-                    metrics.acknowledged.inc(sent)
+                if shard.in_flight or waited:
+                    metrics.acknowledged.inc(shard.acknowledge(now))
+            except ConnectionLost as error:
+                self._lose(shard, error, now)
+
+    def _keep_waiting(self, now: float) -> None:
+        """Nothing is read meanwhile; say so when it lasts."""
+        if self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since > _COMPLAIN_AFTER_S and not self._complained:
+            self._complained = True
+            _log.warning(
+                "Kafka has not taken %d messages for %.0f s, and nothing is read from MQTT meanwhile: the "
+                "brokers queue up to their max_queued_messages. %s; after --delivery-timeout-s %.0f this "
+                "process exits", len(self._producer), now - self._waiting_since,
+                _LOOK_AT.capitalize(), self._settings.delivery_timeout_s,
+            )  # fmt: skip
+
+    def _look_after(self, now: float) -> None:
+        """What is due in every round, whatever came in."""
+        self._producer.poll(0)  # what the client library has to say while there is nothing to deliver
+        listening = self._waiting_since is None
+        for shard in self._shards:
+            try:
+                shard.tick(now, listening=listening)
                 self._watch(shard)
             except ConnectionLost as error:
-                self._unwatch(shard.connection.fileno() if shard.connection else -1)
-                shard.lose(now, error)
-            subscribed += shard.subscribed
-            in_flight += shard.in_flight
+                self._lose(shard, error, now)
+        subscribed = sum(shard.subscribed for shard in self._shards)
         metrics.connected.set(subscribed)
-        metrics.in_flight.set(in_flight)
+        metrics.in_flight.set(self.in_flight)
         if self._stop.requested:
             self._health.unready("stopping")
         elif subscribed == len(self._shards):
@@ -120,56 +187,24 @@ class Pipeline:
         else:
             self._health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
 
-    def _forward(self, packets: list[mqtt5.PublishPacket]) -> Read:
-        """Hand the messages of one read to Kafka, in their order."""
-        read = Read([p.packet_id for p in packets if p.packet_id is not None], self._failures)
-        route, produce, delivered = self._router.route, self._producer.produce, read.delivered
-        counts: dict[str, int] = {}
-        for packet in packets:
-            try:
-                target = route(packet.topic, packet.payload)
-            except Malformed as error:
-                self._reject(read, packet, error)
-                continue
-            if target is not None:
-                topic, key, value = target
-                produce(topic, value, key, on_delivery=delivered)
-                counts[topic] = counts.get(topic, 0) + 1
-        read.count = len(packets)
-        read.pending += sum(counts.values())
-        metrics.received.inc(len(packets))
-        for topic, count in counts.items():
-            metrics.forwarded.labels(topic).inc(count)
-        return read
-
-    def _reject(self, read: Read, packet: mqtt5.PublishPacket, error: Malformed) -> None:
-        self._dead_letter(read, packet.payload, error, [("mqtt_topic", packet.topic.encode()[:1024])])
-
-    def _dead_letter(
-        self, read: Read, value: bytes, error: Malformed, headers: list[tuple[str, str | bytes | None]]
-    ) -> None:
-        headers = [("reason", error.reason), ("detail", error.detail[:_DETAIL_CHARS_MAX]), *headers]
-        value = value[:DEAD_LETTER_BYTES_MAX]
-        self._producer.produce(REJECTED, value, headers=headers, on_delivery=read.delivered)
-        read.pending += 1
-        metrics.rejected.labels(error.reason).inc()
-
     def _settle_failures(self) -> None:
         """Messages that Kafka did not take: a dead letter each, or the end where Kafka itself is down."""
         while self._failures:
-            read, error, message = self._failures.pop()
+            error, message = self._failures.pop()
             if error.code() not in _MESSAGE_AT_FAULT or message.topic() == REJECTED:
-                raise WorldDown(f"Kafka did not take a message for {message.topic()}: {error}")
-            read.pending -= 1
-            refusal = Malformed("refused_by_kafka", str(error))
-            self._dead_letter(read, message.value() or b"", refusal, [])
+                late = error.code() == KafkaError._MSG_TIMED_OUT
+                hint = f" within --delivery-timeout-s {self._settings.delivery_timeout_s:.0f}; {_LOOK_AT}"
+                raise WorldDown(
+                    f"Kafka did not take a message for {message.topic()}: {error}{hint if late else ''}"
+                )
+            self._forwarder.dead_letter(message.value() or b"", Malformed("refused_by_kafka", str(error)))
 
     def _drain(self) -> None:
-        """Read no more, wait for Kafka's reports, acknowledge, leave the sessions with the brokers."""
-        self._turn(time.monotonic())  # from here on epoll does not wait for messages
-        while any(shard.busy for shard in self._shards) and self._stop.left_s > 0:
-            self._round(nap_s=0.0)
-        left = sum(shard.in_flight for shard in self._shards)
+        """Read no more, wait for Kafka, acknowledge, leave the sessions with the brokers."""
+        self._look_after(time.monotonic())  # from here on epoll does not wait for messages
+        while self._stop.left_s > 0 and (len(self._producer) or any(shard.busy for shard in self._shards)):
+            self._round()
+        left = self.in_flight
         for shard in self._shards:
             if shard.connection is not None:
                 self._unwatch(shard.connection.fileno())
@@ -177,12 +212,18 @@ class Pipeline:
         self._epoll.close()
         _log.info("stopped", extra={"unacknowledged": left})
 
+    def _lose(self, shard: Shard, error: ConnectionLost, now: float) -> None:
+        if shard.connection is not None:
+            self._unwatch(shard.connection.fileno())
+        shard.lose(now, error)
+
     def _watch(self, shard: Shard) -> None:
         """Tell epoll what this shard waits for now."""
         if shard.connection is None:
             return
         fd = shard.connection.fileno()
-        mask = 0 if shard.paused or self._stop.requested else select.EPOLLIN
+        reading = self._waiting_since is None and not self._stop.requested
+        mask = select.EPOLLIN if reading or not shard.subscribed else select.EPOLLRDHUP
         if shard.connection.wants_write or not shard.handshake_sent:
             mask |= select.EPOLLOUT
         if fd not in self._by_fd:

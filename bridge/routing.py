@@ -14,7 +14,7 @@ from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic
 
 COMMAND = "command"  # travels down to the cars and is none of the bridge's business
-_ROUTES_MAX = 1_000_000
+_PLAIN_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +27,25 @@ class Frame:
     read_as: Schema | None  # the body is read to check it
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """An MQTT topic: its Kafka topic and key, how a body must begin, and the schemas it may have."""
-
-    topic: str
-    key: bytes
-    body_start: bytes
-    frames: Mapping[bytes, Frame]
+# What telemetry of a car looks like, from behind the packet id of its PUBLISH to the car id in the record:
+# (Kafka key, those bytes, what stands in Kafka instead of them, bytes that may follow: at least, at most).
+Plain = tuple[bytes, bytes, bytes, int, int]
+_NO_PROPERTIES = b"\0"
 
 
 class Router:
-    """Checks frames and swaps headers; remembers a route for each MQTT topic."""
+    """Checks frames and swaps headers.
+
+    `plain` remembers, by MQTT topic, how the last good telemetry of each car began.
+    """
 
     def __init__(
         self, schemas: Iterable[Schema], *, ids: Mapping[bytes, int] | None = None, payload_bytes_max: int
     ) -> None:
         """`ids`: fingerprint to the id that a registry gave; without it the schema files' own."""
+        self.plain: dict[bytes, Plain] = {}
         self._payload_bytes_max = payload_bytes_max
         self._frames: dict[str, dict[bytes, Frame]] = {TELEMETRY: {}, MAINTENANCE: {}}
-        self._routes: dict[str, Route] = {}
         for schema in schemas:
             if schema.name in self._frames:
                 kafka_header = confluent_header((ids or {}).get(schema.fingerprint, schema.schema_id))
@@ -59,49 +58,50 @@ class Router:
         record's car is not the topic's, `malformed_record` where its length cannot be right or, of a
         record that is not telemetry, where it cannot be read.
         """
-        route = self._routes.get(topic) or self._learn(topic)
-        if route is None:
-            return None
-        frame = route.frames.get(payload[:SINGLE_OBJECT_BYTES])
-        rest_bytes = len(payload) - SINGLE_OBJECT_BYTES - len(route.body_start)
-        if (
-            frame is None
-            or not payload.startswith(route.body_start, SINGLE_OBJECT_BYTES)
-            or not frame.rest_bytes_min <= rest_bytes <= frame.rest_bytes_max
-            or len(payload) > self._payload_bytes_max
-        ):
-            raise self._blame(route, frame, payload)
-        if frame.read_as is not None:
-            records.read(frame.read_as, payload[SINGLE_OBJECT_BYTES:])
-        return route.topic, route.key, frame.header + payload[SINGLE_OBJECT_BYTES:]
-
-    def _learn(self, topic: str) -> Route | None:
         car_id, kind = split_mqtt_topic(topic)
         if kind == COMMAND:
             return None
         if kind not in self._frames:
             raise Malformed("wrong_topic", f"{kind[:200]!r} is none of {', '.join(self._frames)}, {COMMAND}")
         key = car_id.encode()
-        if len(self._routes) >= _ROUTES_MAX:
-            self._routes.clear()  # a flood of invented car ids must not fill the memory
-        route = self._routes[topic] = Route(kind, key, bytes([2 * len(key)]) + key, self._frames[kind])
-        return route
+        car = bytes([2 * len(key)]) + key  # how a body must begin
+        head, body = payload[:SINGLE_OBJECT_BYTES], payload[SINGLE_OBJECT_BYTES:]
+        frame = self._frames[kind].get(head)
+        if (
+            frame is None
+            or not body.startswith(car)
+            or not frame.rest_bytes_min <= len(body) - len(car) <= frame.rest_bytes_max
+            or len(payload) > self._payload_bytes_max
+        ):
+            raise self._blame(kind, key, car, payload)
+        if frame.read_as is not None:
+            records.read(frame.read_as, body)
+        else:
+            self._remember(topic, key, head + car, frame)
+        return kind, key, frame.header + body
 
-    def _blame(self, route: Route, frame: Frame | None, payload: bytes) -> Malformed:
+    def _remember(self, topic: str, key: bytes, start: bytes, frame: Frame) -> None:
+        if len(self.plain) >= _PLAIN_MAX:
+            self.plain.clear()  # a flood of invented car ids must not fill the memory
+        instead = frame.header + start[SINGLE_OBJECT_BYTES:]
+        rest_bytes_max = min(frame.rest_bytes_max, self._payload_bytes_max - len(start))
+        limits = frame.rest_bytes_min, rest_bytes_max
+        self.plain[topic.encode()] = (key, _NO_PROPERTIES + start, instead, *limits)
+
+    def _blame(self, kind: str, key: bytes, car: bytes, payload: bytes) -> Malformed:
+        frames = self._frames[kind]
         if len(payload) > self._payload_bytes_max:
             return Malformed("oversized", f"{len(payload)} bytes, at most {self._payload_bytes_max}")
         if len(payload) < SINGLE_OBJECT_BYTES or payload[:2] != b"\xc3\x01":
             return Malformed(
                 "bad_frame", f"{len(payload)} bytes that do not begin with C3 01 and a fingerprint"
             )
-        if frame is None:
-            known = ", ".join(head[2:].hex() for head in route.frames)
-            return Malformed(
-                "unknown_schema", f"fingerprint {payload[2:10].hex()}; {route.topic} knows {known}"
-            )
-        if not payload.startswith(route.body_start, SINGLE_OBJECT_BYTES):
-            return Malformed("wrong_car", f"the record is not of {route.key.decode()}")
-        return Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {route.topic} record")
+        if payload[:SINGLE_OBJECT_BYTES] not in frames:
+            known = ", ".join(head[2:].hex() for head in frames)
+            return Malformed("unknown_schema", f"fingerprint {payload[2:10].hex()}; {kind} knows {known}")
+        if not payload.startswith(car, SINGLE_OBJECT_BYTES):
+            return Malformed("wrong_car", f"the record is not of {key.decode()}")
+        return Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
 
 
 def _frame(schema: Schema, header: bytes) -> Frame:

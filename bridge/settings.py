@@ -35,7 +35,8 @@ class Settings:
         default=None,
     )
     in_flight_max: int = setting(
-        "messages read but not acknowledged, per shard; above it reading stops", default=20_000
+        "messages read but not acknowledged, at most (and one read more); then Kafka is waited for",
+        default=20_000,
     )
     payload_bytes_max: int = setting("larger MQTT payloads are dead letters", default=16_384)
     read_nap_ms: float = setting(
@@ -48,7 +49,12 @@ class Settings:
     log_format: LogFormat = setting("log lines", default="auto")
 
     def __post_init__(self) -> None:
-        addresses(self.mqtt_brokers, "--mqtt-brokers")
+        brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
+        if twice := sorted({f"{host}:{port}" for host, port in brokers if brokers.count((host, port)) > 1}):
+            raise ValueError(
+                f"--mqtt-brokers names {', '.join(twice)} more than once: as two shards it would give every "
+                "message twice"
+            )
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
         if not 0 <= self.ordinal < self.replicas:
             raise ValueError(

@@ -5,14 +5,12 @@ A shard is told what time it is and what its socket can do; it never waits.
 
 import logging
 import random
-from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import mqtt5
-from confluent_kafka import KafkaError
 
 from bridge import metrics
+from bridge.forwarding import Taken
 from contract.topics import MQTT_FILTER
 from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, pubacks
 
@@ -21,29 +19,11 @@ _log = logging.getLogger("bridge")
 SESSION_EXPIRY_NEVER = 0xFFFFFFFF
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.2, 5.0
 _CONNECT_TIMEOUT_S = 10.0
-
-
-class Read:
-    """The messages of one read. Kafka's reports count it down; at 0 its PUBACKs may go out."""
-
-    __slots__ = ("count", "failures", "packet_ids", "pending")
-
-    def __init__(self, packet_ids: list[int], failures: list[tuple["Read", KafkaError, Any]]) -> None:
-        self.packet_ids = packet_ids
-        self.count = 0
-        self.pending = 0
-        self.failures = failures  # the pipeline's inbox: no work in a callback
-
-    def delivered(self, error: KafkaError | None, message: Any) -> None:
-        """Kafka's delivery report of one of the messages."""
-        if error is None:
-            self.pending -= 1
-        else:
-            self.failures.append((self, error, message))
+_HINT_AT_ATTEMPT = 3  # not each time, and not for a broker that is merely being restarted
 
 
 class Shard:
-    """A broker connection with its stable session. `forward` takes the messages of a read."""
+    """A broker connection with its stable session. `forward` takes the bytes of a read."""
 
     def __init__(
         self,
@@ -55,7 +35,7 @@ class Shard:
         shared_group: str | None,
         in_flight_max: int,
         keep_alive_s: int,
-        forward: Callable[[list[mqtt5.PublishPacket]], Read],
+        forward: Callable[[bytes], Taken],
     ) -> None:
         self.number = number
         self.where = f"{host}:{port}"
@@ -65,10 +45,9 @@ class Shard:
         self._in_flight_max = in_flight_max
         self._keep_alive_s = keep_alive_s
         self._forward = forward
-        self._reads: deque[Read] = deque()
+        self._packet_ids: list[bytes] = []
         self.connection: Connection | None = None
         self.subscribed = False
-        self.paused = False
         self.in_flight = 0
         self._attempts = 0
         self._dial_at = 0.0
@@ -84,8 +63,11 @@ class Shard:
         """Whether messages wait for Kafka or PUBACKs for the socket."""
         return self.in_flight > 0 or (self.connection is not None and self.connection.wants_write)
 
-    def tick(self, now: float) -> None:
-        """Dial when it is time, keep the session alive, give up on a broker that is silent."""
+    def tick(self, now: float, *, listening: bool = True) -> None:
+        """Dial when it is time, keep the session alive, give up on a broker that is silent.
+
+        Whoever is not `listening` cannot blame the broker for its silence.
+        """
         if self.connection is None:
             if now >= self._dial_at:
                 self._dial(now)
@@ -93,7 +75,7 @@ class Shard:
         silent_s = now - self._heard_at
         if not self.subscribed and silent_s > _CONNECT_TIMEOUT_S:
             raise ConnectionLost(f"no answer within {_CONNECT_TIMEOUT_S:.0f} s")
-        if self.subscribed and not self.paused and silent_s > 1.5 * self._keep_alive_s:
+        if self.subscribed and listening and silent_s > 1.5 * self._keep_alive_s:
             raise ConnectionLost(f"silent for {silent_s:.0f} s")
         if self.subscribed and now - self._sent_at > self._keep_alive_s / 2:
             self._send(mqtt5.PingReqPacket().write(), now)
@@ -118,44 +100,43 @@ class Shard:
     def readable(self, now: float) -> bool:
         """Read once and forward what came; whether the read was full, so that more waits."""
         assert self.connection is not None
-        packets, full = self.connection.read()
+        data, full = self.connection.receive()
         self._heard_at = now
-        published = []
-        for packet in packets:
-            if type(packet) is mqtt5.PublishPacket:
-                published.append(packet)
-            else:
-                self._control(packet, now)
-        if published:
-            read = self._forward(published)
-            self._reads.append(read)
-            self.in_flight += read.count
-            if self.in_flight >= self._in_flight_max and not self.paused:
-                self.paused = True
-                metrics.paused.inc()
+        taken = self._forward(data)
+        self.connection.keep(data[taken.used :])
+        self._packet_ids += taken.packet_ids
+        self.in_flight += taken.count
+        metrics.received.inc(taken.count)
+        for packet in taken.others:
+            self._control(packet, now)
         return full
 
     def acknowledge(self, now: float) -> int:
-        """Send the PUBACKs of the oldest reads that Kafka has whole, in order of arrival; how many."""
-        reads, ids = self._reads, []
-        while reads and reads[0].pending == 0:
-            read = reads.popleft()
-            self.in_flight -= read.count
-            ids += read.packet_ids
-        if ids and self.connection is not None:
+        """Kafka has all that was forwarded: send the PUBACKs in the order of arrival; how many."""
+        ids, self._packet_ids, self.in_flight = self._packet_ids, [], 0
+        self._heard_at = now  # while Kafka kept us waiting nothing was heard
+        if ids:
             self._send(pubacks(ids), now)
-        if self.paused and self.in_flight <= self._in_flight_max // 2:
-            self.paused = False
         return len(ids)
 
     def lose(self, now: float, why: Exception) -> None:
         """Forget the connection and dial again later; the broker sends again what we did not acknowledge."""
-        _log.warning("broker shard %d (%s): %s", self.number, self.where, why)
         self._drop()
         metrics.connection_losses.inc()
         self._attempts += 1
-        delay_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._attempts, 10))
-        self._dial_at = now + delay_s * random.uniform(0.5, 1.0)
+        delay_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._attempts, 10)) * random.uniform(
+            0.5, 1.0
+        )
+        self._dial_at = now + delay_s
+        hint = "; is it up, and is --mqtt-brokers right?" if self._attempts == _HINT_AT_ATTEMPT else ""
+        _log.warning(
+            "broker shard %d (%s): %s; dialling again in %.1f s%s",
+            self.number,
+            self.where,
+            why,
+            delay_s,
+            hint,
+        )
 
     def close(self, timeout_s: float) -> None:
         """Say goodbye and wait until the broker has heard all; the session and its messages stay there."""
@@ -175,8 +156,8 @@ class Shard:
         if self.connection is not None:
             self.connection.close()
         self.connection = None
-        self.subscribed = self.paused = False
-        self._reads = deque()  # their packet ids mean nothing on the next connection
+        self.subscribed = False
+        self._packet_ids = []  # they mean nothing on the next connection
         self.in_flight = 0
 
     def _control(self, packet: mqtt5.Packet, now: float) -> None:
@@ -194,7 +175,14 @@ class Shard:
             self.subscribed = True
             self._attempts = 0
         elif isinstance(packet, mqtt5.DisconnectPacket):
-            raise ConnectionLost(f"disconnected by the broker: {packet.reason_code.name}")
+            taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
+            hint = (
+                f": another client is called {self._client_id}. Do two bridges own this shard? Every replica "
+                "needs the same --replicas and --mqtt-brokers, and an --ordinal of its own"
+            )
+            raise ConnectionLost(
+                f"disconnected by the broker: {packet.reason_code.name}{hint if taken_over else ''}"
+            )
 
     def _send(self, data: bytes, now: float) -> None:
         assert self.connection is not None

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,21 @@ _CONSUMER: dict[str, Any] = _COMMON | {
 }
 
 
-def producer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Producer:
-    """A producer; `overrides`, librdkafka's names with `_` for `.`, are stronger than the file's."""
-    return Producer(_config(_PRODUCER, bootstrap, properties, overrides), logger=_log)
+def producer(
+    bootstrap: str,
+    properties: Path | None = None,
+    on_failure: Callable[[KafkaError, Any], None] | None = None,
+    **overrides: Any,
+) -> Producer:
+    """A producer; `overrides`, librdkafka's names with `_` for `.`, are stronger than the file's.
+
+    `on_failure` hears of every message that Kafka did not take and of no other: a report for each message
+    costs as much as all the rest. A producer that holds none any more (`len`, `flush`) has delivered.
+    """
+    config = _config(_PRODUCER, bootstrap, properties, overrides)
+    if on_failure is not None:
+        config |= {"on_delivery": on_failure, "delivery.report.only.error": True}
+    return Producer(config, logger=_log)
 
 
 def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Consumer:
@@ -52,14 +65,20 @@ def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -
 def wait_for_topics(
     client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float, stop: Stop | None = None
 ) -> None:
-    """Return once every topic is there, or at a `stop`. Raises WorldDown naming what is not there in time."""
-    deadline = time.monotonic() + timeout_s
+    """Return once every topic is there, or at a `stop`. Raises WorldDown naming what is not there in time.
+
+    What is waited for is said at once, so that nobody has to wait for the end to see a wrong setting.
+    """
+    deadline, said = time.monotonic() + timeout_s, False
     while stop is None or not stop.requested:
         missing = _missing(client, topics)
         if not missing:
             return
         if time.monotonic() >= deadline:
             raise WorldDown(f"{missing} (waited {timeout_s:.0f} s)")
+        if not said:
+            _log.warning("%s; looking again for %.0f s", missing, timeout_s)
+            said = True
         time.sleep(_LOOK_AGAIN_S)
 
 
@@ -68,9 +87,15 @@ def _missing(client: Consumer | Producer, topics: tuple[str, ...]) -> str:
     try:
         found = client.list_topics(timeout=_ANSWER_TIMEOUT_S).topics
     except KafkaException as error:
-        return f"no Kafka broker answers: {error}"
-    absent = [topic for topic in topics if topic not in found or not found[topic].partitions]
-    return f"Kafka has no topic {', '.join(absent)}: create it first (contract/topics.py)" if absent else ""
+        return f"no Kafka broker answers, is --kafka-bootstrap right? {error}"
+    absent = [topic for topic in topics if topic not in found]
+    if absent:
+        return f"Kafka has no topic {', '.join(absent)}: create it first (contract/topics.py)"
+    bare = [topic for topic in topics if not found[topic].partitions]
+    if bare:
+        why = "; ".join(f"{topic}: {found[topic].error or 'none yet'}" for topic in bare)
+        return f"Kafka has topics without partitions, create them again (contract/topics.py): {why}"
+    return ""
 
 
 def read_properties(path: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ RECEIVE_BYTES = 262_144
 OUT_BYTES_MAX = 8 * 1_048_576
 PACKET_BYTES_MAX = 4 * 1_048_576
 
+_PUBACK = b"\x40\x02"
+
 # Linux: choose the source port at connect() by the whole 4-tuple; without it, many connections from one
 # address search the port range one by one (ten times the CPU at 16 000 connections).
 _IP_BIND_ADDRESS_NO_PORT = 24
@@ -64,22 +66,29 @@ class Connection:
 
     def read(self, size: int = RECEIVE_BYTES) -> tuple[list[mqtt5.Packet], bool]:
         """All packets that one read of at most `size` bytes completes, and whether the read was full."""
+        data, full = self.receive(size)
+        packets, used = parse(data)
+        self.keep(data[used:])
+        return packets, full
+
+    def receive(self, size: int = RECEIVE_BYTES) -> tuple[bytes, bool]:
+        """What one read of at most `size` bytes brings, behind what was kept; whether the read was full."""
         try:
             data = self.sock.recv(size)
         except BlockingIOError:
-            return [], False
+            return self._in, False
         except OSError as error:
             raise ConnectionLost(str(error)) from error
         if not data:
             raise ConnectionLost("the peer closed the connection")
         full = len(data) == size
-        if self._in:
-            data = self._in + data
-        packets, used = parse(data)
-        self._in = data[used:]
-        if len(self._in) > PACKET_BYTES_MAX:
+        return (self._in + data if self._in else data), full
+
+    def keep(self, rest: bytes) -> None:
+        """The beginning of a packet whose end has not arrived: the next `receive` puts it in front."""
+        if len(rest) > PACKET_BYTES_MAX:
             raise ConnectionLost(f"a packet is larger than {PACKET_BYTES_MAX} bytes")
-        return packets, full
+        self._in = rest
 
     def finish(self, timeout_s: float) -> None:
         """Write what waits, say that no more follows, and close once the peer has; nothing raised.
@@ -147,15 +156,30 @@ def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
             position += size
     except IndexError:
         pass  # the rest has not arrived yet
-    except ValueError as error:
-        raise ConnectionLost(f"not MQTT: {error}") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # the codec's answer to text that is not UTF-8
-            raise
-        raise ConnectionLost(f"not MQTT: {error}") from error
+        raise _no_mqtt(error) from error
     return packets, position
 
 
-def pubacks(packet_ids: Iterable[int]) -> bytes:
+def parse_one(data: bytes, position: int) -> tuple[mqtt5.Packet, int] | None:
+    """The packet that begins at `position`, and its size; None where its end has not arrived yet.
+
+    Raises ConnectionLost for bytes that are no MQTT.
+    """
+    try:
+        return mqtt5.read(memoryview(data)[position:])
+    except IndexError:
+        return None
+    except BaseException as error:
+        raise _no_mqtt(error) from error
+
+
+def _no_mqtt(error: BaseException) -> BaseException:
+    """What to raise for an error of the codec, which panics at text that is not UTF-8."""
+    known = isinstance(error, ValueError) or type(error).__name__ == "PanicException"
+    return ConnectionLost(f"not MQTT: {error}") if known else error
+
+
+def pubacks(packet_ids: Iterable[bytes]) -> bytes:
     """PUBACKs with success, in order: packet type 4, 2 bytes, the packet id (MQTT 5, section 3.4)."""
-    return b"".join([b"\x40\x02" + packet_id.to_bytes(2, "big") for packet_id in packet_ids])
+    return _PUBACK.join([b"", *packet_ids])

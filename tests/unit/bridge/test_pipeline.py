@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from bridge import pipeline
+from bridge.forwarding import Forwarder
 from bridge.pipeline import Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
@@ -37,8 +38,8 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 class _Message:
     """What Kafka's delivery report says of a message."""
 
-    def __init__(self, topic: str, value: bytes, headers: dict[str, Any], report: Any) -> None:
-        self._topic, self._value, self.headers, self.report = topic, value, headers, report
+    def __init__(self, topic: str, value: bytes, headers: dict[str, Any]) -> None:
+        self._topic, self._value, self.headers = topic, value, headers
 
     def topic(self) -> str:
         return self._topic
@@ -48,28 +49,42 @@ class _Message:
 
 
 class _Producer:
-    """Keeps what is produced; reports what the test settles, when it is polled, as librdkafka does."""
+    """Keeps what is produced until the test settles it; reports failures when it is asked, as librdkafka."""
 
     def __init__(self) -> None:
         self.produced: list[_Message] = []
-        self.settled: list[tuple[_Message, int | None]] = []
+        self.failures: list[Any] = []
+        self._held: set[int] = set()
+        self._failed: list[tuple[int, int]] = []
         self.full = False
 
-    def produce(
-        self, topic: str, value: bytes, key: Any = None, headers: Any = (), on_delivery: Any = None
-    ) -> None:
+    def produce(self, topic: str, value: bytes, key: Any = None, headers: Any = ()) -> None:
         if self.full:
             raise BufferError("Local: Queue full")
-        self.produced.append(_Message(topic, value, dict(headers), on_delivery))
+        self._held.add(len(self.produced))
+        self.produced.append(_Message(topic, value, dict(headers)))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def flush(self, timeout: float) -> int:
+        if self._held:
+            time.sleep(0.001)
+        self.poll(0.0)
+        return len(self._held)
 
     def poll(self, timeout: float) -> int:
-        while self.settled:
-            message, code = self.settled.pop(0)
-            message.report(None if code is None else KafkaError(code), message)
+        while self._failed:
+            index, code = self._failed.pop(0)
+            self.failures.append((KafkaError(code), self.produced[index]))
+            self._held.discard(index)
         return 0
 
     def settle(self, index: int, code: int | None = None) -> None:
-        self.settled.append((self.produced[index], code))
+        if code is None:
+            self._held.discard(index)
+        else:
+            self._failed.append((index, code))
 
 
 class _Broker:
@@ -89,9 +104,11 @@ class _Broker:
         _until(lambda: self.saw(mqtt5.SubscribePacket) == 1, "SUBSCRIBE")
         self._peer.send(mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode(1)]).write())
 
-    def publish(self, packet_id: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry") -> None:
+    def publish(self, payloads: dict[int, bytes], topic: str = "fleet/v1/car-1/telemetry") -> None:
+        """Payloads by packet id, at once."""
         qos = mqtt5.QoS.AT_LEAST_ONCE
-        self._peer.send(mqtt5.PublishPacket(topic, payload, qos=qos, packet_id=packet_id).write())
+        packets = [mqtt5.PublishPacket(topic, data, qos=qos, packet_id=i) for i, data in payloads.items()]
+        self._peer.send(b"".join(packet.write() for packet in packets))
 
     def saw(self, kind: Any) -> int:
         with contextlib.suppress(TimeoutError, ConnectionResetError):  # reset: it left something unread
@@ -124,7 +141,14 @@ class _Bridge:
         )
         router = Router(schemas(), payload_bytes_max=told.payload_bytes_max)
         producer: Any = self.producer
-        self._pipeline = Pipeline(told, router, producer, self.health, self.stop)
+        self._pipeline = Pipeline(
+            told,
+            Forwarder(router, producer),
+            producer,
+            failures=self.producer.failures,
+            health=self.health,
+            stop=self.stop,
+        )
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         self.broker.accept()
@@ -136,12 +160,12 @@ class _Bridge:
         except WorldDown as error:
             self.raised.append(error)
 
-    def receive(
-        self, packet_id: int, payload: bytes | None = None, topic: str = "fleet/v1/car-1/telemetry"
-    ) -> None:
+    def receive(self, *payloads: bytes | int) -> None:
+        """Messages in one read, ids from 1 on; a number is telemetry with this seq."""
         before = len(self.producer.produced)
-        self.broker.publish(packet_id, _telemetry(packet_id) if payload is None else payload, topic)
-        _until(lambda: len(self.producer.produced) == before + 1, "produced")
+        sound = [_telemetry(payload) if isinstance(payload, int) else payload for payload in payloads]
+        self.broker.publish(dict(enumerate(sound, 1)))
+        _until(lambda: len(self.producer.produced) == before + len(payloads), "produced")
 
     def join(self) -> None:
         self._thread.join(5)
@@ -172,21 +196,22 @@ def _telemetry(seq: int) -> bytes:
     return encode([head], np.array([seq]), np.array([1_795_000_000_000]), np.zeros((1, 18), np.float32))[0]
 
 
-def test_acknowledged_only_when_kafka_has_it_and_in_order(bridge: _Bridge):
-    """The second delivered first: no PUBACK; then the first: both, in order."""
-    bridge.receive(11)
-    bridge.receive(12)
+def test_acknowledged_only_when_kafka_has_all_and_in_order(bridge: _Bridge):
+    """The second delivered first: no PUBACK, and nothing more is read; then the first: both, in order."""
+    bridge.receive(1, 2)
     bridge.producer.settle(1)
-    _until(lambda: not bridge.producer.settled, "polled")
+    bridge.broker.publish({3: _telemetry(3)})
+    time.sleep(0.05)
     assert bridge.broker.acknowledged == []
+    assert len(bridge.producer.produced) == 2
     bridge.producer.settle(0)
-    _until(lambda: bridge.broker.acknowledged == [11, 12], "PUBACKs")
+    _until(lambda: bridge.broker.acknowledged == [1, 2], "PUBACKs")
+    _until(lambda: len(bridge.producer.produced) == 3, "the next round")
 
 
 def test_a_bad_message_is_a_dead_letter_and_the_next_goes_on(bridge: _Bridge):
     """It carries the payload, the reason, the detail and the MQTT topic, acknowledged once delivered."""
-    bridge.receive(1, b"garbage")
-    bridge.receive(2)
+    bridge.receive(b"garbage", 2)
     dead, good = bridge.producer.produced
     assert (dead.topic(), dead.value()) == (REJECTED, b"garbage")
     assert dead.headers["reason"] == "bad_frame"
@@ -194,21 +219,28 @@ def test_a_bad_message_is_a_dead_letter_and_the_next_goes_on(bridge: _Bridge):
     assert dead.headers["mqtt_topic"] == b"fleet/v1/car-1/telemetry"
     assert good.topic() == TELEMETRY
     bridge.producer.settle(1)
+    assert bridge.broker.acknowledged == []
     bridge.producer.settle(0)
     _until(lambda: bridge.broker.acknowledged == [1, 2], "PUBACKs")
 
 
 def test_an_oversized_message_is_cut_for_the_dead_letter(bridge: _Bridge):
     """Over Kafka's own limit it could not even be reported, and would come back for ever."""
-    bridge.receive(1, bytes(2_000_000))
+    bridge.receive(bytes(2_000_000))
     dead = bridge.producer.produced[0]
     assert len(dead.value()) == 65_536
     assert dead.headers["reason"] == "oversized"
     assert "2000000 bytes" in dead.headers["detail"]
 
 
-def test_a_message_that_kafka_refuses_is_a_dead_letter(bridge: _Bridge):
-    """Too large for the topic, for instance: acknowledged once the dead letter is delivered."""
+@pytest.mark.parametrize("asked", ["flush", "poll"])
+def test_a_message_that_kafka_refuses_is_a_dead_letter(bridge: _Bridge, asked: str):
+    """Too large for the topic, for instance: acknowledged once the dead letter is delivered, not before,
+
+    whichever call the report comes with.
+    """
+    if asked == "poll":
+        bridge.producer.flush = lambda timeout: time.sleep(0.001) or 1  # type: ignore[method-assign]
     bridge.receive(1)
     bridge.producer.settle(0, KafkaError.MSG_SIZE_TOO_LARGE)
     _until(lambda: len(bridge.producer.produced) == 2, "dead letter")
@@ -230,7 +262,7 @@ def test_kafka_silent_for_too_long_ends_the_process(bridge: _Bridge):
 
 def test_a_dead_letter_that_kafka_refuses_ends_the_process(bridge: _Bridge):
     """There is no place left to put the message, so it is not acknowledged."""
-    bridge.receive(1, b"garbage")
+    bridge.receive(b"garbage")
     bridge.producer.settle(0, KafkaError.MSG_SIZE_TOO_LARGE)
     bridge.join()
     assert REJECTED in str(bridge.raised[0])
@@ -240,13 +272,26 @@ def test_a_dead_letter_that_kafka_refuses_ends_the_process(bridge: _Bridge):
 def test_a_full_queue_ends_the_process(bridge: _Bridge):
     """Brokers that come and go while Kafka is down cannot fill the memory."""
     bridge.producer.full = True
-    bridge.broker.publish(1, _telemetry(1))
+    bridge.broker.publish({1: _telemetry(1)})
     bridge.join()
     assert "Kafka takes nothing" in str(bridge.raised[0])
 
 
+def test_a_window_that_never_drains_says_what_to_look_at(
+    bridge: _Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Once, with how much waits, where for, and what happens next."""
+    monkeypatch.setattr(pipeline, "_COMPLAIN_AFTER_S", 0.01)
+    bridge.receive(1, 2)
+    _until(lambda: bool(caplog.messages), "a warning")
+    time.sleep(0.05)
+    (message,) = caplog.messages
+    for said in ("2 messages", "--kafka-bootstrap", "max_queued_messages", "--delivery-timeout-s 120"):
+        assert said in message
+
+
 def test_the_socket_is_not_read_beyond_the_limit(bridge: _Bridge):
-    """A broker that sends whatever we asked for: reading stops near 500 in flight and goes on at 250."""
+    """A broker that sends whatever we asked for: reading stops near 500 in flight until Kafka has them."""
     packets = [
         mqtt5.PublishPacket("fleet/v1/c/telemetry", bytes(1_000), qos=mqtt5.QoS(1), packet_id=i).write()
         for i in range(1, 20_001)
@@ -258,7 +303,7 @@ def test_the_socket_is_not_read_beyond_the_limit(bridge: _Bridge):
             sent += bridge.broker._peer.send(data[sent : sent + 65_536])
     assert sent < len(data)
     produced = len(bridge.producer.produced)
-    assert 500 <= produced <= 500 + 262_144 / 1_000  # the read that reached the limit
+    assert produced <= 500 + 262_144 / 1_000  # the read that reached the limit
     for index in range(produced):
         bridge.producer.settle(index)
     _until(lambda: len(bridge.producer.produced) > produced, "reading again")
@@ -266,7 +311,7 @@ def test_the_socket_is_not_read_beyond_the_limit(bridge: _Bridge):
 
 def test_commands_are_acknowledged_and_not_forwarded(bridge: _Bridge):
     """They are not ours; leaving them unacknowledged would fill the session."""
-    bridge.broker.publish(1, b"open", "fleet/v1/car-1/command")
+    bridge.broker.publish({1: b"open"}, "fleet/v1/car-1/command")
     _until(lambda: bridge.broker.acknowledged == [1], "PUBACK")
     assert bridge.producer.produced == []
 
@@ -276,7 +321,7 @@ def test_the_end_waits_for_kafka_and_reads_no_more(bridge: _Bridge):
     bridge.receive(1)
     bridge.stop.request()
     _until(lambda: bridge.health.not_ready_because == "stopping", "unready")
-    bridge.broker.publish(2, _telemetry(2))
+    bridge.broker.publish({2: _telemetry(2)})
     time.sleep(0.05)
     assert bridge.health.not_ready_because == "stopping"
     bridge.producer.settle(0)
@@ -295,6 +340,20 @@ def test_the_end_does_not_wait_for_ever():
     bridge.join()
     assert bridge.broker.acknowledged == []
     bridge.close()
+
+
+def test_a_broker_lost_while_kafka_is_waited_for_is_noticed(bridge: _Bridge):
+    """Nothing is read then, and still: unready, dialled again, nothing acknowledged on the new connection."""
+    bridge.receive(1)
+    time.sleep(0.02)
+    bridge.broker._peer.close()
+    _until(lambda: bridge.health.not_ready_because == "1 broker shards are not connected", "unready")
+    bridge.broker.heard.clear()
+    bridge.broker.accept()
+    _until(lambda: not bridge.health.not_ready_because, "ready again")
+    bridge.producer.settle(0)
+    time.sleep(0.02)
+    assert bridge.broker.acknowledged == []
 
 
 def test_unready_while_a_shard_is_away(bridge: _Bridge):

@@ -125,16 +125,20 @@ def test_every_cut_of_a_record_is_refused(router: Router):
 
 
 def test_invented_cars_do_not_fill_the_memory(router: Router, monkeypatch: pytest.MonkeyPatch):
-    """The remembered routes are bounded."""
-    monkeypatch.setattr(routing, "_ROUTES_MAX", 10)
+    """What is remembered of cars is bounded."""
+    monkeypatch.setattr(routing, "_PLAIN_MAX", 10)
     for number in range(100):
         router.route(f"fleet/v1/c{number}/telemetry", _telemetry(car=f"c{number}"))
-    assert len(router._routes) <= 10
+    assert len(router.plain) <= 10
 
 
-def test_refused_topics_are_not_remembered(router: Router):
-    """Nor is anything kept for topics that lead nowhere."""
-    for number in range(100):
+def test_only_good_telemetry_is_remembered(router: Router):
+    """Nothing of what was refused, of other kinds, or of topics that lead nowhere."""
+    router.route("fleet/v1/car-1/maintenance", _report())
+    router.route("fleet/v1/car-1/command", b"open")
+    for topic, payload, _ in REFUSED.values():
         with pytest.raises(Malformed):
-            router.route(f"fleet/v1/c{number}/video", b"")
-    assert not router._routes
+            router.route(topic, payload)
+    assert not router.plain
+    router.route(TOPIC, GOOD)
+    assert set(router.plain) == {TOPIC.encode()}

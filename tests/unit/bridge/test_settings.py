@@ -29,6 +29,7 @@ def test_replicas_share_the_shards(replicas: int, owned: list[list[int]]):
     [
         (["--mqtt-brokers="], "--mqtt-brokers"),
         (["--mqtt-brokers=mosquitto"], "--mqtt-brokers"),
+        (["--mqtt-brokers=a:1,b:2,a:1"], "--mqtt-brokers names a:1 more than once"),
         (["--kafka-bootstrap=kafka"], "--kafka-bootstrap"),
         (["--ordinal=1"], "--ordinal"),
         (["--ordinal=-1"], "--ordinal"),

@@ -6,7 +6,8 @@ import mqtt5
 import pytest
 
 from bridge import shard as module
-from bridge.shard import Read, Shard
+from bridge.forwarding import Taken
+from bridge.shard import Shard
 from plumbing.mqtt import ConnectionLost, parse
 
 SUBSCRIBED = [
@@ -16,10 +17,11 @@ SUBSCRIBED = [
 
 
 class _Connection:
-    """Gives what `inbox` holds and keeps what is sent."""
+    """Gives what `inbox` holds, keeps what is sent, and what is kept for the next read."""
 
     def __init__(self) -> None:
         self.inbox: list[Any] = []
+        self.kept = b""
         self.sent: list[Any] = []
         self.wants_write = self.closed = False
         self.refused = ""
@@ -29,9 +31,12 @@ class _Connection:
         if self.refused:
             raise ConnectionLost(self.refused)
 
-    def read(self) -> tuple[list[Any], bool]:
+    def receive(self) -> tuple[bytes, bool]:
         packets, self.inbox = self.inbox, []
-        return packets, False
+        return b"".join(packet.write() for packet in packets), False
+
+    def keep(self, rest: bytes) -> None:
+        self.kept = rest
 
     def send(self, data: bytes) -> None:
         self.sent += parse(data)[0]
@@ -43,21 +48,17 @@ class _Connection:
         self.closed = True
 
 
-class _Kafka:
-    """Takes the messages of each read; the test says which are delivered."""
-
-    def __init__(self) -> None:
-        self.reads: list[Read] = []
-
-    def forward(self, packets: list[mqtt5.PublishPacket]) -> Read:
-        read = Read([p.packet_id for p in packets if p.packet_id is not None], [])
-        read.count = read.pending = len(packets)
-        self.reads.append(read)
-        return read
-
-    def deliver(self, read: int, count: int | None = None) -> None:
-        for _ in range(self.reads[read].pending if count is None else count):
-            self.reads[read].delivered(None, None)
+def _take(data: bytes) -> Taken:
+    """As the forwarder does, but nothing goes anywhere."""
+    taken = Taken()
+    packets, taken.used = parse(data)
+    for packet in packets:
+        if isinstance(packet, mqtt5.PublishPacket):
+            taken.count += 1
+            taken.packet_ids += [] if packet.packet_id is None else [packet.packet_id.to_bytes(2, "big")]
+        else:
+            taken.others.append(packet)
+    return taken
 
 
 @pytest.fixture
@@ -74,16 +75,11 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[_Connection]:
 
 
 @pytest.fixture
-def kafka() -> _Kafka:
-    return _Kafka()
-
-
-@pytest.fixture
-def shard(dialled: list[_Connection], kafka: _Kafka) -> Shard:
-    """Connected and subscribed at time 0, with room for 10 messages in flight."""
+def shard(dialled: list[_Connection]) -> Shard:
+    """Connected and subscribed at time 0."""
     shard = Shard(
         3, "broker", 1883, client_id="bridge-3", shared_group=None, in_flight_max=10, keep_alive_s=30,
-        forward=kafka.forward,
+        forward=_take,
     )  # fmt: skip
     _connect(shard, dialled, now=0.0)
     return shard
@@ -122,82 +118,48 @@ def test_the_session_outlives_the_connection(shard: Shard, dialled: list[_Connec
     assert shard.subscribed
 
 
-def test_a_shared_group_subscribes_to_its_share(dialled: list[_Connection], kafka: _Kafka):
+def test_a_shared_group_subscribes_to_its_share(dialled: list[_Connection]):
     """Where the broker shares soundly, the filter says which group."""
     shard = Shard(
         0, "broker", 1883, client_id="b-0", shared_group="edge", in_flight_max=10, keep_alive_s=30,
-        forward=kafka.forward,
+        forward=_take,
     )  # fmt: skip
     _connect(shard, dialled, now=0.0)
     assert [f.pattern for f in dialled[0].sent[1].topic_filters] == ["$share/edge/fleet/v1/#"]
 
 
-def test_nothing_is_acknowledged_before_kafka_has_it(shard: Shard, dialled: list[_Connection], kafka: _Kafka):
-    """A read with one message outstanding sends no PUBACK at all."""
-    _receive(shard, dialled[0], 1, 2, 3)
-    kafka.deliver(0, 2)
-    assert shard.acknowledge(1.0) == 0
-    kafka.deliver(0)
-    assert shard.acknowledge(1.0) == 3
-    assert _acknowledged(dialled[0]) == [1, 2, 3]
-    assert shard.in_flight == 0
-
-
-def test_only_the_longest_delivered_prefix_is_acknowledged(
-    shard: Shard, dialled: list[_Connection], kafka: _Kafka
-):
-    """Kafka confirms in any order; PUBACKs go out in the order of arrival."""
-    for packet_ids in ((7, 3), (9,), (1, 4), (5,)):
+def test_acknowledged_in_the_order_of_arrival_and_once(shard: Shard, dialled: list[_Connection]):
+    """All that was read since the last time, whatever the ids; nothing the next time."""
+    for packet_ids in ((7, 3), (9,), (1, 4)):
         _receive(shard, dialled[0], *packet_ids)
-    for read, expected in ((2, []), (1, []), (0, [7, 3, 9, 1, 4]), (3, [7, 3, 9, 1, 4, 5])):
-        kafka.deliver(read)
-        shard.acknowledge(1.0)
-        assert _acknowledged(dialled[0]) == expected
-
-
-def test_reading_pauses_at_the_limit_and_resumes_at_half(
-    shard: Shard, dialled: list[_Connection], kafka: _Kafka
-):
-    """In flight 10 of 10: paused; still at 6; on again at 5."""
-    for start in range(1, 10, 3):
-        _receive(shard, dialled[0], start, start + 1, start + 2)
-    assert (shard.in_flight, shard.paused) == (9, False)
-    _receive(shard, dialled[0], 10)
-    assert (shard.in_flight, shard.paused) == (10, True)
-    kafka.deliver(0)
-    shard.acknowledge(1.0)
-    assert (shard.in_flight, shard.paused) == (7, True)
-    kafka.deliver(1)
-    shard.acknowledge(1.0)
-    assert (shard.in_flight, shard.paused) == (4, False)
+    assert _acknowledged(dialled[0]) == []
+    assert shard.in_flight == 5
+    assert shard.acknowledge(1.0) == 5
+    assert _acknowledged(dialled[0]) == [7, 3, 9, 1, 4]
+    assert shard.in_flight == 0
+    assert shard.acknowledge(1.0) == 0
 
 
 def test_messages_without_a_packet_id_are_counted_and_not_acknowledged(
-    shard: Shard, dialled: list[_Connection], kafka: _Kafka
+    shard: Shard, dialled: list[_Connection]
 ):
     """QoS 0 goes through too; there is just nobody to tell."""
     dialled[0].inbox += [mqtt5.PublishPacket("fleet/v1/c/telemetry", b"x"), *_publish(5)]
     shard.readable(1.0)
     assert shard.in_flight == 2
-    kafka.deliver(0)
     assert shard.acknowledge(1.0) == 1
     assert _acknowledged(dialled[0]) == [5]
-    assert shard.in_flight == 0
 
 
-def test_a_lost_connection_forgets_its_acknowledgements(
-    shard: Shard, dialled: list[_Connection], kafka: _Kafka
-):
+def test_a_lost_connection_forgets_its_acknowledgements(shard: Shard, dialled: list[_Connection]):
     """Packet ids mean nothing on the next connection: what Kafka delivers late is not acknowledged there."""
     _receive(shard, dialled[0], *range(1, 11))
     shard.lose(2.0, ConnectionLost("gone"))
     assert dialled[0].closed
-    assert (shard.in_flight, shard.paused, shard.subscribed, shard.connection) == (0, False, False, None)
+    assert (shard.in_flight, shard.subscribed, shard.connection) == (0, False, None)
     _connect(shard, dialled, now=10.0)
-    kafka.deliver(0)
     assert shard.acknowledge(11.0) == 0
     _receive(shard, dialled[1], 1, now=11.0)
-    kafka.deliver(1)
     shard.acknowledge(11.0)
     assert _acknowledged(dialled[1]) == [1]
 
@@ -242,7 +204,7 @@ def test_a_refused_connection_is_lost(dialled: list[_Connection], shard: Shard):
         ),
         (
             mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER),
-            "SESSION_TAKEN_OVER",
+            "SESSION_TAKEN_OVER: another client is called bridge-3. .*--ordinal of its own",
         ),
     ],
 )
@@ -259,9 +221,7 @@ def test_pings_keep_the_session_alive_also_while_paused(shard: Shard, dialled: l
     """Half the keep alive without a word from us: PINGREQ."""
     shard.tick(14.0)
     assert not any(isinstance(packet, mqtt5.PingReqPacket) for packet in dialled[0].sent)
-    _receive(shard, dialled[0], *range(1, 11), now=14.5)
-    assert shard.paused
-    shard.tick(15.5)
+    shard.tick(15.5, listening=False)
     assert isinstance(dialled[0].sent[-1], mqtt5.PingReqPacket)
 
 
@@ -272,11 +232,14 @@ def test_a_silent_broker_is_given_up(shard: Shard):
         shard.tick(45.5)
 
 
-def test_while_paused_silence_is_our_own_doing(shard: Shard, dialled: list[_Connection]):
-    """A shard that does not read cannot blame the broker for being silent."""
-    _receive(shard, dialled[0], *range(1, 11), now=1.0)
-    shard.tick(500.0)
+def test_silence_while_kafka_is_waited_for_is_our_own_doing(shard: Shard):
+    """Who does not read cannot blame the broker, neither meanwhile nor at the first moment afterwards."""
+    shard.tick(500.0, listening=False)
+    shard.acknowledge(501.0)
+    shard.tick(502.0)
     assert shard.connection is not None
+    with pytest.raises(ConnectionLost, match="silent"):
+        shard.tick(546.5)
 
 
 def test_a_broker_that_never_answers_the_connect_is_given_up(dialled: list[_Connection], shard: Shard):

@@ -84,7 +84,9 @@ class _Broker:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, KafkaError):
             raise KafkaException(answer)
-        return SimpleNamespace(topics={t: SimpleNamespace(partitions=[0] * n) for t, n in answer.items()})
+        return SimpleNamespace(
+            topics={t: SimpleNamespace(partitions=[0] * n, error=None) for t, n in answer.items()}
+        )
 
 
 @pytest.fixture
@@ -110,6 +112,14 @@ def test_topics_that_do_not_come_are_named():
         kafka.wait_for_topics(_Broker({"a": 1}), ("a", "b", "c"), 10)  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("clock")
+def test_a_topic_without_partitions_is_named(caplog: pytest.LogCaptureFixture):
+    """It is there and of no use; said at once, and again at the end."""
+    with pytest.raises(WorldDown, match="without partitions, create them again.*: b"):
+        kafka.wait_for_topics(_Broker({"a": 1, "b": 0}), ("a", "b"), 10)  # type: ignore[arg-type]
+    assert [message for message in caplog.messages if "without partitions" in message]
+
+
 def test_a_stop_ends_the_waiting():
     """A process that is told to end does not wait for Kafka first."""
     stop = Stop()
@@ -120,5 +130,5 @@ def test_a_stop_ends_the_waiting():
 @pytest.mark.usefixtures("clock")
 def test_a_broker_that_does_not_answer_is_reported():
     """WorldDown with its words and the time that was waited."""
-    with pytest.raises(WorldDown, match=r"no Kafka broker answers: .*waited 10 s"):
+    with pytest.raises(WorldDown, match=r"no Kafka broker answers, is --kafka-bootstrap right.*waited 10 s"):
         kafka.wait_for_topics(_Broker(KafkaError(KafkaError._TRANSPORT)), ("a",), 10)  # type: ignore[arg-type]

@@ -227,6 +227,6 @@ def test_a_dial_that_cannot_begin_is_lost_at_once():
 
 def test_pubacks_are_as_the_standard_writes_them():
     """Type 4, remaining length 2, packet id, the highest byte first (MQTT 5, section 3.4)."""
-    assert pubacks([1, 513, 65_535]) == bytes.fromhex("40020001 40020201 4002ffff")
-    assert [packet.packet_id for packet in parse(pubacks([3, 9]))[0]] == [3, 9]  # type: ignore[union-attr]
+    assert pubacks([b"\0\1", b"\2\1", b"\xff\xff"]) == bytes.fromhex("40020001 40020201 4002ffff")
+    assert [packet.packet_id for packet in parse(pubacks([b"\0\3", b"\0\t"]))[0]] == [3, 9]  # type: ignore[union-attr]
     assert pubacks([]) == b""
