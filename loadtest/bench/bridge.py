@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from loadtest.bench.arrivals import Ledger, Tail, percentiles, reconcile
 from loadtest.bench.run import Run
 from loadtest.bench.traffic import Publisher, Traffic
+from loadtest.peers import telegraf
 from local.java import ROOT
 from local.supervisor import Child
 from local.usage import cpu_s
@@ -55,7 +56,36 @@ def measure(run: Run) -> dict[str, float]:
 
 def peers(run: Run) -> dict[str, dict[str, float]]:
     """Others' programs; one that does not run here is said not to be measured."""
-    return {}
+    found = {}
+    programs = [Program("telegraf", _telegraf)]
+    programs += [Program(f"paho-{how}", _paho(how)) for how in ("manual", "auto")]
+    for program in programs:
+        try:
+            found[program.name] = figures(run, program)
+        except WorldDown as error:
+            run.not_measured(program.name, str(error))
+    return found
+
+
+def _telegraf(run: Run, mqtt: str) -> Child:
+    run.say("telegraf: building it where it is not yet in var/peers")
+    argv = [str(telegraf.binary()), "--config", str(telegraf.CONFIG)]
+    return Child("telegraf", argv, restart=False, env={"MQTT": mqtt, "KAFKA": run.edge})
+
+
+def _paho(acknowledgement: str) -> Callable[[Run, str], Child]:
+    def child(run: Run, mqtt: str) -> Child:
+        argv = [
+            sys.executable,
+            "-m",
+            "loadtest.peers.paho_bridge",
+            *mqtt.split(":"),
+            run.edge,
+            acknowledgement,
+        ]
+        return Child(f"paho-{acknowledgement}", argv, restart=False, env={"PYTHONPATH": str(ROOT)})
+
+    return child
 
 
 def figures(run: Run, program: Program, *, strict: bool = False) -> dict[str, float]:
@@ -112,9 +142,12 @@ def _drain(run: Run, mqtt: str, program: Program) -> tuple[dict[str, float], Led
     try:
         child = run.supervisor.start(program.child(run, mqtt))
         before = _idle_cpu_s(run, child)
+        watched = {name: run.supervisor.children[name] for name in ("mqtt-0", "edge")}
+        beside = _spent(watched)
     finally:
         os.kill(broker, signal.SIGCONT)
     seconds = tail.watch(backlog, _ARRIVES_WITHIN_S)
+    beside = {name: cpu_s - beside[name] for name, cpu_s in _spent(watched).items()}
     spent = _idle_cpu_s(run, child) - before
     cars, seq, _, _ = tail.read(backlog, _ARRIVES_WITHIN_S).decoded()
     tail.close()
@@ -122,7 +155,12 @@ def _drain(run: Run, mqtt: str, program: Program) -> tuple[dict[str, float], Led
         "drain_msgs_per_s": round(backlog / seconds),
         "drain_us_per_msg": round(1e6 * spent / backlog, 2),
     }
-    run.say(f"{drain['drain_msgs_per_s']} messages/s, {drain['drain_us_per_msg']} µs of CPU a message")
+    micros = {program.name: spent} | beside
+    run.say(
+        f"{drain['drain_msgs_per_s']} messages/s; "
+        + ", ".join(f"{name} {1e6 * value / backlog:.2f} µs" for name, value in micros.items())
+        + " of CPU a message"
+    )
     return drain, reconcile(cars, seq, backlog, CARS, _FIRST_SEQ)
 
 

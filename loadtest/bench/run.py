@@ -112,18 +112,19 @@ class Run:
         """Bootstrap address of this stage's edge Kafka (C2 compiler, as one that carries load has it)."""
         port = self.ports.edge
         broker = kafka.Broker("edge", port, self._folder / "edge", compiler="c2", heap_mib=_KAFKA_HEAP_MIB)
-        if "edge" not in self.supervisor.children:
+        if not self._runs("edge"):
             self.supervisor.start(broker.child())
             self.supervisor.wait_ready(["edge"], READY_WITHIN_S)
             topics.create("edge", broker.bootstrap, edge_topics())
         return broker.bootstrap
 
     def mqtt(self, number: int = 0) -> str:
-        """host:port of a mosquitto of this stage."""
-        port = self.ports.mqtt(number)
-        if f"mqtt-{number}" not in self.supervisor.children:
+        """host:port of a mosquitto of this stage; once it was stopped, of a new one that knows nothing."""
+        name, port = f"mqtt-{number}", self.ports.mqtt(number)
+        if not self._runs(name):
+            shutil.rmtree(self._folder / name, ignore_errors=True)
             self.supervisor.start(mosquitto.shard(number, port, self._folder))
-            self.supervisor.wait_ready([f"mqtt-{number}"], READY_WITHIN_S)
+            self.supervisor.wait_ready([name], READY_WITHIN_S)
         return f"127.0.0.1:{port}"
 
     def python(
@@ -146,6 +147,10 @@ class Run:
         self.supervisor.start(child)
         self.supervisor.wait_ready([name], READY_WITHIN_S)
         return child
+
+    def _runs(self, name: str) -> bool:
+        child = self.supervisor.children.get(name)
+        return child is not None and child.process is not None
 
     def say(self, text: str) -> None:
         """A line of progress."""
