@@ -164,6 +164,8 @@ class Scale:
         self._console.print(f"no model: see {self._deployment.supervisor.log_of(TRAINER)}")
 
     def _settle(self, observer: Observer, live: Live) -> None:
+        """Everything warm, and no stage behind."""
+        self._until(lambda _: False, self._told.warm_s, "warm up", observer, live)
         behind = max(self._told.rate * _STEADY_S, 1.0)
         self._until(
             lambda p: all(row.waiting <= behind for row in p.rows), _STEADY_WITHIN_S, "settle", observer, live

@@ -26,6 +26,7 @@ class Settings:
     rate: float = setting("messages a second of the whole fleet", default=10_000.0)
     minutes: float = setting("how long all cars are held connected and measured", default=3.0)
     connect_s: float = setting("the ramp-up is spread over so many seconds", default=30.0)
+    warm_s: float = setting("so long before it is measured: the JVMs compile what is busy", default=15.0)
     seed: int = setting("of the fleet and of a training", default=1)
     faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
     bridges: int = setting("bridge processes; each owns shards with shard % bridges == ordinal", default=1)
@@ -45,8 +46,9 @@ class Settings:
         for name in ("cars", "rate", "minutes", "connect_s", "bridges", "scorers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        if self.shards < 0 or self.processes < 0:
-            raise ValueError("--shards and --processes must not be negative")
+        for name in ("warm_s", "shards", "processes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must not be negative")
         if self.rate > 10 * self.cars:
             raise ValueError(
                 f"--rate {self.rate:.0f} for {self.cars} --cars: more than 10 messages a second of each car "
