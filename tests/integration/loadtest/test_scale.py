@@ -32,8 +32,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> tuple[Path
     model = folder / "champion.record"
     model.write_bytes(detector.record(threshold=5.0))
     done = _scale(
-        folder / "run", "--cars", "300", "--rate", "300", "--minutes", "0.25", "--connect-s", "1", "--warm-s", "1",
-        "--shards", "2", "--bridges", "2", "--processes", "2", "--scorers", "1",
+        folder / "run", "--cars", "300", "--rate", "300", "--minutes", "0.25", "--connect-s", "1",
+        "--warm-s", "1", "--shards", "2", "--bridges", "2", "--processes", "2", "--scorers", "1",
         "--model", str(model), "--jvm", "c1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
