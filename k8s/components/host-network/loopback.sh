@@ -15,6 +15,7 @@ case $1 in
     exec 3<>"/dev/tcp/$address/9100"
     printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
     read -r _ status _ <&3
+    cat <&3 >/dev/null # closed with bytes unread, the connection would break under the answer
     [ "$status" = 200 ]
     ;;
 esac
