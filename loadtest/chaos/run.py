@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -60,8 +59,12 @@ def main(told: Settings) -> int:
         ending.callback(deployment.stop)
         run = Run(told, deployment, console)
         run.scene = Scene(deployment, relay, own_disk, stop, run.look)
-        run.start()
-        ending.callback(run.tail.close)
+        ending.callback(run.close)
+        try:
+            run.start()
+        except Interrupted:
+            console.print("interrupted before anything was injected")
+            return 1
         book = run.to_the_end()
     path = told.run_dir / "ledger.json"
     path.write_text(json.dumps(book.as_dict(), indent=2) + "\n", encoding="utf-8")
@@ -71,10 +74,9 @@ def main(told: Settings) -> int:
 
 
 class Run:
-    """One run. `scene` is set before `start`, `tail` by it."""
+    """One run. `scene` is set before `start`, the tail by it."""
 
     scene: Scene
-    tail: Tail
 
     def __init__(self, told: Settings, deployment: Deployment, console: Console) -> None:
         self._told, self._deployment, self._console = told, deployment, console
@@ -82,17 +84,19 @@ class Run:
         self._skipped: dict[str, str] = {}
         self._began_at = time.time()
         self._chance = random.Random(told.seed)
+        self._tail: Tail | None = None
         self._live: Live | None = None
         self._line_at = 0.0
         self._told_events = 0
         self._doing = "starting"
-        self._samples: Counter[str] = Counter()
+        self._sampled = 0
+        self._samples: dict[str, int] = {}
 
     def start(self) -> None:
         """Everything up, with a model, and nothing behind. Raises WorldDown."""
         told, deployment = self._told, self._deployment
         deployment.start(self._console.print)
-        self.tail = Tail(
+        self._tail = Tail(
             deployment.edge.bootstrap,
             deployment.cloud.bootstrap,
             [f"car-{number:06d}" for number in range(told.cars)],
@@ -108,6 +112,17 @@ class Run:
         except NotBack as error:
             raise WorldDown(str(error)) from error
         self._began_at = time.time()
+
+    def close(self) -> None:
+        """Stop reading along."""
+        if self._tail is not None:
+            self._tail.close()
+
+    @property
+    def tail(self) -> Tail:
+        """Reads along since `start`."""
+        assert self._tail is not None
+        return self._tail
 
     def _model(self) -> None:
         told, cloud = self._told, self._deployment.cloud.bootstrap
@@ -220,12 +235,12 @@ class Run:
     @property
     def _messages(self) -> int:
         self._note_samples()
-        return self._samples["samples_taken"]
+        return self._sampled
 
     def _note_samples(self) -> None:
         seen = scrape(self._deployment.plan.ports.simulator)
         if seen:
-            self._samples["samples_taken"] = int(seen["simulator_samples_total"])
+            self._sampled = int(seen["simulator_samples_total"])
             self._samples["samples_skipped"] = int(seen["simulator_samples_skipped_total"])
 
     def look(self) -> None:
@@ -245,13 +260,12 @@ class Run:
             self._console.print(progress.line(), soft_wrap=True)
 
     def _progress(self) -> Progress:
-        tail: Any = getattr(self, "tail", None)
         return Progress(
             messages=self._messages,
             messages_wanted=self._told.messages,
             faults=len(self._told.chosen),
             began_at=self._began_at,
-            behind_s=tail.behind_s if tail else (0.0, 0.0, 0.0),
+            behind_s=self._tail.behind_s if self._tail else (0.0, 0.0, 0.0),
             outcomes=self._outcomes,
             doing=self._doing,
         )
