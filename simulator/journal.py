@@ -31,8 +31,6 @@ _LOCK_WAIT_S = 5.0  # a predecessor that was killed needs a moment to be gone
 PUBLISHED = np.dtype([("car", "<i8"), ("sent", "<i8"), ("acknowledged", "<i8")])
 
 _COUNTS = 3  # sampled, acknowledged, confirmed
-# Of a ring, for new samples while a lost session's are sent again: else the car would take none meanwhile.
-FREE_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,14 @@ class Identity:
     seed: int
     first: int  # number of the first car
     cars: int
-    ring: int  # samples kept per car
+    ring: int  # samples in a car's ring, those that wait and those that were acknowledged
     wear: int  # checksum of how the faults are drawn
     epoch_ms: int  # second 0 of the run, ms since 1970
+
+    @property
+    def kept(self) -> int:
+        """Samples that a car keeps although they were acknowledged."""
+        return self.ring // 2
 
 
 class Journal:
@@ -53,6 +56,10 @@ class Journal:
     sampled: seq of the last sample taken (0: none; the first has seq 1).
     acknowledged: every seq up to it needs no sending; a broker that lost its session sets it back.
     confirmed: the highest that `acknowledged` has ever been.
+
+    Half of a ring is for samples that were acknowledged, since a broker may die with them; the other half for
+    those that wait. So a sample is there for as long as it may have to be sent again, however long a broker
+    is away, and a car samples on while a lost session's are sent again.
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
@@ -85,10 +92,10 @@ class Journal:
     def append(self, group: slice, at_ms: int, signals: F4) -> NDArray[np.intp]:
         """Keep a sample (k, 18) of each car of `group`; returns which rows were kept.
 
-        A car whose ring is full of unacknowledged samples takes none: its seq has no gap.
+        A car with half a ring of samples that were never acknowledged takes none: its seq has no gap.
         """
         sampled = self.sampled[group]
-        rows = np.flatnonzero(sampled - self.acknowledged[group] < self.identity.ring)
+        rows = np.flatnonzero(sampled - self.confirmed[group] < self.identity.ring - self.identity.kept)
         car, slot = group.start + rows, (sampled[rows] + 1) % self.identity.ring
         self._at_ms[car, slot] = at_ms
         self._signals[car, slot] = signals[rows]
@@ -101,10 +108,9 @@ class Journal:
         return self._at_ms[car, slots], self._signals[car, slots]
 
     def session_lost(self, car: int) -> None:
-        """The broker forgot the car: what is in its ring, less the free share, is unacknowledged again."""
-        free = max(1, round(self.identity.ring * FREE_SHARE))
-        oldest = int(self.sampled[car]) - (self.identity.ring - free)
-        self.acknowledged[car] = min(int(self.acknowledged[car]), max(0, oldest))
+        """The broker forgot the car: the last samples that were acknowledged are unacknowledged again."""
+        forgotten = max(0, int(self.confirmed[car]) - self.identity.kept)
+        self.acknowledged[car] = min(int(self.acknowledged[car]), forgotten)
 
     @property
     def reports_acknowledged(self) -> int:

@@ -1,5 +1,6 @@
 """What the simulator can be told."""
 
+import math
 import resource
 import zlib
 from dataclasses import dataclass, fields
@@ -10,12 +11,12 @@ from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
 from simulator.faults import Wear
-from simulator.journal import FREE_SHARE, Identity
+from simulator.journal import Identity
 
 # Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
 CARS_PER_PROCESS_MAX = 20_000  # about what one core carries at 1 Hz, where the limit of files allows more
-RING_SAMPLES_MIN, RING_SAMPLES_MAX = 4, 4096
+BUFFER_SAMPLES_MAX = 2048
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class Settings:
         "a prone car's next fault begins within so many hours (divided by --ageing)", default=24.0
     )
     schema_version: int = setting("version of the telemetry schema that the cars send", default=1)
-    buffer_s: float = setting("samples that a car keeps until acknowledged, in seconds", default=60.0)
+    buffer_s: float = setting(
+        "seconds of samples that a car keeps after their PUBACK, to send again where a broker lost them: "
+        "so far a bridge may be behind when a broker dies; as many may wait for their PUBACK",
+        default=60.0,
+    )
     keep_alive_s: int = setting("MQTT keep alive", default=60)
     session_expiry_s: int = setting("how long a broker keeps the session of a car that is away", default=3600)
     answer_timeout_s: float = setting("a broker silent for so long is dialled anew", default=20.0)
@@ -66,10 +71,10 @@ class Settings:
             raise ValueError(f"--schema-version {self.schema_version} is none of {known}")
         if self.cars > 1_000_000:
             raise ValueError(f"--cars {self.cars} must be at most 1000000: six digits name a car")
-        if self.buffer_s * self.rate_hz > RING_SAMPLES_MAX:
+        if self.buffer_s * self.rate_hz > BUFFER_SAMPLES_MAX:
             raise ValueError(
                 f"--buffer-s {self.buffer_s} at --rate-hz {self.rate_hz}: "
-                f"more than {RING_SAMPLES_MAX} samples a car"
+                f"more than {BUFFER_SAMPLES_MAX} samples a car; take a smaller --buffer-s"
             )
         if self.processes and -(-self.cars // self.processes) > cars_per_process_max():
             raise ValueError(
@@ -86,8 +91,11 @@ class Settings:
 
     @property
     def ring(self) -> int:
-        """Samples that a car keeps: those of `buffer_s`, and room for new ones while they are sent again."""
-        return max(RING_SAMPLES_MIN, round(self.buffer_s * self.rate_hz / (1 - FREE_SHARE)))
+        """Samples in a car's ring: twice those of --buffer-s, for the last acknowledged and those that wait.
+
+        One more than fit into the time, since a broker may die right after the last of them.
+        """
+        return 2 * (math.ceil(self.buffer_s * self.rate_hz) + 1)
 
     @property
     def workers(self) -> int:

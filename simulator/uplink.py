@@ -1,7 +1,8 @@
 """What a car sends and when it may forget it: packet ids, PUBACKs in order, sending again.
 
-A car keeps every sample in its journal until all samples up to it are acknowledged. After a connection was
-lost it sends again what is not acknowledged; where the broker lost its session too, all that is in its ring.
+A car keeps every sample in its journal until all samples up to it are acknowledged, and some seconds longer.
+After a connection was lost it sends again what is not acknowledged; where the broker lost the car's session,
+and with it perhaps messages that it had acknowledged and not yet handed on, those of the last seconds too.
 """
 
 import random
@@ -101,10 +102,11 @@ class Uplink:
 
     def session(self, car: Car, *, present: bool) -> None:
         """The car is connected; `present`: the broker still has its session."""
-        if not present and self._confirmed[car.index]:
-            self._tally.sessions_lost += 1
-            self._journal.session_lost(car.index)
+        if not present:
             car.ahead = None
+            if self._confirmed[car.index]:
+                self._tally.sessions_lost += 1
+                self._journal.session_lost(car.index)
         car.resumed = car.heard = present
         car.silent_until = 0.0
         car.sent = self._acknowledged[car.index]

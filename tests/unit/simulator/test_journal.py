@@ -16,7 +16,7 @@ from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
 
-IDENTITY = Identity(seed=1, first=0, cars=3, ring=4, wear=7, epoch_ms=1_700_000_000_000)
+IDENTITY = Identity(seed=1, first=0, cars=3, ring=8, wear=7, epoch_ms=1_700_000_000_000)
 EVERYONE = slice(0, 3)
 
 # Samples whose 18 signals all say their seq; acknowledges all but the last two. Runs until it is killed.
@@ -30,7 +30,7 @@ everyone = slice(0, 500)
 while True:
     seq = (journal.sampled + 1).astype(np.float32)
     journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], 18, axis=1))
-    journal.acknowledged[:] = np.maximum(journal.sampled - 2, 0)
+    journal.acknowledged[:] = journal.confirmed[:] = np.maximum(journal.sampled - 2, 0)
     if seq[0] == 20:
         print("running", flush=True)
 """
@@ -71,13 +71,13 @@ def test_seq_begins_at_1_and_counts_every_sample(path: Path, begin: Callable[...
     assert signals[:, 0].tolist() == [2, 3]
 
 
-def test_a_car_with_a_full_ring_takes_no_sample(path: Path, begin: Callable[..., Journal]) -> None:
+def test_a_car_with_half_a_ring_waiting_takes_no_sample(path: Path, begin: Callable[..., Journal]) -> None:
     """After 4 unacknowledged samples a car skips; one PUBACK later it goes on at the next seq."""
     journal = begin(path)
     for value in range(4):
         journal.append(EVERYONE, value, samples())
     assert journal.append(EVERYONE, 5, samples()).tolist() == []
-    journal.acknowledged[1] = 1
+    journal.acknowledged[1] = journal.confirmed[1] = 1
     assert journal.append(EVERYONE, 6, samples()).tolist() == [1]
     assert journal.sampled.tolist() == [4, 5, 4]
 
@@ -115,16 +115,16 @@ def test_seq_has_no_gap_over_kill_9_and_samples_survive(
         journal.close()
 
 
-def test_a_lost_session_makes_the_ring_unacknowledged_again(
+def test_a_lost_session_makes_the_last_samples_unacknowledged_again(
     path: Path, begin: Callable[..., Journal]
 ) -> None:
-    """All that is in the ring counts as unacknowledged, with room for one more sample."""
+    """Half a ring of acknowledged samples waits again, and the car samples on meanwhile."""
     journal = begin(path)
     for _ in range(6):
         journal.append(EVERYONE, 1, samples())
-        journal.acknowledged[:] = journal.sampled
+        journal.acknowledged[:] = journal.confirmed[:] = journal.sampled
     journal.session_lost(0)
-    assert journal.acknowledged.tolist() == [3, 6, 6]
+    assert journal.acknowledged.tolist() == [2, 6, 6]
     assert journal.append(EVERYONE, 1, samples()).tolist() == [0, 1, 2]
 
 
@@ -134,12 +134,12 @@ def test_a_young_car_sends_everything_again_after_a_lost_session(
     """A car with fewer samples than its ring goes back to its first one."""
     journal = begin(path)
     journal.append(EVERYONE, 1, samples())
-    journal.acknowledged[:] = 1
+    journal.acknowledged[:] = journal.confirmed[:] = 1
     journal.session_lost(2)
     assert journal.acknowledged.tolist() == [1, 1, 0]
 
 
-@pytest.mark.parametrize("other", [{"seed": 2}, {"cars": 4}, {"ring": 5}, {"wear": 8}, {"first": 9}], ids=str)
+@pytest.mark.parametrize("other", [{"seed": 2}, {"cars": 4}, {"ring": 6}, {"wear": 8}, {"first": 9}], ids=str)
 def test_the_journal_of_another_run_is_refused(
     path: Path, other: dict[str, int], begin: Callable[..., Journal]
 ) -> None:

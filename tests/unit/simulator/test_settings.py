@@ -14,9 +14,9 @@ def told(*flags: str) -> Settings:
 
 
 def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
-    """One worker, a ring of a minute and its free third."""
+    """One worker, a ring of a minute for what was acknowledged and a minute for what waits."""
     plain = told()
-    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 90, 1)
+    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 122, 1)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_every_car_belongs_to_one_worker() -> None:
 
 
 def test_a_slow_car_still_keeps_a_few_samples() -> None:
-    """At one sample in 100 s a minute's buffer would be none."""
-    assert told("--rate-hz", "0.01").ring == simulator_settings.RING_SAMPLES_MIN
+    """At one sample in 100 s a minute's buffer is the last sample, and one to be sure."""
+    assert told("--rate-hz", "0.01").ring == 2 * 2
 
 
 def test_a_worker_is_told_exactly_what_the_parent_was_told() -> None:

@@ -15,7 +15,8 @@ from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import Tally
 from simulator.uplink import PACKET_IDS, Car, Uplink
 
-RING = 6
+RING = 12  # half of it for what was acknowledged
+KEPT = RING // 2
 SCHEMA = get("telemetry", 1)
 
 
@@ -168,13 +169,40 @@ def test_a_lost_session_gets_the_last_seconds_again(road: Road) -> None:
         road.answer(seq)
     road.wire.clear()
     road.connect(present=False)
-    assert road.sent() == [7, 8, 9, 10]  # a third of the ring is left for new samples
+    assert road.sent() == [5, 6, 7, 8, 9, 10]
+    assert len(road.sent()) == KEPT
     assert not any(duplicate for _, _, duplicate in road.wire)
     assert road.tally.sessions_lost == 1
-    for seq in (7, 8, 9, 10):
+    for seq in (5, 6, 7, 8, 9, 10):
         road.answer(seq)
     assert road.tally.acknowledged == 10  # each counted once
     assert road.journal.confirmed[0] == 10
+
+
+def test_what_a_dead_broker_took_along_outlives_any_outage(road: Road) -> None:
+    """However long the broker is away, new samples never take the place of those it may have lost."""
+    road.connect()
+    for seq in range(1, 11):
+        road.sample()
+        road.answer(seq)
+    road.disconnect()
+    road.sample(5 * RING)
+    for answers in ((5, 6), ()):  # the second time it dies while they are sent again
+        road.wire.clear()
+        road.connect(present=False)
+        assert road.sent() == list(range(11 - KEPT, 11 + RING - KEPT))
+        for seq in answers:
+            road.answer(seq)
+
+
+def test_a_lost_session_forgets_what_was_acknowledged_out_of_order(road: Road) -> None:
+    """2 was acknowledged and 1 was not when the broker died: both go out again, also on a car's first day."""
+    road.connect()
+    road.sample(2)
+    road.answer(2)
+    road.wire.clear()
+    road.connect(present=False)
+    assert road.sent() == [1, 2]
 
 
 def test_a_refused_message_is_sent_again_after_a_wait(road: Road) -> None:
@@ -225,12 +253,12 @@ def test_a_broker_gets_no_more_than_it_takes_at_once(road: Road) -> None:
 def test_a_full_ring_skips_samples_and_leaves_no_gap(road: Road) -> None:
     """Nothing acknowledged: sampling stops at the ring's size, is counted, and goes on without a gap."""
     road.connect()
-    road.sample(RING + 3)
-    assert road.sent() == list(range(1, RING + 1))
+    road.sample(RING - KEPT + 3)
+    assert road.sent() == list(range(1, RING - KEPT + 1))
     assert road.tally.skipped == 2 * 3
     road.answer(1)
     road.sample()
-    assert road.sent() == list(range(1, RING + 2))
+    assert road.sent() == list(range(1, RING - KEPT + 2))
 
 
 def test_a_connection_that_breaks_while_sending_loses_nothing(road: Road) -> None:
