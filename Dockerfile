@@ -18,10 +18,11 @@ RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 # Where pip finds the certificates of a company's proxy, if there is one.
 ARG PIP_CERT
 COPY pyproject.toml constraints.txt ./
-# Only what pyproject.toml says that the service needs, in the versions that were tested: needs.py EXTRA.
+# Only what pyproject.toml says that the service needs, in the versions that were tested: needs.py EXTRA…
 RUN printf '%s\n' 'import sys, tomllib' \
     'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
-    'print("\n".join(project["dependencies"] + project["optional-dependencies"][sys.argv[1]]))' >/opt/needs.py
+    'extras = [need for extra in sys.argv[1:] for need in project["optional-dependencies"][extra]]' \
+    'print("\n".join(project["dependencies"] + extras))' >/opt/needs.py
 
 FROM libraries AS simulator-libraries
 RUN python3 /opt/needs.py simulator >/opt/needs.txt && \
@@ -36,7 +37,7 @@ RUN python3 /opt/needs.py scorer >/opt/needs.txt && \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
 
 FROM libraries AS trainer-libraries
-RUN python3 /opt/needs.py trainer >/opt/needs.txt && \
+RUN python3 /opt/needs.py trainer launch >/opt/needs.txt && \
     /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
 
 # The version stands last in each: everything above is shared between versions.

@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan terraform clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -58,6 +58,9 @@ load: setup-dev ## locust against a running deployment: USERS=200 MINUTES=2 SHAP
 
 plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
+
+terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 260 MB once)
+	$(PYTHON) -m pytest -m "" tests/terraform
 
 clean: ## remove everything that runs left behind, and what was installed under var/
 	rm -rf var

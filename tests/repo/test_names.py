@@ -71,7 +71,7 @@ def test_what_must_stand_nowhere(tree: Any, what: str):
     assert not wrong
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-tflite.txt"])
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-tflite.txt", "constraints-moto.txt"])
 def test_constraints_are_names_and_versions(tree: Any, name: str):
     """Any index or mirror serves them: no address, no hash, nothing twice."""
     lines = [line for line in tree.text(name).splitlines() if line and not line.startswith("#")]

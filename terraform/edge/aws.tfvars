@@ -1,0 +1,7 @@
+# An edge: bridge, scorers, mosquitto and Kafka for about 100 000 cars at a sample each 10 s.
+site = "edge"
+cidr = "10.20.0.0/16"
+
+node_groups = {
+  general = { machine = "m7i.xlarge", disk_gb = 50, nodes_min = 3, nodes_max = 6 }
+}

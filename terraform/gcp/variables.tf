@@ -1,0 +1,112 @@
+# The modules check these values again, more closely; here stands what a person sets.
+
+variable "site" {
+  description = "Which site this is: edge, cloud, or an edge of several, like edge-berlin. The Terraform workspace has the same name."
+  type        = string
+
+  validation {
+    condition     = can(regex("^(cloud|edge(-[a-z0-9]+)?)$", var.site))
+    error_message = "site must be cloud, edge, or edge-<name>."
+  }
+
+  # One folder serves all sites; another site's variables would rebuild this one's cluster.
+  validation {
+    condition     = var.site == terraform.workspace
+    error_message = "These are the variables of another site than the workspace's: terraform workspace select -or-create ${var.site}"
+  }
+}
+
+variable "project" {
+  description = "Begins the name of everything: <project>-<site>."
+  type        = string
+  default     = "connected-cars"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,14}[a-z0-9]$", var.project))
+    error_message = "project must be 2 to 16 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "project_id" {
+  description = "Id of the GCP project that everything is made in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be 6 to 30 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "region" {
+  description = "GCP region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must look like europe-west3."
+  }
+}
+
+variable "zones" {
+  description = "Letters of the zones of the nodes."
+  type        = list(string)
+  default     = ["a", "b", "c"]
+
+  validation {
+    condition     = alltrue([for zone in var.zones : can(regex("^[a-f]$", zone))])
+    error_message = "zones must be letters, for example [\"a\", \"b\", \"c\"]."
+  }
+}
+
+variable "cidr" {
+  description = "Address range of the site."
+  type        = string
+
+  validation {
+    condition     = can(cidrhost(var.cidr, 0))
+    error_message = "cidr must be a range like 10.40.0.0/16."
+  }
+}
+
+variable "api_cidrs" {
+  description = "Public addresses that may reach the API server; none: only from inside the VPC."
+  type        = list(string)
+
+  validation {
+    condition     = alltrue([for cidr in var.api_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "api_cidrs must be ranges like 203.0.113.7/32."
+  }
+}
+
+variable "node_groups" {
+  description = "Pools of nodes by name (modules/gcp/cluster says what each field means)."
+  type = map(object({
+    machine   = string
+    disk_gb   = number
+    nodes_min = number
+    nodes_max = number
+    gpu       = optional(object({ type = string, zones = list(string) }))
+  }))
+
+  validation {
+    condition     = contains(keys(var.node_groups), "general")
+    error_message = "node_groups must have a group named general."
+  }
+}
+
+variable "images_kept_max" {
+  description = "Newest images kept of each."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.images_kept_max >= 5
+    error_message = "images_kept_max must be at least 5."
+  }
+}
+
+variable "deletable" {
+  description = "Let `terraform destroy` delete the cluster. For trials."
+  type        = bool
+  default     = false
+}

@@ -1,0 +1,26 @@
+# One ECR repository an image. Every site has its own, so that an edge starts pods while the cloud is away.
+
+resource "aws_ecr_repository" "this" {
+  for_each = var.images
+  name     = "${var.name}/${each.key}"
+  # A tag is a version: what ran yesterday under a tag must be what runs today.
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = var.deletable
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "this" {
+  for_each   = aws_ecr_repository.this
+  repository = each.value.name
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "keep the newest"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept_max }
+      action       = { type = "expire" }
+    }]
+  })
+}
