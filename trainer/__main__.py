@@ -1,4 +1,4 @@
-"""python -m trainer: train (the default), list, show VERSION, rollback VERSION."""
+"""python -m trainer: train (the default), list, show VERSION, rollback VERSION, launch."""
 
 import os
 import re
@@ -19,13 +19,14 @@ usage: python -m trainer [COMMAND] [settings]
   list              every version, what was decided about it, and which one is the champion
   show VERSION      the manifest of a version
   rollback VERSION  publish an earlier version again
+  launch            start the training Job in a Kubernetes cluster and follow it (launch --help)
 
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
 143 stopped. `python -m trainer train --help` explains the settings.
 """
 _EXIT_NO_SUCH_VERSION = 2
 _VERSIONED = ("show", "rollback")
-_COMMANDS = ("train", "list", *_VERSIONED)
+_COMMANDS = ("train", "list", "launch", *_VERSIONED)
 
 
 def main() -> None:
@@ -38,6 +39,10 @@ def _run() -> int:
     if arguments[:1] in (["--help"], ["-h"], ["help"]):
         print(USAGE)
         return 0
+    if arguments[:1] == ["launch"]:  # its settings are its own: it runs where no Kafka is
+        from trainer import launch
+
+        return launch.main(arguments[1:])
     command, version, flags = split_command(arguments)
     told = settings.load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
     log.configure("trainer", told.log_format)

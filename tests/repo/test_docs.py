@@ -18,6 +18,7 @@ SETTINGS = {
     "bridge.settings": "BRIDGE",
     "scorer.settings": "SCORER",
     "trainer.settings": "TRAINER",
+    "trainer.launch_settings": "LAUNCH",
     "local.demo": "DEMO",
     "loadtest.scale.settings": "SCALE",
     "loadtest.chaos.settings": "CHAOS",

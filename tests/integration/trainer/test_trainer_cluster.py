@@ -1,0 +1,203 @@
+"""trainer/cluster.py and an HTTP server that answers as an API server does; a real one: `make cluster`."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plumbing.life import WorldDown
+from plumbing.settings import SettingsError
+from trainer.cluster import Cluster, Gone, connect
+
+JOBS = "/apis/batch/v1/namespaces/cars/jobs"
+CRONJOB = "/apis/batch/v1/namespaces/cars/cronjobs/trainer"
+NAMESPACE = "/api/v1/namespaces/cars"
+
+
+class ApiServer:
+    """Answers by (method, path); everything else is 404. Keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.asked: list[tuple[str, str, Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                path, _, query = self.path.partition("?")
+                outer.asked.append((self.command, path, json.loads(body) if body else query))
+                status, answer = outer.answers.get((self.command, path), (404, refusal(404, "not found")))
+                text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def do_GET(self) -> None:
+                self._any()
+
+            def do_POST(self) -> None:
+                self._any()
+
+            def do_DELETE(self) -> None:
+                self._any()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+def refusal(code: int, message: str) -> dict[str, Any]:
+    return {"kind": "Status", "status": "Failure", "message": message, "code": code}
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    server = ApiServer()
+    thread = threading.Thread(target=server.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, api: ApiServer) -> Path:
+    """Two contexts of the same server, as kubectl writes them."""
+    context = {"cluster": "one", "user": "me", "namespace": "cars"}
+    file = tmp_path / "config"
+    file.write_text(
+        json.dumps(  # JSON is YAML
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "first",
+                "clusters": [{"name": "one", "cluster": {"server": api.url}}],
+                "users": [{"name": "me", "user": {"token": "t"}}],
+                "contexts": [
+                    {"name": "first", "context": context},
+                    {"name": "second", "context": {**context, "namespace": "other"}},
+                ],
+            }
+        )
+    )
+    return file
+
+
+@pytest.fixture
+def cluster(kubeconfig: Path) -> Cluster:
+    return connect(kubeconfig, "", "")
+
+
+def test_a_kubeconfig_gives_server_context_and_namespace(kubeconfig: Path):
+    """The current context, another by name, a stronger namespace; an unknown context names the known."""
+    assert connect(kubeconfig, "", "").namespace == "cars"
+    assert connect(kubeconfig, "second", "").namespace == "other"
+    assert connect(kubeconfig, "second", "mine").namespace == "mine"
+    with pytest.raises(SettingsError, match="no context third; known are first, second"):
+        connect(kubeconfig, "third", "")
+
+
+def test_without_a_kubeconfig_the_start_is_refused(tmp_path: Path):
+    """And it is said how to give one."""
+    with pytest.raises(SettingsError, match="set KUBECONFIG or --kubeconfig"):
+        connect(tmp_path / "none", "", "")
+
+
+def test_objects_come_and_go_as_they_are(api: ApiServer, cluster: Cluster):
+    """A field that no client knows is passed on; pods are those of the Job; a delete takes them along."""
+    job = {"kind": "Job", "spec": {"fieldOfNextYear": 1}}
+    api.answers = {
+        ("POST", JOBS): (201, job),
+        ("GET", "/api/v1/namespaces/cars/pods"): (200, {"items": [{"metadata": {"name": "p"}}]}),
+        ("DELETE", f"{JOBS}/j"): (200, {}),
+    }
+    assert cluster.create_job(job) == job
+    assert cluster.pods("j") == [{"metadata": {"name": "p"}}]
+    cluster.delete_job("j")
+    cluster.delete_job("gone")
+    assert api.asked[0] == ("POST", JOBS, job)
+    assert "batch.kubernetes.io/job-name%3Dj" in api.asked[1][2]
+    assert api.asked[2][2] == "propagationPolicy=Background"
+    with pytest.raises(Gone):
+        cluster.job("gone")
+
+
+def test_a_log_is_read_line_by_line(api: ApiServer, cluster: Cluster):
+    """Time and text apart; a last line without an end is left for the next stream; no pod, no line."""
+    path = "/api/v1/namespaces/cars/pods/p/log"
+    api.answers = {("GET", path): (200, "1Z epoch 1\n2Z \n3Z grün\n4Z unfin".encode())}
+    assert list(cluster.log_lines("p", "trainer")) == [("1Z", "epoch 1"), ("2Z", ""), ("3Z", "grün")]
+    assert list(cluster.log_lines("gone", "trainer")) == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said"),
+    [
+        ((200, {}), "no CronJob trainer in namespace cars; apply the deployment"),
+        ((404, refusal(404, 'namespaces "cars" not found')), "no namespace cars"),
+        ((403, refusal(403, "forbidden")), "no CronJob trainer in namespace cars, or no such namespace"),
+    ],
+)
+def test_a_missing_template_is_told_from_a_missing_namespace(
+    api: ApiServer, cluster: Cluster, namespace: tuple[int, Any], said: str
+):
+    """As far as the caller may look: reading namespaces is a right that few have."""
+    api.answers = {
+        ("GET", CRONJOB): (404, refusal(404, 'cronjobs.batch "trainer" not found')),
+        ("GET", NAMESPACE): namespace,
+    }
+    with pytest.raises(SettingsError, match=said):
+        cluster.cronjob("trainer")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        ((401, refusal(401, "Unauthorized")), SettingsError, "log in again"),
+        (
+            (403, refusal(403, 'jobs.batch is forbidden: User "me"')),
+            SettingsError,
+            'create jobs in .* User "me"',
+        ),
+        ((403, refusal(403, "no rights")), SettingsError, "launcher.yaml"),
+        (
+            (422, refusal(422, "spec.template: Required")),
+            SettingsError,
+            "refuses to create jobs: spec.template",
+        ),
+        ((404, refusal(404, 'namespaces "cars" not found')), SettingsError, 'namespaces "cars" not found'),
+        ((500, b"<html>gateway</html>"), WorldDown, "answered 500 .*gateway"),
+    ],
+)
+def test_a_refusal_says_what_is_missing(
+    api: ApiServer, cluster: Cluster, answer: tuple[int, Any], error: type[Exception], said: str
+):
+    """Which verb on what, for whom, and where the right is granted."""
+    api.answers = {("POST", JOBS): answer}
+    with pytest.raises(error, match=said):
+        cluster.create_job({})
+
+
+def test_events_that_may_not_be_read_are_none(api: ApiServer, cluster: Cluster):
+    """A reason is lost, not the training."""
+    api.answers = {("GET", "/api/v1/namespaces/cars/events"): (403, refusal(403, "forbidden"))}
+    assert cluster.events("j") == []
+
+
+def test_a_server_that_does_not_answer_is_the_world_down(api: ApiServer, cluster: Cluster):
+    """A laptop without its network: named with the context, not a traceback."""
+    api.server.shutdown()
+    api.server.server_close()
+    with pytest.raises(WorldDown, match="context first: the API server does not answer"):
+        cluster.job("j")

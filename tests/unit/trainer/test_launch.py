@@ -1,0 +1,230 @@
+"""`trainer launch` with a cluster that plays a script: what it shows, when it gives up, how it ends."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from plumbing.life import Stop, WorldDown
+from plumbing.settings import SettingsError, load
+from trainer.cluster import Gone, message_of
+from trainer.launch import STOPPED, TIMED_OUT, Launch, job_from, split
+from trainer.launch_settings import Settings
+
+CRONJOB = {
+    "metadata": {"name": "trainer", "uid": "u-1"},
+    "spec": {
+        "jobTemplate": {
+            "metadata": {"labels": {"app": "trainer"}, "annotations": {"note": "kept"}},
+            "spec": {
+                "backoffLimit": 2,
+                "newerThanTheClient": True,
+                "template": {"spec": {"containers": [{"name": "trainer", "args": ["train"]}]}},
+            },
+        }
+    },
+}
+META = {"name": "trainer-x-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+SPEC = {"nodeName": "node-1", "containers": [{"name": "trainer", "image": "trainer:1"}]}
+
+
+def looks(current: dict[str, Any], *conditions: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What one look sees: the Job's status and its pod's container."""
+    status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
+    statuses = [{"name": "trainer", "state": current}]
+    return {"status": status}, [{"metadata": META, "spec": SPEC, "status": {"containerStatuses": statuses}}]
+
+
+PULLING = looks({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})
+STARTING = looks({"waiting": {"reason": "ContainerCreating"}})
+RUNNING = looks({"running": {}})
+DONE = looks({"terminated": {"exitCode": 0}}, "Complete")
+REFUSED = looks({"terminated": {"exitCode": 3}}, "Failed")
+
+
+class Script:
+    """A cluster: one look after the other, the last one for ever. An exception in it is raised."""
+
+    namespace, where = "cars", "context test"
+
+    def __init__(self, *script: Any, lines: tuple[str, ...] = ()) -> None:
+        self.script, self.lines = list(script), lines
+        self.created: dict[str, Any] = {}
+        self.deleted: list[str] = []
+        self._pods: list[dict[str, Any]] = []
+
+    def cronjob(self, _name: str) -> dict[str, Any]:
+        return CRONJOB
+
+    def create_job(self, job: dict[str, Any]) -> dict[str, Any]:
+        self.created = job
+        return {"metadata": {"name": "trainer-x"}}
+
+    def job(self, _name: str) -> dict[str, Any]:
+        look = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(look, Exception):
+            raise look
+        job, self._pods = look
+        return job  # type: ignore[no-any-return]
+
+    def pods(self, _job: str) -> list[dict[str, Any]]:
+        return self._pods
+
+    def events(self, _name: str) -> list[dict[str, Any]]:
+        return []
+
+    def log_lines(self, _pod: str, _container: str) -> Iterator[tuple[str, str]]:
+        yield from ((f"2026-01-01T00:00:{place:02d}Z", line) for place, line in enumerate(self.lines))
+
+    def delete_job(self, name: str) -> None:
+        self.deleted.append(name)
+
+
+class Run:
+    """A launch against a script, with a clock that only sleeping moves."""
+
+    def __init__(self, script: Script, *flags: str, stop_after_s: float = 1e9) -> None:
+        self.shown: list[str] = []
+        self.said: list[str] = []
+        self.now_s = 0.0
+        stop = Stop()
+
+        def sleep(seconds: float) -> None:
+            self.now_s += seconds
+            if self.now_s >= stop_after_s:
+                stop.request()
+
+        told = load(Settings, prefix="LAUNCH", argv=flags, environ={})
+        launch = Launch(
+            told,
+            script,  # type: ignore[arg-type]
+            stop,
+            clock=lambda: self.now_s,
+            sleep=sleep,
+            show=self.shown.append,
+            say=self.said.append,
+        )
+        self.code = launch.run(["--seed", "7"])
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.shown)
+
+
+def test_a_job_is_made_from_the_template_as_kubectl_does():
+    """All of the template, also what this client does not know; owned by the CronJob, whose copy stays."""
+    job = job_from(CRONJOB, "trainer", ["--seed", "7"])
+    assert job["spec"]["newerThanTheClient"] is True
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["train", "--seed", "7"]
+    assert job["metadata"]["labels"] == {"app": "trainer"}
+    assert job["metadata"]["annotations"] == {"cronjob.kubernetes.io/instantiate": "manual", "note": "kept"}
+    assert job["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+    assert CRONJOB["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] == ["train"]  # type: ignore[index]
+
+
+def test_a_template_without_the_container_is_refused():
+    """By name, with those that there are."""
+    with pytest.raises(SettingsError, match="no container gpu; known are trainer"):
+        job_from(CRONJOB, "gpu", [])
+
+
+def test_what_stands_after_two_dashes_is_the_trainers():
+    """`launch --namespace x -- --seed 7`."""
+    assert split(["--namespace", "x", "--", "--seed", "7"]) == (["--namespace", "x"], ["--seed", "7"])
+    assert split(["--namespace", "x"]) == (["--namespace", "x"], [])
+
+
+def test_a_training_is_followed_to_its_end():
+    """Each state once, the log to standard output, a table at the end, exit code 0."""
+    run = Run(Script(STARTING, STARTING, RUNNING, RUNNING, DONE, lines=("epoch 1", "published")))
+    assert run.code == 0
+    assert run.said == ["epoch 1", "published"]
+    assert run.text.count("ContainerCreating") == 1
+    assert "trained and published" in run.text
+    assert "running after" in run.text
+
+
+def test_the_gates_refusal_is_exit_code_3():
+    """As `python -m trainer train` ends itself."""
+    run = Run(Script(RUNNING, REFUSED))
+    assert run.code == 3
+    assert "refused by the gate, nothing published" in run.text
+
+
+def test_an_image_that_cannot_be_pulled_ends_it_soon():
+    """After --blocked-s, not after --start-timeout-s; the Job is left as it is, and where to look is said."""
+    script = Script(PULLING)
+    run = Run(script, "--blocked-s", "5")
+    assert (run.code, run.now_s) == (TIMED_OUT, 5.0)
+    assert "ImagePullBackOff: the image cannot be pulled" in run.text
+    assert "kubectl -n cars describe pod trainer-x-1" in run.text
+    assert "kubectl -n cars delete job trainer-x" in run.text
+    assert not script.deleted
+
+
+def test_a_pull_that_works_in_the_end_is_no_failure():
+    """A registry that was slow: what blocks must block for --blocked-s without a break."""
+    run = Run(Script(PULLING, PULLING, STARTING, PULLING, PULLING, RUNNING, DONE), "--blocked-s", "3")
+    assert run.code == 0
+
+
+@pytest.mark.parametrize(
+    ("look", "flag", "after_s"), [(STARTING, "--start-timeout-s", 20.0), (RUNNING, "--timeout-s", 50.0)]
+)
+def test_waiting_has_an_end(look: Any, flag: str, after_s: float):
+    """A pod that never starts and a training that never ends: 124, and the flag is named."""
+    run = Run(Script(look), flag, str(after_s))
+    assert (run.code, run.now_s) == (TIMED_OUT, after_s)
+    assert flag in run.text
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_so():
+    """How to see its log again, and how to end it."""
+    script = Script(RUNNING)
+    run = Run(script, stop_after_s=3)
+    assert run.code == STOPPED
+    assert not script.deleted
+    assert "Job trainer-x goes on: kubectl -n cars logs -f job/trainer-x" in run.text
+
+
+def test_ctrl_c_deletes_the_job_where_told():
+    """--on-stop delete."""
+    script = Script(RUNNING)
+    assert Run(script, "--on-stop", "delete", stop_after_s=3).code == STOPPED
+    assert script.deleted == ["trainer-x"]
+
+
+def test_an_api_server_that_is_away_for_a_while_ends_nothing():
+    """An upgrade of the control plane: it looks again for --away-s, then says that the world is down."""
+    assert Run(Script(RUNNING, *[WorldDown("away")] * 5, DONE)).code == 0
+    with pytest.raises(WorldDown, match="away"):
+        Run(Script(RUNNING, WorldDown("away")), "--away-s", "10")
+
+
+def test_a_job_that_somebody_deletes_is_a_failure():
+    """Nothing is known about its result."""
+    run = Run(Script(RUNNING, Gone("x")))
+    assert run.code == 1
+    assert "deleted by somebody else" in run.text
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--blocked-s", "0"], "--blocked-s"),
+        (["--poll-s", "-1"], "--poll-s"),
+        (["--cronjob", ""], "--cronjob"),
+        (["--on-stop", "maybe"], "--on-stop"),
+    ],
+)
+def test_a_wrong_setting_refuses_the_start(argv: list[str], named: str):
+    """By its name."""
+    with pytest.raises(SettingsError, match=named):
+        load(Settings, prefix="LAUNCH", argv=argv, environ={})
+
+
+def test_what_a_server_says_is_shown():
+    """The message of its Status object; a proxy's page is cut."""
+    assert message_of(b'{"kind": "Status", "message": "jobs is forbidden"}') == "jobs is forbidden"
+    assert message_of(b"<html>" + b"x" * 1000) == "<html>" + "x" * 194
+    assert message_of(b"") == "no reason given"
