@@ -23,13 +23,13 @@ _RECENT = 6
 _LATENCIES_MAX = 1_000_000
 
 
-def scrape(port: int) -> dict[str, float]:
+def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
     """All samples of a service by name, labels added up; empty where it does not answer.
 
     A histogram's buckets keep their bound: `x_seconds_bucket{le=0.1}`, with all up to it.
     """
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
     except (OSError, urllib.error.URLError):
         return {}

@@ -132,15 +132,21 @@ class Cluster:
             check=False,
         )
 
+    def end_pods(self) -> None:
+        """Delete the namespace and wait until its pods have drained. Raises WorldDown."""
+        self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+
     def stop(self) -> None:
-        """End the pods in order, then the node and the control plane; nothing of them is left."""
-        if "node" in self.supervisor.children:
-            with contextlib.suppress(WorldDown, subprocess.TimeoutExpired):
-                self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
-            self._end_node()
-            _until_gone()
-        self.supervisor.stop_all()
-        self._lock.close()
+        """End the node, its pods in order where they still run, and the control plane; nothing is left."""
+        try:
+            if "node" in self.supervisor.children:
+                with contextlib.suppress(WorldDown, subprocess.TimeoutExpired):
+                    self.end_pods()
+                self._end_node()
+                _until_gone()
+        finally:
+            self.supervisor.stop_all()
+            self._lock.close()
 
     def _end_node(self) -> None:
         # unshare itself blocks SIGTERM; its child, the namespaces' first process, does not.
