@@ -1,0 +1,143 @@
+"""Alerts and dashboards speak of metrics that there are."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from contract.topics import TELEMETRY_PARTITIONS
+
+FOLDER = Path("k8s/infrastructure/monitoring")
+
+# What is not ours, and where its name comes from.
+EXPORTED = {
+    # sapcc/mosquitto-exporter, main.go: a topic of $SYS without its root, "/" as "_".
+    "broker_publish_messages_dropped",
+    # Strimzi's Kafka exporter (spec.kafkaExporter), that is danielqsj/kafka_exporter: README, "Topics".
+    "kafka_topic_partition_current_offset",
+    # kubernetes/kube-state-metrics, docs/metrics/workload/job-metrics.md.
+    "kube_job_status_failed",
+}
+WORDS = {
+    "by",
+    "or",
+    "and",
+    "unless",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "without",
+    "bool",
+    "offset",
+}
+
+
+def _files(tree: Any, suffix: str) -> list[Path]:
+    return [path for path in tree.files if FOLDER in path.parents and path.suffix == suffix]
+
+
+def _rules(tree: Any) -> Iterator[dict[str, Any]]:
+    for path in _files(tree, ".yaml"):
+        for document in yaml.safe_load_all(tree.text(path)):
+            if document["kind"] == "PrometheusRule":
+                for group in document["spec"]["groups"]:
+                    yield from group["rules"]
+
+
+def _queries(tree: Any) -> list[str]:
+    queries = [rule["expr"] for rule in _rules(tree)]
+    for path in _files(tree, ".json"):
+        for panel in json.loads(tree.text(path))["panels"]:
+            queries += [target["expr"] for target in panel["targets"]]
+    return queries
+
+
+def metrics_in(query: str) -> set[str]:
+    """The metrics of a PromQL expression: names that are no function, label or word of the language."""
+    query = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", query)
+    query = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", query)
+    return {
+        name
+        for name, call in re.findall(r"\b([a-zA-Z_:][\w:]*)\s*(\(?)", query)
+        if not call and name not in WORDS
+    }
+
+
+def _documented(tree: Any) -> set[str]:
+    names = set()
+    for name, kind in re.findall(r"^\| `(\w+)` \| (\w+) \|", tree.text("docs/metrics.md"), re.MULTILINE):
+        names |= {f"{name}_{part}" for part in ("bucket", "sum", "count")} if kind == "histogram" else {name}
+    return names
+
+
+def test_every_metric_in_alerts_and_dashboards_exists(tree: Any):
+    """Ours stand in docs/metrics.md, which is compared with the code; the others' have their source above."""
+    used = {name for query in _queries(tree) for name in metrics_in(query)}
+    assert used
+    assert used - _documented(tree) - EXPORTED == set()
+    assert used >= EXPORTED
+
+
+@pytest.mark.parametrize(
+    ("query", "metrics"),
+    [
+        ('sum by (reason) (increase(a_total{x="y"}[5m])) > 0 or b', {"a_total", "b"}),
+        ("sum(a) / clamp_min(sum(rate(b_total[5m])), 1) > 30", {"a", "b_total"}),
+        ("(sum(a) or vector(0)) < 12", {"a"}),
+    ],
+)
+def test_metrics_are_found_in_a_query(query: str, metrics: set[str]):
+    """Or the test above would compare nothing."""
+    assert metrics_in(query) == metrics
+
+
+def test_the_alerts_that_a_fleet_needs_are_there(tree: Any):
+    """Lag, dead letters, dropped MQTT messages, no model, stale replication; each says what to do."""
+    rules = {rule["alert"]: rule for rule in _rules(tree)}
+    assert {"ScorersBehind", "DeadLetters", "MqttMessagesDropped", "NoModel", "ReplicationStale"} <= set(
+        rules
+    )
+    for name, rule in rules.items():
+        assert rule["labels"]["severity"] in ("warning", "critical"), name
+        assert {"summary", "action"} <= set(rule["annotations"]), name
+
+
+def test_the_number_of_partitions_is_the_topics(tree: Any):
+    """It cannot be asked for in PromQL, so it stands there twice."""
+    (rule,) = (rule for rule in _rules(tree) if rule["alert"] == "PartitionsWithoutScorer")
+    assert rule["expr"].endswith(f"< {TELEMETRY_PARTITIONS}")
+    assert f"of {TELEMETRY_PARTITIONS} partitions" in rule["annotations"]["summary"]
+
+
+def test_what_is_scraped_is_what_pods_offer(tree: Any):
+    """The PodMonitor's port and labels are those of the services' pods."""
+    (monitor,) = (
+        document
+        for document in yaml.safe_load_all(tree.text(FOLDER / "edge/services.yaml"))
+        if document["kind"] == "PodMonitor"
+    )
+    names = next(
+        rule["values"]
+        for rule in monitor["spec"]["selector"]["matchExpressions"]
+        if rule["key"] == "app.kubernetes.io/name"
+    )
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    for name in names:
+        workloads = [
+            document
+            for path in tree.files
+            if Path("k8s/apps", name) in path.parents and path.suffix == ".yaml"
+            for document in yaml.safe_load_all(tree.text(path))
+            if document["kind"] in ("Deployment", "StatefulSet")
+        ]
+        assert workloads
+        for workload in workloads:
+            template = workload["spec"]["template"]
+            assert template["metadata"]["labels"]["app.kubernetes.io/part-of"] == "connected-cars"
+            ports = [port["name"] for one in template["spec"]["containers"] for port in one.get("ports", [])]
+            assert endpoint["port"] in ports, name
