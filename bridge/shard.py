@@ -19,7 +19,8 @@ _log = logging.getLogger("bridge")
 SESSION_EXPIRY_NEVER = 0xFFFFFFFF
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.2, 5.0
 _CONNECT_TIMEOUT_S = 10.0
-_HINT_AT_ATTEMPT = 3  # not each time, and not for a broker that is merely being restarted
+_HINT_AFTER = 3  # losses
+_SOUND_AFTER_S = 5.0  # a connection that ends earlier counts as a short life
 
 
 class Shard:
@@ -50,6 +51,8 @@ class Shard:
         self.subscribed = False
         self.in_flight = 0
         self._attempts = 0
+        self._short_lives = 0  # connections in a row that were lost soon after they were subscribed
+        self._sound_from = 0.0
         self._dial_at = 0.0
         self._sent_at = self._heard_at = 0.0
 
@@ -121,22 +124,16 @@ class Shard:
 
     def lose(self, now: float, why: Exception) -> None:
         """Forget the connection and dial again later; the broker sends again what we did not acknowledge."""
+        self._short_lives = self._short_lives + 1 if self.subscribed and now < self._sound_from else 0
         self._drop()
         metrics.connection_losses.inc()
         self._attempts += 1
-        delay_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._attempts, 10)) * random.uniform(
-            0.5, 1.0
-        )
-        self._dial_at = now + delay_s
-        hint = "; is it up, and is --mqtt-brokers right?" if self._attempts == _HINT_AT_ATTEMPT else ""
+        wait_s = min(_BACKOFF_S_MAX, _BACKOFF_S_MIN * 2 ** min(self._attempts, 10)) * random.uniform(0.5, 1)
+        self._dial_at = now + wait_s
         _log.warning(
             "broker shard %d (%s): %s; dialling again in %.1f s%s",
-            self.number,
-            self.where,
-            why,
-            delay_s,
-            hint,
-        )
+            self.number, self.where, why, wait_s, self._hint(),
+        )  # fmt: skip
 
     def close(self, timeout_s: float) -> None:
         """Say goodbye and wait until the broker has heard all; the session and its messages stay there."""
@@ -160,6 +157,15 @@ class Shard:
         self._packet_ids = []  # they mean nothing on the next connection
         self.in_flight = 0
 
+    def _hint(self) -> str:
+        """What may be wrong where it goes wrong again and again; said once, not for a mere restart."""
+        if self._short_lives == _HINT_AFTER:
+            return (
+                f". If another client is called {self._client_id}: do two bridges own this shard? Every "
+                "replica needs the same --replicas and --mqtt-brokers, and an --ordinal of its own"
+            )
+        return "; is it up, and is --mqtt-brokers right?" if self._attempts == _HINT_AFTER else ""
+
     def _control(self, packet: mqtt5.Packet, now: float) -> None:
         if isinstance(packet, mqtt5.ConnAckPacket):
             if int(packet.reason_code) >= 128:
@@ -174,15 +180,11 @@ class Shard:
                 raise ConnectionLost(f"{self._filter} refused: {packet.reason_codes[0].name}")
             self.subscribed = True
             self._attempts = 0
+            self._sound_from = now + _SOUND_AFTER_S
         elif isinstance(packet, mqtt5.DisconnectPacket):
-            taken_over = packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
-            hint = (
-                f": another client is called {self._client_id}. Do two bridges own this shard? Every replica "
-                "needs the same --replicas and --mqtt-brokers, and an --ordinal of its own"
-            )
-            raise ConnectionLost(
-                f"disconnected by the broker: {packet.reason_code.name}{hint if taken_over else ''}"
-            )
+            if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
+                self._short_lives = _HINT_AFTER - 1  # other brokers only close the connection
+            raise ConnectionLost(f"disconnected by the broker: {packet.reason_code.name}")
 
     def _send(self, data: bytes, now: float) -> None:
         assert self.connection is not None
