@@ -1,8 +1,10 @@
 """Child processes: started, watched, started again when they die, and ended for sure.
 
-Nothing runs in the background: the owner calls `tick` in its own loop. A child leads a session of its own, so
-that Ctrl-C reaches only the supervisor, which then ends the children in order; and the kernel kills a child
-whose supervisor is gone (PR_SET_PDEATHSIG, by util-linux's setpriv), so that not even SIGKILL leaves one.
+Nothing runs in the background: the owner calls `tick` in its own loop. A child leads a process group of its
+own, so that Ctrl-C reaches only the supervisor, which then ends the children in order. Not a session: Linux
+shares a busy machine out by session (autogroup), and a fleet of many processes would get no more of it than
+one mosquitto. The kernel kills a child whose supervisor is gone (PR_SET_PDEATHSIG, by util-linux's setpriv), so
+that not even SIGKILL leaves one.
 """
 
 import contextlib
@@ -169,7 +171,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
             )
         child.started_at = time.monotonic()
         child.state = "starting"
@@ -199,7 +201,7 @@ class Supervisor:
         child.process = None
         for pid in pids:  # of its own children, if it left any
             with contextlib.suppress(ProcessLookupError):
-                if os.getsid(pid) in pids:
+                if os.getpgid(pid) in pids:
                     os.kill(pid, signal.SIGKILL)
 
     @staticmethod

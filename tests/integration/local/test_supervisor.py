@@ -146,8 +146,8 @@ def test_ctrl_c_reaches_only_the_supervisor(supervisor: Supervisor):
     """A terminal signals its whole session; children lead their own, and end in order."""
     child = supervisor.start(Child("one", FOREVER))
     assert child.pid is not None
-    until(lambda: alive(child.pid or 0) and os.getsid(child.pid or 0) == child.pid)
-    assert os.getsid(child.pid) != os.getsid(0)
+    until(lambda: alive(child.pid or 0) and os.getpgid(child.pid or 0) == child.pid)
+    assert os.getpgid(child.pid) != os.getpgid(0)
 
 
 def test_a_killed_supervisor_leaves_no_child(tmp_path: Path):
