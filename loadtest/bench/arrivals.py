@@ -19,7 +19,7 @@ from plumbing import kafka
 from plumbing.life import WorldDown
 
 _ANSWER_WITHIN_S = 20.0
-_LOOK_EVERY_S = 0.005
+_LOOK_EVERY_S = 0.01
 _BATCH_MAX = 10_000
 _AS_OURS = confluent_header(latest(TELEMETRY).schema_id)
 
