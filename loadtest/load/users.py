@@ -95,6 +95,11 @@ class CarClient(MqttClient):
         if mid in self._publish_requests:  # else it came too late and is counted as a failure already
             super()._on_publish_cb(client, userdata, mid)
 
+    @property
+    def outstanding(self) -> int:
+        """Messages without a PUBACK."""
+        return len(self._publish_requests)
+
     def give_up(self, why: str) -> None:
         """Count what has no PUBACK as failed; paho goes on trying."""
         while self._publish_requests:
@@ -133,6 +138,10 @@ class Car(MqttUser):
     def on_stop(self) -> None:
         """Say good-bye to the broker; what it never acknowledged is a failure."""
         self.running.discard(self)
+        # locust ends a car that waits for its next sample; where that was due just now, it is under way.
+        deadline = time.monotonic() + self.options.puback_timeout_s
+        while self.client.outstanding and time.monotonic() < deadline:
+            gevent.sleep(0.01)
         self.client.give_up("no PUBACK before the end of the run")
         self.client.disconnect()
         self.client.loop_stop()

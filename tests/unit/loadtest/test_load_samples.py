@@ -10,7 +10,7 @@ from plumbing.settings import SettingsError
 
 
 def test_samples_are_valid_telemetry_without_a_gap():
-    """Any Avro reader reads them: car, seq from 1, time, all signals; a faulty one differs from a healthy one."""
+    """Any Avro reader reads them: car, seq from 1, time, all signals; a faulty one is no healthy one."""
     sensors = Sensors("load-0-000001")
     payloads = [sensors.sample(1_700_000_000_000 + i, faulty=i == 2) for i in range(50)]
     read = [records.decode_single_object(payload) for payload in payloads]
