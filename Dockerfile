@@ -12,33 +12,39 @@ ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
+# Per service what pyproject.toml says that it needs, in the versions that were tested. A stage of its own, and files
+# without a date, so that another change of pyproject.toml does not fetch TensorFlow again.
+FROM base AS needs
+COPY pyproject.toml constraints.txt /needs/
+RUN cd /needs && python3 -c 'import pathlib, tomllib; \
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+[pathlib.Path(f"{service}.txt").write_text("\n".join(project["dependencies"] + needs) + "\n") \
+ for service, needs in project["optional-dependencies"].items()]' && \
+    touch --date=@0 /needs/*
+
 FROM base AS libraries
 # pip stays outside of the environment that the images take over.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
 # Where pip finds the certificates of a company's proxy, if there is one.
 ARG PIP_CERT
-COPY pyproject.toml constraints.txt ./
-# Only what pyproject.toml says that the service needs, in the versions that were tested: needs.py EXTRA…
-RUN printf '%s\n' 'import sys, tomllib' \
-    'project = tomllib.load(open("pyproject.toml", "rb"))["project"]' \
-    'extras = [need for extra in sys.argv[1:] for need in project["optional-dependencies"][extra]]' \
-    'print("\n".join(project["dependencies"] + extras))' >/opt/needs.py
 
 FROM libraries AS simulator-libraries
-RUN python3 /opt/needs.py simulator >/opt/needs.txt && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
+COPY --from=needs /needs/constraints.txt /needs/simulator.txt /needs/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt -r /needs/simulator.txt
 
 FROM libraries AS bridge-libraries
-RUN python3 /opt/needs.py bridge >/opt/needs.txt && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
+COPY --from=needs /needs/constraints.txt /needs/bridge.txt /needs/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt -r /needs/bridge.txt
 
 FROM libraries AS scorer-libraries
-RUN python3 /opt/needs.py scorer >/opt/needs.txt && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
+COPY --from=needs /needs/constraints.txt /needs/scorer.txt /needs/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt -r /needs/scorer.txt
 
 FROM libraries AS trainer-libraries
-RUN python3 /opt/needs.py trainer launch >/opt/needs.txt && \
-    /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c constraints.txt -r /opt/needs.txt
+# `launch` starts the next training from a pod.
+COPY --from=needs /needs/constraints.txt /needs/trainer.txt /needs/launch.txt /needs/
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt \
+    -r /needs/trainer.txt -r /needs/launch.txt
 
 # The version stands last in each: everything above is shared between versions.
 
