@@ -3,8 +3,8 @@
 Nothing runs in the background: the owner calls `tick` in its own loop. A child leads a process group of its
 own, so that Ctrl-C reaches only the supervisor, which then ends the children in order. Not a session: Linux
 shares a busy machine out by session (autogroup), and a fleet of many processes would get no more of it than
-one mosquitto. The kernel kills a child whose supervisor is gone (PR_SET_PDEATHSIG, by util-linux's setpriv), so
-that not even SIGKILL leaves one.
+one mosquitto. The kernel kills a child whose supervisor is gone (PR_SET_PDEATHSIG, by util-linux's setpriv),
+so that not even SIGKILL leaves one.
 """
 
 import contextlib

@@ -145,7 +145,7 @@ class Results:
         summary, latencies = self.summary, self._latencies()
         title = f"Components over {summary['hold_s']:.0f} s with {screen.number(summary['connected'])} cars"
         table = Table(title=title, title_justify="left")
-        for name in ("component", "processes", "CPU, % of a core", "memory, MiB", "µs/message", "latency"):
+        for name in ("component", "processes", "CPU, %", "MiB", "µs/message", "latency"):
             table.add_column(name, justify="left" if name in ("component", "latency") else "right")
         for name, use in summary["components"].items():
             cells = (f"{use['cpu_percent']:.1f}", screen.number(use["rss_mib"]), f"{use['us_per_msg']:.1f}")
@@ -154,10 +154,8 @@ class Results:
         cpu = sum(use["cpu_percent"] for use in summary["components"].values())
         memory = summary["memory_mib"]
         table.add_row("all", "", f"{cpu:.1f}", screen.number(memory["processes"]), "", latencies["all"])
-        table.add_row(
-            "kernel", "", screen.number(memory["kernel"]), "", "its share of the CPU is the callers'"
-        )
-        table.add_row("this command", f"{summary['this_command_cpu_percent']:.1f}", "", "", "")
+        table.add_row("kernel", "", "", screen.number(memory["kernel"]), "", "its CPU is its callers'")
+        table.add_row("this command", "", f"{summary['this_command_cpu_percent']:.1f}", "", "", "")
         return table
 
     def _latencies(self) -> dict[str, str]:
