@@ -59,8 +59,9 @@ load: setup-dev ## locust against a running deployment: USERS=200 MINUTES=2 SHAP
 plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
 
-terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 260 MB once)
-	$(PYTHON) -m pytest -m "" tests/terraform
+terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 250 MB once)
+	@$(PYTHON) -m tests.terraform.downloads
+	$(PYTHON) -m pytest -v -m "" tests/terraform
 
 clean: ## remove everything that runs left behind, and what was installed under var/
 	rm -rf var

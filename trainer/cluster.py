@@ -194,8 +194,11 @@ def message_of(body: bytes) -> str:
 
 def connect(kubeconfig: Path | None, context: str, namespace: str) -> Cluster:
     """The cluster that kubectl would take; in a pod without kubeconfig, its own. Raises SettingsError."""
-    from kubernetes import client, config
-    from kubernetes.config import ConfigException
+    try:
+        from kubernetes import client, config
+        from kubernetes.config import ConfigException
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{error}: pip install -c constraints.txt '.[launch]'") from error
 
     configuration = client.Configuration()
     configuration.retries = 2  # within a call; the loop of launch.py looks again anyway

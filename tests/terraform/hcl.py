@@ -41,6 +41,7 @@ class Folder:
     variables: dict[str, dict[str, Any]] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     resources: dict[tuple[str, str], Item] = field(default_factory=dict)
+    providers: dict[str, Item] = field(default_factory=dict)
     modules: dict[str, dict[str, Any]] = field(default_factory=dict)
     local_values: dict[str, Any] = field(default_factory=dict)
 
@@ -55,7 +56,7 @@ class Folder:
 
     @property
     def _texts(self) -> list[Any]:
-        return [_plain(item) for item in self.resources.values()]
+        return [_plain(item) for item in (*self.resources.values(), *self.providers.values())]
 
 
 @cache
@@ -68,6 +69,8 @@ def folder(path: str) -> Folder:
             read.variables |= block
         for block in content.get("output", []):
             read.outputs |= block
+        for block in content.get("provider", []):
+            read.providers |= {name: _item(body) for name, body in block.items()}
         for block in content.get("module", []):
             read.modules |= block
         for block in content.get("locals", []):

@@ -49,15 +49,22 @@ class Provider:
         assert found
         return found[1]
 
+    @property
+    def configuration(self) -> Schema:
+        """What a `provider` block takes."""
+        return self._schema("provider", "TerraformProvider")
+
     def _resource(self, kind: str) -> Schema:
         """The schema of `kind`, for example aws_vpc. Raises KeyError for a resource that there is not."""
-        name = kind.removeprefix(f"{self._name}_")
+        return self._schema(kind.removeprefix(f"{self._name}_"), "TerraformResource")
+
+    def _schema(self, module: str, base: str) -> Schema:
         classes = {
             node.name: node
-            for node in ast.parse(self._text(f"{self._package}/{name}/__init__.py")).body
+            for node in ast.parse(self._text(f"{self._package}/{module}/__init__.py")).body
             if isinstance(node, ast.ClassDef)
         }
-        main = next(node for node in classes.values() if _derives(node, "TerraformResource"))
+        main = next(node for node in classes.values() if _derives(node, base))
         schema = _read(main, classes)
         schema.attributes = {
             node.name

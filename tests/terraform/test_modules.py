@@ -77,6 +77,15 @@ def test_outputs_give_the_next_commands(cloud: str):
     assert "apply -k k8s/clusters/" in commands["apply_command"]
 
 
+@pytest.mark.parametrize("document", ["docs/operations.md", "terraform/README.md"])
+def test_documented_outputs_exist(document: str):
+    """`terraform output x` in a document is an output of both roots, but for what is only AWS's."""
+    named = set(re.findall(r"terraform output(?: -raw)? (\w+)", (ROOT.parent / document).read_text()))
+    assert named
+    assert named <= set(folder("aws").outputs)
+    assert named - {"autoscaler_role_arn"} <= set(folder("gcp").outputs)
+
+
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_sites_differ_only_by_variables(cloud: str):
     """edge and cloud are files of variables of the same root; both and the example set only what there is."""

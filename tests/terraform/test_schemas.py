@@ -58,6 +58,14 @@ def test_arguments_are_the_current_providers(providers: dict[str, Provider], pat
     assert not wrong
 
 
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_providers_are_configured_with_what_there_is(providers: dict[str, Provider], cloud: str):
+    """The same for the provider's own block."""
+    (configured,) = folder(cloud).providers.items()
+    assert configured[0] == CLOUDS[cloud]
+    assert not faults(configured[1], providers[cloud].configuration, configured[0])
+
+
 @pytest.mark.parametrize("path", FOLDERS)
 def test_references_are_to_what_there_is(providers: dict[str, Provider], path: str):
     """A reference names a resource of the folder and an attribute that its type has."""
