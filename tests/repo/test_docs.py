@@ -128,11 +128,13 @@ def test_every_make_target_in_the_documents_exists(tree: Any):
 
 
 def test_every_module_in_the_documents_can_be_run(tree: Any):
-    """`python -m x` in a document is a package with a __main__.py, or a tool that is installed."""
+    """`python -m x` in a document is a package with a __main__.py, a module, or a tool that is installed."""
     tools = {"pytest", "ruff", "mypy", "venv", "pip"}
     for name, text in _documents(tree).items():
-        for module in re.findall(r"python3? -m (\w+)", text):
-            assert module in tools or (tree.root / module / "__main__.py").exists(), f"{name}: {module}"
+        for module in re.findall(r"python3? -m (\w+(?:\.\w+)*)", text):
+            path = tree.root / module.replace(".", "/")
+            there = (path / "__main__.py").exists() or path.with_suffix(".py").exists()
+            assert module in tools or there, f"{name}: {module}"
 
 
 def test_every_link_to_a_file_leads_there(tree: Any):
