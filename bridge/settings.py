@@ -40,7 +40,7 @@ class Settings:
     )
     payload_bytes_max: int = setting("larger MQTT payloads are dead letters", default=16_384)
     read_nap_ms: float = setting(
-        "wait after a wake-up so that a read brings more messages; 0: no wait", default=3.0
+        "wait after a wake-up so that a round has more messages; 0: no wait", default=8.0
     )
     delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=120.0)
     keep_alive_s: int = setting("MQTT keep alive", default=30)
