@@ -189,11 +189,12 @@ class Launch:
             ["running after", None if started_s is None else f"{started_s:.1f} s"],
             ["ended after", f"{ran_s:.1f} s"],
             ["failed attempts", now.retries],
-            ["result", now.detail or _MEANINGS.get(code, "done")],
-            ["meaning", _MEANINGS.get(code, "failed: the log says why")],
             ["exit code", code],
+            ["that is", _MEANINGS.get(code, "failed: the log says why")],
+            ["the Job says", now.detail],
         ]
-        self.show(table(["training", now.phase], [[name, str(value or "-")] for name, value in rows]))
+        shown = [[name, "-" if value in (None, "") else str(value)] for name, value in rows]
+        self.show(table(["training", now.phase], shown))
         return code
 
     def _show(self, line: str) -> None:

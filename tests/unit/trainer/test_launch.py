@@ -141,7 +141,8 @@ def test_a_training_is_followed_to_its_end():
     assert run.said == ["epoch 1", "published"]
     assert run.text.count("ContainerCreating") == 1
     assert "trained and published" in run.text
-    assert "running after" in run.text
+    assert "exit code        0" in run.text
+    assert "failed attempts  0" in run.text
 
 
 def test_the_gates_refusal_is_exit_code_3():
