@@ -1,11 +1,12 @@
 """A chaos run: the deployment under load, fault after fault, then the audit."""
 
 import json
+import logging
 import random
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import numpy as np
 from rich.console import Console
@@ -24,7 +25,7 @@ from loadtest.chaos.tail import Tail, recovered_at
 from local import champion, ledger, preflight
 from local.deployment import Deployment
 from local.watch import scrape
-from plumbing import life, log
+from plumbing import kafka, life, log
 from plumbing.life import WorldDown
 
 _VOLUME_MIB = 1_536
@@ -40,6 +41,8 @@ _FIRST_SLICE_S = 20
 def main(told: Settings) -> int:
     """The exit status: 0 where every guarantee held."""
     log.configure("chaos", "text")
+    # That a killed broker does not answer is no news here, and the client libraries say it all the time.
+    logging.getLogger(kafka.__name__).setLevel(logging.CRITICAL)
     stop = life.Stop().install()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     edge_folder = told.run_dir / "edge"
@@ -140,8 +143,9 @@ class Run:
     def to_the_end(self) -> Book:
         """Faults, load until there are enough messages, drain, audit."""
         incomplete = ""
-        with Live(console=self._console, auto_refresh=False, transient=True) as live:
-            self._live = live if self._console.is_terminal else None
+        shown = Live(console=self._console, auto_refresh=False, transient=True)
+        with shown if self._console.is_terminal else nullcontext() as live:
+            self._live = live
             try:
                 for name in self._told.chosen:
                     self._inject(name)

@@ -23,7 +23,7 @@ class Settings:
     cars: int = setting("how many cars, each with its own connection", default=1_000)
     buffer_s: float = setting(
         "a car sends so many seconds again to a broker that was killed; a bridge may be so far behind then",
-        default=20.0,
+        default=10.0,
     )
     seed: int = setting("of the fleet, of a training, and of the moments of the faults", default=1)
     recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0)

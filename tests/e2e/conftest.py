@@ -50,7 +50,7 @@ class Running:
         return child.status
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what it starts must not run beside all later tests
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     plan = Plan(
         run_dir=Path(tmp_path_factory.mktemp("deployment")),
