@@ -49,7 +49,10 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Write what the socket takes now and keep the rest for `flush`; at most OUT_BYTES_MAX are kept."""
         if not self._out:
-            data = data[self._write(data) :]
+            written = self._write(data)
+            if written == len(data):
+                return
+            data = data[written:]
         if len(self._out) + len(data) > OUT_BYTES_MAX:
             raise ConnectionLost(f"the peer reads too slowly: over {OUT_BYTES_MAX} bytes wait")
         self._out += data

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import mqtt5
 
-from plumbing.mqtt import Connection, ConnectionLost, dial
+from plumbing.mqtt import Connection, ConnectionLost, dial, parse
 from simulator.metrics import Tally
+from simulator.settings import is_local
 
 CONNECTING_MAX = 64  # mosquitto's backlog of connections not yet accepted is 100
 CONNECT_TIMEOUT_S = 10.0
@@ -22,9 +23,12 @@ RESOLVED_FOR_S = 30.0
 SOURCES_PER_WORKER = 32  # with one source address the kernel searches its ports one by one
 READ_BYTES = 4096
 EVENTS_MAX = 4096
+# Between two looks at the sockets: many answers in one turn of the loop cost less than one in each.
+PACE_S = 0.004
 
 _DISCONNECT = b"\xe0\x00"
 _PING = b"\xc0\x00"
+_PUBACK_BYTES, _PUBACK = 4, b"\x40\x02"  # with success, which needs no reason code (MQTT 5, section 3.4.2.1)
 
 
 class Client:
@@ -61,7 +65,9 @@ class Lost:
     why: str
 
 
-Event = tuple[Client, "mqtt5.Packet | Lost"]
+# What a client received; of a PUBACK with success, by far the most frequent one, the packet id alone.
+Received = int | mqtt5.PubAckPacket | mqtt5.ConnAckPacket | Lost
+Event = tuple[Client, Received]
 
 
 class Connections:
@@ -86,12 +92,16 @@ class Connections:
         heapq.heappush(self._waiting, (0.0, next(self._ticket), client))
 
     def turn(self, timeout_s: float) -> list[Event]:
-        """Wait for something to happen, at most timeout_s; dial who is due. A packet or Lost per event."""
+        """Wait for something to happen, at most timeout_s; dial who is due."""
         self._dial_due(time.monotonic())
-        for fd, happened in self._epoll.poll(timeout_s, EVENTS_MAX):
+        paced_s = min(timeout_s, PACE_S)
+        time.sleep(paced_s)
+        ready = self._epoll.poll(timeout_s - paced_s, EVENTS_MAX)
+        now = time.monotonic()
+        for fd, happened in ready:
             client = self._by_fd.get(fd)
             if client is not None:  # else: lost within this very turn
-                self._serve(client, happened)
+                self._serve(client, happened, now)
         events, self._events = self._events, []
         return events
 
@@ -186,12 +196,12 @@ class Connections:
             known = self._resolved[host] = (str(found), now + RESOLVED_FOR_S)
         return known[0]
 
-    def _serve(self, client: Client, happened: int) -> None:
+    def _serve(self, client: Client, happened: int, now: float) -> None:
         connection = client.connection
         assert connection is not None  # it has a file descriptor
         try:
             if happened & select.EPOLLIN:
-                self._receive(client, connection)
+                self._receive(client, connection, now)
             elif happened & select.EPOLLOUT:
                 self._write(client, connection)
             else:  # hang-up or error without anything to read
@@ -209,13 +219,20 @@ class Connections:
         if not connection.wants_write:
             self._epoll.modify(connection.fileno(), select.EPOLLIN)
 
-    def _receive(self, client: Client, connection: Connection) -> None:
-        packets, _ = connection.read(READ_BYTES)
-        client.heard_at = time.monotonic()
+    def _receive(self, client: Client, connection: Connection, now: float) -> None:
+        data, _ = connection.receive(READ_BYTES)
+        client.heard_at = now
         client.pinged = False
+        if len(data) == _PUBACK_BYTES and data[:2] == _PUBACK and client.online:
+            connection.keep(b"")
+            self._events.append((client, data[2] << 8 | data[3]))
+            return
+        packets, used = parse(data)
+        connection.keep(data[used:])
         for packet in packets:
             if isinstance(packet, mqtt5.PubAckPacket):
-                self._events.append((client, packet))
+                kept = packet.reason_code == mqtt5.PubAckReasonCode.SUCCESS
+                self._events.append((client, packet.packet_id if kept else packet))
             elif isinstance(packet, mqtt5.ConnAckPacket):
                 self._connack(client, packet)
             elif isinstance(packet, mqtt5.DisconnectPacket):
@@ -242,6 +259,6 @@ class Connections:
 
 def source_address(broker: str, worker: int, number: int) -> str | None:
     """A loopback address to connect from, spread over many, where the broker is on this machine."""
-    if broker != "localhost" and not broker.startswith("127."):
+    if not is_local(broker):
         return None
     return sys.intern(f"127.0.{1 + worker % 250}.{1 + number % SOURCES_PER_WORKER}")

@@ -47,7 +47,7 @@ class Identity:
     @property
     def kept(self) -> int:
         """Samples that a car keeps although they were acknowledged."""
-        return self.ring // 2
+        return self.ring - self.ring // 3
 
 
 class Journal:
@@ -57,9 +57,9 @@ class Journal:
     acknowledged: every seq up to it needs no sending; a broker that lost its session sets it back.
     confirmed: the highest that `acknowledged` has ever been.
 
-    Half of a ring is for samples that were acknowledged, since a broker may die with them; the other half for
-    those that wait. So a sample is there for as long as it may have to be sent again, however long a broker
-    is away, and a car samples on while a lost session's are sent again.
+    Two thirds of a ring are for samples that were acknowledged, since a broker may die with them; the rest is
+    for those that wait. So a sample is there for as long as it may have to be sent again, however long a
+    broker is away, and a car samples on while a lost session's are sent again.
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
@@ -89,13 +89,14 @@ class Journal:
             self._header[1:] = (*asdict(identity).values(), 0)
             self._header[0] = _MAGIC  # last: a journal without it was never begun
 
-    def append(self, group: slice, at_ms: int, signals: F4) -> NDArray[np.intp]:
-        """Keep a sample (k, 18) of each car of `group`; returns which rows were kept.
+    def append(self, group: slice, at_ms: int, signals: F4, take: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Keep a sample (k, 18) of each car of `group` where `take` (k,); returns which rows were kept.
 
-        A car with half a ring of samples that were never acknowledged takes none: its seq has no gap.
+        A car with a third of a ring of samples that were never acknowledged takes none: its seq has no gap.
         """
         sampled = self.sampled[group]
-        rows = np.flatnonzero(sampled - self.confirmed[group] < self.identity.ring - self.identity.kept)
+        waiting_max = self.identity.ring - self.identity.kept
+        rows = np.flatnonzero(take & (sampled - self.confirmed[group] < waiting_max))
         car, slot = group.start + rows, (sampled[rows] + 1) % self.identity.ring
         self._at_ms[car, slot] = at_ms
         self._signals[car, slot] = signals[rows]

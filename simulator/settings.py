@@ -16,7 +16,9 @@ from simulator.journal import Identity
 # Files of a process that are not a car's connection: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
 CARS_PER_PROCESS_MAX = 20_000  # about what one core carries at 1 Hz, where the limit of files allows more
-BUFFER_SAMPLES_MAX = 2048
+RING_SAMPLES_MIN, BUFFER_SAMPLES_MAX = 6, 2048
+PROCESSES_MAX = 250  # each has source addresses of its own (connections.source_address)
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class Settings:
     schema_version: int = setting("version of the telemetry schema that the cars send", default=1)
     buffer_s: float = setting(
         "seconds of samples that a car keeps after their PUBACK, to send again where a broker lost them: "
-        "so far a bridge may be behind when a broker dies; as many may wait for their PUBACK",
+        "so far a bridge may be behind when a broker dies; half as many may wait for their PUBACK",
         default=60.0,
     )
     keep_alive_s: int = setting("MQTT keep alive", default=60)
     session_expiry_s: int = setting("how long a broker keeps the session of a car that is away", default=3600)
     answer_timeout_s: float = setting("a broker silent for so long is dialled anew", default=20.0)
-    connects_per_s: float = setting("new connections a second, whole fleet", default=1000.0)
+    connects_per_s: float = setting("new connections a second, whole fleet", default=2500.0)
     processes: int = setting("worker processes; 0: as many as the limit of open files asks for", default=0)
     drain_s: float = setting("at the end, wait so long for outstanding PUBACKs", default=10.0)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
@@ -76,13 +78,35 @@ class Settings:
                 f"--buffer-s {self.buffer_s} at --rate-hz {self.rate_hz}: "
                 f"more than {BUFFER_SAMPLES_MAX} samples a car; take a smaller --buffer-s"
             )
-        if self.processes and -(-self.cars // self.processes) > cars_per_process_max():
+        self._refuse_wrong_processes()
+        self._refuse_too_few_ports()
+
+    def _refuse_wrong_processes(self) -> None:
+        fit = cars_per_process_max()
+        needed = -(-self.cars // fit)
+        if 0 < self.processes < needed:
             raise ValueError(
-                f"--processes {self.processes} is too few for {self.cars} cars: at most "
-                f"{cars_per_process_max()} fit into one (limit of open files)"
+                f"--processes {self.processes} is too few for {self.cars} cars: {fit} fit into one (limit of "
+                f"open files); take at least {needed}, or 0, or raise the hard limit (ulimit -Hn)"
             )
         if self.processes > self.cars:
-            raise ValueError(f"--processes {self.processes} is more than there are --cars")
+            raise ValueError(f"--processes {self.processes} is more than there are --cars; take fewer, or 0")
+        if self.workers > PROCESSES_MAX:
+            raise ValueError(
+                f"--cars {self.cars} in {self.workers} processes of at most {fit} cars, more than "
+                f"{PROCESSES_MAX}: raise the hard limit of open files (ulimit -Hn), or take fewer --cars"
+            )
+
+    def _refuse_too_few_ports(self) -> None:
+        """To a broker elsewhere all connections come from one address: each takes one of its ports."""
+        brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
+        most, ports = -(-self.cars // len(brokers)), source_ports()
+        if most > ports and not all(is_local(host) for host, _ in brokers):
+            raise ValueError(
+                f"--cars {self.cars} over {len(brokers)} --mqtt-brokers: {most} connections to one, but this "
+                f"host has {ports} ports to connect from; take more brokers, spread the cars over several "
+                "hosts, or widen net.ipv4.ip_local_port_range"
+            )
 
     @property
     def period_s(self) -> float:
@@ -91,11 +115,12 @@ class Settings:
 
     @property
     def ring(self) -> int:
-        """Samples in a car's ring: twice those of --buffer-s, for the last acknowledged and those that wait.
+        """Samples in a car's ring: those of --buffer-s that were acknowledged, half as many that wait.
 
         One more than fit into the time, since a broker may die right after the last of them.
         """
-        return 2 * (math.ceil(self.buffer_s * self.rate_hz) + 1)
+        kept = math.ceil(self.buffer_s * self.rate_hz) + 1
+        return max(RING_SAMPLES_MIN, kept + -(-kept // 2))
 
     @property
     def workers(self) -> int:
@@ -129,6 +154,17 @@ def cars_per_process_max() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = CARS_PER_PROCESS_MAX if hard == resource.RLIM_INFINITY else hard - SPARE_FILES
     return max(1, min(files, CARS_PER_PROCESS_MAX))
+
+
+def source_ports() -> int:
+    """How many connections one address may have to the same broker (Linux)."""
+    low, high = map(int, _PORT_RANGE.read_text().split())
+    return high - low + 1
+
+
+def is_local(host: str) -> bool:
+    """Whether a broker is on this machine, where connections come from many loopback addresses."""
+    return host == "localhost" or host.startswith("127.")
 
 
 def arguments(told: Settings) -> list[str]:

@@ -22,10 +22,6 @@ PACKET_IDS = 65_535  # 1 to 65535; a car's ring is far smaller, so an id in flig
 REFUSED_WAIT_S = 2.0
 CATCH_UP_MAX = 2000  # messages sent again in one turn of the loop, so that sampling stays on time
 
-# The only PUBACK after which somebody keeps the message. "No matching subscribers" is a success for MQTT,
-# but the message is gone: the consumer has not subscribed yet, or the broker forgot it.
-KEPT = mqtt5.PubAckReasonCode.SUCCESS
-
 
 class Car(Client):
     """A car's connection and how far it has sent."""
@@ -75,16 +71,21 @@ class Uplink:
             counts.data for counts in (journal.sampled, journal.acknowledged, journal.confirmed)
         )
         self._behind: set[Car] = set()
+        self._on_road = np.zeros(len(cars), np.bool_)
         self._sampled_at_all = np.zeros(len(cars))  # monotonic, of the last sample
         self._sampled_at = self._sampled_at_all.data
         for car, sampled in zip(cars, journal.sampled.tolist(), strict=True):
             car.known = sampled  # what an earlier process sent is not known: say that it may be a duplicate
 
     def sample(self, group: slice, at_ms: int, signals: F4, now: float) -> None:
-        """Keep a sample of each car of `group` and send it where nothing older waits."""
-        rows = self._journal.append(group, at_ms, signals)
+        """Keep a sample of each car of `group` and send it where nothing older waits.
+
+        A car comes onto the road with its first connection: a ramp-up brings no flood of older samples.
+        """
+        on_road = self._on_road[group]
+        rows = self._journal.append(group, at_ms, signals, on_road)
         self._tally.sampled += len(rows)
-        self._tally.skipped += len(signals) - len(rows)
+        self._tally.skipped += int(np.count_nonzero(on_road)) - len(rows)
         self._sampled_at_all[group] = now
         if len(rows) < len(signals):
             signals = signals[rows]
@@ -102,6 +103,7 @@ class Uplink:
 
     def session(self, car: Car, *, present: bool) -> None:
         """The car is connected; `present`: the broker still has its session."""
+        self._on_road[car.index] = True
         if not present:
             car.ahead = None
             if self._confirmed[car.index]:
@@ -112,19 +114,32 @@ class Uplink:
         car.sent = self._acknowledged[car.index]
         self._behind.add(car)
 
-    def puback(self, car: Car, packet: mqtt5.PubAckPacket, now: float) -> None:
-        """The broker answers a message."""
-        index = car.index
-        done: int = self._acknowledged[index]
-        seq = done + 1 + (packet.packet_id - 2 - done) % PACKET_IDS
+    def kept(self, car: Car, packet_id: int, now: float) -> None:
+        """The broker has a message, and somebody takes it: the only answer after which it is delivered.
+
+        "No matching subscribers" is a success for MQTT too, but the message is gone: the consumer has not
+        subscribed yet, or the broker forgot it.
+        """
+        done: int = self._acknowledged[car.index]
+        seq = done + 1 + (packet_id - 2 - done) % PACKET_IDS
         if seq > car.sent:
             self._tally.unexpected += 1
-        elif packet.reason_code != KEPT:
-            self._refused(car, now)
         elif seq == done + 1 and not car.ahead:
             self._advance(car, seq, now)
         else:
             self._acknowledged_ahead(car, seq, now)
+
+    def refused(self, car: Car, packet_id: int, now: float) -> None:
+        """Not kept by the broker: be silent a while, then send everything unacknowledged again."""
+        done: int = self._acknowledged[car.index]
+        if done + 1 + (packet_id - 2 - done) % PACKET_IDS > car.sent:
+            self._tally.unexpected += 1
+            return
+        self._tally.refused += 1
+        car.heard = False
+        if not car.silent_until:
+            car.silent_until = now + REFUSED_WAIT_S * random.uniform(0.5, 1.5)
+            self._behind.add(car)
 
     def catch_up(self, now: float) -> None:
         """Send what waits in the rings of the cars that are behind, within each broker's window."""
@@ -213,11 +228,3 @@ class Uplink:
             car.ahead = None
         if reached > done:
             self._advance(car, reached, now)
-
-    def _refused(self, car: Car, now: float) -> None:
-        """Not kept by the broker: be silent a while, then send everything unacknowledged again."""
-        self._tally.refused += 1
-        car.heard = False
-        if not car.silent_until:
-            car.silent_until = now + REFUSED_WAIT_S * random.uniform(0.5, 1.5)
-            self._behind.add(car)

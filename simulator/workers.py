@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
-from plumbing.settings import SettingsError
+from plumbing.settings import SettingsError, addresses
 from simulator import chance, journal, metrics
+from simulator.brokers import Brokers
 from simulator.faults import FaultPlan
 from simulator.metrics import Sum, Table
 from simulator.settings import Settings, arguments
@@ -57,6 +58,7 @@ class Workers:
         metrics.workers.set(told.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
+        self._brokers = Brokers(addresses(told.mqtt_brokers, "--mqtt-brokers"))
         self._switch = Switch().install()
 
     def write_truth(self) -> None:
@@ -137,7 +139,9 @@ class Workers:
         if missing <= 0:
             health.ready()
         elif health.not_ready_because:  # once ready, cars may come and go: that is what is simulated
-            health.unready(f"{missing} of {self._told.cars} cars not yet connected")
+            silent = self._brokers.silent(time.monotonic())
+            why = f"; no answer from {silent}" if silent else ""
+            health.unready(f"{missing} connections of {self._told.cars} cars are still missing{why}")
 
     def _drain(self, stop: Stop) -> None:
         stop.request()

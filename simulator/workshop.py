@@ -14,7 +14,7 @@ from simulator.connections import Client
 from simulator.faults import FaultPlan, Report
 from simulator.journal import Journal
 from simulator.metrics import Tally
-from simulator.uplink import KEPT, PACKET_IDS, REFUSED_WAIT_S
+from simulator.uplink import PACKET_IDS, REFUSED_WAIT_S
 
 _SCHEMA = latest(MAINTENANCE)
 _HEADER = single_object_header(_SCHEMA)
@@ -72,13 +72,13 @@ class Workshop(Client):
             self._under_way = number
             self._again = False
 
-    def puback(self, packet: mqtt5.PubAckPacket, now_s: float) -> None:
+    def answered(self, packet_id: int, now_s: float, *, kept: bool) -> None:
         """The broker answers: on to the next report, or a while later this one again."""
         number, self._under_way = self._under_way, None
-        if number is None or packet.packet_id != number % PACKET_IDS + 1:
+        if number is None or packet_id != number % PACKET_IDS + 1:
             self._under_way = number
             self._tally.unexpected += 1
-        elif packet.reason_code != KEPT:
+        elif not kept:
             self._due_s = now_s + REFUSED_WAIT_S
             self._tally.refused += 1
         else:

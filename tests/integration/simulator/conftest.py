@@ -88,18 +88,9 @@ class Listener:
         self.maintenance: list[dict[str, Any]] = []
         self.subscribed = False
         self._schema = SCHEMA[version]
-        self._client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id="listener", protocol=paho.MQTTv5
-        )
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
-        self._client.on_message = self._on_message
-        self._client.reconnect_delay_set(1, 1)
-        kept = Properties(PacketTypes.CONNECT)
-        kept.SessionExpiryInterval = 600
-        self._client.connect(host, port, clean_start=False, properties=kept)
-        self._client.loop_start()
-        poll_until(lambda: self.subscribed, 5)
+        self._host, self._port, self._kept = host, port, Properties(PacketTypes.CONNECT)
+        self._kept.SessionExpiryInterval = 600
+        self.come_back()
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
         client.subscribe([("fleet/v1/+/telemetry", 1), ("fleet/v1/+/maintenance", 1)])
@@ -121,6 +112,25 @@ class Listener:
         """Wait while more arrives."""
         poll_until(holds, within_s)
 
+    def leave(self) -> None:
+        """Disconnect; the broker keeps the session and queues for it."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def come_back(self) -> None:
+        """Connect again with the same session, or with a new one where the broker lost it."""
+        self.subscribed = False
+        self._client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, client_id="listener", protocol=paho.MQTTv5
+        )
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
+        self._client.on_message = self._on_message
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect(self._host, self._port, clean_start=False, properties=self._kept)
+        self._client.loop_start()
+        poll_until(lambda: self.subscribed, 5)
+
     def gaps(self) -> dict[str, list[int]]:
         """Car to the seqs below its highest that never arrived."""
         missing = {
@@ -129,8 +139,7 @@ class Listener:
         return {car: seqs for car, seqs in missing.items() if seqs}
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self.leave()
 
 
 class Simulator:
@@ -168,6 +177,12 @@ class Simulator:
     @property
     def published(self) -> np.ndarray:
         return np.load(self.run_dir / "published.npy")
+
+
+@pytest.fixture
+def metrics_port() -> int:
+    """A port below the ephemeral range for a simulator's probes."""
+    return next(_PORTS)
 
 
 @pytest.fixture

@@ -216,3 +216,24 @@ def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., 
     all_cars.turn(0.5)
     assert not car.pinged
     assert car.online
+
+
+def test_a_puback_with_success_is_its_packet_id_and_any_other_stays_a_packet(
+    peer: Peer, fleet: Callable[..., Connections]
+) -> None:
+    """Alone, several in one read, or in pieces; "no matching subscribers" is never taken for a delivery."""
+    all_cars = fleet(Tally())
+    sock = met(peer, all_cars, Client("car-1", peer.address, None))
+    turn_until(all_cars, bool)
+    nobody = mqtt5.PubAckPacket(4, reason_code=mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS)
+    for sent, received in (
+        (mqtt5.PubAckPacket(259).write(), [259]),
+        (mqtt5.PubAckPacket(2).write() + mqtt5.PubAckPacket(3).write(), [2, 3]),
+        (nobody.write(), [nobody]),
+        (mqtt5.PubAckPacket(5).write() + nobody.write()[:3], [5]),
+        (nobody.write()[3:] + mqtt5.PubAckPacket(6).write()[:2], [nobody]),
+        (mqtt5.PubAckPacket(6).write()[2:], [6]),
+        (mqtt5.PubAckPacket(7).write(), [7]),
+    ):
+        sock.sendall(sent)
+        assert [what for _, what in turn_until(all_cars, bool)] == received

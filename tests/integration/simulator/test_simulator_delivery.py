@@ -178,8 +178,8 @@ def test_a_folder_of_another_fleet_is_refused(
     before = {path.name: path.read_bytes() for path in simulator.run_dir.iterdir()}
     assert simulate("--seed", "2").process.wait(20) == 2
     assert {path.name: path.read_bytes() for path in simulator.run_dir.iterdir()} == before
-    simulate()
-    time.sleep(1)
+    first = simulate()
+    first.until(first.workers, within_s=20)
     assert simulate().process.wait(20) == 2
 
 

@@ -16,8 +16,8 @@ from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
 
-IDENTITY = Identity(seed=1, first=0, cars=3, ring=8, wear=7, epoch_ms=1_700_000_000_000)
-EVERYONE = slice(0, 3)
+IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
+EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
 
 # Samples whose 18 signals all say their seq; acknowledges all but the last two. Runs until it is killed.
 WRITER = """
@@ -25,11 +25,11 @@ import sys
 from pathlib import Path
 import numpy as np
 from simulator.journal import Identity, Journal
-journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=8, wear=7, epoch_ms=0))
+journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0))
 everyone = slice(0, 500)
 while True:
     seq = (journal.sampled + 1).astype(np.float32)
-    journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], 18, axis=1))
+    journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], 18, axis=1), seq > 0)
     journal.acknowledged[:] = journal.confirmed[:] = np.maximum(journal.sampled - 2, 0)
     if seq[0] == 20:
         print("running", flush=True)
@@ -64,28 +64,30 @@ def test_seq_begins_at_1_and_counts_every_sample(path: Path, begin: Callable[...
     """Three samples of each car: seq 1, 2, 3."""
     journal = begin(path)
     for value in (1, 2, 3):
-        assert journal.append(EVERYONE, 1000 * value, samples(value=value)).tolist() == [0, 1, 2]
+        assert journal.append(EVERYONE, 1000 * value, samples(value=value), ALL).tolist() == [0, 1, 2]
     assert journal.sampled.tolist() == [3, 3, 3]
     at_ms, signals = journal.read(1, np.array([2, 3]))
     assert at_ms.tolist() == [2000, 3000]
     assert signals[:, 0].tolist() == [2, 3]
 
 
-def test_a_car_with_half_a_ring_waiting_takes_no_sample(path: Path, begin: Callable[..., Journal]) -> None:
+def test_a_car_with_too_many_samples_waiting_takes_no_sample(
+    path: Path, begin: Callable[..., Journal]
+) -> None:
     """After 4 unacknowledged samples a car skips; one PUBACK later it goes on at the next seq."""
     journal = begin(path)
     for value in range(4):
-        journal.append(EVERYONE, value, samples())
-    assert journal.append(EVERYONE, 5, samples()).tolist() == []
+        journal.append(EVERYONE, value, samples(), ALL)
+    assert journal.append(EVERYONE, 5, samples(), ALL).tolist() == []
     journal.acknowledged[1] = journal.confirmed[1] = 1
-    assert journal.append(EVERYONE, 6, samples()).tolist() == [1]
+    assert journal.append(EVERYONE, 6, samples(), ALL).tolist() == [1]
     assert journal.sampled.tolist() == [4, 5, 4]
 
 
 def test_a_group_changes_its_own_cars_alone(path: Path, begin: Callable[..., Journal]) -> None:
     """Appending for cars 1 and 2 leaves car 0 as it was."""
     journal = begin(path)
-    journal.append(slice(1, 3), 5, samples(2))
+    journal.append(slice(1, 3), 5, samples(2), ALL[1:])
     assert journal.sampled.tolist() == [0, 1, 1]
 
 
@@ -94,7 +96,7 @@ def test_seq_has_no_gap_over_kill_9_and_samples_survive(
 ) -> None:
     """A writer killed while it writes: every unacknowledged sample is there, whole, with its seq."""
     path = path_of(tmp_path, 0)
-    identity = Identity(seed=1, first=0, cars=500, ring=8, wear=7, epoch_ms=0)
+    identity = Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0)
     reached = 0
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
@@ -118,14 +120,14 @@ def test_seq_has_no_gap_over_kill_9_and_samples_survive(
 def test_a_lost_session_makes_the_last_samples_unacknowledged_again(
     path: Path, begin: Callable[..., Journal]
 ) -> None:
-    """Half a ring of acknowledged samples waits again, and the car samples on meanwhile."""
+    """Two thirds of a ring wait again, and the car samples on meanwhile."""
     journal = begin(path)
-    for _ in range(6):
-        journal.append(EVERYONE, 1, samples())
+    for _ in range(10):
+        journal.append(EVERYONE, 1, samples(), ALL)
         journal.acknowledged[:] = journal.confirmed[:] = journal.sampled
     journal.session_lost(0)
-    assert journal.acknowledged.tolist() == [2, 6, 6]
-    assert journal.append(EVERYONE, 1, samples()).tolist() == [0, 1, 2]
+    assert journal.acknowledged.tolist() == [2, 10, 10]
+    assert journal.append(EVERYONE, 1, samples(), ALL).tolist() == [0, 1, 2]
 
 
 def test_a_young_car_sends_everything_again_after_a_lost_session(
@@ -133,7 +135,7 @@ def test_a_young_car_sends_everything_again_after_a_lost_session(
 ) -> None:
     """A car with fewer samples than its ring goes back to its first one."""
     journal = begin(path)
-    journal.append(EVERYONE, 1, samples())
+    journal.append(EVERYONE, 1, samples(), ALL)
     journal.acknowledged[:] = journal.confirmed[:] = 1
     journal.session_lost(2)
     assert journal.acknowledged.tolist() == [1, 1, 0]
@@ -175,7 +177,7 @@ def test_a_journal_whose_beginner_was_killed_is_begun_again(
 ) -> None:
     """The header is written last: a file without one holds nothing yet."""
     path.write_bytes(bytes(5000))
-    assert begin(path).append(EVERYONE, 1, samples()).tolist() == [0, 1, 2]
+    assert begin(path).append(EVERYONE, 1, samples(), ALL).tolist() == [0, 1, 2]
 
 
 def test_the_run_keeps_its_second_0(tmp_path: Path, begin: Callable[..., Journal]) -> None:
@@ -190,7 +192,7 @@ def test_the_cars_own_record_is_read_from_all_journals(tmp_path: Path, begin: Ca
     for first, sent in ((0, 2), (3, 1)):
         journal = begin(path_of(tmp_path, first), replace(IDENTITY, first=first))
         for _ in range(sent):
-            journal.append(EVERYONE, 1, samples())
+            journal.append(EVERYONE, 1, samples(), ALL)
         journal.confirmed[1] = 1
         journal.close()
     published = journals.published(tmp_path, [range(3), range(3, 6)])

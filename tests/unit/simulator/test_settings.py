@@ -14,9 +14,9 @@ def told(*flags: str) -> Settings:
 
 
 def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
-    """One worker, a ring of a minute for what was acknowledged and a minute for what waits."""
+    """One worker, a ring of a minute for what was acknowledged and half a minute for what waits."""
     plain = told()
-    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 122, 1)
+    assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 92, 1)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--processes", "2000"),
         ("--duration-s", "-5"),
         ("--mqtt-brokers", "nowhere"),
+        ("--mqtt-brokers", "127.0.0.1:1883,127.0.0.1"),
         ("--mqtt-brokers", ""),
     ],
     ids=" ".join,
@@ -59,8 +60,8 @@ def test_every_car_belongs_to_one_worker() -> None:
 
 
 def test_a_slow_car_still_keeps_a_few_samples() -> None:
-    """At one sample in 100 s a minute's buffer is the last sample, and one to be sure."""
-    assert told("--rate-hz", "0.01").ring == 2 * 2
+    """At one sample in 100 s a minute's buffer would be one sample; it keeps some more."""
+    assert told("--rate-hz", "0.01").ring == simulator_settings.RING_SAMPLES_MIN
 
 
 def test_a_worker_is_told_exactly_what_the_parent_was_told() -> None:
@@ -68,3 +69,22 @@ def test_a_worker_is_told_exactly_what_the_parent_was_told() -> None:
     fleet = told("--cars", "12", "--rate-hz", "0.1", "--worker", "0", "--epoch-ms", "5")
     again = settings.load(Settings, prefix="SIMULATOR", argv=arguments(fleet), environ={})
     assert again == fleet
+
+
+@pytest.mark.parametrize(
+    ("flags", "fit", "why"),
+    [
+        (("--cars", "100", "--processes", "5"), 10, "take at least 10, or 0, or raise the hard limit"),
+        (("--cars", "2", "--processes", "5"), 10, "take fewer, or 0"),
+        (("--cars", "1000"), 1, "raise the hard limit of open files .*or take fewer --cars"),
+        (("--cars", "90000", "--mqtt-brokers", "far:1,off:1"), 9000, "45000 connections .*take more brokers"),
+    ],
+)
+def test_contradictions_say_what_to_change(
+    flags: tuple[str, ...], fit: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cars against processes, files and ports: the message names the way out."""
+    monkeypatch.setattr(simulator_settings, "cars_per_process_max", lambda: fit)
+    monkeypatch.setattr(simulator_settings, "source_ports", lambda: 28_232)
+    with pytest.raises(SettingsError, match=why):
+        told(*flags)

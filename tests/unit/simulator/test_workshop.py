@@ -45,8 +45,7 @@ class Town:
     def answer(self, now_s: float, code: int = 0) -> None:
         packet_id = self.wire[-1].packet_id
         assert packet_id is not None
-        answer = mqtt5.PubAckPacket(packet_id, reason_code=mqtt5.PubAckReasonCode(code))
-        self.workshop.puback(answer, now_s)
+        self.workshop.answered(packet_id, now_s, kept=not code)
 
     def told(self) -> list[str]:
         return [decode_single_object(packet.payload)[1]["report_id"] for packet in self.wire]

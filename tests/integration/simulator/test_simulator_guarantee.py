@@ -1,0 +1,68 @@
+"""What a broker takes along when it is killed comes again, as much as the cars' buffer holds."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+CARS = 40
+Simulator = Listener = Any  # of conftest.py
+
+
+def state(port: int) -> tuple[int, str]:
+    """Status and text of /readyz; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+def test_what_was_acknowledged_and_not_delivered_survives_the_brokers_death(
+    simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any
+) -> None:
+    """The subscriber is behind by seconds of acknowledged messages when the broker is killed: all come again,
+    although the broker stays away for longer than the buffer reaches."""
+    listener, simulator = listen(), simulate("--buffer-s", "6", "--answer-timeout-s", "5")
+    listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
+    listener.leave()
+    held = max(max(seen) for seen in listener.telemetry.values())
+    simulator.until(lambda: simulator.counts().acknowledged > CARS * (held + 12), within_s=20)
+    mosquitto.kill()
+    at_kill = simulator.counts()
+    simulator.until(lambda: simulator.counts().skipped > CARS * 5, within_s=30)  # the rings are full
+    mosquitto.start()
+    listener.come_back()
+    simulator.until(lambda: simulator.counts().sessions_lost == CARS, within_s=30)
+    simulator.until(lambda: simulator.counts().acknowledged > at_kill.acknowledged + CARS * 40, within_s=30)
+    assert simulator.end() == 0
+    expected = {f"car-{car:06d}": sent for car, sent, _ in simulator.published.tolist()}
+    listener.until(
+        lambda: {car: max(seen) for car, seen in listener.telemetry.items()} == expected, within_s=10
+    )
+    assert listener.gaps() == {}
+
+
+def test_a_broker_that_does_not_answer_is_named_until_it_does(
+    simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any, metrics_port: int
+) -> None:
+    """Not ready, with the broker's address and what to do; the cars keep trying, and come when it does."""
+    mosquitto.kill()
+    simulator = simulate("--metrics-port", str(metrics_port))
+    where = f"{mosquitto.host}:{mosquitto.port}"
+    simulator.until(lambda: where in state(metrics_port)[1], within_s=20)
+    status, text = state(metrics_port)
+    assert (status, "Connection refused" in text) == (503, True)
+    time.sleep(1)
+    assert simulator.process.poll() is None
+    mosquitto.start()
+    listener = listen()
+    simulator.until(lambda: state(metrics_port)[0] == 200, within_s=30)
+    listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
