@@ -68,7 +68,8 @@ def peers(run: Run) -> dict[str, dict[str, float]]:
 
 
 def _telegraf(run: Run, mqtt: str) -> Child:
-    run.say("telegraf: building it where it is not yet in var/peers")
+    if not telegraf.PATH.exists():
+        run.say("telegraf: building it from its Go module, once; some minutes")
     argv = [str(telegraf.binary()), "--config", str(telegraf.CONFIG)]
     return Child("telegraf", argv, restart=False, env={"MQTT": mqtt, "KAFKA": run.edge})
 
@@ -122,7 +123,7 @@ def _steady(run: Run, mqtt: str, child: Child) -> tuple[dict[str, float], Ledger
     tail.close()
     meanwhile = (read_ms >= from_ms) & (read_ms < to_ms)
     carried = int(meanwhile.sum())
-    if not 0.9 < carried / (rate * seconds) < 1.1:
+    if not 0.8 < carried / (rate * seconds) < 1.2:
         raise WorldDown(f"{child.name}: {carried / seconds:.0f} messages/s arrived instead of {rate}")
     p50, p99 = percentiles((read_ms - sampled_ms)[meanwhile])
     micros = {name: round(1e6 * (after[name] - before[name]) / carried, 2) for name in watched}

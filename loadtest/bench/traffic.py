@@ -27,6 +27,7 @@ from plumbing.settings import address, setting
 # As long as the schema allows: a message takes 200 bytes on the wire, topic and header included.
 VEHICLE_MODEL = "reference vehicle of the benchmark, its name as long as it may be"[:63]
 _PACKET_IDS = 65_535
+_WINDOW_MAX = 5_000  # messages that the broker has not acknowledged: a megabyte
 _TICK_S = 0.002
 _CHUNK = 500
 _MADE_AT_ONCE = 1_000
@@ -145,7 +146,7 @@ class Publisher:
                 self.acknowledged += 1
                 self.unkept += packet.reason_code != mqtt5.PubAckReasonCode.SUCCESS
             elif isinstance(packet, mqtt5.ConnAckPacket):
-                self._window = min(packet.receive_max or _PACKET_IDS, _PACKET_IDS)
+                self._window = min(packet.receive_max or _WINDOW_MAX, _WINDOW_MAX)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _ANSWER_WITHIN_S

@@ -10,6 +10,7 @@ from plumbing.life import WorldDown
 
 VERSION = "v1.37.2"
 CONFIG = Path(__file__).with_name("telegraf.toml")
+PATH = ROOT / "var/peers" / f"telegraf-{VERSION}" / "telegraf"
 _PLUGINS = "custom,inputs.mqtt_consumer,outputs.kafka,parsers.value,serializers.template"
 _BUILT_WITHIN_S = 1_800.0
 
@@ -19,15 +20,13 @@ def binary() -> Path:
 
     Raises WorldDown where it cannot be built.
     """
-    folder = ROOT / "var/peers" / f"telegraf-{VERSION}"
-    path = folder / "telegraf"
-    if path.exists():
-        return path
+    if PATH.exists():
+        return PATH
     if shutil.which("go") is None:
         raise WorldDown("go is not installed: Telegraf is built from its Go module")
-    folder.mkdir(parents=True, exist_ok=True)
+    PATH.parent.mkdir(parents=True, exist_ok=True)
     module = f"github.com/influxdata/telegraf/cmd/telegraf@{VERSION}"
-    environment = os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0"}
+    environment = os.environ | {"GOBIN": str(PATH.parent), "CGO_ENABLED": "0"}
     argv = ["go", "install", "-trimpath", "-ldflags", "-s -w", "-tags", _PLUGINS, module]
     try:
         done = subprocess.run(
@@ -35,6 +34,6 @@ def binary() -> Path:
         )
     except subprocess.TimeoutExpired as error:
         raise WorldDown(f"`{' '.join(argv)}` took longer than {_BUILT_WITHIN_S:.0f} s") from error
-    if done.returncode != 0 or not path.exists():
+    if done.returncode != 0 or not PATH.exists():
         raise WorldDown(f"`{' '.join(argv)}` failed: {done.stderr[-500:].strip()}")
-    return path
+    return PATH
