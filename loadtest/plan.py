@@ -47,10 +47,10 @@ class Settings:
     )
     measure: bool = setting("run the fleet at --rates and write --measured anew", default=False)
     check: bool = setting("run the fleet at --check-rates and compare with what is predicted", default=False)
-    rates: tuple[int, ...] = setting("messages a second that are measured", default=(2_500, 7_500, 12_500))
-    check_rates: tuple[int, ...] = setting("messages a second that are held out", default=(5_000, 10_000))
-    measure_cars: int = setting("cars of these runs", default=20_000)
-    minutes: float = setting("how long each of these runs is measured", default=0.5)
+    rates: tuple[int, ...] = setting("messages a second that are measured", default=(2_000, 6_000, 10_000))
+    check_rates: tuple[int, ...] = setting("messages a second that are held out", default=(4_000, 8_000))
+    measure_cars: int = setting("cars of these runs", default=10_000)
+    minutes: float = setting("how long each of these runs is measured", default=0.35)
     shards: int = setting("MQTT broker shards of these runs", default=2)
     port_offset: int = setting("added to every port of these runs", default=0)
     run_dir: Path = setting("where these runs write", default=Path("var/plan"))
@@ -207,7 +207,7 @@ def _run(told: Settings, rate: int, console: Console) -> Measured:
     console.print(f"a run at {number(rate)} messages/s with {number(told.measure_cars)} cars")
     done = subprocess.run(
         [sys.executable, "-m", "loadtest", "scale", "--cars", str(told.measure_cars), "--rate", str(rate),
-         "--minutes", str(told.minutes), "--shards", str(told.shards), "--connect-s", "10",
+         "--minutes", str(told.minutes), "--shards", str(told.shards), "--connect-s", "4",
          "--port-offset", str(told.port_offset), "--run-dir", str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
