@@ -16,7 +16,7 @@ DEAD_LETTER_BYTES_MAX = 65_536  # of what was refused; Kafka would refuse a whol
 
 # How a PUBLISH of at least 128 bytes begins: kind and flags, its size (a varint), the size of its topic.
 _HEAD = struct.Struct(">BBBH")
-_PUBLISH_QOS_1, _DUP = 0x32, 0x08
+_PUBLISH_QOS_1 = (0x32, 0x3A)  # sent for the first time, sent again
 
 
 class Taken:
@@ -81,30 +81,30 @@ class Forwarder:
         Nothing here decides that a message is bad: it only sees that one is good.
         """
         produce, known, unpack = self._produce, self._router.plain, _HEAD.unpack_from
-        acknowledge, end, before = packet_ids.append, len(data) - _HEAD.size, len(packet_ids)
-        while at <= end:
+        acknowledge, begins, topic, before = packet_ids.append, data.startswith, TELEMETRY, len(packet_ids)
+        end = len(data)
+        while at <= end - _HEAD.size:
             kind, low, high, topic_bytes = unpack(data, at)
-            if kind & ~_DUP != _PUBLISH_QOS_1 or (low >= 0x80 and high >= 0x80):
+            if kind not in _PUBLISH_QOS_1:
                 break
-            if low >= 0x80:
-                topic_at, stop = at + 5, at + 3 + (low & 0x7F | high << 7)
-            else:  # the size has one byte
+            if low < 0x80:  # the size has one byte
                 topic_at, stop = at + 4, at + 2 + low
                 topic_bytes = high << 8 | data[at + 3]
+            elif high < 0x80:
+                topic_at, stop = at + 5, at + 3 + (low & 0x7F | high << 7)
+            else:
+                break
             id_at = topic_at + topic_bytes
             car = known.get(data[topic_at:id_at])
-            if car is None:
+            if car is None or stop > end:
                 break
             key, start, header, rest_min, rest_max = car
-            rest_at = id_at + 2 + len(start)
-            if (
-                not data.startswith(start, id_at + 2)
-                or not rest_min <= stop - rest_at <= rest_max
-                or stop > len(data)
-            ):
+            start_at = id_at + 2
+            rest_at = start_at + len(start)
+            if not rest_min <= stop - rest_at <= rest_max or not begins(start, start_at):
                 break
-            produce(TELEMETRY, header + data[rest_at:stop], key)
-            acknowledge(data[id_at : id_at + 2])
+            produce(topic, header + data[rest_at:stop], key)
+            acknowledge(data[id_at:start_at])
             at = stop
         self._telemetry.inc(len(packet_ids) - before)
         return at
