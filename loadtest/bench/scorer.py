@@ -1,0 +1,227 @@
+"""The scorer: a backlog and a steady load, from Kafka's bytes to committed results, in a real Kafka.
+
+- drain: `records` records of a simulated fleet wait in the 12 partitions, 1 % of them odd. `python -m scorer`
+  is started without a model and so reads nothing; then the model comes, made by the trainer's own job. The
+  clock runs from the first batch's score to the last audit record in Kafka; CPU (user and system, all
+  threads) from before the model to the moment when all is scored, audited and committed. The audit records
+  must cover every offset once.
+- steady: `rate` records a second, each stamped right before it is given to Kafka's client. An odd one's
+  latency ends when a consumer beside us holds its anomaly: both of Kafka's ways, two clients' pauses (linger)
+  and the scoring lie in between.
+
+With --peers the same records and model run through a Quix Streams application.
+"""
+
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from contract import records as small
+from contract.topics import ANOMALIES, AUDIT, TELEMETRY, TELEMETRY_PARTITIONS, edge_topics
+from loadtest.bench import detector, parts
+from loadtest.bench.arrivals import percentiles
+from loadtest.bench.fleet import Records, fill
+from loadtest.bench.run import READY_WITHIN_S, Run
+from loadtest.peers import quix
+from local.supervisor import Child
+from local.usage import cpu_s
+from plumbing import kafka
+from plumbing.life import WorldDown
+
+CARS, SEED = 10_000, 5
+GROUP = "bench-scorer"
+_STEADY_CARS = 10_000
+_TICK_S = 0.005
+_WARM_UP_S = 3.0
+_SCORED_WITHIN_S = 120.0
+_BINS_MS = (5, 10, 15, 20, 25, 30, 50, 100, 1_000)
+
+
+def measure(run: Run) -> dict[str, float]:
+    """Our scorer. Raises WorldDown where a record is not scored, or is scored twice."""
+    model = detector.record(run)
+    child = _scorer(run)
+    count = run.settings.records // CARS * CARS
+    run.say(f"scorer: {count} records of {CARS} cars into Kafka")
+    fill(run.edge, TELEMETRY, Records(CARS, SEED), count)
+    figures = _drain(run, child, model, count)
+    figures |= _steady(run, child)
+    run.supervisor.stop(child.name)
+    figures |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
+    return figures
+
+
+def peers(run: Run) -> dict[str, dict[str, float]]:
+    """Quix Streams with the same records, which are still in Kafka, and the same model."""
+    try:
+        return {"quix-streams": quix.measure(run, detector.record(run), run.settings.records // CARS * CARS)}
+    except WorldDown as error:
+        run.not_measured("quix-streams", str(error))
+        return {}
+
+
+def _scorer(run: Run) -> Child:
+    """Started, and waiting for its first model."""
+    port = run.ports.scorer(0)
+    told = ["--kafka-bootstrap", run.edge, "--group-id", GROUP, "--metrics-port", str(port)]
+    child = run.python("scorer", "scorer", *told)
+    deadline = time.monotonic() + READY_WITHIN_S
+    while "no model yet" not in _unready(port):
+        run.supervisor.tick()
+        if child.process is None or time.monotonic() > deadline:
+            raise WorldDown(f"the scorer does not wait for a model:\n{run.supervisor.last_lines('scorer')}")
+        time.sleep(0.1)
+    return child
+
+
+def _unready(port: int) -> str:
+    """Why a service is not ready; empty where it does not say."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+            return ""
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+@dataclass
+class Audits:
+    """What the audit log says, read as it grows."""
+
+    bootstrap: str
+    scored: int = 0
+    duplicates: int = 0
+    count: int = 0
+    first_scored_ms: int = 1 << 62
+    last_written_ms: int = 0
+    spans: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._consumer = kafka.consumer(self.bootstrap, group_id="bench-audits")
+        self._consumer.assign([TopicPartition(AUDIT, p, 0) for p in range(TELEMETRY_PARTITIONS)])
+
+    def read(self, wait_s: float) -> None:
+        """Take in what is there."""
+        for message in self._consumer.consume(5_000, wait_s):
+            if message.error() is not None:
+                raise WorldDown(f"reading {AUDIT}: {message.error()}")
+            _, audit = small.decode(message.value() or b"")
+            self.count += 1
+            self.scored += audit["scored"]
+            self.duplicates += audit["duplicates"]
+            self.first_scored_ms = min(self.first_scored_ms, audit["scored_at"])
+            self.last_written_ms = max(self.last_written_ms, message.timestamp()[1])
+            self.spans.append((audit["partition"], audit["first_offset"], audit["last_offset"]))
+
+    def uncovered(self) -> int:
+        """Offsets between the first and the last of the audit records that are not in exactly one of them."""
+        wrong, after = 0, Counter[int]()
+        for partition, first, last in sorted(self.spans):
+            wrong += abs(first - after[partition])
+            after[partition] = last + 1
+        return wrong
+
+
+def _drain(run: Run, child: Child, model: bytes, count: int) -> dict[str, float]:
+    assert child.pid is not None
+    audits = Audits(run.edge)
+    before = {name: _cpu(run, name) for name in ("scorer", "edge")}
+    detector.publish(run, model)
+    deadline = time.monotonic() + _SCORED_WITHIN_S
+    while audits.scored + audits.duplicates < count:
+        audits.read(0.05)
+        _must_go_on(run, child, deadline, f"{audits.scored} of {count} records are scored")
+    while _committed(run.edge) < count:
+        _must_go_on(run, child, deadline, "offsets are not committed")
+        time.sleep(0.05)
+    spent = {name: 1e6 * (_cpu(run, name) - cpu) / count for name, cpu in before.items()}
+    if audits.duplicates or audits.uncovered():
+        raise WorldDown(f"{audits.duplicates} duplicates, {audits.uncovered()} offsets not audited once")
+    seconds = (audits.last_written_ms - audits.first_scored_ms) / 1_000
+    micros = ", ".join(f"{name} {value:.2f} µs" for name, value in spent.items())
+    run.say(
+        f"scorer: {count / seconds:.0f} records/s, {audits.count} audit records; {micros} of CPU a record"
+    )
+    return {"records_per_s": round(count / seconds), "us_per_record": round(spent["scorer"], 3)}
+
+
+def _steady(run: Run, child: Child) -> dict[str, float]:
+    rate, seconds = run.settings.rate, run.settings.steady_s
+    run.say(f"scorer: {rate} records/s for {seconds:.0f} s")
+    # More cars than a tick takes, none of those that were drained: their seq goes on from another one.
+    records = Records(_STEADY_CARS, SEED, first_seq=1_000_000)
+    producer = kafka.producer(run.edge)
+    consumer = kafka.consumer(run.edge, group_id="bench-anomalies", auto_offset_reset="latest")
+    (partitions,) = [topic.partitions for topic in edge_topics() if topic.name == ANOMALIES]
+    consumer.assign([TopicPartition(ANOMALIES, p, OFFSET_END) for p in range(partitions)])
+    began = measured_from = time.monotonic()
+    sent, spent, latencies, scored_after = 0, 0.0, [], []
+    while (now := time.monotonic()) - began < _WARM_UP_S + seconds:
+        due = min(int((now - began) * rate) - sent, _STEADY_CARS - sent % _STEADY_CARS)
+        if due > 0:
+            place, stamp_ms = sent % _STEADY_CARS, time.time_ns() // 1_000_000
+            moment = records.moment(slice(place, place + due), stamp_ms)
+            for key, value in zip(moment.keys, moment.values, strict=True):
+                producer.produce(TELEMETRY, value, key)
+            sent += due
+        producer.poll(0)
+        if not spent and now - began >= _WARM_UP_S:
+            spent, measured_from, measured_sent = _cpu(run, "scorer"), now, sent
+        until = time.monotonic() + _TICK_S
+        while (left_s := until - time.monotonic()) > 0:
+            if (message := consumer.poll(left_s)) is not None and message.error() is None:
+                read_ms = time.time() * 1_000
+                _, anomaly = small.decode(message.value() or b"")
+                if measured_from > began and anomaly["seq"] >= 1_000_000:
+                    latencies.append(read_ms - anomaly["sampled_at"])
+                    scored_after.append(anomaly["scored_at"] - anomaly["sampled_at"])
+    micros = 1e6 * (_cpu(run, "scorer") - spent) / (sent - measured_sent)
+    producer.flush(10)
+    consumer.close()
+    p50, p99 = percentiles(latencies)
+    run.say(f"scorer: {len(latencies)} anomalies; ms from the sample to its anomaly: {_histogram(latencies)}")
+    if not 0.9 < sent / ((_WARM_UP_S + seconds) * rate) < 1.1:
+        raise WorldDown(f"{sent} records sent instead of {rate} a second")
+    return {
+        "steady_p50_ms": p50,
+        "steady_p99_ms": p99,
+        "steady_scored_p50_ms": percentiles(scored_after)[0],
+        "steady_scored_p99_ms": percentiles(scored_after)[1],
+        "steady_us_per_record": round(micros, 2),
+    }
+
+
+def _histogram(latencies_ms: list[float]) -> str:
+    counts, _ = np.histogram(latencies_ms, [0, *_BINS_MS, np.inf])
+    names = [*(f"≤{bound}" for bound in _BINS_MS), f">{_BINS_MS[-1]}"]
+    return " ".join(f"{name}: {count}" for name, count in zip(names, counts.tolist(), strict=True) if count)
+
+
+def _cpu(run: Run, name: str) -> float:
+    pid = run.supervisor.children[name].pid
+    found = cpu_s(pid) if pid is not None else None
+    if found is None:
+        raise WorldDown(f"{name} has ended:\n{run.supervisor.last_lines(name)}")
+    return found
+
+
+def _must_go_on(run: Run, child: Child, deadline: float, what: str) -> None:
+    run.supervisor.tick()
+    if child.process is None or time.monotonic() > deadline:
+        raise WorldDown(f"{what}; the scorer's log ends:\n{run.supervisor.last_lines(child.name)}")
+
+
+def _committed(bootstrap: str) -> int:
+    """Records before the group's committed offsets."""
+    admin: Any = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)]).values()
+    return sum(max(0, place.offset) for place in future.result().topic_partitions)
