@@ -57,8 +57,8 @@ listeners=http://127.0.0.1:{rest_port}
 {edge}.producer.transaction.timeout.ms=10000
 {cloud}.producer.transaction.timeout.ms=10000
 
-# Up: each poll is a transaction, so polls of 100 ms instead of 10 halve the CPU of MirrorMaker and brokers; and
-# what a cluster that was away left behind is made up in large ones (2 000 records: 7 000/s on a busy machine).
+# Up: each poll is a transaction, so polls of 100 ms instead of 10 halve the CPU of MirrorMaker and brokers.
+# What a cluster that was away left behind is made up in large ones: 2 000 records gave 7 000/s, machine busy.
 {edge}.consumer.fetch.min.bytes=65536
 {edge}.consumer.fetch.max.wait.ms=100
 {edge}.consumer.max.poll.records=10000
