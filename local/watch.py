@@ -82,7 +82,8 @@ class Watch:
         self.seen = Seen()
         self._anomalies = _from_the_start(edge_bootstrap, ANOMALIES)
         self._models = _from_the_start(edge_bootstrap, mirrored(cloud, MODELS))
-        self._cloud = _from_the_start(cloud_bootstrap, mirrored(edge, TELEMETRY))
+        # Only counted: a few large answers a second instead of one for each transaction.
+        self._cloud = _from_the_start(cloud_bootstrap, mirrored(edge, TELEMETRY), fetch_min_bytes=65_536)
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -142,8 +143,9 @@ def _record(message: Message) -> dict[str, Any] | None:
         return None
 
 
-def _from_the_start(bootstrap: str, topic: str) -> Consumer:
-    consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=10)
+def _from_the_start(bootstrap: str, topic: str, **overrides: Any) -> Consumer:
+    # A broker answers as soon as something comes; only how often it says "nothing" depends on the wait.
+    consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=100, **overrides)
     partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     return consumer
