@@ -11,6 +11,8 @@ import sys
 
 import confluent_kafka
 
+from plumbing import kafka
+
 _FLUSH_S = 30.0
 
 
@@ -22,7 +24,7 @@ class _Dying(confluent_kafka.Producer):
 
 
 if __name__ == "__main__":
-    setattr(confluent_kafka, "Producer", _Dying)  # noqa: B010 -- a class is no variable to mypy
+    setattr(kafka, "Producer", _Dying)  # noqa: B010 -- to mypy a class is no variable
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
     runpy.run_module(module, run_name="__main__")
