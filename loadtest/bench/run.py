@@ -70,13 +70,14 @@ class Run:
         self._supervisor: Supervisor | None = None
 
     def __enter__(self) -> "Run":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _end)
+        self._handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._supervisor is not None:
             self._supervisor.stop_all()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
