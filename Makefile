@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan terraform clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan terraform cluster cluster-up clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -58,6 +58,14 @@ load: setup-dev ## locust against a running deployment: USERS=200 MINUTES=2 SHAP
 
 plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
+
+cluster: ## a real Kubernetes here, our images as pods: trained, scaled, rolled, deleted (root; builds 15 min once)
+	@local/setup --dev --cluster
+	$(PYTHON) -m pytest -v -m cluster tests/cluster
+
+cluster-up: ## the same cluster with brokers and pods, until Ctrl-C
+	@local/setup --cluster
+	@exec $(PYTHON) -m local.cluster
 
 terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 250 MB once)
 	@$(PYTHON) -m tests.terraform.downloads

@@ -115,6 +115,7 @@ def test_with_everything_there_it_is_silent_and_quick(machine: Machine):
     (machine.bin / "mosquitto").symlink_to("/bin/true")
     files = [machine.root / name for name in ("pyproject.toml", "constraints.txt", "local/pom.xml")]
     machine.stamp("var/venv", *files[:2])
+    (machine.root / "var/venv/.extras").write_text("local\n")
     machine.stamp("var/kafka/libs", files[2])
     machine.stamp("var/kafka/archives", files[2], *(p for p in [home / "release"] if p.exists()))
     for forbidden in ("apt-get", "mvn", "pip", "curl"):
