@@ -44,7 +44,7 @@ def _files(tree: Any, suffix: str) -> list[Path]:
 def _rules(tree: Any) -> Iterator[dict[str, Any]]:
     for path in _files(tree, ".yaml"):
         for document in yaml.safe_load_all(tree.text(path)):
-            if document["kind"] == "PrometheusRule":
+            if isinstance(document, dict) and document["kind"] == "PrometheusRule":  # a patch is a list
                 for group in document["spec"]["groups"]:
                     yield from group["rules"]
 
