@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from local.cluster import binaries, controlplane, images, node
+from local.cluster.api import Api
 from local.cluster.credentials import Credentials
 from local.cluster.overlay import NAMESPACE
 from local.cluster.ports import ClusterPorts
@@ -19,7 +20,7 @@ from local.preflight import check_ports
 from local.supervisor import Supervisor
 from plumbing.life import WorldDown
 
-READY_WITHIN_S, KUBECTL_WITHIN_S, STOP_WITHIN_S = 60.0, 150.0, 60.0
+READY_WITHIN_S, STOP_WITHIN_S = 60.0, 60.0
 _NEEDED = {
     "containerd": "containerd",
     "runc": "runc",
@@ -68,7 +69,7 @@ def next_tag() -> str:
     return f"{images.tag('scorer')}-next"
 
 
-class Cluster:
+class Cluster(Api):
     """A control plane and one node, with everything they keep under `folder`."""
 
     def __init__(self, programs: Path, folder: Path, port_offset: int = 0) -> None:
@@ -81,12 +82,8 @@ class Cluster:
         self.folder.mkdir(parents=True)
         self._programs = programs
         self._own = Credentials(self.folder / "credentials")
+        super().__init__(programs / "kubectl", self._own.kubeconfig("admin"))
         self.supervisor = Supervisor(self.folder / "logs")
-
-    @property
-    def kubeconfig(self) -> Path:
-        """For kubectl and the Python client, with all rights."""
-        return self._own.kubeconfig("admin")
 
     def start_control_plane(self) -> None:
         """Until the API server answers; needs no root. Raises WorldDown with the end of a log."""
@@ -108,29 +105,6 @@ class Cluster:
         self.supervisor.wait_ready(["node"], READY_WITHIN_S)
         self._until_registered()
         self.kubectl("wait", "--for=condition=Ready", "node/localhost", f"--timeout={READY_WITHIN_S:.0f}s")
-
-    def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
-        """What kubectl prints. Raises WorldDown with what it complains about."""
-        done = self.ask(*arguments, stdin=stdin)
-        if done.returncode != 0:
-            raise WorldDown(f"kubectl {' '.join(map(str, arguments))}: {done.stderr[-2000:]}")
-        return done.stdout
-
-    def ask(self, *arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        """kubectl, whatever comes of it."""
-        argv = [
-            str(self._programs / "kubectl"),
-            f"--kubeconfig={self.kubeconfig}",
-            f"--namespace={NAMESPACE}",
-        ]
-        return subprocess.run(
-            [*argv, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=KUBECTL_WITHIN_S,
-            check=False,
-        )
 
     def end_pods(self) -> None:
         """Delete the namespace and wait until its pods have drained. Raises WorldDown."""

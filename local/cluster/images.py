@@ -26,6 +26,11 @@ def tag(service: str) -> str:
     return f"{metadata.version('connected-cars')}-{digest(made_of)}"
 
 
+def tags() -> dict[str, str]:
+    """Every service's."""
+    return {service: tag(service) for service in SERVICES}
+
+
 def name(service: str, of: str) -> str:
     """The image of a service under a tag."""
     return f"{_PREFIX}/{service}:{of}"

@@ -8,32 +8,30 @@ from pathlib import Path
 
 from local.cluster.images import name
 from local.cluster.ports import PODS_METRICS
+from local.deployment import Plan
 from local.java import ROOT
-from local.ports import Ports
 
 NAMESPACE = "connected-cars"
 # Of the image's user (Dockerfile).
 USER = 10001
 
 
-def write(
-    folder: Path,
-    *,
-    ports: Ports,
-    shards: int,
-    tags: Mapping[str, str],
-    fleet: Path,
-    simulator: Mapping[str, str],
-) -> Path:
-    """The folder for `kubectl apply -k`. `tags` by service; `simulator`: more of its settings by name.
+def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
+    """The folder for `kubectl apply -k`: the plan's ports and cars, the images' `tags` by service.
 
-    `fleet` becomes the volume of the fleet's journal, where the ledger finds the cars' own record.
+    The plan's fleet folder becomes the volume of the journals, where the ledger finds the cars' own record.
     """
+    fleet = plan.fleet_dir or plan.run_dir / "fleet"
     folder.mkdir(parents=True, exist_ok=True)
     fleet.mkdir(parents=True, exist_ok=True)
     os.chown(fleet, USER, USER)
-    brokers = ",".join(f"127.0.0.1:{ports.mqtt(shard)}" for shard in range(shards))
-    edge, cloud = f"127.0.0.1:{ports.edge}", f"127.0.0.1:{ports.cloud}"
+    simulator = {
+        "SIMULATOR_CARS": str(plan.cars),
+        "SIMULATOR_RATE_HZ": str(plan.rate_hz),
+        "SIMULATOR_SEED": str(plan.seed),
+    }
+    brokers = plan.mqtt_brokers
+    edge, cloud = f"127.0.0.1:{plan.ports.edge}", f"127.0.0.1:{plan.ports.cloud}"
     told = {
         "simulator": {"SIMULATOR_MQTT_BROKERS": brokers, **simulator},
         "bridge": {"BRIDGE_MQTT_BROKERS": brokers, "BRIDGE_KAFKA_BOOTSTRAP": edge},

@@ -11,7 +11,10 @@ import pytest
 
 from local.cluster import cluster as clusters
 from local.cluster import images, node, overlay
+from local.cluster.api import Api
 from local.cluster.cluster import Cluster
+from local.cluster.kind import NO_PODS, Kind
+from local.cluster.store import Say
 from local.deployment import Deployment, Plan
 from plumbing.life import WorldDown
 from tests.cluster.world import CARS, RATE_HZ, RUN, World
@@ -49,9 +52,12 @@ def figures(pytestconfig: pytest.Config) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator[Api]:
     """The control plane; the tests that need pods start a node in it."""
     show = request.config.get_terminal_writer()
+    if os.environ.get("CLUSTER") == "kind":
+        yield from by_kind(lambda line: show.line(f"cluster: {line}"))
+        return
     began_at = time.monotonic()
     programs = clusters.build(lambda line: show.line(f"cluster: {line}"))
     figures["built or found"] = f"{time.monotonic() - began_at:.1f} s"
@@ -69,10 +75,20 @@ def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator
     assert node.mounts_left(it.folder) == []
 
 
+def by_kind(say: Say) -> Iterator[Api]:
+    """The same by kind, where there is Docker."""
+    it = Kind(RUN / "kind", say)
+    try:
+        it.start_control_plane()
+        yield it
+    finally:
+        it.stop()
+
+
 @pytest.fixture(scope="session")
 def world(cluster: Cluster, figures: dict[str, str]) -> Iterator[World]:
     """Real pods; skipped, loudly, where they cannot run."""
-    if why := clusters.why_no_node():
+    if why := NO_PODS if isinstance(cluster, Kind) else clusters.why_no_node():
         figures["REAL PODS: NOT RUN"] = why
         pytest.skip(f"NO REAL PODS HERE, steps 2 to 6 were not run: {why}")
     began_at = time.monotonic()
@@ -86,14 +102,7 @@ def world(cluster: Cluster, figures: dict[str, str]) -> Iterator[World]:
     try:
         deployment.start_brokers()
         deployment.start_mirror()
-        overlay.write(
-            RUN / "overlay",
-            ports=plan.ports,
-            shards=1,
-            tags={service: images.tag(service) for service in images.SERVICES},
-            fleet=run_dir / "fleet",
-            simulator={"SIMULATOR_CARS": str(CARS), "SIMULATOR_RATE_HZ": str(RATE_HZ)},
-        )
+        overlay.of_plan(RUN / "overlay", plan, images.tags())
         seen = World(cluster, deployment)
         yield seen
         seen.close()

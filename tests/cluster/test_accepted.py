@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.cluster.cluster import Cluster
+from local.cluster.api import Api
 from local.java import ROOT
 from plumbing.life import WorldDown
 from tests.integration.k8s.rendered import CLUSTERS, CRD_DIR, K8S, Object, build, with_component
@@ -20,7 +20,7 @@ VARIANTS += [("edge", "keda"), ("edge", "network-policies"), ("edge", "tls"), ("
 
 
 @pytest.fixture(scope="session")
-def definitions(cluster: Cluster, figures: dict[str, str]) -> set[str]:
+def definitions(cluster: Api, figures: dict[str, str]) -> set[str]:
     """The custom kinds that the API server knows now; those that could not be had are named at the end."""
     files = [
         path
@@ -57,7 +57,7 @@ def keda_definitions() -> Path | None:
 @pytest.mark.parametrize(("name", "component"), VARIANTS)
 def test_the_api_server_accepts_it(
     *,
-    cluster: Cluster,
+    cluster: Api,
     definitions: set[str],
     figures: dict[str, str],
     tmp_path: Path,
@@ -90,7 +90,7 @@ def test_the_api_server_accepts_it(
     assert warnings == []
 
 
-def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
+def test_an_unknown_field_is_refused(cluster: Api) -> None:
     """The check above is one: the API server refuses what it does not know."""
     wrong = {
         "apiVersion": "v1",
@@ -102,7 +102,7 @@ def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
         apply(cluster, [wrong], "--server-side", "--dry-run=server", "--validate=strict")
 
 
-def apply(cluster: Cluster, objects: list[Object], *flags: str) -> "subprocess.CompletedProcess[str]":
+def apply(cluster: Api, objects: list[Object], *flags: str) -> "subprocess.CompletedProcess[str]":
     """Give objects to the API server. Raises WorldDown where it refuses one."""
     done = cluster.ask(
         "apply", *flags, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})

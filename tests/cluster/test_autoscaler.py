@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.topics import TELEMETRY_PARTITIONS
-from local.cluster.cluster import Cluster
+from local.cluster.api import Api
 from tests.cluster.test_accepted import apply
 from tests.integration.k8s import rendered
 
@@ -17,7 +17,7 @@ SPACE = "autoscaling"
 
 
 @pytest.fixture(scope="module")
-def space(cluster: Cluster) -> None:
+def space(cluster: Api) -> None:
     """A namespace of its own, with a scorer that no node will run: only what the controllers say counts."""
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
     apply(cluster, [made])
@@ -30,7 +30,7 @@ def space(cluster: Cluster) -> None:
 
 
 def test_without_metrics_it_keeps_its_lower_bound_and_says_why(
-    cluster: Cluster, space: None, figures: dict[str, str]
+    cluster: Api, space: None, figures: dict[str, str]
 ) -> None:
     """From 1 to minReplicas at once; no further, because no metrics server runs, and the object says so."""
     hpa = rendered.named(rendered.cluster("edge"), "HorizontalPodAutoscaler", "scorer")
@@ -42,7 +42,7 @@ def test_without_metrics_it_keeps_its_lower_bound_and_says_why(
     figures["HPA: raised to minReplicas; by CPU"] = "not executed: no metrics server here"
 
 
-def test_it_is_what_kubectl_autoscale_makes(cluster: Cluster, space: None) -> None:
+def test_it_is_what_kubectl_autoscale_makes(cluster: Api, space: None) -> None:
     """`kubectl autoscale` with the same bounds and target gives the same target, bounds and metric."""
     hpa = rendered.named(rendered.cluster("edge"), "HorizontalPodAutoscaler", "scorer")["spec"]
     made = cluster.kubectl(
@@ -59,7 +59,7 @@ def condition(found: dict[str, Any], kind: str) -> dict[str, Any]:
     return next((c for c in conditions if c["type"] == kind), {})
 
 
-def until(cluster: Cluster, kind: str, holds: Any) -> dict[str, Any]:
+def until(cluster: Api, kind: str, holds: Any) -> dict[str, Any]:
     """The scorer's object of a kind, once something holds for it."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while True:

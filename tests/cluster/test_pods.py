@@ -11,7 +11,7 @@ import pytest
 from contract.topics import TELEMETRY_PARTITIONS
 from local import ledger
 from local.cluster import cluster as clusters
-from local.cluster import images
+from local.cluster import images, overlay
 from local.java import ROOT
 from tests.cluster.world import CARS, RATE_HZ, RUN, World
 
@@ -40,7 +40,7 @@ def test_launch_trains_in_a_pod_and_the_scorers_take_the_model(world: World, fig
     began_at = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "trainer", "launch", "--kubeconfig", str(world.cluster.kubeconfig),
-         "--namespace", clusters.NAMESPACE, "--", "--wait-records", "30000", "--wait-seconds", "120"],
+         "--namespace", overlay.NAMESPACE, "--", "--wait-records", "30000", "--wait-seconds", "120"],
         capture_output=True, text=True, timeout=LAUNCHED_WITHIN_S, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=RUN,
     )  # fmt: skip

@@ -1,0 +1,41 @@
+"""A Kubernetes asked through kubectl, wherever it runs."""
+
+import subprocess
+from pathlib import Path
+
+from local.cluster.overlay import NAMESPACE
+from plumbing.life import WorldDown
+
+KUBECTL_WITHIN_S = 150.0
+
+
+class Api:
+    """`kubeconfig` is for kubectl and for the Python client, with all rights."""
+
+    def __init__(self, program: Path | str, kubeconfig: Path) -> None:
+        """`program`: which kubectl."""
+        self.kubeconfig = kubeconfig
+        self._program = str(program)
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
+        """What kubectl prints. Raises WorldDown with what it complains about."""
+        done = self.ask(*arguments, stdin=stdin)
+        if done.returncode != 0:
+            raise WorldDown(f"kubectl {' '.join(map(str, arguments))}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def ask(self, *arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """kubectl in our namespace, whatever comes of it. Raises WorldDown where it hangs."""
+        argv = [self._program, f"--kubeconfig={self.kubeconfig}", f"--namespace={NAMESPACE}"]
+        try:
+            return subprocess.run(
+                [*argv, *map(str, arguments)],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=KUBECTL_WITHIN_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            line = " ".join(map(str, arguments))
+            raise WorldDown(f"kubectl {line} does not end within {KUBECTL_WITHIN_S:.0f} s") from error
