@@ -84,20 +84,22 @@ class Tail:
         return found
 
     def watch(self, count: int, timeout_s: float) -> float:
-        """Seconds from the first record to the `count`-th, seen by asking for the ends of the log only.
+        """Records a second, from the first look that finds some to the one that finds all `count`.
 
-        To be called before anything is read: nobody else takes Kafka's time. Raises WorldDown where they are
-        not there in time.
+        (Where one look finds all: since the look before it.)
+        It asks for the ends of the log only, and must be called before anything is read: nobody else takes
+        Kafka's time. Raises WorldDown where they are not there in time.
         """
-        deadline, first_at = time.monotonic() + timeout_s, 0.0
+        first, first_at = 0, time.monotonic()
+        deadline = first_at + timeout_s
         while True:
-            asked_at = time.monotonic()
             came = sum(self._ends().values()) - sum(self._began_at.values())
-            if not came:
-                first_at = asked_at
-            elif came >= count:
-                return time.monotonic() - first_at
-            if asked_at > deadline:
+            now = time.monotonic()
+            if came >= count:
+                return (came - first) / (now - first_at)
+            if not first:
+                first, first_at = came, now
+            if now > deadline:
                 raise WorldDown(f"only {came} of {count} messages are in Kafka after {timeout_s:.0f} s")
             time.sleep(_LOOK_EVERY_S)
 

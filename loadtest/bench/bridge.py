@@ -147,13 +147,13 @@ def _drain(run: Run, mqtt: str, program: Program) -> tuple[dict[str, float], Led
         beside = _spent(watched)
     finally:
         os.kill(broker, signal.SIGCONT)
-    seconds = tail.watch(backlog, _ARRIVES_WITHIN_S)
+    rate = tail.watch(backlog, _ARRIVES_WITHIN_S)
     beside = {name: cpu_s - beside[name] for name, cpu_s in _spent(watched).items()}
     spent = _idle_cpu_s(run, child) - before
     cars, seq, _, _ = tail.read(backlog, _ARRIVES_WITHIN_S).decoded()
     tail.close()
     drain = {
-        "drain_msgs_per_s": round(backlog / seconds),
+        "drain_msgs_per_s": round(rate),
         "drain_us_per_msg": round(1e6 * spent / backlog, 2),
     }
     micros = {program.name: spent} | beside
