@@ -22,11 +22,14 @@ def _run() -> int | None:
     if told.worker is not None:
         workers.die_with_parent(told.parent_pid)
         workers.take_all_files()
-        Pipeline(told, life.Stop(told.drain_s).install()).run()
+        cars = Pipeline(told, life.Stop(told.drain_s).install())
+        workers.give_back_memory()
+        cars.run()
         return 0
     stop = life.Stop(told.drain_s + workers.MARGIN_S).install()
     fleet = workers.Workers(told)
     fleet.write_truth()
+    workers.give_back_memory()
     state = health.Health()
     server = health.serve(state, host=told.metrics_host, port=told.metrics_port)
     fleet.run(stop, state)

@@ -1,7 +1,5 @@
 """A worker's loop: sample a group of cars each tick, hand PUBACKs to the uplink, keep everyone connected."""
 
-import contextlib
-import ctypes
 import gc
 import logging
 import time
@@ -92,8 +90,6 @@ class Pipeline:
     def run(self) -> bool:
         """Until told to stop, then drain. Returns whether everything was acknowledged."""
         gc.freeze()  # a hundred thousand objects that live as long as the process: nothing to look through
-        with contextlib.suppress(AttributeError):  # a C library without it
-            ctypes.CDLL(None).malloc_trim(0)  # drawing the fleet took a multiple of what the fleet keeps
         groups = self._groups()
         try:
             while not self._stop.requested:
