@@ -27,8 +27,8 @@ from plumbing.settings import load, setting
 _BUSY_MAX = 0.6
 # So many may die at once without the others being overrun.
 _SPARE = 1
-# Kernel memory of a car: both ends of a connection on this machine, one end in a cluster.
-_KERNEL_KIB_PER_CONNECTION = 5
+# Kernel memory of a connection's end: 100 000 cars took 633 MiB for both (docs/measurements.md).
+_KERNEL_KIB_PER_CONNECTION = 4
 # How far a prediction may be off, of what is measured; components below this share of a core are noise.
 _OFF_MAX, _CORES_MIN = 0.2, 0.05
 

@@ -10,7 +10,7 @@ from plumbing.settings import setting
 
 # Measured with 100 000 cars (docs/measurements.md): everything but the cars, and of each car the client's
 # side, the broker's side and the kernel's two sockets.
-BASE_MIB, CAR_KIB = 1_800, 16
+BASE_MIB, CAR_KIB = 1_300, 12
 # A record in both clusters' logs and their indexes; each car's journal; logs, class files, the checkpoint.
 RECORD_BYTES, DISK_BASE_MIB = 300, 1_024
 # Beside the hold: ramp-up, a model where none is kept, the wait for a steady state.
