@@ -145,3 +145,19 @@ def _damaged(chance: np.random.Generator, value: bytes) -> bytes:
         else:
             del data[place]
     return bytes(data)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_records_of_one_length_are_judged_like_any_others(version: int):
+    """One of three is damaged without changing its length: the batch decodes as beside a longer neighbour."""
+    sound, longer = _sound(70, version), _sound(9_000, version)
+    for place in range(len(sound)):
+        for byte in (0x00, 0x01, 0x80, 0xFF):
+            values = [sound, sound[:place] + bytes([byte]) + sound[place + 1 :], sound]
+            alone = DECODER.decode(values, [CAR] * 3)
+            beside = DECODER.decode([*values, longer], [CAR] * 4)
+            assert alone.rows.tolist() == beside.rows.tolist()[:-1]
+            assert alone.seq.tolist() == beside.seq.tolist()[:-1]
+            assert alone.sampled_at_ms.tolist() == beside.sampled_at_ms.tolist()[:-1]
+            assert alone.signals.tobytes() == beside.signals[:-1].tobytes()
+            assert [str(e) for _, e in alone.rejected] == [str(e) for _, e in beside.rejected]
