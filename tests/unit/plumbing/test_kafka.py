@@ -115,7 +115,7 @@ def test_topics_that_do_not_come_are_named():
 @pytest.mark.usefixtures("clock")
 def test_a_topic_without_partitions_is_named(caplog: pytest.LogCaptureFixture):
     """It is there and of no use; said at once, and again at the end."""
-    with pytest.raises(WorldDown, match="without partitions, create them again.*: b"):
+    with pytest.raises(WorldDown, match=r"without partitions, create them again.*: b"):
         kafka.wait_for_topics(_Broker({"a": 1, "b": 0}), ("a", "b"), 10)  # type: ignore[arg-type]
     assert [message for message in caplog.messages if "without partitions" in message]
 
