@@ -49,7 +49,7 @@ class Settings:
     check: bool = setting("run the fleet at --check-rates and compare with what is predicted", default=False)
     rates: tuple[int, ...] = setting("messages a second that are measured", default=(2_000, 6_000, 10_000))
     check_rates: tuple[int, ...] = setting("messages a second that are held out", default=(4_000, 8_000))
-    measure_cars: int = setting("cars of these runs", default=10_000)
+    measure_cars: int = setting("cars of these runs, at most", default=10_000)
     minutes: float = setting("how long each of these runs is measured", default=0.35)
     shards: int = setting("MQTT broker shards of these runs", default=2)
     port_offset: int = setting("added to every port of these runs", default=0)
@@ -165,7 +165,12 @@ def _show(told: Settings, found: list[Need], about: Mapping[str, Any], console: 
 
 
 def _measure(told: Settings, console: Console) -> None:
-    runs = [_run(told, rate, console) for rate in told.rates]
+    # More cars with every rate, so that the memory of a car shows as well.
+    count = len(told.rates)
+    runs = [
+        _run(told, rate, told.measure_cars * (number + 1) // count, console)
+        for number, rate in enumerate(told.rates)
+    ]
     about = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.machine()}",
@@ -180,7 +185,7 @@ def _measure(told: Settings, console: Console) -> None:
 def _check(told: Settings, cost: Mapping[str, Cost], console: Console) -> int:
     worst = 0.0
     for rate in told.check_rates:
-        found = _run(told, rate, console)
+        found = _run(told, rate, told.measure_cars, console)
         worst = max(worst, abs(_compare(found, cost, console)))
     console.print(f"the sum is at most {worst:.0%} off; it may be {_OFF_MAX:.0%}")
     return 1 if worst > _OFF_MAX else 0
@@ -201,12 +206,12 @@ def _compare(found: Measured, cost: Mapping[str, Cost], console: Console) -> flo
     return rows[-1][2] / rows[-1][1] - 1
 
 
-def _run(told: Settings, rate: int, console: Console) -> Measured:
+def _run(told: Settings, rate: int, cars: int, console: Console) -> Measured:
     """One scale run in a process of its own. Raises WorldDown where it failed."""
     folder = told.run_dir / str(rate)
-    console.print(f"a run at {number(rate)} messages/s with {number(told.measure_cars)} cars")
+    console.print(f"a run at {number(rate)} messages/s with {number(cars)} cars")
     done = subprocess.run(
-        [sys.executable, "-m", "loadtest", "scale", "--cars", str(told.measure_cars), "--rate", str(rate),
+        [sys.executable, "-m", "loadtest", "scale", "--cars", str(cars), "--rate", str(rate),
          "--minutes", str(told.minutes), "--shards", str(told.shards), "--connect-s", "4",
          "--port-offset", str(told.port_offset), "--run-dir", str(folder)],
         capture_output=True, text=True, check=False,
