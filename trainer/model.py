@@ -24,7 +24,9 @@ from trainer.coordinates import (
     visible,
 )
 
-UNITS_PER_SIGNAL = 8
+# Hidden units of signals that may see the same of the operating point: together so many, and so many for each
+# signal that sees its own part of it.
+UNITS_SHARED, UNITS_ALONE = 24, 6
 # Times this, all but zero is beyond 1 either way: its sign, without a comparison.
 _STEEP = 1e20
 
@@ -32,24 +34,34 @@ _STEEP = 1e20
 def network(seed: int, noise: float = 0.1) -> Any:
     """A Keras model (n, WIDTH) to (n, 18): what to add to the linear expectation; at first nothing.
 
-    Each signal has its own few units, which see only the part of the operating point that may be used to
-    expect it. Noise on the inputs in
-    training (a denoising autoencoder) keeps it from leaning on small differences.
+    Signals share hidden units where, and only where, the same part of the operating point may be used to
+    expect them. Noise on the inputs in training (a denoising autoencoder) keeps it from leaning on small
+    differences.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
-    may_see = visible() & OPERATING_POINT[:, None] & SCORED
-    to_units = np.repeat(may_see, UNITS_PER_SIGNAL, axis=1).astype(np.float32)
-    to_signals = np.repeat(np.eye(COUNT, dtype=np.float32), UNITS_PER_SIGNAL, axis=0)
+    to_units, to_signals = _masks()
     inputs = keras.Input((WIDTH,))
-    hidden = keras.layers.Dense(
-        COUNT * UNITS_PER_SIGNAL, activation="tanh", kernel_constraint=_keep(to_units)
-    )
+    hidden = keras.layers.Dense(to_units.shape[1], activation="tanh", kernel_constraint=_keep(to_units))
     added = keras.layers.Dense(COUNT, kernel_initializer="zeros", kernel_constraint=_keep(to_signals))
     model = keras.Model(inputs, added(hidden(keras.layers.GaussianNoise(noise)(inputs))))
     hidden.kernel.assign(hidden.kernel * to_units)
     return model
+
+
+def _masks() -> tuple[Floats, Floats]:
+    """Which coordinates each hidden unit sees (WIDTH, units), and which signals it serves (units, 18)."""
+    may_see = visible() & OPERATING_POINT[:, None]
+    signals_by_sight: dict[tuple[int, ...], list[int]] = {}
+    for signal in np.flatnonzero(SCORED).tolist():
+        signals_by_sight.setdefault(tuple(np.flatnonzero(may_see[:, signal]).tolist()), []).append(signal)
+    to_units, to_signals = [], []
+    for sight, signals in signals_by_sight.items():
+        units = UNITS_SHARED if len(signals) > 1 else UNITS_ALONE
+        to_units += [np.isin(np.arange(WIDTH), sight)] * units
+        to_signals += [np.isin(np.arange(COUNT), signals)] * units
+    return np.array(to_units, np.float32).T, np.array(to_signals, np.float32)
 
 
 def _keep(mask: Floats) -> Any:
