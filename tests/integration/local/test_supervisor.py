@@ -143,7 +143,7 @@ def test_a_child_that_does_not_end_is_killed_with_its_own_children(supervisor: S
 
 
 def test_ctrl_c_reaches_only_the_supervisor(supervisor: Supervisor):
-    """A terminal signals its whole session; children lead their own, and end in order."""
+    """A terminal signals its foreground process group; children lead their own, and end in order."""
     child = supervisor.start(Child("one", FOREVER))
     assert child.pid is not None
     until(lambda: alive(child.pid or 0) and os.getpgid(child.pid or 0) == child.pid)
