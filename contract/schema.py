@@ -41,6 +41,7 @@ def schemas() -> tuple[Schema, ...]:
     return tuple(sorted(found, key=lambda schema: (schema.name, schema.version)))
 
 
+@cache
 def latest(name: str) -> Schema:
     """The newest version of a record type. Raises KeyError for a name without a schema."""
     versions = [schema for schema in schemas() if schema.name == name]
