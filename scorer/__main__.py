@@ -52,9 +52,9 @@ def _run() -> None:
             *where,
             group_id=told.group_id,
             group_protocol="consumer",
-            # Answers of 1 000 records, or what has come within 20 ms: small ones cost more CPU than scoring.
+            # Answers of 1 000 records, or what has come meanwhile: small ones cost more CPU than scoring.
             fetch_min_bytes=100_000,
-            fetch_wait_max_ms=20,
+            fetch_wait_max_ms=told.fetch_wait_ms,
         ),
         feed=ModelFeed(
             kafka.consumer(*where, group_id=f"{told.group_id}-models", enable_partition_eof=True),

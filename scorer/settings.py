@@ -32,6 +32,10 @@ class Settings:
     runtime: RuntimeName = setting("TFLite interpreter", default="litert")
     batch_records_max: int = setting("records scored at once", default=2_000)
     batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100)
+    fetch_wait_ms: int = setting(
+        "Kafka answers after so long with less than 100 kB: less time costs CPU, more costs latency",
+        default=10,
+    )
     in_flight_batches_max: int = setting(
         "batches scored but not delivered; above it consuming waits", default=100
     )
@@ -46,7 +50,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
-        for name in ("batch_records_max", "batch_wait_ms", "in_flight_batches_max", "commit_interval_ms"):
+        counts = ("batch_records_max", "in_flight_batches_max")
+        for name in (*counts, "batch_wait_ms", "fetch_wait_ms", "commit_interval_ms"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if self.remembered_records < 0 or self.delivery_timeout_s <= 0:
