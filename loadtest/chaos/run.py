@@ -30,8 +30,7 @@ from plumbing.life import WorldDown
 
 _VOLUME_MIB = 1_536
 _FLOWING_WITHIN_S, _MODEL_WITHIN_S, _DRAINED_WITHIN_S = 120.0, 240.0, 120.0
-# Longer than any recovery that is allowed, so that the figure of a slow one is known.
-_RECOVERED_WITHIN_S = 90.0
+_RECOVERED_WITHIN_S = 90.0  # or longer than is allowed, so that the figure of a slow recovery is known
 _HOLD_S = 3.0  # all stages in time for so long: recovered
 _JITTER_S = 2.0  # of a fault's moment
 _LINE_EVERY_S = 5.0
@@ -174,7 +173,8 @@ class Run:
             FAULTS[name](scene)
             outcome.returned_at = scene.returned_at or time.time()
             self._doing = f"{name}, recovering"
-            scene.until(lambda: self._recovered(outcome), "recovered", _RECOVERED_WITHIN_S)
+            within_s = max(_RECOVERED_WITHIN_S, 1.5 * self._told.recovery_s_max)
+            scene.until(lambda: self._recovered(outcome), "recovered", within_s)
         except Skipped as why:
             self._outcomes.remove(outcome)
             self._skipped[name] = str(why)

@@ -119,7 +119,7 @@ class Scene:
         environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
         argv = ["nice", "-n", "10", python, dash, *launcher]
         child = self.supervisor.start(Child(TRAINER, argv, restart=False, env=environment))
-        self.until(lambda: child.process is None, "the trainer ends", 240)
+        self.until(lambda: child.process is None, "the trainer ends", 600)
         return child.status
 
     def models(self) -> tuple[int, int]:

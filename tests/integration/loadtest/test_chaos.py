@@ -25,7 +25,7 @@ FAULTS = (
     "poison-flood",
 )  # fmt: skip
 # What the machine is doing beside it is not known: that everything recovers is proven here, not how fast.
-RECOVERY_S_MAX = 60
+RECOVERY_S_MAX = 240
 KEYS = {"fault", "at_s", "recovery_s", "lost", "duplicates", "order_violations", "worst_latency_ms"}
 
 
@@ -40,7 +40,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> dict[str,
         "--rate", str(RATE), "--messages", "100000", "--model", str(model), "--run-dir", str(folder / "run"),
         "--recovery-s-max", str(RECOVERY_S_MAX), "--port-offset", str(PORT_OFFSET),
     ]  # fmt: skip
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=600)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=1_200)
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
     found: dict[str, Any] = json.loads((folder / "run/ledger.json").read_text())
     return found
