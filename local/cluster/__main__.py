@@ -70,7 +70,6 @@ def _say_how(cluster: Cluster, programs: Path) -> None:
     print(
         f"up. In another shell:\n"
         f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"
-        f"  kubectl config set-context --current --namespace={overlay.NAMESPACE}\n"
         f"  kubectl get pods\n"
         f"  var/venv/bin/python -m trainer launch -- --wait-records 20000\n"
         f"  kubectl scale deployment scorer --replicas=3\n"

@@ -3,14 +3,13 @@
 import subprocess
 from pathlib import Path
 
-from local.cluster.overlay import NAMESPACE
 from plumbing.life import WorldDown
 
 KUBECTL_WITHIN_S = 150.0
 
 
 class Api:
-    """`kubeconfig` is for kubectl and for the Python client, with all rights."""
+    """`kubeconfig` is for kubectl and for the Python client: with all rights, in our namespace."""
 
     def __init__(self, program: Path | str, kubeconfig: Path) -> None:
         """`program`: which kubectl."""
@@ -25,8 +24,8 @@ class Api:
         return done.stdout
 
     def ask(self, *arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        """kubectl in our namespace, whatever comes of it. Raises WorldDown where it hangs."""
-        argv = [self._program, f"--kubeconfig={self.kubeconfig}", f"--namespace={NAMESPACE}"]
+        """kubectl, whatever comes of it. Raises WorldDown where it hangs."""
+        argv = [self._program, f"--kubeconfig={self.kubeconfig}"]
         try:
             return subprocess.run(
                 [*argv, *map(str, arguments)],

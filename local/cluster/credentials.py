@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.cluster.overlay import NAMESPACE
 from plumbing.life import WorldDown
 
 # user, groups of each token (static tokens: --token-auth-file).
@@ -90,7 +91,9 @@ class Credentials:
                 "current-context": "local",
                 "clusters": [{"name": "local", "cluster": cluster}],
                 "users": [{"name": "me", "user": {"token": token}}],
-                "contexts": [{"name": "local", "context": {"cluster": "local", "user": "me"}}],
+                "contexts": [
+                    {"name": "local", "context": {"cluster": "local", "user": "me", "namespace": NAMESPACE}}
+                ],
             },
             indent=1,
         )

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from local.cluster.api import Api
+from local.cluster.overlay import NAMESPACE
 from local.cluster.store import Say, run
 from local.java import ROOT
 from plumbing.life import WorldDown
@@ -43,6 +44,7 @@ class Kind(Api):
             "120s",
         ]
         run("creating the kind cluster", argv, self._say)
+        self.kubectl("config", "set-context", "--current", f"--namespace={NAMESPACE}")
 
     def stop(self) -> None:
         """Delete it. Raises WorldDown."""

@@ -50,7 +50,7 @@ def test_launch_trains_in_a_pod_and_the_scorers_take_the_model(world: World, fig
     assert world.metric(scorer, "scorer_model_version") == 1
 
 
-def test_pods_score_the_telemetry(world: World, figures: dict[str, str]) -> None:
+def test_pods_score_the_telemetry(world: World) -> None:
     """What the fleet's pod sends is scored by the scorer's pod, from the first record on."""
     world.until(lambda: world.scored() > 20 * CARS, "the log is scored")
     audits = world.audits()
@@ -139,7 +139,7 @@ def test_nothing_is_lost_and_nothing_scored_twice(world: World, figures: dict[st
         figures[f"ledger, {stage.stage}: lost / doubled of {sent}"] = f"{stage.lost} / {stage.duplicates}"
 
 
-def test_no_pod_was_restarted(world: World, figures: dict[str, str]) -> None:
+def test_no_pod_was_restarted(world: World) -> None:
     """Every service went through all of it as one process; none was killed by a probe or for memory."""
     path = (
         "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{'\\n'}{end}"
@@ -153,7 +153,7 @@ def assigned(world: World, pods: list[str]) -> list[float]:
     return [world.metric(pod, "scorer_assigned_partitions") for pod in pods]
 
 
-def caught_up(world: World, figures: dict[str, str]) -> None:
+def caught_up(world: World) -> None:
     """Until the scorers are at the end of the log: what is measured next is no backlog."""
 
     def behind() -> float:
