@@ -93,7 +93,7 @@ class Settings:
         """Where the cars' journals lie if nothing else is said; None without a /dev/shm.
 
         In life every car has a flash of its own. Here they would share a disk with two Kafkas, and a write to
-        a mapped page waits while that page is being written back: the whole fleet stood still for seconds.
+        a mapped page can wait while that page is being written back (docs/decisions/one-session.md).
         """
         return _SHM / f"connected-cars-{self.port_offset}" if _SHM.is_dir() else None
 
