@@ -39,6 +39,8 @@ def _run() -> None:
     producer = kafka.producer(
         *where,
         delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
+        # Results are few, and the audit records of a batch wait for its anomalies: both would wait.
+        linger_ms=1,
     )
     models_topic = mirrored(told.cloud_name, MODELS)
     needed = (TELEMETRY, ANOMALIES, AUDIT, REJECTED, models_topic)
