@@ -23,6 +23,7 @@ def tag(service: str) -> str:
     """The version with the hash of what the service's image is made of."""
     made_of = [ROOT / name for name in ("Dockerfile", "pyproject.toml", "constraints.txt")]
     made_of += [ROOT / name for name in ("contract", "plumbing", service)]
+    made_of.append(Path(__file__))
     return f"{metadata.version('connected-cars')}-{digest(made_of)}"
 
 
@@ -38,17 +39,25 @@ def name(service: str, of: str) -> str:
 
 def build(service: str, of: str, say: Say) -> Path:
     """An archive of the service's image under the tag `of`, for containerd. Raises WorldDown."""
-    archive = _ARCHIVES / f"{service}-{of}.tar"
-    base = _base(say)
-    arguments = {"BASE": base, "VERSION": of, "REVISION": _revision()}
-    flags = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
+    flags = ["--build-arg", f"BASE={_base(say)}"]
     # pip reaches its index as it does outside: through the same certificates, if they are special ones.
     if certificates := os.environ.get("PIP_CERT"):
         flags += ["--build-arg", f"PIP_CERT={certificates}", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-    image = name(service, of)
-    build_it = ["bud", "--isolation", "chroot", "--layers", "--target", service, *flags, "--tag", image]
+    unstamped, image = f"{_PREFIX}/unstamped-{service}", name(service, of)
+    build_it = ["bud", "--isolation", "chroot", "--layers", "--target", service, *flags, "--tag", unstamped]
     run(f"building the image of {service} {of}", [*_buildah(), *build_it, ROOT], say)
-    return _export(image, archive, say)
+    # Not by VERSION and REVISION: buildah 1.28 takes a cached layer although a build argument has changed.
+    stamp = [f"--label=org.opencontainers.image.version={of}"]
+    stamp.append(f"--label=org.opencontainers.image.revision={_revision()}")
+    if service == "trainer":
+        stamp.append(f"--env=TRAINER_GIT_REVISION={_revision()}")
+    script = (
+        'container=$("$@" from "$UNSTAMPED") && "$@" config $STAMP "$container" && '
+        '"$@" commit --rm "$container" "$IMAGE"'
+    )
+    env = {"UNSTAMPED": unstamped, "STAMP": " ".join(stamp), "IMAGE": image}
+    run(f"stamping the image of {service} {of}", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    return _export(image, _ARCHIVES / f"{service}-{of}.tar", say)
 
 
 def build_pause(program: Path, say: Say) -> Path:
