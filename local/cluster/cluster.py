@@ -47,20 +47,19 @@ def build(say: Say) -> Path:
         return programs  # the control plane needs no images
     wanted = [(service, images.tag(service)) for service in images.SERVICES]
     wanted.append(("scorer", next_tag()))
-    archives = {}
+    archives = []
     for service, tag in wanted:
-        image = images.name(service, tag)
-        if not node.has_image(image):
-            archives[image] = images.build(service, tag, say)
+        if not node.has_image(images.name(service, tag)):
+            archives.append(images.build(service, tag, say))
     if not node.has_image(images.PAUSE):
-        archives[images.PAUSE] = images.build_pause(programs / "pause", say)
+        archives.append(images.build_pause(programs / "pause", say))
     if archives:
         folder = STORE / "import"
         shutil.rmtree(folder, ignore_errors=True)
         node.prepare_containerd(folder)
-        node.import_images(folder, list(archives.values()), say)
-        for image, archive in archives.items():
-            node.mark_image(image)
+        keep = [images.PAUSE, *(images.name(service, tag) for service, tag in wanted)]
+        node.import_images(folder, archives, keep, say)
+        for archive in archives:
             images.forget(archive)
         shutil.rmtree(folder)
     return programs

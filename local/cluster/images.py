@@ -72,7 +72,7 @@ def build_pause(program: Path, say: Say) -> Path:
 
 
 def forget(archive: Path) -> None:
-    """Remove an archive that containerd has taken over."""
+    """Remove an archive that containerd has taken over. buildah keeps the layers for the next build."""
     archive.unlink(missing_ok=True)
 
 

@@ -74,20 +74,20 @@ def child(kube: Path, folder: Path, ports: ClusterPorts) -> Child:
     return Child("node", argv, lambda: port_is_open(ports.kubelet_health), restart=False)
 
 
-def import_images(folder: Path, archives: Sequence[Path], say: Say) -> None:
-    """Hand images over to containerd, which keeps them in the store."""
-    run("importing images", [*_UNSHARE, _SCRIPT, "import", folder, STORE, *archives], say)
+def import_images(folder: Path, archives: Sequence[Path], keep: Sequence[str], say: Say) -> None:
+    """Hand images over to containerd, which keeps those named `keep` in the store and forgets the others."""
+    argv: list[str | Path] = [*_UNSHARE, _SCRIPT, "import", folder, STORE, *archives]
+    run("importing images", argv, say, env={"KEEP": " ".join(keep)})
+    for mark in _mark("").glob("*"):
+        mark.unlink()
+    for image in keep:
+        _mark(image).parent.mkdir(parents=True, exist_ok=True)
+        _mark(image).touch()
 
 
 def has_image(image: str) -> bool:
     """Whether it was imported: the marks of imports lie beside containerd's store."""
     return _mark(image).exists()
-
-
-def mark_image(image: str) -> None:
-    """Remember that it was imported."""
-    _mark(image).parent.mkdir(parents=True, exist_ok=True)
-    _mark(image).touch()
 
 
 def _mark(image: str) -> Path:

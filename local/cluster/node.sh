@@ -2,7 +2,7 @@
 # A node: containerd and kubelet, as the first process of PID, mount and cgroup namespaces of its own (node.py calls
 # unshare), so that everything in it ends with it and no mount stays.
 #   node.sh run FOLDER STORE KUBE        until SIGTERM
-#   node.sh import FOLDER STORE ARCHIVE… only hands images over to containerd
+#   node.sh import FOLDER STORE ARCHIVE… only hands images over to containerd, and removes those not in $KEEP
 set -euo pipefail
 command=$1 folder=$2 store=$3
 shift 3
@@ -30,6 +30,12 @@ start_containerd() {
 import() {
   local archive
   for archive in "$@"; do ctr --namespace k8s.io images import "$archive"; done
+  # By digest, because each has a second name of containerd's own, which would keep 5 GB of an old trainer.
+  ctr --namespace k8s.io images list | awk -v keep="$KEEP" '
+    BEGIN { split(keep, names, " "); for (i in names) kept[names[i]] }
+    NR > 1 { digest[$1] = $3; if ($1 in kept) sound[$3] }
+    END { for (name in digest) if (!(digest[name] in sound)) print name }' |
+    while read -r name; do ctr --namespace k8s.io images rm --sync "$name"; done
   kill $containerd
   wait $containerd || true
 }

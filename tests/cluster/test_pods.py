@@ -115,6 +115,9 @@ def test_bridge_pod_is_deleted(world: World, figures: dict[str, str]) -> None:
     assert world.cluster.kubectl(*uid) != before
     world.until_scored_more(10 * CARS)
     says_pause(world, figures, "bridge pod deleted", began_at)
+    for app in ("simulator", "bridge", "scorer"):
+        (pod,) = world.pods(app)
+        figures[f"memory of {app}'s pod at most"] = f"{peak_mib(world, pod):.0f} MiB"
 
 
 def test_nothing_is_lost_and_nothing_scored_twice(world: World, figures: dict[str, str]) -> None:
@@ -151,6 +154,13 @@ def test_no_pod_was_restarted(world: World) -> None:
 def assigned(world: World, pods: list[str]) -> list[float]:
     """How many partitions each of the pods has."""
     return [world.metric(pod, "scorer_assigned_partitions") for pod in pods]
+
+
+def peak_mib(world: World, pod: str) -> float:
+    """The most memory that a pod's container had, file cache included; asked in the container."""
+    files = "/sys/fs/cgroup/memory/memory.max_usage_in_bytes /sys/fs/cgroup/memory.peak"
+    answer = world.cluster.kubectl("exec", pod, "--", "sh", "-c", f"cat {files} 2>/dev/null || true")
+    return int(answer.split()[0]) / 1024**2 if answer.split() else float("nan")
 
 
 def caught_up(world: World) -> None:
