@@ -144,10 +144,10 @@ def test_the_end_without_a_broker_keeps_its_deadline(
     assert_all_arrived(simulator, listener)
 
 
-def test_workshop_reports_arrive_once_and_match_the_truth(
+def test_workshop_reports_arrive_and_match_the_truth(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """Failed and repaired components are reported once each, also when the fleet is killed meanwhile."""
+    """Failed and repaired components are reported; at a kill at most the one under way comes twice."""
     wear = ("--faulty-share", "0.5", "--ageing", "40000", "--fault-spread-h", "10")
     listener, simulator = listen(), simulate(*wear)
     listener.until(lambda: len(listener.maintenance) > 10, within_s=30)
@@ -156,7 +156,8 @@ def test_workshop_reports_arrive_once_and_match_the_truth(
     before = len(listener.maintenance)
     listener.until(lambda: len(listener.maintenance) > before + 10, within_s=30)
     assert simulator.end() == 0
-    assert set(listener.reports.values()) == {1}
+    repeated = [count for count in listener.reports.values() if count > 1]
+    assert repeated in ([], [2])
     truth = {
         (fault["car_id"], fault["component"], action, fault[f"{action}_at"])
         for fault in json.loads((simulator.run_dir / "truth.json").read_text())
