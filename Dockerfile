@@ -97,3 +97,10 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
 # There is no git in the image to ask which source made a model.
 ENV TRAINER_GIT_REVISION=${REVISION}
+
+# The training on a GPU: NVIDIA's libraries come as Python packages, the node brings the driver.
+FROM trainer-libraries AS trainer-gpu-libraries
+RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt 'tensorflow[and-cuda]'
+
+FROM trainer AS trainer-gpu
+COPY --from=trainer-gpu-libraries /opt/venv /opt/venv
