@@ -5,6 +5,7 @@ Only the standard library: `local/setup` records class archives with it while pi
 
 import base64
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from plumbing.life import WorldDown
 
 HEAP_MIB = 384
 _FORMAT_HEAP_MIB = 128
+# A broker that is started again on a full disk cannot write what it recovers, and cut its log of the topics'
+# names off at the beginning (seen with 4.3.1): every record is then still on the disk, and none can be read.
+ROOM_MIB_MIN = 128
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -91,7 +95,17 @@ class Broker:
             "kafka.Kafka", str(self._properties),
             heap_mib=self._heap_mib, archive="broker", compiler=self._compiler, record=self._record,
         )  # fmt: skip
-        return Child(self.name, argv, lambda: kafka_answers(self.port), env={"MALLOC_ARENA_MAX": "2"})
+        return Child(
+            self.name,
+            argv,
+            lambda: kafka_answers(self.port),
+            may_start=self._has_room,
+            env={"MALLOC_ARENA_MAX": "2"},
+        )
+
+    def _has_room(self) -> bool:
+        space = os.statvfs(self._folder)
+        return space.f_bavail * space.f_frsize >= ROOM_MIB_MIN << 20
 
     def _format(self) -> None:
         data = self._folder / "data"

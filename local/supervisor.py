@@ -33,7 +33,8 @@ State = Literal["starting", "ready", "waiting", "ended"]
 class Child:
     """A process to run. `ready` tells whether it does its work; without it, running is enough.
 
-    `stuck` tells whether it runs but will not work again: it is then killed, and started again.
+    `stuck` tells whether it runs but will not work again: it is then killed, and started again; but never
+    while `may_start` says no, where starting would do harm.
     `restart` False: a job that ends by itself, whose exit status is kept in `status`.
     """
 
@@ -41,6 +42,7 @@ class Child:
     argv: Sequence[str]
     ready: Callable[[], bool] = lambda: True
     stuck: Callable[[], bool] = lambda: False
+    may_start: Callable[[], bool] = lambda: True
     restart: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     stop_within_s: float = 25.0
@@ -88,7 +90,7 @@ class Supervisor:
         for child in self.children.values():
             if child.process is not None and (status := child.process.poll()) is not None:
                 self._ended(child, status, now)
-            elif child.state == "waiting" and now >= child.retry_at:
+            elif child.state == "waiting" and now >= child.retry_at and child.may_start():
                 child.restarts += 1
                 self._spawn(child)
             elif child.process is not None and child.stuck():

@@ -100,6 +100,16 @@ def test_the_pause_before_a_restart_grows(supervisor: Supervisor):
     assert pauses[2] > pauses[0]
 
 
+def test_a_child_is_not_started_again_while_it_may_not(supervisor: Supervisor):
+    """Kafka on a full disk, for instance; as soon as it may, it is."""
+    allowed: list[bool] = []
+    child = supervisor.start(Child("one", ["false"], may_start=lambda: bool(allowed)))
+    until(lambda: child.state == "waiting" and time.monotonic() > child.retry_at + 0.1, supervisor)
+    assert child.restarts == 0
+    allowed.append(True)
+    until(lambda: child.restarts == 1, supervisor)
+
+
 def test_a_job_keeps_its_exit_status(supervisor: Supervisor):
     """It is not started again, whatever it was."""
     child = supervisor.start(Child("one", ["sh", "-c", "exit 3"], restart=False))
