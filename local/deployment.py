@@ -33,8 +33,7 @@ class Plan:
     `fleet_dir` is where the cars' journals lie, None: in the run folder. `connects_per_s` bounds the ramp-up;
     `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes to the edge over `Ports.relay`,
     where somebody must carry bytes on to `Ports.edge_far`;
-    `buffer_s`: what a car sends again to a broker that forgot it. `linger_ms`: how long bridge and
-    scorers gather records for a request to Kafka.
+    `buffer_s`: what a car sends again to a broker that forgot it.
     """
 
     run_dir: Path
@@ -54,7 +53,6 @@ class Plan:
     relayed: bool = False
     buffer_s: float = 60.0
     fleet_dir: Path | None = None
-    linger_ms: int = 5
     port_offset: int = 0
 
     def __post_init__(self) -> None:
@@ -145,7 +143,6 @@ class Deployment:
                 name, "bridge", self.plan.ports.bridge(ordinal),
                 "--mqtt-brokers", self.plan.mqtt_brokers,
                 "--kafka-bootstrap", self.edge.bootstrap,
-                "--kafka-properties", str(self._client_properties),
                 "--ordinal", str(ordinal),
                 "--replicas", str(self.plan.bridges),
             )  # fmt: skip
@@ -155,7 +152,6 @@ class Deployment:
         self._service(
             f"scorer-{number}", "scorer", self.plan.ports.scorer(number),
             "--kafka-bootstrap", self.edge.bootstrap,
-            "--kafka-properties", str(self._client_properties),
             "--scorer-id", f"scorer-{number}",
         )  # fmt: skip
 
@@ -223,14 +219,6 @@ class Deployment:
     def stop(self) -> None:
         """End everything, what came last first."""
         self.supervisor.stop_all()
-
-    @property
-    def _client_properties(self) -> Path:
-        """librdkafka's settings of bridge and scorers."""
-        path = self.plan.run_dir / "clients.properties"
-        if not path.exists():
-            path.write_text(f"linger.ms={self.plan.linger_ms}\n", encoding="utf-8")
-        return path
 
     @property
     def _fleet_dir(self) -> Path:

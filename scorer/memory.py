@@ -17,7 +17,7 @@ Places = NDArray[np.intp]
 
 # Of a car; the oldest is given up for a newer one, its records then count as scored.
 GAPS_MAX = 32
-# No seq is one more than this, so the first record of a car is never taken for a regular one.
+# Of a car before its first record; no seq is one more than this.
 _UNKNOWN = np.iinfo(np.int64).min
 
 

@@ -38,9 +38,6 @@ class Settings:
         "compiler of the JVMs: c1 is ready at once, c2 takes half a core for two minutes, then carries more",
         default="c1",
     )
-    linger_ms: int = setting(
-        "for how long bridge and scorers gather records for Kafka: latency for CPU", default=15
-    )
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     fleet_dir: Path | None = setting(
         "folder of the cars' journals, emptied at the start; none: one in memory (/dev/shm)",
@@ -52,7 +49,7 @@ class Settings:
         for name in ("cars", "rate", "minutes", "connect_s", "bridges", "scorers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        for name in ("warm_s", "shards", "processes", "linger_ms"):
+        for name in ("warm_s", "shards", "processes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must not be negative")
         if self.rate > 10 * self.cars:
@@ -83,7 +80,6 @@ class Settings:
             processes=self.processes,
             connects_per_s=max(1_000.0, self.cars / self.connect_s),
             compiler=self.jvm,
-            linger_ms=self.linger_ms,
             fleet_dir=self.fleet_dir or self.memory_dir,
             port_offset=self.port_offset,
         )
