@@ -63,7 +63,7 @@ class Child:
 
     def tree(self) -> list[int]:
         """Process ids of the child and all that it started."""
-        return _descendants(self.pid) if self.pid is not None else []
+        return descendants(self.pid) if self.pid is not None else []
 
 
 class Supervisor:
@@ -219,15 +219,21 @@ def pss_mib(pid: int) -> float:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
+    return rss_mib(pid)
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process in MiB; libraries count in full. 0 when it is gone."""
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1024**2
     return 0.0
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """A process and all that it started."""
     found = [pid]
     with contextlib.suppress(OSError):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
-            found += _descendants(int(child))
+            found += descendants(int(child))
     return found

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from local.java import ROOT
+from local.supervisor import descendants, rss_mib
 
 _MIB = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -19,13 +20,6 @@ def kernel_mib() -> float:
     slab_kib = _number(Path("/proc/meminfo"), "SUnreclaim:", 1)
     tcp_pages = _number(Path("/proc/net/sockstat"), "TCP:", -1)
     return slab_kib / 1024 + tcp_pages * _PAGE_BYTES / _MIB
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process; libraries count in full. 0 when it is gone."""
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / _MIB
-    return 0.0
 
 
 class OneCar:
@@ -47,7 +41,8 @@ class OneCar:
         try:
             while time.monotonic() < deadline:
                 time.sleep(_LOOK_S)
-                now = (rss_mib(self._process.pid), sum(map(rss_mib, self._workers())))
+                parent, *workers = descendants(self._process.pid)
+                now = (rss_mib(parent), sum(map(rss_mib, workers)))
                 if now[1] and now == before:
                     break
                 before = now
@@ -59,12 +54,6 @@ class OneCar:
         """Kill it; its worker dies with it."""
         self._process.kill()
         self._process.wait()
-
-    def _workers(self) -> list[int]:
-        pid = self._process.pid
-        with contextlib.suppress(OSError):
-            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return []
 
 
 def _number(path: Path, name: str, column: int) -> int:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from loadtest.scale import plot
-from loadtest.scale.memory import OneCar, kernel_mib, rss_mib
+from loadtest.scale.memory import OneCar, kernel_mib
 from loadtest.scale.results import Hold, Results
 from loadtest.scale.settings import Settings
 from loadtest.scale.timeline import Timeline
@@ -16,6 +16,7 @@ from local import champion, ledger, screen
 from local.deployment import SERVICES_WITHIN_S, TRAINER, Deployment
 from local.observer import Observer
 from local.screen import Picture
+from local.supervisor import rss_mib
 from local.usage import Usage, component
 from local.watch import Watch
 from plumbing.life import Stop
