@@ -9,6 +9,7 @@ import numpy as np
 from contract.telemetry import Floats
 from trainer import baselines, evaluate, gate
 from trainer.baselines import Detector
+from trainer.domain import Domain
 from trainer.held_out import HeldOut
 from trainer.interpreter import Interpreter
 from trainer.publication import Entry
@@ -29,6 +30,7 @@ class Comparison:
 
 
 def compare(
+    domain: Domain,
     tflite: bytes,
     told: Settings,
     *,
@@ -40,14 +42,14 @@ def compare(
 ) -> Comparison:
     """Judge all detectors.
 
-    `kept`: Keras's scores (k,) of `sample` (k, 18), which TFLite must give too. The baselines are fitted to
-    `training` (n, 18).
+    `kept`: Keras's scores (k,) of `sample` (k, K), which TFLite must give too. The baselines are fitted to
+    `training` (n, K).
     """
     interpreter = Interpreter(tflite)
     detectors = [
         Detector("candidate", interpreter.scores),
-        baselines.max_abs_z(training),
-        baselines.mahalanobis(training),
+        baselines.max_abs_z(domain, training),
+        baselines.mahalanobis(domain, training),
     ]
     if champion:
         detectors.append(Detector("champion", Interpreter(champion.tflite).scores))

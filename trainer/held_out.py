@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from trainer import deviations, robust
+from trainer.domain import Domain
 from trainer.log_slice import Report, Telemetry
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING
@@ -18,7 +19,7 @@ WORKSHOP, DEVIATION = "workshop reports", "growing deviations"
 
 @dataclass(frozen=True)
 class Labelled:
-    """Samples (n, 18) of faulty cars: whose (n,), and which fault (n,), a place in `faults`."""
+    """Samples (n, K) of faulty cars: whose (n,), and which fault (n,), a place in `faults`."""
 
     source: str
     faults: tuple[str, ...]
@@ -40,7 +41,7 @@ class HeldOut:
 
 
 def held_out(
-    telemetry: Telemetry, part: NDArray[np.int8], reports: Sequence[Report], told: Settings
+    domain: Domain, telemetry: Telemetry, part: NDArray[np.int8], reports: Sequence[Report], told: Settings
 ) -> HeldOut:
     """The held-out samples. `part` (cars,) is the part of each car.
 
@@ -53,7 +54,7 @@ def held_out(
     healthy, healthy_car = telemetry.signals[test], telemetry.car[test]
     faulty = _from_workshops(telemetry, part, reports, told.label_window_s)
     if len(np.unique(faulty.car)) < told.labelled_cars_min:
-        faulty = _from_deviations(healthy, healthy_car, told.seed)
+        faulty = _from_deviations(domain, healthy, healthy_car, told.seed)
     return HeldOut(
         cars=len(telemetry.cars),
         calibration=telemetry.signals[calibration],
@@ -88,9 +89,9 @@ def _from_workshops(
     )
 
 
-def _from_deviations(healthy: Floats, car: robust.Cars, seed: int) -> Labelled:
-    every = deviations.DEVIATIONS
-    moved = [deviations.growing(healthy, car, each, seed + place) for place, each in enumerate(every)]
+def _from_deviations(domain: Domain, healthy: Floats, car: robust.Cars, seed: int) -> Labelled:
+    every = domain.deviations
+    moved = [deviations.growing(domain, healthy, car, each, seed + place) for place, each in enumerate(every)]
     return Labelled(
         DEVIATION,
         tuple(each.name for each in every),

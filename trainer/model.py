@@ -12,17 +12,8 @@ import numpy as np
 
 from contract.telemetry import Floats
 from trainer.constants import COORDINATE_MOST, Constants
-from trainer.coordinates import (
-    COUNT,
-    OPERATING_POINT,
-    SCORED,
-    WIDTH,
-    coordinates,
-    parts,
-    picks,
-    targets,
-    visible,
-)
+from trainer.coordinates import coordinates, picks
+from trainer.domain import Domain
 
 # Hidden units of signals that may see the same of the operating point: together so many, and so many for each
 # signal that sees its own part of it.
@@ -31,8 +22,8 @@ UNITS_SHARED, UNITS_ALONE = 24, 6
 _STEEP = 1e20
 
 
-def network(seed: int, noise: float = 0.1) -> Any:
-    """A Keras model (n, WIDTH) to (n, 18): what to add to the linear expectation; at first nothing.
+def network(domain: Domain, seed: int, noise: float = 0.1) -> Any:
+    """A Keras model (n, width) to (n, K): what to add to the linear expectation; at first nothing.
 
     Signals share hidden units where, and only where, the same part of the operating point may be used to
     expect them. Noise on the inputs in training (a denoising autoencoder) keeps it from leaning on small
@@ -41,26 +32,26 @@ def network(seed: int, noise: float = 0.1) -> Any:
     import keras
 
     keras.utils.set_random_seed(seed)
-    to_units, to_signals = _masks()
-    inputs = keras.Input((WIDTH,))
+    to_units, to_signals = _masks(domain)
+    inputs = keras.Input((domain.width,))
     hidden = keras.layers.Dense(to_units.shape[1], activation="tanh", kernel_constraint=_keep(to_units))
-    added = keras.layers.Dense(COUNT, kernel_initializer="zeros", kernel_constraint=_keep(to_signals))
+    added = keras.layers.Dense(domain.count, kernel_initializer="zeros", kernel_constraint=_keep(to_signals))
     model = keras.Model(inputs, added(hidden(keras.layers.GaussianNoise(noise)(inputs))))
     hidden.kernel.assign(hidden.kernel * to_units)
     return model
 
 
-def _masks() -> tuple[Floats, Floats]:
-    """Which coordinates each hidden unit sees (WIDTH, units), and which signals it serves (units, 18)."""
-    may_see = visible() & OPERATING_POINT[:, None]
+def _masks(domain: Domain) -> tuple[Floats, Floats]:
+    """Which coordinates each hidden unit sees (width, units), and which signals it serves (units, K)."""
+    may_see = domain.visible() & domain.conditions[:, None]
     signals_by_sight: dict[tuple[int, ...], list[int]] = {}
-    for signal in np.flatnonzero(SCORED).tolist():
+    for signal in np.flatnonzero(domain.judged).tolist():
         signals_by_sight.setdefault(tuple(np.flatnonzero(may_see[:, signal]).tolist()), []).append(signal)
     to_units, to_signals = [], []
     for sight, signals in signals_by_sight.items():
         units = UNITS_SHARED if len(signals) > 1 else UNITS_ALONE
-        to_units += [np.isin(np.arange(WIDTH), sight)] * units
-        to_signals += [np.isin(np.arange(COUNT), signals)] * units
+        to_units += [np.isin(np.arange(domain.width), sight)] * units
+        to_signals += [np.isin(np.arange(domain.count), signals)] * units
     return np.array(to_units, np.float32).T, np.array(to_signals, np.float32)
 
 
@@ -76,7 +67,7 @@ def _keep(mask: Floats) -> Any:
 
 
 def nothing(seen: Any) -> Any:
-    """The network of a detector that has none yet: (n, WIDTH) to 0."""
+    """The network of a detector that has none yet: (n, width) to 0."""
     return 0.0
 
 
@@ -88,12 +79,12 @@ class Graph:
         self.constants, self.added = constants, added
 
     def inputs(self, signals: Any) -> tuple[Any, Any]:
-        """(n, 18) raw signals to (conditions (n, WIDTH), what the linear part leaves over (n, 18))."""
+        """(n, K) raw signals to (conditions (n, width), what the linear part leaves over (n, K))."""
         seen, residual, _ = self._prepared(signals)
         return seen, residual
 
     def run(self, signals: Any) -> tuple[Any, Any]:
-        """(n, 18) raw signals to (score (n,), contribution (n, 18)).
+        """(n, K) raw signals to (score (n,), contribution (n, K)).
 
         The contributions have signs and add up to the score squared.
         """
@@ -101,7 +92,7 @@ class Graph:
 
         c, f4 = self.constants, np.float32
         seen, linear_residual, judged = self._prepared(signals)
-        scale = (SCORED / c.residual_spread / c.knee).astype(f4)
+        scale = (c.domain.judged / c.residual_spread / c.knee).astype(f4)
         residual = (linear_residual - self.added(seen)) * judged * scale
         size = tf.abs(residual)  # asinh of the size, then the sign: no cancellation for large negative values
         sign = tf.clip_by_value(residual * _STEEP, -1.0, 1.0)
@@ -111,36 +102,39 @@ class Graph:
         return tf.sqrt(tf.maximum(square, 0.0)), contribution
 
     def _prepared(self, signals: Any) -> tuple[Any, Any, Any]:
-        """Conditions, linear residual, and 1 where that is one, 0 where its signal is missing; (n, 18).
+        """Conditions, linear residual, and 1 where that is one, 0 where its signal is missing; (n, K).
 
         A coordinate with a missing part (NaN) is filled by what the others say, and not judged. Nearly all
         of it is products and sums, which TFLite runs several times faster than comparing and choosing.
         """
         import tensorflow as tf
 
-        c, f4 = self.constants, np.float32
+        c, f4, domain = self.constants, np.float32, self.constants.domain
+        count = domain.count
         centre, spread = c.centre.astype(f4), c.spread.astype(f4)
         low, high = c.low.astype(f4), c.high.astype(f4)
         # A value that is out of all bounds, also an infinite one, is as strange as can be, and finite.
-        most = COORDINATE_MOST * spread[:COUNT]
-        bounded = tf.minimum(tf.maximum(signals, centre[:COUNT] - most), centre[:COUNT] + most)
+        most = COORDINATE_MOST * spread[:count]
+        bounded = tf.minimum(tf.maximum(signals, centre[:count] - most), centre[:count] + most)
         # What a bound makes of NaN differs between runtimes: it is replaced afterwards.
-        raw = tf.where(tf.equal(signals, signals), bounded, centre[:COUNT])
+        raw = tf.where(tf.equal(signals, signals), bounded, centre[:count])
         missing = tf.cast(tf.not_equal(signals, signals), tf.float32)
-        gap = tf.minimum(missing @ parts().T.astype(f4), 1.0)  # 0 or 1, as missing
-        values = _clipped((coordinates(raw) - centre) * (1 / spread)) * (1.0 - gap)
+        gap = tf.minimum(missing @ domain.parts().T.astype(f4), 1.0)  # 0 or 1, as missing
+        values = _clipped((coordinates(domain, raw) - centre) * (1 / spread)) * (1.0 - gap)
         seen = tf.minimum(tf.maximum(values, low), high)
         filled = seen @ c.fill.astype(f4) + c.fill_bias.astype(f4)
         seen = seen + gap * filled - gap * seen
-        judged = 1.0 - gap @ picks(WIDTH, targets())
+        judged = 1.0 - gap @ picks(domain.width, domain.targets())
         expected = seen @ c.linear.astype(f4) + c.bias.astype(f4)
-        return seen, (values @ picks(WIDTH, targets()) - expected) * judged, judged
+        return seen, (values @ picks(domain.width, domain.targets()) - expected) * judged, judged
 
     def convert(self) -> bytes:
         """The graph as TFLite, float32, with a dynamic batch: tensors `signals`, `score`, `contribution`."""
         import tensorflow as tf
 
-        @tf.function(input_signature=[tf.TensorSpec((None, COUNT), tf.float32, name="signals")])  # type: ignore[untyped-decorator]
+        spec = tf.TensorSpec((None, self.constants.domain.count), tf.float32, name="signals")
+
+        @tf.function(input_signature=[spec])  # type: ignore[untyped-decorator]
         def serve(signals: Any) -> dict[str, Any]:
             score, contribution = self.run(signals)
             return {"score": score, "contribution": contribution}

@@ -21,7 +21,7 @@ from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from trainer import comparison, constants, decision, model, reading, robust
 from trainer.constants import Constants
-from trainer.coordinates import SCORED, WIDTH
+from trainer.domain import Domain, fleet_domain
 from trainer.held_out import held_out
 from trainer.interpreter import Interpreter
 from trainer.publication import Publication
@@ -49,24 +49,25 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
     """Read, learn, judge, decide, publish. Returns the exit code. Raises WorldDown."""
     began_s = time.monotonic()
     try:
-        device = load_tensorflow()
+        domain, device = fleet_domain(), load_tensorflow()
         data = reading.read(told, stop)
         read_s = time.monotonic()
         part = parts_of(data.telemetry.cars)
         rows = training_rows(data, part)
         training = data.telemetry.signals[rows]
-        graph, learned = learn(training, data.telemetry.car[rows], told, stop)
+        graph, learned = learn(domain, training, data.telemetry.car[rows], told, stop)
         tflite = graph.convert()
         learned_s = time.monotonic()
         champion = publication.champion()
         sample = thinned(data.telemetry.signals, comparison.PARITY_ROWS)
         compared = comparison.compare(
+            domain,
             tflite,
             told,
             kept=in_blocks(graph.run, sample)[0],
             sample=sample,
             training=thinned(training, STATISTICS_ROWS_MAX),
-            data=held_out(data.telemetry, part, data.reports, told),
+            data=held_out(domain, data.telemetry, part, data.reports, told),
             champion=champion,
         )
         stop_if_asked(stop)
@@ -123,16 +124,20 @@ def training_rows(data: Slice, part: NDArray[np.int8]) -> NDArray[np.intp]:
 
 
 def learn(
-    signals: Floats, car: robust.Cars, told: Settings, stop: Stop
+    domain: Domain, signals: Floats, car: robust.Cars, told: Settings, stop: Stop
 ) -> tuple[model.Graph, dict[str, Any]]:
-    """The detector from training samples (n, 18): linear part, network, norm; and what to tell of it."""
-    linear = model.Graph(constants.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
+    """The detector from training samples (n, K): linear part, network, norm; and what to tell of it."""
+    linear = model.Graph(
+        constants.linear_constants(domain, thinned(signals, STATISTICS_ROWS_MAX)), model.nothing
+    )
     score = constants.residual_score(linear.constants, in_blocks(linear.inputs, signals)[1])
     suspect = robust.suspects(score, car)  # faulty cars that no workshop has seen yet
     cars, suspects = len(np.unique(car)), len(np.unique(car[suspect]))
     _log.info("linear detector", extra={"samples": len(car), "cars": cars, "suspect": suspects})
     signals, car = signals[~suspect], car[~suspect]
-    linear = model.Graph(constants.linear_constants(thinned(signals, STATISTICS_ROWS_MAX)), model.nothing)
+    linear = model.Graph(
+        constants.linear_constants(domain, thinned(signals, STATISTICS_ROWS_MAX)), model.nothing
+    )
     seen, residual = in_blocks(linear.inputs, signals)
     network, learned = train_network(linear.constants, seen, residual, car=car, told=told, stop=stop)
     few_seen, few_residual = thinned(seen, STATISTICS_ROWS_MAX), thinned(residual, STATISTICS_ROWS_MAX)
@@ -156,7 +161,7 @@ def train_network(
     learning, validation = np.flatnonzero(~held), thinned(np.flatnonzero(held), BLOCK_ROWS)
     steps = min(max(STEPS_MIN, PASSES * len(learning) // BATCH_ROWS), told.steps_max)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    network = model.network(told.seed)
+    network = model.network(fitted.domain, told.seed)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
     network.compile(optimizer, loss=_loss(fitted), jit_compile=False)  # compiling costs more than it saves
     validation_data = (seen[validation], residual[validation])
@@ -198,7 +203,7 @@ def batches(seen: Floats, residual: Floats, rows: NDArray[np.intp], seed: int) -
                 block = order[start : start + BATCH_ROWS]
                 yield seen[block], residual[block]
 
-    shape = tuple(tf.TensorSpec((None, width), tf.float32) for width in (WIDTH, len(SIGNALS)))
+    shape = tuple(tf.TensorSpec((None, block.shape[1]), tf.float32) for block in (seen, residual))
     return tf.data.Dataset.from_generator(blocks, output_signature=shape).prefetch(4)
 
 
@@ -206,7 +211,7 @@ def _loss(fitted: Constants) -> Callable[[Any, Any], Any]:
     """Huber's loss of what is left over, in units of the residual's spread."""
     import tensorflow as tf
 
-    weight = (SCORED / fitted.residual_spread).astype(np.float32)
+    weight = (fitted.domain.judged / fitted.residual_spread).astype(np.float32)
 
     def loss(residual: Any, added: Any) -> Any:
         size = tf.abs(residual - added) * weight

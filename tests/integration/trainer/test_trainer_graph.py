@@ -12,7 +12,7 @@ from contract.manifest import TFLITE_BYTES_MAX
 from contract.telemetry import SIGNALS, Floats
 from plumbing.life import Stop
 from trainer import train
-from trainer.coordinates import SCORED
+from trainer.domain import fleet_domain
 from trainer.interpreter import Interpreter
 from trainer.model import Graph
 from trainer.reading import Stopped
@@ -38,7 +38,7 @@ def graph(samples: Floats) -> Graph:
     told = Settings(kafka_bootstrap="localhost:9092", steps_max=200)
     train.load_tensorflow()
     car = np.repeat(np.arange(CARS), SECONDS)
-    learned, _ = train.learn(samples, car, told, Stop())
+    learned, _ = train.learn(fleet_domain(), samples, car, told, Stop())
     return learned
 
 
@@ -63,7 +63,7 @@ def test_contributions_add_up_to_the_square_of_the_score(served: Interpreter, sa
     """So a signal's share of the score squared can be named; the firmware has none."""
     score, contribution = served.run(samples)
     assert np.allclose(contribution.sum(axis=1), score**2, rtol=1e-3, atol=1e-4)
-    assert (contribution[:, ~SCORED] == 0).all()
+    assert (contribution[:, ~fleet_domain().judged] == 0).all()
 
 
 def test_a_fault_raises_the_score_and_has_the_largest_share(served: Interpreter, samples: Floats) -> None:
@@ -96,7 +96,7 @@ def test_a_missing_signal_has_no_part_in_the_score(served: Interpreter, samples:
 def test_values_beyond_sense_are_anomalies(served: Interpreter, samples: Floats, value: float) -> None:
     """The score is a finite number, and far over those of healthy samples."""
     limit = served.scores(samples).max()
-    for place in np.flatnonzero(SCORED):
+    for place in np.flatnonzero(fleet_domain().judged):
         wild = samples[:50].copy()
         wild[:, place] = value
         score = served.scores(wild)
@@ -112,7 +112,7 @@ def test_all_signals_missing_is_no_evidence(served: Interpreter) -> None:
 
 def test_no_signal_reaches_its_own_expectation(graph: Graph, samples: Floats) -> None:
     """Neither the linear part nor the network can copy a fault: the expectation of a signal ignores it."""
-    for place in np.flatnonzero(SCORED):
+    for place in np.flatnonzero(fleet_domain().judged):
         moved = samples[:200].copy()
         moved[:, place] += 3 * samples[:, place].std()
         seen, still = (np.asarray(graph.inputs(rows)[0]) for rows in (moved, samples[:200]))
@@ -135,7 +135,9 @@ def test_the_network_is_left_out_where_it_gains_nothing(samples: Floats) -> None
     rng = np.random.default_rng(1)
     shuffled = np.stack([rng.permutation(column) for column in samples.T], axis=1)
     told = Settings(kafka_bootstrap="localhost:9092", steps_max=100)
-    learned, told_of = train.learn(shuffled, np.repeat(np.arange(CARS), SECONDS), told, Stop())
+    learned, told_of = train.learn(
+        fleet_domain(), shuffled, np.repeat(np.arange(CARS), SECONDS), told, Stop()
+    )
     assert told_of["loss"] <= told_of["linear_loss"]
     if told_of["loss"] == told_of["linear_loss"]:
         assert not np.asarray(learned.added(learned.inputs(shuffled[:100])[0])).any()
@@ -144,9 +146,10 @@ def test_the_network_is_left_out_where_it_gains_nothing(samples: Floats) -> None
 def test_training_is_repeatable(samples: Floats, graph: Graph) -> None:
     """The same samples and seed give the same bytes on this machine."""
     told = Settings(kafka_bootstrap="localhost:9092", steps_max=200)
-    again, _ = train.learn(samples, np.repeat(np.arange(CARS), SECONDS), told, Stop())
-    for name, value in dataclasses.asdict(again.constants).items():
-        assert np.array_equal(value, getattr(graph.constants, name)), name
+    again, _ = train.learn(fleet_domain(), samples, np.repeat(np.arange(CARS), SECONDS), told, Stop())
+    for item in dataclasses.fields(again.constants):
+        one, other = (getattr(constants, item.name) for constants in (again.constants, graph.constants))
+        assert one is other or np.array_equal(one, other), item.name
     for one, other in zip(again.added.get_weights(), graph.added.get_weights(), strict=True):
         assert np.array_equal(one, other)
 
@@ -157,4 +160,4 @@ def test_a_stop_ends_the_training(samples: Floats) -> None:
     stop.request()
     told = Settings(kafka_bootstrap="localhost:9092")
     with pytest.raises(Stopped):
-        train.learn(samples, np.repeat(np.arange(CARS), SECONDS), told, stop)
+        train.learn(fleet_domain(), samples, np.repeat(np.arange(CARS), SECONDS), told, stop)

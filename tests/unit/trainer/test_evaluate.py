@@ -7,7 +7,8 @@ import pytest
 
 from contract.telemetry import SIGNALS, Floats
 from trainer.baselines import Detector
-from trainer.deviations import DEVIATIONS, growing
+from trainer.deviations import growing
+from trainer.domain import fleet_domain
 from trainer.evaluate import auroc, difference, judge
 from trainer.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
 from trainer.log_slice import Report, Telemetry
@@ -34,7 +35,7 @@ def first_signal(sign: float = 1.0) -> Detector:
 
 def shifted(by: float) -> HeldOut:
     """Held-out cars with faulty samples whose first signal is higher by so many deviations."""
-    data = held_out(telemetry(), parts_of(telemetry().cars), [], TOLD)
+    data = held_out(fleet_domain(), telemetry(), parts_of(telemetry().cars), [], TOLD)
     moved = data.healthy.copy()
     moved[:, 0] += by
     none = np.zeros(len(moved), np.intp)
@@ -93,12 +94,12 @@ def test_the_same_detector_has_no_gain_over_itself() -> None:
 
 def test_parts_are_disjoint_and_training_cars_are_in_none() -> None:
     """Calibration and test cars are those of their part, and nobody else."""
-    data = held_out(telemetry(), parts_of(telemetry().cars), [], TOLD)
+    data = held_out(fleet_domain(), telemetry(), parts_of(telemetry().cars), [], TOLD)
     parts = parts_of(telemetry().cars)
     assert set(np.unique(parts[data.calibration_car])) == {CALIBRATION}
     assert set(np.unique(parts[data.healthy_car])) == {TEST}
     assert data.faulty.source == DEVIATION
-    assert len(data.faulty.car) == len(DEVIATIONS) * len(data.healthy_car)
+    assert len(data.faulty.car) == len(fleet_domain().deviations) * len(data.healthy_car)
 
 
 def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
@@ -114,7 +115,7 @@ def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
         Report(slice_.cars[repaired], "air_filter", "repaired", 12_000),
         Report(b"a car of another slice", "tire_1_1", "failed", 12_000),
     ]
-    data = held_out(slice_, parts, reports, TOLD)
+    data = held_out(fleet_domain(), slice_, parts, reports, TOLD)
     assert data.faulty.source == WORKSHOP
     assert data.faulty.faults == ("tire_1_1",)
     assert sorted(set(data.faulty.car.tolist())) == sorted(failed)
@@ -128,19 +129,19 @@ def test_with_few_reports_deviations_are_the_labels() -> None:
     slice_ = telemetry()
     test = np.flatnonzero(parts_of(slice_.cars) == TEST)
     reports = [Report(slice_.cars[car], "tire_1_1", "failed", 12_000) for car in test[:2]]
-    assert held_out(slice_, parts_of(slice_.cars), reports, TOLD).faulty.source == DEVIATION
+    assert held_out(fleet_domain(), slice_, parts_of(slice_.cars), reports, TOLD).faulty.source == DEVIATION
 
 
 def test_deviations_grow_over_a_cars_samples_in_one_signal() -> None:
     """From nearly nothing to the full size, in the same signal of a car, and no other value changes."""
     car = np.repeat(np.arange(3), 10)
     signals: Floats = np.full((30, len(SIGNALS)), 30, np.float32)
-    tyre = next(each for each in DEVIATIONS if each.factor == 0.75)
-    moved = growing(signals, car, tyre, seed=1)
+    tyre = next(each for each in fleet_domain().deviations if each.factor == 0.75)
+    moved = growing(fleet_domain(), signals, car, tyre, seed=1)
     changed = (moved != signals).any(axis=0)
     assert set(np.array(SIGNALS)[changed]) <= set(tyre.signals)
     for number in range(3):
         rows = moved[car == number]
         (column,) = np.flatnonzero((rows != 30).any(axis=0))
         assert np.allclose(rows[:, column], 30 * (1 - 0.25 * np.arange(1, 11) / 10))
-    assert (growing(signals, car, tyre, seed=1) == moved).all()
+    assert (growing(fleet_domain(), signals, car, tyre, seed=1) == moved).all()

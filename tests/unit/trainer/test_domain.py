@@ -1,0 +1,50 @@
+"""The domain: what may be used to expect what."""
+
+import numpy as np
+import pytest
+
+from trainer.domain import fleet_domain, plain_domain
+
+
+def test_no_signal_is_expected_from_anything_made_of_it() -> None:
+    """Neither the signal nor a ratio with it helps, and what judges it is itself or its ratio."""
+    domain = fleet_domain()
+    for signal, target in enumerate(domain.targets()):
+        assert domain.parts()[target, signal]
+        assert not domain.visible()[signal, signal]
+        assert not (domain.visible() & domain.parts())[:, signal].any()
+        assert not domain.helpful()[domain.parts()[:, signal], signal].any()
+
+
+def test_the_fleets_operating_point_leaves_each_condition_expectable() -> None:
+    """Every judged signal has at least one condition that is not made of it."""
+    domain = fleet_domain()
+    sees = domain.visible() & domain.conditions[:, None]
+    assert sees[:, domain.judged].any(axis=0).all()
+
+
+def test_a_plain_file_needs_names_alone() -> None:
+    """Signals are judged; conditions that are no signals are added, and are not."""
+    domain = plain_domain(("a", "b"), ("b", "x"))
+    assert domain.signals == ("a", "b", "x")
+    assert domain.judged.tolist() == [True, True, False]
+    assert domain.conditions.tolist() == [False, True, True]
+    assert np.array_equal(domain.targets(), np.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("signals", "conditions", "resolution"),
+    [
+        ((), (), None),
+        (("a", "a"), (), None),
+        (("a",), ("x", "x"), None),
+        (("a",), (), (0.0,)),
+        (("a",), (), (1, 1)),
+    ],
+)
+def test_what_is_no_domain_is_refused(
+    signals: tuple[str, ...], conditions: tuple[str, ...], resolution: tuple[float, ...] | None
+) -> None:
+    """A column twice, no signal, a resolution that is none."""
+    with pytest.raises(ValueError, match=r"must be|twice"):
+        plain_domain(signals, conditions, resolution)
