@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from contract.schema import signals_file
 from contract.telemetry import SIGNALS
 
-_FILE = Path(__file__).parent / "schemas" / "signals.toml"
 _SECTIONS = ("signals", "ratio", "components", "deviation")
 _Entry = TypeVar("_Entry", "Signal", "Ratio", "Deviation")
 
@@ -77,7 +77,7 @@ class SignalSettings:
 @cache
 def signal_settings() -> SignalSettings:
     """Of the telemetry schema that this process uses. Raises ValueError as `read` does."""
-    return read(_FILE, SIGNALS)
+    return read(signals_file(), SIGNALS)
 
 
 def read(path: Path, signals: tuple[str, ...]) -> SignalSettings:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from contract.schema import VARIABLE, read
+from contract.signals import read as read_signals
 from contract.topics import (
     MIRRORED_DOWN,
     MIRRORED_UP,
@@ -34,7 +36,14 @@ from tests.integration.k8s.rendered import (
 )
 
 pytestmark = pytest.mark.integration
-COMPONENTS = [("edge", "keda"), ("edge", "network-policies"), ("edge", "tls"), ("cloud", "gpu")]
+COMPONENTS = [
+    ("edge", "keda"),
+    ("edge", "network-policies"),
+    ("edge", "tls"),
+    ("edge", "own-schema"),
+    ("cloud", "own-schema"),
+    ("cloud", "gpu"),
+]
 SERVICES = ("simulator", "bridge", "scorer", "trainer")
 
 
@@ -42,7 +51,7 @@ def everything(tmp_path: Path) -> list[Object]:
     """All objects of all clusters, with every component."""
     found = [o for name in CLUSTERS for o in cluster(name)]
     for name, component in COMPONENTS:
-        folder = tmp_path / component
+        folder = tmp_path / f"{name}-{component}"
         folder.mkdir()
         found += with_component(name, component, folder)
     return found
@@ -135,6 +144,27 @@ def test_bridges_own_all_shards(name: str) -> None:
     assert f"SIMULATOR_MQTT_BROKERS={told['BRIDGE_MQTT_BROKERS']}\n" in fleet
     (env,) = [e for e in bridge["template"]["spec"]["containers"][0]["env"] if e["name"] == "BRIDGE_ORDINAL"]
     assert env["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
+
+
+@pytest.mark.parametrize(("name", "services"), [("edge", ("bridge", "scorer")), ("cloud", ("trainer",))])
+def test_an_own_schema_reaches_every_service(name: str, services: tuple[str, ...], tmp_path: Path) -> None:
+    """The component mounts the folder where the variable says, and the contract accepts what is in it."""
+    objects = with_component(name, "own-schema", tmp_path)
+    map_name = named(objects, "ConfigMap", "own-schema")["metadata"]["name"]
+    for service in services:
+        (template,) = [t for key, t in pod_templates(objects).items() if key.endswith(f" {service}")]
+        container = template["spec"]["containers"][0]
+        (value,) = [e["value"] for e in container["env"] if e["name"] == VARIABLE]
+        (mount,) = [m for m in container["volumeMounts"] if m["mountPath"] == value]
+        (volume,) = [v for v in template["spec"]["volumes"] if v["name"] == mount["name"]]
+        assert volume["configMap"]["name"] == map_name
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    for file, text in named(objects, "ConfigMap", "own-schema")["data"].items():
+        (folder / file).write_text(text, encoding="utf-8")
+    (own,) = [schema for schema in read(folder) if schema.name == TELEMETRY]
+    signals = tuple(f["name"] for f in own.fields if f["type"] == "float")
+    assert read_signals(folder / "signals.toml", signals).signals
 
 
 def test_scorers_scale_up_to_the_partitions(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""A telemetry schema of somebody's own, in the place of ours."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract import schema as module
+from contract.framing import confluent_header
+from contract.schema import Schema, read, schemas
+from contract.signals import read as read_signals
+
+BIKES = Path(__file__).parents[3] / "k8s/components/own-schema"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the example that a test may break."""
+    for name in ("telemetry.v1.avsc", "signals.toml"):
+        shutil.copy(BIKES / name, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def changed(folder: Path) -> Callable[..., Path]:
+    """The folder, with some keys of its telemetry.v1.avsc changed; None takes one away."""
+
+    def change(**keys: Any) -> Path:
+        path = folder / "telemetry.v1.avsc"
+        definition = json.loads(path.read_text()) | keys
+        path.write_text(json.dumps({key: value for key, value in definition.items() if value is not None}))
+        return folder
+
+    return change
+
+
+def _fields(*, without: str = "", kind: Any = "float", name: str = "speed") -> list[dict[str, Any]]:
+    """Of a schema with one signal, `name`."""
+    time = {"type": "long", "logicalType": "timestamp-millis"}
+    every = {"car_id": "string", "seq": "long", "sampled_at": time, name: kind}
+    return [{"name": key, "type": value} for key, value in every.items() if key != without]
+
+
+def test_only_telemetry_is_replaced(folder: Path):
+    """One telemetry schema, the own one; every other record type is the package's."""
+    found = {(schema.name, schema.version): schema for schema in read(folder)}
+    ours = {(schema.name, schema.version): schema for schema in schemas()}
+    assert found[("telemetry", 1)].fields[-1]["name"] == "tire_pressure"
+    assert {key for key in ours if key[0] != "telemetry"} == {key for key in found if key[0] != "telemetry"}
+    assert [key for key in found if key[0] == "telemetry"] == [("telemetry", 1)]
+    assert found[("maintenance", 1)] == ours[("maintenance", 1)]
+
+
+def test_without_a_folder_all_are_the_package_s():
+    """Nobody who sets nothing sees anything of this."""
+    assert read(None) == schemas()
+    assert module.signals_file().parent == Path(module.__file__).parent / "schemas"
+
+
+def test_later_versions_may_stand_beside_the_first(changed: Callable[..., Path], folder: Path):
+    """telemetry.v2.avsc of the folder is a version of the same record type."""
+    shutil.copy(folder / "telemetry.v1.avsc", folder / "telemetry.v2.avsc")
+    changed(schema_id=102)
+    assert [s.version for s in read(folder) if s.name == "telemetry"] == [1, 2]
+
+
+def test_settings_of_the_example_fit_its_schema(folder: Path):
+    """signals.toml speaks of the schema's six signals, and of nothing else."""
+    (own,) = [schema for schema in read(folder) if schema.name == "telemetry"]
+    signals = tuple(f["name"] for f in own.fields if f["type"] == "float")
+    told = read_signals(folder / "signals.toml", signals)
+    assert [signal.name for signal in told.signals] == list(signals)
+    assert len(signals) == 6
+
+
+def test_fingerprint_and_frame_are_as_of_any_schema(folder: Path, crc_64_avro: Callable[[bytes], int]):
+    """The own schema travels like ours: 8 bytes of CRC-64-AVRO on MQTT, its id in Kafka."""
+    import avro.schema
+
+    (own,) = [schema for schema in read(folder) if schema.name == "telemetry"]
+    canonical = avro.schema.parse(own.text).canonical_form.replace('{"type":"long"}', '"long"')
+    assert own.fingerprint == crc_64_avro(canonical.encode()).to_bytes(8, "little")
+    assert confluent_header(own.schema_id) == b"\0\0\0\0\x65"
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ({"schema_id": None}, "schema_id.*missing"),
+        ({"schema_id": 3}, "schema_id 3 is another schema's"),
+        ({"schema_id": "7"}, "whole number"),
+        ({"schema_id": 0}, "whole number"),
+        ({"fields": _fields(without="car_id")}, "car_id .string."),
+        ({"fields": _fields(without="seq")}, "seq .long."),
+        ({"fields": _fields(without="speed")}, "then the signals"),
+        ({"fields": _fields(kind="double")}, "plain float"),
+        ({"fields": _fields(kind=["null", "float"])}, "plain float"),
+        ({"fields": _fields()[::-1]}, "the fields must be"),
+        ({"fields": [*_fields(), {"name": "speed", "type": "float"}]}, "twice: speed"),
+        ({"fields": _fields(name="no-word")}, "no-word|Field name"),
+        ({"fields": None}, "fields"),
+    ],
+)
+def test_a_schema_that_cannot_travel_is_refused(changed: Callable[..., Path], keys: Any, wrong: str):
+    """The message names the file and what is wrong in it."""
+    with pytest.raises(ValueError, match=rf"(?s)telemetry\.v1\.avsc: .*({wrong})"):
+        read(changed(**keys))
+
+
+def test_a_time_that_is_any_number_is_refused(changed: Callable[..., Path]):
+    """sampled_at is ms since 1970: latencies and slices are counted with it."""
+    fields = [*_fields()[:2], {"name": "sampled_at", "type": "long"}, _fields()[3]]
+    with pytest.raises(ValueError, match="timestamp-millis"):
+        read(changed(fields=fields))
+
+
+def test_a_folder_that_cannot_be_used_is_refused(folder: Path):
+    """Not there, without a version 1, with other record types, with something that is no JSON."""
+    with pytest.raises(ValueError, match="is no folder; it must hold"):
+        read(folder / "nowhere")
+    (folder / "maintenance.v1.avsc").write_text("{}")
+    with pytest.raises(ValueError, match=r"maintenance\.v1\.avsc; only telemetry"):
+        read(folder)
+    (folder / "maintenance.v1.avsc").unlink()
+    (folder / "telemetry.v1.avsc").write_text("{ no JSON")
+    with pytest.raises(ValueError, match=r"telemetry\.v1\.avsc: Expecting"):
+        read(folder)
+    (folder / "telemetry.v1.avsc").rename(folder / "telemetry.v2.avsc")
+    with pytest.raises(ValueError, match=r"has no telemetry\.v1\.avsc"):
+        read(folder)
+
+
+def test_schemas_are_values(folder: Path):
+    """Read twice they are equal: a process may compare them."""
+    assert {(s.name, s.fingerprint) for s in read(folder)} == {(s.name, s.fingerprint) for s in read(folder)}
+    assert all(isinstance(schema, Schema) for schema in read(folder))
