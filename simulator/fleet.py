@@ -10,7 +10,7 @@ from simulator import cars as car_parameters
 from simulator import chance, chassis, driving, powertrain, sensors, trips
 from simulator.cars import Cars
 from simulator.chance import F4
-from simulator.faults import ROWS, Damage, FaultPlan, Wear
+from simulator.faults import Damage, FaultPlan, Wear
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # the arrays of so many cars stay in a core's cache
@@ -51,7 +51,7 @@ class Fleet:
         self._keys = chance.keys(seed, first, cars)
         self.plan = FaultPlan(self._keys, first, wear or Wear())
         self.parameters = car_parameters.draw(self._keys, sensors.GAIN_SPREAD, sensors.BIAS_SPREAD)
-        self.severity: F4 = np.zeros((ROWS, cars), np.float32)
+        self._held: F4 = np.full(len(self.plan.car), np.nan, np.float32)  # by sensors that may be stuck
         charge = (0.2 + 0.5 * chance.uniforms(self._keys, 0, 1)[0]).astype(np.float32)
         self._trips = trips.start(self._keys, charge, self.parameters.capacity_as)
         self._state = self._warm_state(charge)
@@ -86,19 +86,24 @@ class Fleet:
 
     def _step(self, group: slice, now_s: float, dt_s: float) -> F4:
         now_ms, keys = round(now_s * 1000), self._keys[group]
-        self.plan.wear_down(self.severity, self.first, group, now_s)
+        acting = self.plan.acting(group, now_s)
         car, noise = self.parameters[group], chance.noise(keys, now_ms, _NOISES)
         moment = Moment(
             car=car,
             state=self._state[group],
             trip=self._trips[group],
-            damage=Damage(self.severity[:, group]),
+            damage=Damage(acting, len(keys)),
             ambient_c=car.climate_c - car.swing_c * math.cos(2 * math.pi * now_s / _DAY_S),
             noise=noise,
             dt_s=dt_s,
         )
         trips.advance(moment.trip, keys=keys, car=car, charge=moment.state.charge, dt_s=dt_s, now_ms=now_ms)
-        return sensors.read(_signals(moment), car.gain, car.bias, noise[_DRIVING_NOISES:])
+        true = _signals(moment)
+        sensors.drift(true, *acting.of("sensor_drift"), self.plan.upwards)
+        seen = sensors.read(true, car.gain, car.bias, noise[_DRIVING_NOISES:])
+        stuck, sensor = acting.of("sensor_stuck")
+        sensors.stick(seen, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
+        return seen
 
 
 @dataclass
@@ -121,7 +126,14 @@ def _signals(moment: Moment) -> F4:
     speed = state.speed
     loss_w, voltage, current = _draw_power(moment, force)
     air_mps = _cool(moment, loss_w)
-    state.tyre_c[:] = chassis.tyre_c(state.tyre_c, moment.ambient_c, speed, damage.lost_psi, moment.dt_s)
+    state.tyre_c[:] = chassis.tyre_c(
+        state.tyre_c,
+        ambient_c=moment.ambient_c,
+        speed=speed,
+        lost_psi=damage.lost_psi,
+        drag_n=damage.drag_n,
+        dt_s=moment.dt_s,
+    )
     true = np.empty((len(SIGNALS), len(speed)), np.float32)
     true[0] = powertrain.outlet_c(state.coolant_c, state.heat_w, damage.coolant_kept, noise[2])
     true[1] = state.air_c
@@ -156,7 +168,8 @@ def _move(moment: Moment) -> F4:
     )
     steepness = trips.HILLS[trip.road.astype(np.intp)]
     state.slope[:] = driving.grade(state.slope, steepness, state.speed, noise[1], dt_s)
-    return driving.wheel_force(
+    dragging: F4 = moment.damage.drag_n.sum(axis=0) * (state.speed > 0)
+    return dragging + driving.wheel_force(
         mass=car.mass_kg,
         drag_area=car.drag_area_m2,
         rolling=car.rolling,
@@ -173,9 +186,11 @@ def _draw_power(moment: Moment, force: F4) -> tuple[F4, F4, F4]:
     power_w, loss_w = powertrain.electric_power(force * speed, car.motor_loss, speed, moment.ambient_c)
     power_w -= trips.CHARGE_W * ((moment.trip.road == trips.CHARGING) & (speed == 0))
     open_v = powertrain.open_circuit_v(state.charge)
-    current = powertrain.current_a(power_w, open_v, car.resistance_ohm)
-    state.charge[:] = np.clip(state.charge - current * (dt_s / car.capacity_as), 0.02, 1)
-    return loss_w, open_v - current * car.resistance_ohm, current
+    resistance_ohm = car.resistance_ohm * moment.damage.resistance
+    current = powertrain.current_a(power_w, open_v, resistance_ohm)
+    capacity_as = car.capacity_as * moment.damage.capacity
+    state.charge[:] = np.clip(state.charge - current * (dt_s / capacity_as), 0.02, 1)
+    return loss_w, open_v - current * resistance_ohm, current
 
 
 def _cool(moment: Moment, loss_w: F4) -> F4:

@@ -1,9 +1,11 @@
 """From what is true to what the sensors say: each has its own gain and bias, and noise."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS
 from simulator.chance import F4
+from simulator.faults import DRIFTS, Acting
 
 # (spread of the gain over cars, spread of the bias, noise of a reading), in the signal's unit.
 _ERRORS: dict[str, tuple[float, float, float]] = {
@@ -35,6 +37,9 @@ _SIGNED = ("coolant_temp", "intake_air_temp", "current_draw")
 _WHOLE = {"battery_percentage": 100.0, "throttle_pos": 1.0}
 _LOWEST: F4 = np.array([-1e6 if name in _SIGNED else 0 for name in SIGNALS], np.float32)[:, None]
 _HIGHEST: F4 = np.array([_WHOLE.get(name, 1e6) for name in SIGNALS], np.float32)[:, None]
+# Of the sensors that exist once, in the order of the faults' parts: their columns and how far they drift.
+_COLUMN = np.array([SIGNALS.index(name) for name in DRIFTS])
+_DRIFT = np.array([size for size, _ in DRIFTS.values()], np.float32)
 
 
 def read(true: F4, gain: F4, bias: F4, noise: F4) -> F4:
@@ -46,3 +51,21 @@ def read(true: F4, gain: F4, bias: F4, noise: F4) -> F4:
     np.maximum(true, _LOWEST, out=true)
     np.minimum(true, _HIGHEST, out=true)
     return np.ascontiguousarray(true.T)
+
+
+def drift(true: F4, acting: Acting, sensor: NDArray[np.intp], upwards: NDArray[np.bool_]) -> None:
+    """Move what drifting sensors (m,) will read in `true` (18, k); upwards (incidents,) says which way."""
+    sign = np.where(upwards[acting.incident], 1, -1)
+    true[_COLUMN[sensor], acting.place] += sign * acting.severity * _DRIFT[sensor]
+
+
+def stick(
+    seen: F4, acting: Acting, sensor: NDArray[np.intp], without_contact: NDArray[np.bool_], held: F4
+) -> None:
+    """Sensors (m,) without contact go on saying the last value, in `seen` (k, 18).
+
+    held (incidents,) keeps it; NaN where there is none yet.
+    """
+    last, now = held[acting.incident], seen[acting.place, _COLUMN[sensor]]
+    says = np.where(without_contact & np.isfinite(last), last, now)
+    seen[acting.place, _COLUMN[sensor]] = held[acting.incident] = says

@@ -1,13 +1,15 @@
 """The plan of faults: who, when, how it grows, and what the workshop reports."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from simulator import chance
-from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, ROWS, FaultPlan, Wear
+from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, Acting, FaultPlan, Wear, severities
 
 
-def plan(cars: int = 4000, first: int = 0, seed: int = 1, **wear: float) -> FaultPlan:
+def plan(cars: int = 4000, first: int = 0, seed: int = 1, **wear: Any) -> FaultPlan:
     return FaultPlan(chance.keys(seed, first, cars), first, Wear(**wear))
 
 
@@ -19,10 +21,26 @@ def test_the_share_of_prone_cars_is_the_one_asked_for() -> None:
 
 
 def test_all_components_fail_somewhere() -> None:
-    """Every kind of fault and every wheel occurs."""
-    names = {plan_.component(i) for plan_ in [plan()] for i in range(len(plan_.car))}
-    assert names >= {"coolant_circuit", "air_filter", "wheel_bearing_2_1", "tire_1_2"}
-    assert len(names) == sum(4 if kind.wheels else 1 for kind in KINDS)
+    """Every kind of fault and every part of it occurs, under the names that the detector knows."""
+    p = plan()
+    names = {(truth["kind"], truth["component"]) for truth in p.truth(0)}
+    assert names == {(kind.name, component) for kind in KINDS for component in kind.parts}
+    assert names >= {
+        ("coolant_leak", "coolant_circuit"),
+        ("clogged_air_filter", "air_filter"),
+        ("bearing_wear", "wheel_bearing_2_1"),
+        ("slow_puncture", "tire_1_2"),
+        ("battery_ageing", "battery"),
+        ("brake_drag", "brake_2_2"),
+        ("sensor_stuck", "coolant_temp_sensor"),
+        ("sensor_drift", "battery_voltage_sensor"),
+    }
+
+
+def test_a_plan_of_chosen_kinds_has_no_others() -> None:
+    """Asked for two kinds of fault, every incident is one of them."""
+    chosen = FaultPlan(chance.keys(1, 0, 500), 0, Wear(share=0.5, kinds=("brake_drag", "slow_puncture")))
+    assert {truth["kind"] for truth in chosen.truth(0)} == {"brake_drag", "slow_puncture"}
 
 
 def test_severity_grows_from_onset_to_failure_and_ends_with_the_repair() -> None:
@@ -91,20 +109,44 @@ def test_a_split_of_the_fleet_has_the_same_incidents() -> None:
 
 
 def test_a_plan_without_prone_cars_is_empty() -> None:
-    """A share of 0 gives no incident, no report, no severity."""
+    """A share of 0 gives no incident, no report, nothing that acts."""
     p = plan(50, share=0.0)
-    severity = np.zeros((ROWS, 50), np.float32)
-    p.wear_down(severity, 0, slice(0, 50), 1e9)
     assert p.truth(0) == []
-    assert not severity.any()
+    assert not p.acting(slice(0, 50), 1e9).severity.size
+    assert severities([p]) == []
 
 
-def test_severities_reach_the_rows_of_their_component() -> None:
-    """Every car with an active incident has exactly one row above 0, and only cars of the group change."""
-    p = plan(500, share=0.5)
+def test_what_acts_on_a_group_is_on_its_cars() -> None:
+    """One incident at a time a car, at its place in the group, with its row and severity."""
+    p = plan(500, first=1000, share=0.5)
     now_s = float(np.median(p.failed_s))
-    severity = np.zeros((ROWS, 500), np.float32)
-    p.wear_down(severity, 0, slice(100, 400), now_s)
-    active = (p.severity(now_s) > 0) & (p.car >= 100) & (p.car < 400)
-    assert set(np.flatnonzero(severity.any(axis=0))) == set(p.car[active])
-    assert ((severity > 0).sum(axis=0) <= 1).all()
+    acting = p.acting(slice(100, 400), now_s)
+    active = np.flatnonzero((p.severity(now_s) > 0) & (p.car >= 1100) & (p.car < 1400))
+    np.testing.assert_array_equal(acting.incident, active)
+    np.testing.assert_array_equal(acting.place + 1100, p.car[active])
+    np.testing.assert_array_equal(acting.row, p.row[active])
+    np.testing.assert_array_equal(acting.severity, p.severity(now_s)[active])
+    assert len(set(acting.place.tolist())) == len(acting.place)
+
+
+def test_a_loose_contact_is_lost_for_the_share_of_time_that_its_severity_says() -> None:
+    """Over many minutes a sensor with severity 0.3 is out of contact for 30 % of them, one with 1 always."""
+    p = plan(300, share=1.0, kinds=("sensor_stuck",))
+    first = np.arange(300) * INCIDENTS_PER_CAR
+    for severity in (0.0, 0.3, 1.0):
+        acting = Acting(first, np.arange(300), p.row[first], np.full(300, severity, np.float32))
+        lost = [p.out_of_contact(acting, 60.0 * minute).mean() for minute in range(40)]
+        assert np.mean(lost) == pytest.approx(severity, abs=0.02)
+
+
+def test_severities_are_told_in_physical_units_for_the_scorecard() -> None:
+    """A slow puncture loses 1.3 to 4 psi an hour, whatever the ageing; every kind has its rows."""
+    rows = severities([plan(2000, share=0.5, ageing=10.0), plan(2000, first=2000, share=0.5, ageing=10.0)])
+    assert {row["kind"] for row in rows} == {kind.name for kind in KINDS}
+    assert sum(row["incidents"] for row in rows) == INCIDENTS_PER_CAR * len(
+        np.unique(plan(4000, share=0.5).car)
+    )
+    puncture = next(row for row in rows if row["kind"] == "slow_puncture")
+    assert (puncture["at_failure"], puncture["unit"]) == (16.0, "psi")
+    assert 1.3 < puncture["per_hour"]["p10"] < puncture["per_hour"]["p50"] < puncture["per_hour"]["p90"] < 4
+    assert 4 < puncture["hours_to_failure"]["p10"] < puncture["hours_to_failure"]["p90"] < 12

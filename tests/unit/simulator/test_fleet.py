@@ -5,7 +5,7 @@ import pytest
 
 from contract.telemetry import SIGNALS
 from simulator import trips
-from simulator.faults import KINDS, Wear
+from simulator.faults import Wear
 from simulator.fleet import Fleet
 
 COLUMN = {name: i for i, name in enumerate(SIGNALS)}
@@ -117,56 +117,13 @@ def test_cars_differ_by_more_than_the_noise_of_their_sensors() -> None:
     assert pressures.std() > 1.0
 
 
-# The signals that a failed component must move, by at least so many of the healthy twin's own steps, and the
-# direction. Everything else may follow only as physics does (a warm motor's fan, a tyre's heat).
-EFFECTS = {
-    "coolant_circuit": {"coolant_temp": 1},
-    "air_filter": {"intake_air_flow_speed": -1},
-    "wheel_bearing": {"engine_vibration_amplitude": 1, "accelerometer": 1},
-    "tire": {"tire_pressure": -1},
-}
-UNTOUCHED = {
-    "coolant_circuit": {
-        "speed",
-        "throttle_pos",
-        "tire_pressure",
-        "accelerometer",
-        "engine_vibration_amplitude",
-    },
-    "air_filter": {"speed", "throttle_pos", "tire_pressure", "accelerometer", "engine_vibration_amplitude"},
-    "wheel_bearing": {
-        "speed",
-        "throttle_pos",
-        "tire_pressure",
-        "coolant_temp",
-        "intake_air_temp",
-        "current_draw",
-    },
-    "tire": {"speed", "throttle_pos", "accelerometer", "coolant_temp", "intake_air_temp", "current_draw"},
-}
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.component)
-def test_a_fault_moves_its_signals_and_no_others(kind) -> None:
-    """Against its sound twin, a car with one failed component differs in that component's signals alone."""
-    sound, faulty = (Fleet(seed=4, first=0, cars=200, wear=SOUND) for _ in range(2))
-    faulty.severity[kind.row] = 1.0
-    healthy, failed = drive(sound, 60), drive(faulty, 60)
-    shift = (failed - healthy).mean(axis=(0, 1)) / healthy.std(axis=(0, 1)).clip(1e-6)
-    for name, direction in EFFECTS[kind.component].items():
-        at_fault = next(i for i, signal in enumerate(SIGNALS) if signal.startswith(name))
-        assert shift[at_fault] * direction > 0.3, (name, shift[at_fault])
-    for name in UNTOUCHED[kind.component]:
-        for i, signal in enumerate(SIGNALS):
-            if signal.startswith(name):
-                np.testing.assert_array_equal(failed[..., i], healthy[..., i], err_msg=signal)
-    if kind.wheels:
-        others = [i for i, s in enumerate(SIGNALS) if (s[-3:] != "1_1" and "tire" in s) or "_1_2_value" in s]
-        np.testing.assert_array_equal(failed[..., others], healthy[..., others])
-
-
 def test_ageing_never_touches_the_driving() -> None:
-    """A fleet that ages a thousand times faster drives exactly like one that does not."""
+    """A fleet that ages a thousand times faster drives exactly like one that does not.
+
+    Sound cars do so in every signal; of a car with a fault the roads and speeds stay.
+    """
     slow, fast = (Fleet(seed=4, first=0, cars=300, wear=Wear(share=0.5, ageing=a)) for a in (1, 1000))
-    drivers = [COLUMN["speed"], COLUMN["throttle_pos"]]
-    np.testing.assert_array_equal(drive(slow, 60)[..., drivers], drive(fast, 60)[..., drivers])
+    before, after = drive(slow, 60), drive(fast, 60)
+    sound = ~np.isin(np.arange(300), slow.plan.car)
+    np.testing.assert_array_equal(before[:, sound], after[:, sound])
+    np.testing.assert_array_equal(before[..., COLUMN["speed"]], after[..., COLUMN["speed"]])

@@ -1,0 +1,136 @@
+"""What each fault does to the signals: the right sign and size, at the right wheel, and nowhere else."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from contract.telemetry import SIGNALS
+from simulator.faults import DRIFTS, FIRST_ROW, KINDS, Acting, Wear
+from simulator.fleet import Fleet
+from simulator.trips import CHARGING
+
+COLUMN = {name: i for i, name in enumerate(SIGNALS)}
+CARS, STEPS, DT_S = 150, 40, 10.0
+SENSORS = tuple(DRIFTS)
+
+# What a failed component adds to the mean of a signal, from … to, in its unit: physics by hand.
+EFFECTS = {
+    "coolant_leak": {"coolant_temp": (2, 30)},  # a radiator and a flow of a fifth
+    "clogged_air_filter": {"intake_air_flow_speed": (-110, -50)},  # 65 % of about 130 g/s
+    "bearing_wear": {"accelerometer_1_1_value": (0.3, 3), "engine_vibration_amplitude": (600, 2500)},
+    "slow_puncture": {"tire_pressure_1_1": (-18, -15)},
+    # 0.075 ohm more: as many volts as it is ohms times the mean current of 30 to 60 A
+    "battery_ageing": {"battery_voltage": (-6, -1)},
+    # 310 N at a mean of 14 m/s are 4.3 kW, some 13 A at 350 V
+    "brake_drag": {"current_draw": (6, 22), "throttle_pos": (0.005, 0.1), "tire_pressure_1_1": (0.1, 2.5)},
+}
+# Which signals a fault may move at all (by how they begin); all others must not change by a bit.
+TOUCHED = {
+    "coolant_leak": ("coolant_temp", "intake_air"),
+    "clogged_air_filter": ("coolant_temp", "intake_air"),
+    "bearing_wear": ("accelerometer_1_1", "engine_vibration"),
+    "slow_puncture": ("tire_pressure_1_1",),
+    "battery_ageing": ("battery", "current_draw"),
+    "brake_drag": ("battery", "current_draw", "throttle_pos", "engine_vibration", "coolant_temp",
+                   "intake_air", "tire_pressure_1_1"),
+}  # fmt: skip
+
+
+class Everyone:
+    """In place of a plan: one component of every car is damaged alike."""
+
+    upwards = np.ones(CARS, bool)
+
+    def __init__(self, row: int, severity: float) -> None:
+        self.row, self.severity = row, severity
+
+    def acting(self, group: slice, _now_s: float) -> Acting:
+        cars = group.stop - group.start
+        every = np.arange(group.start, group.stop)
+        return Acting(
+            every, every - group.start, np.full(cars, self.row), np.full(cars, self.severity, np.float32)
+        )
+
+    def out_of_contact(self, acting: Acting, _now_s: float) -> np.ndarray:
+        return np.full(len(acting.place), self.severity == 1)
+
+
+def drive(damage: Everyone | None = None) -> np.ndarray:
+    """(steps, cars, 18), of the cars that are far from a charger: a worn battery needs one sooner."""
+    fleet = Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
+    if damage:
+        fleet.plan = damage  # type: ignore[assignment]
+        fleet._held = np.full(CARS, np.nan, np.float32)
+    far = (fleet._state.charge > 0.45) & (fleet._trips.road != CHARGING)
+    seen = np.stack([fleet.step(slice(0, CARS), i * DT_S, DT_S) for i in range(1, STEPS + 1)])
+    return seen[:, far]
+
+
+@pytest.fixture(scope="module")
+def sound() -> Iterator[np.ndarray]:
+    return drive()
+
+
+@pytest.mark.parametrize("kind", EFFECTS)
+def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: str, sound: np.ndarray) -> None:
+    """Against its sound twin, a car with one failed component differs in that component's signals alone."""
+    failed = drive(Everyone(FIRST_ROW[kind], 1.0))
+    shift = (failed - sound).mean(axis=(0, 1))
+    for name, (low, high) in EFFECTS[kind].items():
+        assert low < shift[COLUMN[name]] < high, (name, shift[COLUMN[name]])
+    for i, signal in enumerate(SIGNALS):
+        if not signal.startswith(TOUCHED[kind]):
+            np.testing.assert_array_equal(failed[..., i], sound[..., i], err_msg=signal)
+
+
+@pytest.mark.parametrize("kind", EFFECTS)
+def test_half_of_the_damage_does_less_than_all_of_it(kind: str, sound: np.ndarray) -> None:
+    """Effects grow with the severity: nothing appears from one moment to the next."""
+    half = drive(Everyone(FIRST_ROW[kind], 0.5))
+    failed = drive(Everyone(FIRST_ROW[kind], 1.0))
+    for name in EFFECTS[kind]:
+        some, all_ = ((seen - sound)[..., COLUMN[name]].mean() for seen in (half, failed))
+        assert 0.02 < some / all_ < 0.9, name
+
+
+def test_damage_at_a_wheel_shows_at_that_wheel(sound: np.ndarray) -> None:
+    """The third wheel of four: rear left."""
+    failed = drive(Everyone(FIRST_ROW["slow_puncture"] + 2, 1.0))
+    assert [s for i, s in enumerate(SIGNALS) if not np.array_equal(failed[..., i], sound[..., i])] == [
+        "tire_pressure_2_1"
+    ]
+
+
+@pytest.mark.parametrize("part", range(len(SENSORS)), ids=SENSORS)
+def test_a_drifting_sensor_is_off_by_its_error_and_the_car_is_not(part: int, sound: np.ndarray) -> None:
+    """Half of the drift is half of the error, in the sensor's unit; no other signal changes."""
+    drifted = drive(Everyone(FIRST_ROW["sensor_drift"] + part, 0.5))
+    column = COLUMN[SENSORS[part]]
+    off = (drifted - sound)[..., column]
+    assert off.mean() == pytest.approx(0.5 * DRIFTS[SENSORS[part]][0], rel=0.05)
+    np.testing.assert_array_equal(np.delete(drifted, column, 2), np.delete(sound, column, 2))
+
+
+@pytest.mark.parametrize("part", range(len(SENSORS)), ids=SENSORS)
+def test_a_stuck_sensor_repeats_its_last_value_and_the_car_drives_on(part: int, sound: np.ndarray) -> None:
+    """Out of contact from the second sample on: the first one stands; no other signal changes."""
+    stuck = drive(Everyone(FIRST_ROW["sensor_stuck"] + part, 1.0))
+    column = COLUMN[SENSORS[part]]
+    assert (stuck[..., column] == sound[0, :, column]).all()
+    np.testing.assert_array_equal(np.delete(stuck, column, 2), np.delete(sound, column, 2))
+
+
+def test_a_sensor_in_contact_again_says_the_truth(sound: np.ndarray) -> None:
+    """What stood during an interruption is forgotten after it."""
+    loose = Everyone(FIRST_ROW["sensor_stuck"], 0.5)
+    loose.out_of_contact = lambda acting, now_s: np.full(len(acting.place), now_s % 60 >= 30)  # type: ignore[method-assign]
+    seen, column = drive(loose), COLUMN[SENSORS[0]]
+    lost = np.arange(1, STEPS + 1) * DT_S % 60 >= 30
+    np.testing.assert_array_equal(seen[~lost], sound[~lost])
+    assert (seen[3][:, column] == sound[1][:, column]).all()
+
+
+def test_every_kind_of_fault_is_covered_here() -> None:
+    """A new kind needs its effect written down."""
+    assert {kind.name for kind in KINDS} == {*EFFECTS, "sensor_stuck", "sensor_drift"}
