@@ -7,51 +7,27 @@ JSON knows no NaN; in our hands it is NaN again.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from contract import records
+from contract.alert_rule import AlertRule
 from contract.errors import Malformed
+from contract.fields import Reader, exactly, listed, number, read, record
+from contract.golden import Golden
+from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 # Far under Kafka's 1 MB for a message; a dense model takes 10 to 100 KB.
 TFLITE_BYTES_MAX = 512 * 1024
-# Of a golden score or contribution, relative to max(1, |score|): float32 on another processor's kernels.
-GOLDEN_TOLERANCE = 1e-5
+# Golden vectors are most of it; with the graph and Kafka's overhead still under 1 MB.
+MANIFEST_BYTES_MAX = 384 * 1024
 # Reference values of a signal for drift: its quantiles 0, 0.1, ... 1 in the training data.
 QUANTILES = tuple(i / 10 for i in range(11))
 
 Offsets = Mapping[str, Mapping[int, tuple[int, int]]]
-Rows = tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Golden:
-    """Inputs with the outputs they must give: signals (k, 18), score (k,), contribution (k, 18)."""
-
-    signals: Rows
-    score: tuple[float, ...]
-    contribution: Rows
-
-    def differences(self, score: NDArray[np.float32], contribution: NDArray[np.float32]) -> list[str]:
-        """What a run of the model on `signals` gives otherwise, in words; empty where all is as it must be.
-
-        score (k,), contribution (k, 18). A value that is not finite is a difference, expected or not.
-        """
-        expected, parts = np.array(self.score), np.array(self.contribution)
-        if score.shape != expected.shape or contribution.shape != parts.shape:
-            return [f"outputs {score.shape} and {contribution.shape}, not {expected.shape} and {parts.shape}"]
-        allowed = GOLDEN_TOLERANCE * np.maximum(1, np.abs(expected))
-        wrong = ~(np.abs(score - expected) <= allowed)
-        # Contributions have signs and may be larger than the score squared that they add up to.
-        allowed = GOLDEN_TOLERANCE * np.maximum(1, np.abs(parts).max(axis=1, initial=0))
-        wrong |= ~(np.abs(contribution - parts) <= allowed[:, None]).all(axis=1)
-        return [f"golden vector {i}: score {score[i]}, expected {expected[i]}" for i in np.nonzero(wrong)[0]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +44,10 @@ class Manifest:
 
     `version` counts up from 1 over all candidates of `name`; `parent` is the champion the candidate was
     compared with. Offsets: {topic: {partition: (first, next)}} of the mirrored topics. `threshold` is in
-    units of the score: an anomaly is `not (score <= threshold)`. `metrics` has the keys candidate, champion
-    and baselines. `reference_quantiles`: per signal its values at QUANTILES.
+    units of the score: an anomaly is `not (score <= threshold)`; with the rule `alert` it was set so that
+    healthy cars raise `false_alarms_per_car_week`. `components`: of each the signals that speak of it, the
+    more particular one first. `state` is None for a graph without. `metrics` has the keys candidate,
+    champion and baselines. `reference_quantiles`: per signal its values at QUANTILES.
     """
 
     name: str
@@ -80,6 +58,10 @@ class Manifest:
     signals: tuple[str, ...]
     schema_fingerprint: str
     threshold: float
+    false_alarms_per_car_week: float
+    alert: AlertRule
+    components: Mapping[str, tuple[str, ...]]
+    state: StateLayout | None
     training_offsets: Offsets
     validation_offsets: Offsets
     seed: int
@@ -107,7 +89,7 @@ class Manifest:
         version = document.get("manifest_version")
         if version != MANIFEST_VERSION:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
-        return cls(**_read_fields(cls, _READERS, document))
+        return cls(**read(cls, _READERS, document))
 
 
 def sha256(tflite: bytes) -> str:
@@ -118,13 +100,11 @@ def sha256(tflite: bytes) -> str:
 def pack(manifest: Manifest, tflite: bytes) -> bytes:
     """The framed `model` record. Raises Malformed (`too_large`, `bad_checksum`) for what `unpack` refuses."""
     _check_graph(manifest, tflite)
-    record = {
-        "name": manifest.name,
-        "version": manifest.version,
-        "manifest": manifest.to_json(),
-        "tflite": tflite,
-    }
-    return records.encode("model", record)
+    text = manifest.to_json()
+    if len(text) > MANIFEST_BYTES_MAX:
+        raise Malformed("too_large", f"{len(text)} bytes of manifest, at most {MANIFEST_BYTES_MAX}")
+    fields = {"name": manifest.name, "version": manifest.version, "manifest": text, "tflite": tflite}
+    return records.encode("model", fields)
 
 
 def unpack(value: bytes) -> tuple[Manifest, bytes]:
@@ -134,11 +114,11 @@ def unpack(value: bytes) -> tuple[Manifest, bytes]:
     `malformed_manifest`, `other_signals`, `too_large` or `bad_checksum`. Whether the graph computes what it
     should is for the process that runs it: `Golden.differences`.
     """
-    name, record = records.decode(value)
+    name, found = records.decode(value)
     if name != "model":
         raise Malformed("unknown_schema", f"a record of the schema {name}, not model")
-    manifest, tflite = Manifest.from_json(record["manifest"]), record["tflite"]
-    if (record["name"], record["version"]) != (manifest.name, manifest.version):
+    manifest, tflite = Manifest.from_json(found["manifest"]), found["tflite"]
+    if (found["name"], found["version"]) != (manifest.name, manifest.version):
         raise Malformed("malformed_manifest", "name or version differ between record and manifest")
     if manifest.signals != SIGNALS:
         other = sorted(set(manifest.signals) ^ set(SIGNALS)) or ["their order"]
@@ -162,103 +142,78 @@ def _finite(node: Any) -> Any:
     return [_finite(item) for item in node] if isinstance(node, list | tuple) else node
 
 
-def _read_fields(
-    cls: type, readers: Mapping[str, Callable[[Any], Any]], document: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Each field read by its reader; raises Malformed naming what is missing, unknown or of a wrong type."""
-    names = {item.name for item in fields(cls)}
-    if missing := sorted(names - document.keys()):
-        raise Malformed("malformed_manifest", f"missing: {', '.join(missing)}")
-    if unknown := sorted(document.keys() - names):
-        raise Malformed("malformed_manifest", f"unknown: {', '.join(unknown)}")
-    values: dict[str, Any] = {}
-    for name in names:
-        try:
-            values[name] = readers[name](document[name])
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise Malformed("malformed_manifest", f"{name}: {error}") from error
-    return values
-
-
-def _exactly(kind: type) -> Callable[[Any], Any]:
-    def read(value: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"{str(value)[:80]!r} is not of type {kind.__name__}")
-        return value
-
-    return read
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if type(value) not in {int, float}:
-        raise TypeError(f"{str(value)[:80]!r} is no number")
-    return float(value)
-
-
-def _numbers(value: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(_number(item) for item in _exactly(list)(value))
-
-
-def _rows(value: Any) -> Rows:
-    rows = tuple(_numbers(row) for row in _exactly(list)(value))
-    if any(len(row) != len(SIGNALS) for row in rows):
-        raise ValueError(f"every row must have {len(SIGNALS)} values")
-    return rows
-
-
 def _offsets(value: Any) -> Offsets:
-    whole = _exactly(int)
-    offsets = {
-        topic: {int(partition): tuple(map(whole, bounds)) for partition, bounds in partitions.items()}
+    bounds = listed(exactly(int), 2)  # [first, next]
+    return {
+        topic: {int(partition): bounds(pair) for partition, pair in partitions.items()}
         for topic, partitions in value.items()
     }
-    if any(len(bounds) != 2 for per in offsets.values() for bounds in per.values()):
-        raise ValueError("every partition must have [first, next]")
-    return offsets
 
 
 def _quantiles(value: Any) -> Mapping[str, tuple[float, ...]]:
-    quantiles = {name: _numbers(values) for name, values in value.items()}
-    if any(len(values) != len(QUANTILES) for values in quantiles.values()):
-        raise ValueError(f"every signal must have {len(QUANTILES)} values")
-    return quantiles
+    values = listed(number, len(QUANTILES))
+    return {name: values(found) for name, found in value.items()}
 
 
 def _golden(value: Any) -> Golden:
-    readers = {"signals": _rows, "score": _numbers, "contribution": _rows}
-    golden = Golden(**_read_fields(Golden, readers, value))
+    row = listed(number, len(SIGNALS))
+    readers = {
+        "signals": listed(listed(row)),
+        "state": listed(listed(number)),
+        "score": listed(listed(number)),
+        "contribution": listed(listed(row)),
+        "state_after": listed(listed(number)),
+    }
+    golden: Golden = record(Golden, readers)(value)
     if not len(golden.signals) == len(golden.score) == len(golden.contribution):
-        raise ValueError("signals, score and contribution must have as many rows")
+        raise ValueError("signals, score and contribution must have as many samples")
+    samples = (*golden.signals, golden.state, *golden.score, *golden.contribution, golden.state_after)
+    if {len(cars) for cars in samples} != {len(golden.state)}:
+        raise ValueError("every sample and both states must have as many cars")
+    if len({len(state) for state in (*golden.state, *golden.state_after)}) > 1:
+        raise ValueError("every state must have as many values")
     return golden
 
 
-def _strings(value: Any) -> tuple[str, ...]:
-    return tuple(_exactly(str)(item) for item in _exactly(list)(value))
+def _state(value: Any) -> StateLayout | None:
+    columns = listed(exactly(int), 2)
+    readers = {
+        "width": exactly(int),
+        "learning_samples": exactly(int),
+        "memory_samples": number,
+        "sample_interval_s": number,
+        "baseline": columns,
+        "deviation": columns,
+        "units": exactly(str),
+    }
+    layout: StateLayout | None = None if value is None else record(StateLayout, readers)(value)
+    return layout
 
 
-def _decision(value: Any) -> Decision:
-    return Decision(**_read_fields(Decision, {"published": _exactly(bool), "reasons": _strings}, value))
+_strings = listed(exactly(str))
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "name": _exactly(str),
-    "version": _exactly(int),
-    "parent": lambda value: None if value is None else _exactly(int)(value),
-    "created_at": _exactly(str),
-    "git_revision": _exactly(str),
+_READERS: Mapping[str, Reader] = {
+    "name": exactly(str),
+    "version": exactly(int),
+    "parent": lambda value: None if value is None else exactly(int)(value),
+    "created_at": exactly(str),
+    "git_revision": exactly(str),
     "signals": _strings,
-    "schema_fingerprint": _exactly(str),
-    "threshold": _number,
+    "schema_fingerprint": exactly(str),
+    "threshold": number,
+    "false_alarms_per_car_week": number,
+    "alert": record(AlertRule, {"smoothing": number, "close_ratio": number}),
+    "components": lambda value: {name: _strings(signals) for name, signals in value.items()},
+    "state": _state,
     "training_offsets": _offsets,
     "validation_offsets": _offsets,
-    "seed": _exactly(int),
-    "metrics": _exactly(dict),
+    "seed": exactly(int),
+    "metrics": exactly(dict),
     "reference_quantiles": _quantiles,
     "golden": _golden,
-    "tflite_sha256": _exactly(str),
-    "tflite_bytes": _exactly(int),
-    "decision": _decision,
-    "manifest_version": _exactly(int),
+    "tflite_sha256": exactly(str),
+    "tflite_bytes": exactly(int),
+    "decision": record(Decision, {"published": exactly(bool), "reasons": _strings}),
+    "manifest_version": exactly(int),
 }

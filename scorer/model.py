@@ -13,17 +13,27 @@ from scorer.settings import RuntimeName
 
 
 class Model:
-    """The graph `signals (n, 18)` to `score (n,)` and `contribution (n, 18)`, all float32."""
+    """The graph of signals (n, 18) and state (n, width) to score (n,), contribution (n, 18) and state.
+
+    All float32. A graph without state has the width 0: an array without columns goes in and comes out.
+    """
 
     def __init__(self, manifest: Manifest, tflite: bytes, runtime: RuntimeName) -> None:
+        """Raises ValueError, RuntimeError or KeyError for a graph that is not of this kind."""
         self.manifest = manifest
         self.threshold = np.float32(manifest.threshold)
+        self.width = manifest.state.width if manifest.state else 0
         self._rows = 0
         self._interpreter = interpreter(runtime)(model_content=tflite, num_threads=1)
-        (signals,) = self._interpreter.get_input_details()
-        outputs = {len(output["shape"]): output["index"] for output in self._interpreter.get_output_details()}
-        self._signals: int = signals["index"]
-        self._score, self._contribution = outputs[1], outputs[2]  # told apart by rank, their order varies
+        # Tensors are told apart by rank and columns: their order varies.
+        inputs = {detail["shape"][-1]: detail["index"] for detail in self._interpreter.get_input_details()}
+        outputs = {tuple(d["shape"][1:]): d["index"] for d in self._interpreter.get_output_details()}
+        columns = {len(SIGNALS), self.width} - {0}
+        if set(inputs) != columns or set(outputs) != {(), *((count,) for count in columns)}:
+            raise ValueError(f"columns {list(inputs)} in and {list(outputs)} out for {sorted(columns)}")
+        self._signals, self._state = inputs[len(SIGNALS)], inputs.get(self.width)
+        self._score, self._contribution = outputs[()], outputs[len(SIGNALS),]
+        self._state_after = outputs.get((self.width,))
 
     @classmethod
     def open(cls, record: bytes, runtime: RuntimeName) -> "Model":
@@ -33,28 +43,35 @@ class Model:
         cannot run it, `golden_vectors` where it computes something else than it should.
         """
         manifest, tflite = unpack(record)
-        golden = np.array(manifest.golden.signals, np.float32).reshape(-1, len(SIGNALS))
+        golden = manifest.golden
         if not np.isfinite(manifest.threshold) or not len(golden):
             raise Malformed("golden_vectors", "no golden vectors or no finite threshold in the manifest")
         try:
             model = cls(manifest, tflite, runtime)
-            model.score(golden[:1])  # a graph that runs with one number of rows only must not pass
-            score, contribution = model.score(golden)
-        except (ValueError, RuntimeError, KeyError) as error:
+            (first, *_), state = golden.inputs
+            model.step(first[:1], state[:1])  # a graph that runs with one number of rows only must not pass
+            wrong = golden.differences(model.step)
+        except (ValueError, RuntimeError, KeyError, IndexError) as error:
             raise Malformed("unusable_graph", str(error)[:500]) from error
-        if wrong := manifest.golden.differences(score, contribution):
-            raise Malformed("golden_vectors", f"{len(wrong)} of {len(golden)} differ: {wrong[0]}")
+        if wrong:
+            raise Malformed("golden_vectors", f"{len(wrong)} cars differ: {wrong[0]}")
         return model
 
-    def score(self, signals: Floats) -> tuple[Floats, Floats]:
-        """score (n,) and contribution (n, 18) of signals (n, 18)."""
+    def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
+        """score (n,), contribution (n, 18) and the states afterwards (n, width) of one sample of n cars."""
+        graph = self._interpreter
         if len(signals) != self._rows:  # costs a few µs, less than padding to one size
-            self._interpreter.resize_tensor_input(self._signals, signals.shape)
-            self._interpreter.allocate_tensors()
+            graph.resize_tensor_input(self._signals, signals.shape)
+            if self._state is not None:
+                graph.resize_tensor_input(self._state, state.shape)
+            graph.allocate_tensors()
             self._rows = len(signals)
-        self._interpreter.set_tensor(self._signals, signals)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._score), self._interpreter.get_tensor(self._contribution)
+        graph.set_tensor(self._signals, signals)
+        if self._state is not None:
+            graph.set_tensor(self._state, state)
+        graph.invoke()
+        after = state if self._state_after is None else graph.get_tensor(self._state_after)
+        return graph.get_tensor(self._score), graph.get_tensor(self._contribution), after
 
 
 def interpreter(runtime: RuntimeName) -> Callable[..., Any]:

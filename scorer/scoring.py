@@ -92,7 +92,7 @@ def _anomalies(
     if not len(new):
         return []
     signals = decoded.signals if len(new) == len(keys) else decoded.signals[new]
-    scores, contributions = model.score(signals)
+    scores, contributions, _ = model.step(signals, np.empty((len(signals), 0), np.float32))
     # Also a score that is no number: such a record is far from anything that was learnt.
     hits = np.flatnonzero(~(scores <= model.threshold))
     rows = new[hits]

@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from contract import records, telemetry
+from contract.alert_rule import AlertRule
 from contract.framing import confluent_header
-from contract.manifest import Decision, Golden, Manifest
+from contract.golden import Golden
+from contract.manifest import Decision, Manifest
 from contract.schema import get, latest
 from contract.telemetry import SIGNALS
 
@@ -45,10 +47,9 @@ class Detector:
         noise = np.random.default_rng(1).normal(size=(16, 18))
         signals = (self.mean + self.spread * noise).astype(np.float32)
         signals[-1, 3] = np.nan
-        return Golden(
-            signals=tuple(map(tuple, signals.tolist())),
-            score=tuple(self.score(signals).tolist()),
-            contribution=tuple(map(tuple, self.contribution(signals).tolist())),
+        no_state = np.empty((16, 0), np.float32)
+        return Golden.of(
+            signals[None], no_state, lambda s, _: (self.score(s), self.contribution(s), no_state)
         )
 
     def manifest(self, version: int = 1, threshold: float = 12.0, **other: Any) -> Manifest:
@@ -63,6 +64,10 @@ class Detector:
             signals=SIGNALS,
             schema_fingerprint=latest("telemetry").fingerprint.hex(),
             threshold=threshold,
+            false_alarms_per_car_week=0.1,
+            alert=AlertRule(),
+            components={"coolant_circuit": ("coolant_temp",), "tire_1_1": ("tire_pressure_1_1",)},
+            state=None,
             training_offsets={},
             validation_offsets={},
             seed=1,

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.manifest import QUANTILES, Decision, Golden, Manifest, sha256
+from contract.alert_rule import AlertRule
+from contract.golden import Golden
+from contract.manifest import QUANTILES, Decision, Manifest, sha256
 from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
@@ -81,6 +83,10 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
             signals=SIGNALS,
             schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
             threshold=compared.threshold,
+            false_alarms_per_car_week=float("nan"),
+            alert=AlertRule(),
+            components={},
+            state=None,
             training_offsets=data.offsets,
             validation_offsets=data.offsets,  # the parts differ by car, not by offset (trainer/split.py)
             seed=told.seed,
@@ -244,12 +250,9 @@ def golden(tflite: bytes, signals: Floats) -> Golden:
     places = np.linspace(0, len(signals) - 1, GOLDEN_ROWS).astype(int)
     vectors = np.nan_to_num(signals[places], nan=0.0, posinf=0.0, neginf=0.0)
     vectors[-1, 0] = np.nan
-    score, contribution = Interpreter(tflite).run(vectors)
-    return Golden(
-        signals=tuple(tuple(map(float, row)) for row in vectors),
-        score=tuple(map(float, score)),
-        contribution=tuple(tuple(map(float, row)) for row in contribution),
-    )
+    interpreter = Interpreter(tflite)
+    no_state = np.empty((len(vectors), 0), np.float32)
+    return Golden.of(vectors[None], no_state, lambda signals, state: (*interpreter.run(signals), state))
 
 
 def thinned(rows: NDArray[Any], rows_max: int) -> NDArray[Any]:

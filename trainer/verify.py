@@ -31,18 +31,22 @@ def reasons(record: bytes) -> list[str]:
 
 def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
     """The golden vectors one by one and within a large batch."""
-    vectors = np.array(manifest.golden.signals, np.float32).reshape(-1, len(SIGNALS))
-    if not len(vectors):
+
+    def single(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
+        runs = [interpreter.run(vector[None]) for vector in signals]
+        score, contribution = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        return score, contribution, state
+
+    def large(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
+        score, contribution = interpreter.run(np.resize(signals, (LARGE_BATCH, len(SIGNALS))))
+        return score[: len(signals)], contribution[: len(signals)], state
+
+    if not len(manifest.golden):
         return ["no golden vectors"]
     if not np.isfinite(manifest.threshold):
         return [f"the threshold is {manifest.threshold}"]
-    single = [interpreter.run(vector[None]) for vector in vectors]
-    large = interpreter.run(np.resize(vectors, (LARGE_BATCH, len(SIGNALS))))
-    runs = {
-        "batch of 1": [np.concatenate(parts) for parts in zip(*single, strict=True)],
-        f"batch of {LARGE_BATCH}": [output[: len(vectors)] for output in large],
-    }
-    return [f"{name}: {wrong}" for name, run in runs.items() for wrong in manifest.golden.differences(*run)]
+    runs = {"batch of 1": single, f"batch of {LARGE_BATCH}": large}
+    return [f"{name}: {wrong}" for name, run in runs.items() for wrong in manifest.golden.differences(run)]
 
 
 def _hostile(interpreter: Interpreter) -> list[str]:

@@ -39,7 +39,7 @@ def measure(run: Run) -> dict[str, float]:
             "encode": same,
             "decode": partial(decoder.decode, moment.values, keys),
             "decode_mixed": partial(decoder.decode, mixed(), keys),
-            "invoke": partial(model.score, decoded.signals),
+            "invoke": partial(model.step, decoded.signals, np.zeros((count, model.width), np.float32)),
         }
         found |= {f"{name}_{count}_us": _us(step, count) for name, step in steps.items()}
     return found

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from confluent_kafka import Message, TopicPartition
 
 from contract import records
@@ -55,7 +56,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         decoded = timed("decode", decoder.decode, batch.values, keys)
         partitions = batch.partitions[decoded.rows]
         fresh, late = timed("sift", memory.sift, keys, partitions, decoded.seq)
-        timed("invoke", model.score, decoded.signals)
+        timed("invoke", model.step, decoded.signals, np.empty((len(decoded.rows), model.width), np.float32))
         timed("audits", audits, batch, decoded.rows, fresh, late)
         whole = timed("all", _score, batch, decoder, other, model)
         timed("anomalies", lambda found: [records.encode("anomaly", one) for one in found], whole.anomalies)

@@ -4,28 +4,44 @@ import dataclasses
 import json
 import math
 
-import numpy as np
 import pytest
 
 from contract import records
+from contract.alert_rule import AlertRule
 from contract.errors import Malformed
+from contract.golden import Golden
 from contract.manifest import (
+    MANIFEST_BYTES_MAX,
     QUANTILES,
     TFLITE_BYTES_MAX,
     Decision,
-    Golden,
     Manifest,
     pack,
     sha256,
     unpack,
 )
+from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS
 
 TFLITE = b"not a graph, but bytes"
 
 
+ROW = tuple(float(i) for i in range(len(SIGNALS)))
+LAYOUT = StateLayout(
+    width=4, learning_samples=10, memory_samples=5.5, sample_interval_s=1.0,
+    baseline=(1, 2), deviation=(2, 3), units="f00d",
+)  # fmt: skip
+# Two samples of one car.
+GOLDEN = Golden(
+    signals=((ROW,), (ROW,)),
+    state=((0.0,) * 4,),
+    score=((1.0,), (20.0,)),
+    contribution=((ROW,), (ROW,)),
+    state_after=((2.0, 0.0, 0.0, 0.5),),
+)
+
+
 def manifest(**changes: object) -> Manifest:
-    row = tuple(float(i) for i in range(len(SIGNALS)))
     values = {
         "name": "failure-detector",
         "version": 3,
@@ -35,17 +51,25 @@ def manifest(**changes: object) -> Manifest:
         "signals": SIGNALS,
         "schema_fingerprint": "00ff",
         "threshold": 2.5,
+        "false_alarms_per_car_week": 0.1,
+        "alert": AlertRule(smoothing=0.5, close_ratio=0.7),
+        "components": {"battery": ("battery_voltage", "battery_percentage")},
+        "state": LAYOUT,
         "training_offsets": {"edge.telemetry": {0: (5, 105), 1: (0, 90)}},
         "validation_offsets": {"edge.telemetry": {0: (105, 120)}},
         "seed": 7,
         "metrics": {"candidate": {"auroc": 0.9}, "champion": {}, "baselines": {"max_abs_z": {"auroc": 0.8}}},
         "reference_quantiles": dict.fromkeys(SIGNALS, tuple(QUANTILES)),
-        "golden": Golden(signals=(row, row), score=(1.0, 20.0), contribution=(row, row)),
+        "golden": GOLDEN,
         "tflite_sha256": sha256(TFLITE),
         "tflite_bytes": len(TFLITE),
         "decision": Decision(published=True, reasons=("better",)),
     }
     return Manifest(**values | changes)  # type: ignore[arg-type]
+
+
+GOLDEN_DOCUMENT = json.loads(manifest().to_json())["golden"]
+STATE_DOCUMENT = json.loads(manifest().to_json())["state"]
 
 
 def record(document: dict[str, object], tflite: bytes = TFLITE, version: int = 3) -> bytes:
@@ -66,19 +90,19 @@ def test_a_packed_model_is_read_back_whole() -> None:
 def test_values_that_are_not_finite_travel_as_null() -> None:
     """A missing signal in a golden vector is null in JSON and NaN again when read."""
     row = (math.nan, *[1.0] * (len(SIGNALS) - 1))
-    golden = Golden(signals=(row,), score=(math.inf,), contribution=(row,))
+    golden = dataclasses.replace(GOLDEN, signals=((row,), (row,)), score=((math.inf,), (1.0,)))
     text = manifest(golden=golden).to_json()
     json.loads(text, parse_constant=pytest.fail)
     read = Manifest.from_json(text).golden
-    assert math.isnan(read.signals[0][0])
-    assert math.isnan(read.score[0])
-    assert read.signals[0][1:] == row[1:]
+    assert math.isnan(read.signals[0][0][0])
+    assert math.isnan(read.score[0][0])
+    assert read.signals[0][0][1:] == row[1:]
 
 
 def test_a_manifest_of_an_unknown_version_is_refused() -> None:
     """The version is looked at before anything else in the manifest."""
-    with pytest.raises(Malformed, match="2, this program reads 1") as caught:
-        unpack(record({"manifest_version": 2}))
+    with pytest.raises(Malformed, match="99, this program reads 2") as caught:
+        unpack(record({"manifest_version": 99}))
     assert caught.value.reason == "unknown_manifest_version"
 
 
@@ -100,8 +124,19 @@ def test_missing_and_unknown_fields_are_named() -> None:
         ("threshold", "high"),
         ("signals", "speed"),
         ("metrics", []),
-        ("golden", {"signals": [[1.0]], "score": [1.0], "contribution": [[1.0]]}),
-        ("golden", {"signals": [], "score": [1.0], "contribution": []}),
+        ("golden", GOLDEN_DOCUMENT | {"signals": [[[1.0]], [[1.0]]]}),
+        ("golden", GOLDEN_DOCUMENT | {"signals": GOLDEN_DOCUMENT["signals"][:1]}),
+        ("golden", GOLDEN_DOCUMENT | {"score": [[1.0], [20.0, 3.0]]}),
+        ("golden", GOLDEN_DOCUMENT | {"state_after": [[2.0]]}),
+        ("state", {"width": 4}),
+        ("state", STATE_DOCUMENT | {"width": 65}),
+        ("state", STATE_DOCUMENT | {"learning_samples": 0}),
+        ("state", STATE_DOCUMENT | {"baseline": [1, 3]}),
+        ("state", STATE_DOCUMENT | {"deviation": [4, 5]}),
+        ("state", STATE_DOCUMENT | {"baseline": [0, 1]}),
+        ("alert", {"smoothing": 0.0, "close_ratio": 0.5}),
+        ("alert", None),
+        ("components", {"battery": "battery_voltage"}),
         ("golden", {"signals": []}),
         ("decision", {"published": 1, "reasons": []}),
         ("decision", None),
@@ -151,6 +186,17 @@ def test_a_graph_over_the_limit_is_neither_packed_nor_read() -> None:
         unpack(record(document(**changed), big))
 
 
+def test_a_manifest_that_would_not_fit_beside_the_graph_is_not_packed() -> None:
+    """Golden vectors without end are refused where they are made, not by Kafka."""
+    with pytest.raises(Malformed, match="too_large"):
+        pack(manifest(git_revision="0" * MANIFEST_BYTES_MAX), TFLITE)
+
+
+def test_a_graph_without_state_has_no_layout() -> None:
+    """null stands for no state, and is read as such."""
+    assert Manifest.from_json(manifest(state=None).to_json()).state is None
+
+
 def test_a_record_that_contradicts_its_manifest_is_refused() -> None:
     """Name and version stand in the record and in the manifest and must agree."""
     with pytest.raises(Malformed, match="differ between record and manifest"):
@@ -165,22 +211,3 @@ def test_a_record_of_another_schema_is_no_model() -> None:
     }  # fmt: skip
     with pytest.raises(Malformed, match="unknown_schema"):
         unpack(records.encode("maintenance", report))
-
-
-def test_golden_vectors_tell_a_wrong_run() -> None:
-    """Outputs within the tolerance pass; another score, another share, a NaN or another shape do not."""
-    golden = manifest().golden
-    score, parts = np.array(golden.score, np.float32), np.array(golden.contribution, np.float32)
-    assert golden.differences(score, parts) == []
-    assert golden.differences(score * np.float32(1 + 1e-6), parts) == []
-    assert len(golden.differences(score * np.array([1, 1.001], np.float32), parts)) == 1
-    assert len(golden.differences(np.full_like(score, np.nan), parts)) == 2
-    assert len(golden.differences(score, parts * np.float32(1.001))) == 2
-    assert len(golden.differences(score[:1], parts)) == 1
-
-
-def test_a_golden_score_that_is_not_finite_never_passes() -> None:
-    """A graph with NaN weights gives NaN where NaN is expected, and is a broken model all the same."""
-    golden = dataclasses.replace(manifest().golden, score=(math.nan, 20.0))
-    score = np.array([math.nan, 20], np.float32)
-    assert golden.differences(score, np.array(golden.contribution, np.float32)) != []

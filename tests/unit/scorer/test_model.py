@@ -1,6 +1,7 @@
 """A model scores only after it has proven that it computes what its manifest says."""
 
 import struct
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 
 from contract import records
 from contract.errors import Malformed
-from contract.manifest import TFLITE_BYTES_MAX, Golden
+from contract.manifest import MANIFEST_VERSION, TFLITE_BYTES_MAX
 from contract.telemetry import SIGNALS
 from plumbing.settings import SettingsError
 from scorer import model as model_module
 from scorer.model import Model, interpreter
+
+NO_STATE = np.empty((1, 0), np.float32)
 
 
 def refusal(record: bytes) -> str:
@@ -29,7 +32,7 @@ def test_any_number_of_rows_is_scored_as_the_formula_says(detector: Any, rows: i
     model = Model.open(detector.record(version=5, threshold=3.5), "litert")
     signals = (detector.mean + np.random.default_rng(rows).normal(size=(rows, 18)) * 50).astype(np.float32)
     signals[0, 2] = np.nan
-    score, contribution = model.score(signals)
+    score, contribution, _ = model.step(signals, np.empty((rows, 0), np.float32))
     np.testing.assert_allclose(score, detector.score(signals), rtol=1e-5)
     np.testing.assert_allclose(contribution, detector.contribution(signals), rtol=1e-5, atol=1e-9)
     assert (model.manifest.version, model.threshold) == (5, np.float32(3.5))
@@ -38,8 +41,8 @@ def test_any_number_of_rows_is_scored_as_the_formula_says(detector: Any, rows: i
 def test_results_of_a_call_outlive_the_next(detector: Any) -> None:
     """The arrays handed out are no windows into the interpreter's memory."""
     model = Model.open(detector.record(), "litert")
-    first, _ = model.score(detector.mean[None, :])
-    model.score(detector.mean[None, :] + 100)
+    first, _, _ = model.step(detector.mean[None, :], NO_STATE)
+    model.step(detector.mean[None, :] + 100, NO_STATE)
     assert first[0] == 0
 
 
@@ -65,10 +68,8 @@ def test_nan_weights_are_refused_even_where_the_golden_vectors_are_nan_too(detec
     place = detector.tflite.index(detector.mean.tobytes())
     broken = bytearray(detector.tflite)
     broken[place : place + 72] = struct.pack("<f", np.nan) * 18
-    nothing = (float("nan"),) * 16
-    golden = Golden(
-        signals=detector.golden().signals, score=nothing, contribution=((float("nan"),) * 18,) * 16
-    )
+    nothing = float("nan")
+    golden = replace(detector.golden(), score=((nothing,) * 16,), contribution=(((nothing,) * 18,) * 16,))
     assert refusal(detector.record(tflite=bytes(broken), golden=golden)) == "golden_vectors"
 
 
@@ -88,7 +89,7 @@ def test_other_signals_are_refused(detector: Any, signals: tuple[str, ...]) -> N
 
 def test_an_unknown_manifest_version_is_refused(detector: Any) -> None:
     """What a newer trainer writes is not guessed at."""
-    assert refusal(detector.record(manifest_version=2)) == "unknown_manifest_version"
+    assert refusal(detector.record(manifest_version=MANIFEST_VERSION + 1)) == "unknown_manifest_version"
 
 
 def test_an_oversized_graph_is_refused(detector: Any) -> None:
@@ -116,7 +117,7 @@ def test_a_record_that_is_no_model_is_refused(record: bytes) -> None:
 
 def test_a_model_without_proof_is_refused(detector: Any) -> None:
     """No golden vectors, or no finite threshold, is no model."""
-    nothing = Golden(signals=(), score=(), contribution=())
+    nothing = replace(detector.golden(), signals=(), score=(), contribution=())
     assert refusal(detector.record(golden=nothing)) == "golden_vectors"
     assert refusal(detector.record(threshold=float("nan"))) == "golden_vectors"
 
@@ -156,7 +157,7 @@ def test_outputs_are_told_apart_by_rank(detector: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(model_module, "interpreter", lambda _: swapped)
     keep = 2
-    assert Model.open(detector.record(), "litert").score(detector.mean[None, :])[0].shape == (1,)
+    assert Model.open(detector.record(), "litert").step(detector.mean[None, :], NO_STATE)[0].shape == (1,)
     keep = 1
     assert refusal(detector.record()) == "unusable_graph"
 

@@ -161,12 +161,12 @@ def test_a_missing_signal_is_not_an_anomaly_by_itself(scored: Any, sample: Any) 
 def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model: Model) -> None:
     """A model that gives NaN for a missing signal makes an anomaly that names this signal."""
 
-    def give(signals: Any) -> Any:
+    def give(signals: Any, state: Any) -> Any:
         contribution = np.zeros_like(signals)
         score = np.where(np.isnan(signals).any(axis=1), np.nan, 0.0)
-        return score.astype(np.float32), contribution * score[:, None].astype(np.float32)
+        return score.astype(np.float32), contribution * score[:, None].astype(np.float32), state
 
-    naive = SimpleNamespace(score=give, threshold=model.threshold, manifest=model.manifest)
+    naive = SimpleNamespace(step=give, threshold=model.threshold, manifest=model.manifest)
     (anomaly,) = scored(sample("a", 1), sample("b", 1, throttle_pos=np.nan), running=naive).anomalies
     assert anomaly["car_id"] == "b"
     assert np.isnan(anomaly["score"])

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.manifest import Golden
 from trainer.verify import reasons
 
 
@@ -34,16 +33,16 @@ def test_bytes_that_are_no_graph_do_not_run(detector: Any) -> None:
 def test_another_score_than_the_golden_one_is_named(detector: Any, value: float) -> None:
     """One wrong vector is found in a batch of 1 and in one of 1024, also where NaN is expected."""
     golden = detector.golden()
-    wrong = dataclasses.replace(golden, score=(value, *golden.score[1:]))
+    wrong = dataclasses.replace(golden, score=((value, *golden.score[0][1:]),))
     found = [reason for reason in reasons(detector.record(golden=wrong)) if "hostile" not in reason]
     assert [reason.split(":")[:2] for reason in found] == [
-        ["batch of 1", " golden vector 0"],
-        ["batch of 1024", " golden vector 0"],
+        ["batch of 1", " car 0, sample 0"],
+        ["batch of 1024", " car 0, sample 0"],
     ]
 
 
 def test_a_model_without_golden_vectors_or_threshold_is_not_proven(detector: Any) -> None:
     """Nothing to compare with is no proof."""
-    none = Golden(signals=(), score=(), contribution=())
+    none = dataclasses.replace(detector.golden(), signals=(), score=(), contribution=())
     assert "no golden vectors" in reasons(detector.record(golden=none))
     assert "the threshold is nan" in reasons(detector.record(threshold=float("nan")))
