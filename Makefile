@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan terraform cluster cluster-up clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -58,6 +58,9 @@ load: setup-dev ## locust against a running deployment: USERS=200 MINUTES=2 SHAP
 
 plan: setup-dev ## cores, partitions and replicas for CARS at HZ samples a second each
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
+
+quality: setup-dev ## the scorecard: failures foreseen by our model and seven others, SEEDS=4; QUICK=1: a look; CHECK=1
+	@exec $(PYTHON) -m quality $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(if $(CHECK),--check) $(if $(KEEP),--keep-data)
 
 cluster: ## a real Kubernetes here, our images as pods: trained, scaled, rolled, deleted (root; builds 15 min once)
 	@local/setup --dev --cluster

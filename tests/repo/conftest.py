@@ -12,7 +12,17 @@ class Tree:
     """The repository's own files; what a run or an installation leaves behind is none of them."""
 
     root = ROOT
-    packages = ("contract", "plumbing", "simulator", "bridge", "scorer", "trainer", "local", "loadtest")
+    packages = (
+        "contract",
+        "plumbing",
+        "simulator",
+        "bridge",
+        "scorer",
+        "trainer",
+        "local",
+        "loadtest",
+        "quality",
+    )
 
     def __init__(self) -> None:
         listed = subprocess.run(

@@ -24,6 +24,7 @@ SETTINGS = {
     "loadtest.chaos.settings": "CHAOS",
     "loadtest.plan": "PLAN",
     "loadtest.bench.run": "BENCH",
+    "quality.settings": "QUALITY",
 }
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
 KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram", Summary: "summary"}

@@ -1,0 +1,51 @@
+"""The usual autoencoder: a bottleneck on z-scored single samples, its score the error of reconstruction."""
+
+import numpy as np
+
+from contract.telemetry import Floats
+from quality.detectors import Lengths
+from quality.detectors.stateless import Standard, thinned
+
+_HIDDEN = (14, 7, 7, 14)
+_EPOCHS, _BATCH = 12, 512
+
+
+class Autoencoder:
+    """Dense layers 14-7-7-14 with tanh, linear output, mean squared error, Adam."""
+
+    def __init__(self, seed: int, lengths: Lengths) -> None:
+        self._seed = seed
+        self._standard: Standard
+        self._layers: list[tuple[Floats, Floats]]
+
+    def fit(self, training: Floats) -> None:
+        """In Keras; scored afterwards with the same weights in numpy, which needs no TensorFlow in memory."""
+        import keras
+
+        self._standard = Standard(training)
+        rows = np.clip(self._standard(thinned(training)), -10, 10)
+        keras.utils.set_random_seed(self._seed)
+        width = rows.shape[1]
+        layers = [keras.layers.Dense(size, activation="tanh") for size in _HIDDEN]
+        model = keras.Sequential([keras.Input((width,)), *layers, keras.layers.Dense(width)])
+        model.compile(optimizer=keras.optimizers.Adam(2e-3), loss="mse")
+        model.fit(rows, rows, batch_size=_BATCH, epochs=_EPOCHS, verbose=0)
+        self._layers = [tuple(layer.get_weights()) for layer in model.layers]
+
+    def score(self, signals: Floats) -> Floats:
+        """(cars, samples): root of the mean squared error."""
+        z = self._standard(signals)
+        flat = z.reshape(-1, z.shape[-1])
+        scores = np.empty(len(flat), np.float32)
+        for start in range(0, len(flat), 65_536):
+            part = flat[start : start + 65_536]
+            error = self._rebuilt(part) - part
+            scores[start : start + len(part)] = np.sqrt(np.einsum("nk,nk->n", error, error) / error.shape[1])
+        return scores.reshape(z.shape[:-1])
+
+    def _rebuilt(self, rows: Floats) -> Floats:
+        for place, (weights, bias) in enumerate(self._layers):
+            rows = rows @ weights + bias
+            if place < len(self._layers) - 1:
+                np.tanh(rows, out=rows)
+        return rows

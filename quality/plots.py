@@ -1,0 +1,103 @@
+"""The scorecard as pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from quality.metrics import BUDGETS
+from quality.scorecard import Card
+from quality.seed import Outcome
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def draw(outcomes: Sequence[Outcome], card: Card, folder: Path) -> None:
+    """Write recall.png, leads.png, budgets.png and example.png."""
+    _saved(_recall(card), folder / "recall.png")
+    _saved(_leads(outcomes, card), folder / "leads.png")
+    _saved(_budgets(card), folder / "budgets.png")
+    _saved(_example(outcomes[0], card), folder / "example.png")
+
+
+def _saved(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _recall(card: Card) -> Any:
+    """Per fault and detector, one row of axes a budget."""
+    kinds, names = list(card["faults"]), list(card["detectors"])
+    figure, rows = plt.subplots(len(BUDGETS), 1, figsize=(13, 8), sharex=True)
+    width = 0.8 / len(names)
+    for axes, budget in zip(rows, BUDGETS, strict=True):
+        for place, name in enumerate(names):
+            of = card["detectors"][name]["per_fault"]
+            heights = [of[kind][f"recall_at_{budget:g}"] or 0 for kind in kinds]
+            axes.bar(np.arange(len(kinds)) + place * width, heights, width, label=name)
+        axes.set(
+            ylabel="share of failures foreseen", ylim=(0, 1), title=f"{budget:g} false alarms per car-week"
+        )
+        axes.grid(visible=True, axis="y", alpha=0.3)
+    rows[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    rows[-1].set_xticks(np.arange(len(kinds)) + 0.4, kinds, rotation=20)
+    return figure
+
+
+def _leads(outcomes: Sequence[Outcome], card: Card) -> Any:
+    """Hours from alert to failure of what the last detector foresaw, per fault."""
+    name, kinds = list(card["detectors"])[-1], list(card["faults"])
+    figure, axes = plt.subplots(figsize=(11, 5))
+    found = []
+    for kind in kinds:
+        leads = np.concatenate(
+            [o.answers[name].at(BUDGETS[0]).lead_h[[f.kind == kind for f in o.failures]] for o in outcomes]
+        )
+        found.append(leads[~np.isnan(leads)])
+    axes.boxplot(found, whis=(10, 90), showfliers=False)
+    axes.set_xticks(np.arange(len(kinds)) + 1, kinds, rotation=20)
+    axes.set(
+        ylabel="hours of driving",
+        title=f"{name}: from the alert to the failure (box: quartiles, whiskers: 10 to 90 %)",
+    )
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    return figure
+
+
+def _budgets(card: Card) -> Any:
+    """Recall over the budget of false alarms."""
+    figure, axes = plt.subplots(figsize=(9, 6))
+    for name, row in card["detectors"].items():
+        curve = row["recall_over_budget"]
+        axes.plot([float(budget) for budget in curve], list(curve.values()), marker="o", label=name)
+    axes.set(
+        xscale="log", xlabel="false alarms per car-week", ylabel="share of failures foreseen", ylim=(0, 1)
+    )
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _example(outcome: Outcome, card: Card) -> Any:
+    """One car: level over time with onset and failure, of the detectors that matter."""
+    names = [n for n in ("autoencoder_stateless", "linear_conditional", "ours") if n in outcome.answers]
+    names = names or list(outcome.answers)[-1:]
+    failure, fleet = outcome.failures[outcome.example], card["fleet"]
+    figure, rows = plt.subplots(len(names), 1, figsize=(12, 3 * len(names)), sharex=True, squeeze=False)
+    for axes, name in zip(rows[:, 0], names, strict=True):
+        answer = outcome.answers[name]
+        hours = np.linspace(fleet["learning_h"], fleet["hours"], len(answer.example_level))
+        axes.plot(hours, answer.example_level, linewidth=0.8)
+        axes.axhline(answer.at(BUDGETS[0]).threshold, color="grey", linestyle="--", label="threshold at 0.1")
+        axes.axvline(failure.onset_s / 3600, color="orange", label="onset")
+        axes.axvline(failure.failed_s / 3600, color="red", label="failure")
+        axes.set(ylabel=name)
+        axes.grid(visible=True, alpha=0.3)
+    rows[0, 0].set_title(f"{failure.component}: the smoothed score of one car")
+    rows[0, 0].legend(fontsize=8, loc="upper left")
+    rows[-1, 0].set_xlabel("hours of telemetry")
+    return figure

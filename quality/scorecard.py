@@ -1,0 +1,118 @@
+"""The scorecard: the figures of all fleets in one document, as they stand in scorecard.json.
+
+Recall and AUROC over all faults are means over the seeds, `spread` their standard deviation between seeds.
+Figures of a single kind of fault are of the failures of all seeds together: one seed has few of each.
+"""
+
+import json
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quality import metrics
+from quality.metrics import BUDGETS, CURVE
+from quality.seed import Answers, Outcome
+from quality.settings import Settings
+
+Card = Mapping[str, Any]
+
+
+def drawn_up(told: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -> dict[str, Any]:
+    """The document. `argv`: what the command was told."""
+    return {
+        "command": shlex.join(["python", "-m", "quality", *argv]),
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": [outcome.seed for outcome in outcomes],
+        "fleet": {
+            "hours": told.hours,
+            "learning_h": told.learning_h,
+            "interval_s": told.interval_s,
+            "memory_h": told.memory_h,
+            "cars": {part: told.cars(part) for part in ("training", "calibration", "healthy", "faulty")},
+        },
+        "faults": _faults(outcomes),
+        "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
+    }
+
+
+def write(card: Card, folder: Path) -> None:
+    """Into scorecard.json."""
+    text = json.dumps(_plain(card), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "scorecard.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _faults(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What failed, and how fast: hours from onset to failure."""
+    found = {}
+    for kind in _kinds(outcomes):
+        hours = [f.growth_h for outcome in outcomes for f in outcome.failures if f.kind == kind]
+        low, median, high = np.quantile(hours, [0.1, 0.5, 0.9])
+        found[kind] = {"failures": len(hours), "growth_h": {"p10": low, "median": median, "p90": high}}
+    return found
+
+
+def _kinds(outcomes: Sequence[Outcome]) -> list[str]:
+    return sorted({failure.kind for outcome in outcomes for failure in outcome.failures})
+
+
+def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
+    answers = [outcome.answers[name] for outcome in outcomes]
+    seeds = {f"recall_at_{budget:g}": _recalls(answers, budget) for budget in BUDGETS}
+    seeds["auroc"] = [answer.auroc for answer in answers]
+    seeds["median_lead_h"] = [metrics.summary(a.at(BUDGETS[0]).lead_h)["median_lead_h"] for a in answers]
+    for budget in BUDGETS:
+        seeds[f"false_alarms_at_{budget:g}"] = [a.at(budget).false_alarms_per_car_week for a in answers]
+    return {
+        **{key: _mean(values) for key, values in seeds.items()},
+        "spread": {key: _spread(values) for key, values in seeds.items()},
+        "of_seeds": seeds,
+        "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
+        "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
+        "seconds": _mean([answer.seconds for answer in answers]),
+    }
+
+
+def _recalls(answers: Iterable[Answers], budget: float) -> list[float | None]:
+    return [metrics.summary(answer.at(budget).lead_h)["recall"] for answer in answers]
+
+
+def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for budget in BUDGETS:
+        by_seed = [
+            outcome.answers[name].at(budget).lead_h[[f.kind == kind for f in outcome.failures]]
+            for outcome in outcomes
+        ]
+        found = metrics.summary(np.concatenate(by_seed))
+        row[f"recall_at_{budget:g}"] = found["recall"]
+        if budget == BUDGETS[0]:
+            row |= {key: found[key] for key in ("median_lead_h", "p10_lead_h")}
+            row["spread"] = _spread([metrics.summary(leads)["recall"] for leads in by_seed])
+    aurocs = [outcome.answers[name].auroc_per_fault.get(kind) for outcome in outcomes]
+    return row | {"auroc": _mean(aurocs)}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(there)) if there else None
+
+
+def _spread(values: Iterable[float | None]) -> float | None:
+    """Standard deviation between seeds; None with fewer than two."""
+    there = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.std(there, ddof=1)) if len(there) > 1 else None
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, figures rounded to what they are worth."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return value

@@ -1,0 +1,64 @@
+"""The scorecard as tables on a terminal."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from quality.scorecard import Card
+
+
+def figure(value: float | None, digits: int = 2) -> str:
+    """A dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def show(console: Console, card: Card) -> None:
+    """Faults, then all detectors, then ours and the others by fault."""
+    console.print(_faults(card))
+    console.print(_detectors(card))
+    console.print(_per_fault(card))
+
+
+def _table(title: str, left: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(left)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _faults(card: Card) -> Table:
+    table = _table("Failures of the test cars", "fault", ("failures", "p10", "median", "p90"))
+    for kind, row in card["faults"].items():
+        table.add_row(kind, str(row["failures"]), *(f"{hours:.1f} h" for hours in row["growth_h"].values()))
+    return table
+
+
+def _detectors(card: Card) -> Table:
+    columns = ("recall at 0.1", "±", "recall at 1", "AUROC", "median lead", "false alarms at 0.1", "at 1")
+    table = _table(f"Scorecard over {len(card['seeds'])} seeds", "detector", columns)
+    for name, row in card["detectors"].items():
+        lead = row["median_lead_h"]
+        table.add_row(
+            name,
+            figure(row["recall_at_0.1"]),
+            figure(row["spread"]["recall_at_0.1"], 3),
+            figure(row["recall_at_1"]),
+            figure(row["auroc"]),
+            "-" if lead is None else f"{lead:.1f} h",
+            figure(row["false_alarms_at_0.1"]),
+            figure(row["false_alarms_at_1"]),
+        )
+    return table
+
+
+def _per_fault(card: Card) -> Table:
+    title = "Recall at 0.1 false alarms per car-week by fault; of the last one median and p10 lead"
+    names = list(card["detectors"])
+    table = _table(title, "fault", (*names, "median", "p10"))
+    for kind in card["faults"]:
+        rows = [card["detectors"][name]["per_fault"][kind] for name in names]
+        leads = (figure(rows[-1][key], 1) + " h" for key in ("median_lead_h", "p10_lead_h"))
+        table.add_row(kind, *(figure(row["recall_at_0.1"]) for row in rows), *leads)
+    return table
