@@ -9,6 +9,7 @@ from rich.live import Live
 
 from local import champion, ledger, screen
 from local.deployment import TRAINER, Deployment
+from local.foresight import Foresight
 from local.observer import Observer
 from local.report import Report
 from local.watch import Watch
@@ -53,6 +54,16 @@ class Settings:
         return 40 * 60 / self.minutes
 
     @property
+    def horizon_s(self) -> float:
+        """An alert is right when the failure comes within a third of the run: later ones stay pending."""
+        return 20 * self.minutes
+
+    @property
+    def report_s(self) -> float:
+        """A workshop reports a failure within an hour of wear (simulator/faults.py)."""
+        return 3600 / self.ageing + 2
+
+    @property
     def healthy_s(self) -> float:
         """No fault begins while the first model's slice is taken: a fleet is commissioned without faults."""
         return _FIRST_SLICE_S + 20.0
@@ -79,11 +90,12 @@ class Demo:
             )
         deployment.start(self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
-        observer = Observer(deployment, watch, self._console, started_at, 60 * self._settings.minutes)
+        foresight = Foresight(self._settings.horizon_s, self._settings.report_s)
+        run_s = 60 * self._settings.minutes
+        observer = Observer(deployment, watch, self._console, started_at, run_s, foresight=foresight)
         try:
             self._show_live(observer)
             observer.drain()
-            ended_at = time.time()
             self._console.print("reading both clusters' logs for the ledger")
             audits = ledger.read_audits(deployment.edge.bootstrap)
             stages = ledger.reconcile(
@@ -93,7 +105,7 @@ class Demo:
         finally:
             watch.close()
         first_batches = ledger.first_batches(audits)
-        return Report(deployment, observer, stages, first_batches, ended_at).show(self._console)
+        return Report(deployment, observer, stages, first_batches).show(self._console)
 
     def _show_live(self, observer: Observer) -> None:
         line_at = 0.0
@@ -103,7 +115,7 @@ class Demo:
                 picture = observer.look()
                 self._train_when_due(observer)
                 if self._console.is_terminal:
-                    live.update(screen.render(picture), refresh=True)
+                    live.update(screen.render(picture, self._console.height), refresh=True)
                 elif time.monotonic() - line_at >= _LINE_EVERY_S:
                     line_at = time.monotonic()
                     self._console.print(screen.line(picture), soft_wrap=True)

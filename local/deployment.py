@@ -44,6 +44,7 @@ class Plan:
     ageing: float = 1.0
     fault_spread_h: float = 24.0
     healthy_s: float = 0.0
+    learning_s: float = 0.0
     scorers: int = 2
     bridges: int = 1
     shards: int = 0

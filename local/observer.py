@@ -10,6 +10,7 @@ from rich.console import Console
 
 from local import screen
 from local.deployment import TRAINER, Deployment
+from local.foresight import Foresight, Tally
 from local.watch import Watch, scrape
 
 _LATENCY_WINDOW_S = 30.0
@@ -31,6 +32,7 @@ class Moments:
     telemetry: float | None = None
     first_model: float | None = None
     caught_up: float | None = None
+    fleet_ended: float | None = None
 
     def since_start(self, moment: float | None) -> float | None:
         """Seconds from the start to a moment."""
@@ -82,10 +84,18 @@ class Observer:
     """Asks every service once a look; tells the console what happened since the last."""
 
     def __init__(
-        self, deployment: Deployment, watch: Watch, console: Console, started_at: float, duration_s: float
+        self,
+        deployment: Deployment,
+        watch: Watch,
+        console: Console,
+        started_at: float,
+        duration_s: float,
+        *,
+        foresight: Foresight | None = None,
     ) -> None:
         self.moments = Moments(started_at)
         self.watch = watch
+        self.foresight = foresight or Foresight()
         # What each service's /metrics said at the last look, by the name of the component, replicas added up.
         self.metrics: dict[str, dict[str, float]] = {}
         self.memory_mib = self.memory_mib_max = self._memory_due = 0.0
@@ -121,6 +131,7 @@ class Observer:
         }
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
+        self._hear()
         self._tell_events()
         if now >= self._memory_due:
             self._memory_due = now + _MEMORY_EVERY_S
@@ -135,15 +146,25 @@ class Observer:
             model_version=version,
             trainer=self.trainer_state(),
             latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
+            tallies=self.tallies(now),
             anomalies=seen.anomalies,
             recent=list(seen.recent),
             memory_mib=self.memory_mib,
             restarts=self._deployment.supervisor.restarts,
         )
 
+    def tallies(self, now_s: float) -> dict[str, Tally]:
+        """What the alerts foresaw, as far as is known at `now_s`."""
+        return self.foresight.tallies(now_s, self.watched_from(now_s))
+
+    def watched_from(self, now_s: float) -> float:
+        """Since when failures count: since there is a model that could foresee them; else from now on."""
+        return self.moments.first_model or now_s
+
     def drain(self) -> None:
         """End the fleet, then wait until what it sent has passed every stage; not longer than 90 s."""
         self._console.print("ending the fleet, then waiting for the last records (Ctrl-C ends at once)")
+        self.moments.fleet_ended = time.time()
         self._deployment.supervisor.stop("simulator")
         sent = int(self._deployment.published().sent.sum())
         deadline = time.monotonic() + _DRAIN_S
@@ -176,6 +197,16 @@ class Observer:
             )
             for stage, (title, names) in stages.items()
         ]
+
+    def _hear(self) -> None:
+        """Take in the alerts and the workshops' reports that came since the last look."""
+        news = self.watch.seen.news
+        while news:
+            name, record = news.popleft()
+            if name == "alert":
+                self.foresight.take_alert(record)
+            elif name == "maintenance":
+                self.foresight.take_report(record)
 
     def _note(self, at_edge: float, behind: float, version: int, now: float) -> None:
         moments, plan = self.moments, self._deployment.plan

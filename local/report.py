@@ -1,6 +1,7 @@
 """What is left of a run: ledger and scorecard, as tables and as JSON files."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +22,23 @@ class Report:
     observer: Observer
     stages: Sequence[Stage]
     first_batches: Mapping[int, Mapping[str, float]]
-    ended_at: float
+
+    @property
+    def ended_at(self) -> float:
+        """When the cars had sent their last, s since 1970: later nothing happens to them any more."""
+        return self.observer.moments.fleet_ended or time.time()
 
     def show(self, console: Console) -> int:
         """Print and write everything; the exit status, 0 where records flowed and nothing was lost."""
         run_dir, seen = self.deployment.plan.run_dir, self.observer.watch.seen
+        observer, ended_at = self.observer, self.ended_at
         card, book = self._scorecard(), self.ledger()
-        for name, content in (("ledger", book), ("scorecard", card.as_dict())):
+        foreseen = observer.foresight.as_dict(ended_at, observer.watched_from(ended_at))
+        for name, content in (("ledger", book), ("scorecard", card.as_dict() | {"foresight": foreseen})):
             (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         console.print(screen.anomalies_table(list(seen.recent)))
         screen.show_ledger(console, self.stages)
+        screen.show_foresight(console, observer.foresight, observer.tallies(ended_at))
         screen.show_scorecard(console, card)
         latency = book["car_to_anomaly_ms"]
         console.print(
@@ -83,10 +91,11 @@ class Report:
     def _scorecard(self) -> scorecard.Scorecard:
         return scorecard.draw_up(
             self.deployment.truth(),
-            self.observer.watch.seen.times_by_car,
+            self.observer.foresight.alerts(self.ended_at),
             cars=self.deployment.plan.cars,
             from_s=self.observer.moments.telemetry or self.ended_at,
             to_s=self.ended_at,
+            learning_s=self.deployment.plan.learning_s,
         )
 
     def _verdict(self, console: Console) -> int:

@@ -1,137 +1,164 @@
-"""The first scorecard: faults that were there, faults that were found, false alarms.
+"""The scorecard against the truth: faults that were there, what the alerts said of them, false alarms.
 
-A car is flagged where at least ANOMALIES_MIN of its records within WINDOW_S were anomalies: a fault stays,
-chance does not. The truth comes from the simulator's own plan, which no telemetry carries.
+The truth is the simulator's own plan, which no telemetry carries. What a running deployment can know of
+itself, from the workshops' reports alone, is in local/foresight.py.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
-ANOMALIES_MIN = 3
-WINDOW_S = 10.0
-# A flag that comes so long after the last one is a new alarm.
-QUIET_S = 60.0
+from local.foresight import Alert, kind
+
+# What an alert is worth after the repair: so long the smoothed score still remembers the fault.
+AFTERMATH_S = 10.0
+_WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of the plan that grew while cars were scored. Times are seconds since 1970."""
+    """One fault of the plan that grew while cars were scored, with its first alert. Times: s since 1970."""
 
     car_id: str
+    kind: str
     component: str
     onset_s: float
     failed_s: float
     repaired_s: float
     found_s: float | None = None
+    hypothesis: str = ""
 
     @property
     def lead_s(self) -> float | None:
-        """From the first flag to the failure; negative where it was found only after it."""
+        """From the first alert to the failure; negative where it was found only after it."""
         return None if self.found_s is None else self.failed_s - self.found_s
+
+    def foreseen(self) -> bool:
+        """Whether an alert came between onset and failure."""
+        return self.found_s is not None and self.found_s <= self.failed_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the JSON file."""
+        return vars(self) | {"lead_s": self.lead_s}
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """What was there and what was found between `from_s` and `to_s`, seconds since 1970."""
+    """What was there and what was found between `from_s` and `to_s`, seconds since 1970.
+
+    `healthy_s`: seconds of telemetry of warm cars without a fault, all cars together.
+    """
 
     from_s: float
     to_s: float
     cars: int
     faults: list[Fault] = field(default_factory=list)
-    false_alarms: list[tuple[str, float]] = field(default_factory=list)
+    false_alarms: list[Alert] = field(default_factory=list)
+    healthy_s: float = 0.0
 
-    @property
-    def found(self) -> list[Fault]:
-        """Faults whose car was flagged between their onset and their repair."""
-        return [fault for fault in self.faults if fault.found_s is not None]
+    def grown(self, fault: Fault, share: float = 0.5) -> bool:
+        """Whether a fault had gone at least so much of the way from onset to failure."""
+        return self.to_s >= fault.onset_s + share * (fault.failed_s - fault.onset_s)
 
-    def grown(self, share: float = 0.5) -> list[Fault]:
-        """Faults that had gone at least so much of the way from onset to failure."""
-        return [f for f in self.faults if self.to_s >= f.onset_s + share * (f.failed_s - f.onset_s)]
-
-    def per_component(self) -> dict[str, dict[str, int]]:
-        """Kind of component to how many faults were there, half grown, failed, and found."""
-        rows: dict[str, dict[str, int]] = defaultdict(
-            lambda: dict.fromkeys(("present", "half_grown", "failed", "found"), 0)
-        )
-        half_grown = set(map(id, self.grown()))
-        for fault in self.faults:
-            row = rows[kind(fault.component)]
-            row["present"] += 1
-            row["half_grown"] += id(fault) in half_grown
-            row["failed"] += fault.failed_s <= self.to_s
-            row["found"] += fault.found_s is not None
-        return dict(sorted(rows.items()))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
-        hours = self.cars * (self.to_s - self.from_s) / 3600
-        leads = sorted(f.lead_s for f in self.found if f.lead_s is not None and f.failed_s <= self.to_s)
+    def row(self, faults: Sequence[Fault]) -> dict[str, Any]:
+        """Of some of the faults: how many were there, half grown, failed, found, and found before failure."""
+        failed = [fault for fault in faults if fault.failed_s <= self.to_s]
+        leads = [fault.lead_s for fault in failed if fault.lead_s is not None and fault.foreseen()]
+        found = [fault for fault in faults if fault.found_s is not None]
         return {
-            "rule": f"{ANOMALIES_MIN} anomalies of a car within {WINDOW_S:.0f} s",
-            "seconds": round(self.to_s - self.from_s, 1),
-            "cars": self.cars,
-            "faults_present": len(self.faults),
-            "faults_half_grown": len(self.grown()),
-            "faults_found": len(self.found),
-            "half_grown_found": sum(fault.found_s is not None for fault in self.grown()),
-            "median_lead_s": leads[len(leads) // 2] if leads else None,
-            "false_alarms": len(self.false_alarms),
-            "false_alarms_per_car_hour": len(self.false_alarms) / hours if hours else None,
-            "per_component": self.per_component(),
-            "faults": [asdict(fault) | {"lead_s": fault.lead_s} for fault in self.faults],
+            "present": len(faults),
+            "half_grown": sum(map(self.grown, faults)),
+            "failed": len(failed),
+            "found": len(found),
+            "half_grown_found": sum(self.grown(fault) for fault in found),
+            "foreseen": len(leads),
+            "hypothesis_right": sum(fault.hypothesis == fault.component for fault in found),
+            "median_lead_s": median(leads) if leads else None,
         }
 
+    def rows(self, key: Callable[[Fault], str]) -> dict[str, dict[str, Any]]:
+        """The same by what `key` says of a fault, in order."""
+        groups: dict[str, list[Fault]] = defaultdict(list)
+        for fault in self.faults:
+            groups[key(fault)].append(fault)
+        return {name: self.row(faults) for name, faults in sorted(groups.items())}
 
-def kind(component: str) -> str:
-    """The component without its place: tire_1_2 is a tire."""
-    return component.rstrip("_0123456789")
+    def false_alarms_per_car_week(self) -> float | None:
+        """Alerts on cars without a fault per car-week of telemetry of such cars, once they are warm."""
+        return len(self.false_alarms) / (self.healthy_s / _WEEK_S) if self.healthy_s > 0 else None
 
-
-def flags(times_s: Sequence[float]) -> list[float]:
-    """When a car with anomalies at these times is flagged: at every one that completes a window."""
-    times = sorted(times_s)
-    last = ANOMALIES_MIN - 1
-    return [times[i] for i in range(last, len(times)) if times[i] - times[i - last] <= WINDOW_S]
+    def as_dict(self) -> dict[str, Any]:
+        """For the JSON file; docs/measurements.md says what the keys mean."""
+        every = self.row(self.faults)
+        per_week = self.false_alarms_per_car_week()
+        return {
+            "rule": "first alert between onset and repair; foreseen: before the failure",
+            "seconds": round(self.to_s - self.from_s, 1),
+            "cars": self.cars,
+            "faults_present": every["present"],
+            "faults_half_grown": every["half_grown"],
+            "faults_failed": every["failed"],
+            "faults_found": every["found"],
+            "faults_foreseen": every["foreseen"],
+            "half_grown_found": every["half_grown_found"],
+            "hypothesis_right": every["hypothesis_right"],
+            "median_lead_s": every["median_lead_s"],
+            "false_alarms": len(self.false_alarms),
+            "false_alarms_per_car_hour": None if per_week is None else per_week / 168,
+            "false_alarms_per_car_week": per_week,
+            "per_component": self.rows(lambda fault: kind(fault.component)),
+            "per_kind": self.rows(lambda fault: fault.kind),
+            "faults": [fault.as_dict() for fault in self.faults],
+        }
 
 
 def draw_up(
     truth: Iterable[Mapping[str, Any]],
-    anomalies: Mapping[str, Sequence[float]],
+    alerts: Iterable[Alert],
     *,
     cars: int,
     from_s: float,
     to_s: float,
+    learning_s: float = 0.0,
 ) -> Scorecard:
-    """Match anomalies (car id to sample times, s since 1970) with the plan's incidents (times in ms)."""
-    flagged = {car: flags(times) for car, times in anomalies.items()}
-    faults = []
-    for incident in truth:
-        onset_s, failed_s, repaired_s = (
-            incident[name] / 1000 for name in ("onset_at", "failed_at", "repaired_at")
-        )
-        if onset_s < to_s and repaired_s > from_s:
-            hits = [at for at in flagged.get(incident["car_id"], ()) if onset_s <= at <= repaired_s]
-            found_s = min(hits, default=None)
-            faults.append(
-                Fault(incident["car_id"], incident["component"], onset_s, failed_s, repaired_s, found_s)
-            )
-    return Scorecard(from_s, to_s, cars, faults, _false_alarms(flagged, faults))
+    """Match alerts with the plan's incidents (times in ms since 1970) of the time `from_s` to `to_s`.
 
-
-def _false_alarms(flagged: Mapping[str, Sequence[float]], faults: Iterable[Fault]) -> list[tuple[str, float]]:
-    """Flags outside of every fault of the car, those close together as one alarm."""
+    No alert can come before a car has been known for `learning_s`: that time is not counted as healthy.
+    """
+    by_car: dict[str, list[Alert]] = defaultdict(list)
+    for alert in sorted(alerts, key=lambda alert: alert.told_s):
+        by_car[alert.car_id].append(alert)
+    faults = [_found(fault, by_car[fault.car_id]) for fault in map(_fault, truth)
+              if fault.onset_s < to_s and fault.repaired_s > from_s]  # fmt: skip
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for fault in faults:
-        spans[fault.car_id].append((fault.onset_s, fault.repaired_s + WINDOW_S))
-    alarms = []
-    for car, times in flagged.items():
-        last_s = float("-inf")
-        for at in times:
-            if not any(start <= at <= end for start, end in spans[car]):
-                if at - last_s > QUIET_S:
-                    alarms.append((car, at))
-                last_s = at
-    return alarms
+        spans[fault.car_id].append((fault.onset_s, fault.repaired_s + AFTERMATH_S))
+    false_alarms = [
+        alert
+        for alerts_of_car in by_car.values()
+        for alert in alerts_of_car
+        if not any(start <= alert.opened_s <= end for start, end in spans[alert.car_id])
+    ]
+    warm_s = from_s + learning_s
+    faulty_s = sum(
+        max(0.0, min(end, to_s) - max(start, warm_s)) for parts in spans.values() for start, end in parts
+    )
+    healthy_s = cars * max(0.0, to_s - warm_s) - faulty_s
+    return Scorecard(from_s, to_s, cars, faults, false_alarms, healthy_s)
+
+
+def _fault(incident: Mapping[str, Any]) -> Fault:
+    onset_s, failed_s, repaired_s = (
+        incident[name] / 1000 for name in ("onset_at", "failed_at", "repaired_at")
+    )
+    return Fault(incident["car_id"], incident["kind"], incident["component"], onset_s, failed_s, repaired_s)
+
+
+def _found(fault: Fault, alerts: Sequence[Alert]) -> Fault:
+    """The fault with the first of its car's alerts that opened while it was there; `alerts` in order."""
+    first = next((a for a in alerts if fault.onset_s <= a.opened_s <= fault.repaired_s), None)
+    if first is None:
+        return fault
+    return Fault(**vars(fault) | {"found_s": first.told_s, "hypothesis": first.component})

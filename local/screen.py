@@ -1,7 +1,7 @@
 """What a person sees of the demo: one live table, at the end the ledger and the scorecard."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from local.foresight import ALL, Foresight, Tally
 from local.ledger import Stage
 from local.scorecard import Scorecard
 from local.watch import Latency
+
+# Of the live tables: heads, frames, the facts, and the frame of the latest anomalies.
+_LINES = 17
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Picture:
     model_version: int
     trainer: str
     latency: Latency
+    tallies: Mapping[str, Tally]
     anomalies: int
     recent: Sequence[dict[str, Any]]
     memory_mib: float
@@ -48,13 +53,23 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
+def share(value: float | None) -> str:
+    """In percent, or a dash of nothing."""
+    return "-" if value is None else f"{value:.0%}"
+
+
+def seconds(value: float | None) -> str:
+    """Or a dash where there is none."""
+    return "-" if value is None else f"{value:.0f} s"
+
+
 def milliseconds(value: float | None) -> str:
     """A latency, or a dash where none was measured."""
     return "-" if value is None else f"{number(value)} ms"
 
 
-def render(picture: Picture) -> RenderableType:
-    """The live table."""
+def render(picture: Picture, height: int) -> RenderableType:
+    """The live tables, and below them as many of the latest anomalies as `height` lines have room for."""
     head = Text.assemble(
         ("Connected cars ", "bold"),
         f"{_clock(picture.elapsed_s)} of {_clock(picture.duration_s)} · ",
@@ -73,7 +88,32 @@ def render(picture: Picture) -> RenderableType:
         f"car to anomaly: p50 {milliseconds(latency.p50_ms)}, p99 {milliseconds(latency.p99_ms)} · "
         f"{number(picture.anomalies)} anomalies"
     )
-    return Group(head, stages, facts, anomalies_table(picture.recent))
+    foresight = foresight_table(picture.tallies)
+    room = height - _LINES - len(picture.rows) - len(picture.tallies)
+    recent = list(picture.recent)[-room:] if room > 0 else []
+    return Group(head, stages, facts, foresight, *([anomalies_table(recent)] if recent else []))
+
+
+def foresight_table(tallies: Mapping[str, Tally]) -> Table:
+    """Alerts against the workshops' reports so far, by the component that they name or that failed."""
+    table = Table(title="Alerts, and what the workshops reported", title_justify="left")
+    for title in ("component", "alerts", "confirmed", "right", "late", "false", "pending", "precision",
+                  "failures", "foreseen", "recall", "median lead"):  # fmt: skip
+        table.add_column(title, justify="left" if title == "component" else "right")
+    for name, tally in tallies.items():
+        if name == ALL and len(tallies) > 1:
+            table.add_section()
+        counts = (tally.alerts, tally.confirmed, tally.right, tally.late, tally.false, tally.pending)
+        table.add_row(
+            name,
+            *map(number, counts),
+            share(tally.precision),
+            number(tally.failures),
+            number(tally.foreseen),
+            share(tally.recall),
+            seconds(tally.median_lead_s),
+        )
+    return table
 
 
 def anomalies_table(recent: Sequence[dict[str, Any]]) -> Table:
@@ -99,11 +139,13 @@ def line(picture: Picture) -> str:
     """The same for a log: one line."""
     rates = ", ".join(f"{row.stage} {number(row.per_s)}/s" for row in picture.rows)
     lag = max((row.waiting for row in picture.rows), default=0)
+    every = picture.tallies[ALL]
     return (
         f"{_clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
         f"lag {number(lag)} | model {picture.model_version} | "
         f"p99 {milliseconds(picture.latency.p99_ms)} | {number(picture.anomalies)} anomalies | "
-        f"{number(picture.memory_mib)} MiB"
+        f"{every.alerts} alerts: {every.confirmed} confirmed, {every.false} false | "
+        f"{every.foreseen} of {every.failures} failures foreseen | {number(picture.memory_mib)} MiB"
     )
 
 
@@ -119,28 +161,35 @@ def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
     console.print(table)
 
 
-def show_scorecard(console: Console, card: Scorecard) -> None:
-    """The scorecard as a table."""
-    table = Table(title="Scorecard: faults by component", title_justify="left")
-    for title in ("component", "present", "half grown", "failed", "found"):
-        table.add_column(title, justify="left" if title == "component" else "right")
-    for component, row in card.per_component().items():
-        table.add_row(component, *(str(row[key]) for key in ("present", "half_grown", "failed", "found")))
-    summary = card.as_dict()
-    table.add_section()
-    table.add_row(
-        "all",
-        str(summary["faults_present"]),
-        str(summary["faults_half_grown"]),
-        str(sum(row["failed"] for row in card.per_component().values())),
-        str(summary["faults_found"]),
-    )
-    console.print(table)
-    lead = summary["median_lead_s"]
+def show_foresight(console: Console, foresight: Foresight, tallies: Mapping[str, Tally]) -> None:
+    """What the deployment knew of itself: alerts and reports, without the truth."""
+    console.print(foresight_table(tallies))
     console.print(
-        f"found = {summary['rule']}; of the half grown ones {summary['half_grown_found']} were found; "
-        f"median lead before failure {'-' if lead is None else f'{lead:.0f} s'}; "
-        f"{summary['false_alarms']} false alarms on {number(card.cars)} cars in {summary['seconds']:.0f} s"
+        f"confirmed: the car's failure was reported within {foresight.horizon_s:.0f} s after the alert; "
+        "right: of these, the component that failed was named; late: told after the failure; pending: its "
+        "time is not over. Precision is confirmed over confirmed and false"
+        + (f"; {number(foresight.left_out)} alerts more were left out" if foresight.left_out else "")
+    )
+
+
+def show_scorecard(console: Console, card: Scorecard) -> None:
+    """The same against the truth, the simulator's plan."""
+    table = Table(title="Scorecard: the simulator's faults", title_justify="left")
+    columns = ("present", "half_grown", "failed", "foreseen", "found", "hypothesis_right")
+    for title in ("fault", *(column.replace("_", " ") for column in columns), "median lead"):
+        table.add_column(title, justify="left" if title == "fault" else "right")
+    rows = card.rows(lambda fault: fault.kind) | {ALL: card.row(card.faults)}
+    for name, row in rows.items():
+        if name == ALL:
+            table.add_section()
+        table.add_row(name, *(str(row[column]) for column in columns), seconds(row["median_lead_s"]))
+    console.print(table)
+    per_week = card.false_alarms_per_car_week()
+    console.print(
+        "foreseen: failed, with an alert between onset and failure; found: an alert before the repair; of "
+        f"the half grown ones {rows[ALL]['half_grown_found']} were found; {len(card.false_alarms)} alerts on "
+        f"cars without a fault, {'-' if per_week is None else f'{per_week:.1f}'} a car-week "
+        f"({number(card.healthy_s / 3600)} car-hours)"
     )
 
 

@@ -1,10 +1,11 @@
-"""What the demo sees of a running deployment: metrics, anomalies as they appear, the cloud's log."""
+"""What the demo sees of a running deployment: metrics, what the edge says as it appears, the cloud's log."""
 
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contract import records
 from contract.errors import Malformed
-from contract.topics import ANOMALIES, MODELS, TELEMETRY, mirrored
+from contract.topics import ALERTS, ANOMALIES, MAINTENANCE, MODELS, TELEMETRY, mirrored
 from plumbing import kafka
 
 _SCRAPE_TIMEOUT_S = 1.0
 _RECENT = 6
 # Anomalies whose latency is kept; at 100 a second that is nearly three hours.
 _LATENCIES_MAX = 1_000_000
+# Alerts and reports that nobody has taken yet; who looks takes them all.
+_NEWS_MAX = 200_000
 
 
 def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
@@ -67,23 +70,27 @@ class Seen:
     anomalies: int = 0
     cloud_records: int = 0
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    times_by_car: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    # Alerts and workshop reports: type and record, for one reader to take away.
+    news: deque[tuple[str, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=_NEWS_MAX))
     models: list[Arrival] = field(default_factory=list)
     # (sampled at, s since 1970; latency in ms)
     latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_MAX))
 
 
 class Watch:
-    """Reads anomalies and models (edge) and telemetry (cloud, counted only) on one thread of its own."""
+    """Reads anomalies, alerts, workshop reports and models (edge) and telemetry (cloud, counted only).
+
+    All of it on one thread of its own.
+    """
 
     def __init__(
         self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge", cloud: str = "cloud"
     ) -> None:
         self.seen = Seen()
-        self._anomalies = _from_the_start(edge_bootstrap, ANOMALIES)
-        self._models = _from_the_start(edge_bootstrap, mirrored(cloud, MODELS))
+        topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored(cloud, MODELS))
+        self._edge = _from_the_start(edge_bootstrap, topics)
         # Only counted: a few large answers a second instead of one for each transaction.
-        self._cloud = _from_the_start(cloud_bootstrap, mirrored(edge, TELEMETRY), fetch_min_bytes=65_536)
+        self._cloud = _from_the_start(cloud_bootstrap, (mirrored(edge, TELEMETRY),), fetch_min_bytes=65_536)
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -106,19 +113,24 @@ class Watch:
         while not self._ended.is_set():
             # An anomaly is taken the moment it is there; the cloud's records are only counted.
             wait_s = 0.02
-            while (message := self._anomalies.poll(wait_s)) is not None:
+            while (message := self._edge.poll(wait_s)) is not None:
                 wait_s = 0.0
-                if anomaly := _record(message):
-                    self._take(anomaly, time.time())
-            while (message := self._models.poll(0)) is not None:
-                if model := _record(message):
-                    published_s = message.timestamp()[1] / 1000
-                    self.seen.models.append(Arrival(model["version"], published_s, time.time()))
+                self._take(message)
             self.seen.cloud_records += sum(m.error() is None for m in self._cloud.consume(10_000, 0))
-        for consumer in (self._anomalies, self._models, self._cloud):
+        for consumer in (self._edge, self._cloud):
             consumer.close()
 
-    def _take(self, anomaly: dict[str, Any], now_s: float) -> None:
+    def _take(self, message: Message) -> None:
+        name, record = _record(message)
+        if name == "anomaly":
+            self._take_anomaly(record, time.time())
+        elif name == "model":
+            published_s = message.timestamp()[1] / 1000
+            self.seen.models.append(Arrival(record["version"], published_s, time.time()))
+        elif name:
+            self.seen.news.append((name, record))
+
+    def _take_anomaly(self, anomaly: dict[str, Any], now_s: float) -> None:
         key = (anomaly["car_id"], anomaly["seq"])
         if key in self._keys:
             return
@@ -128,24 +140,23 @@ class Watch:
         seen.first_anomaly_at = seen.first_anomaly_at or now_s
         seen.anomalies += 1
         seen.recent.append(anomaly)
-        seen.times_by_car[anomaly["car_id"]].append(sampled_s)
         seen.latencies.append((sampled_s, (now_s - sampled_s) * 1000))
 
 
-def _record(message: Message) -> dict[str, Any] | None:
-    """The record in a message; None for the client's reports and for what is malformed: not ours to judge."""
+def _record(message: Message) -> tuple[str, dict[str, Any]]:
+    """Type and record of a message; "" for the client's reports and for what is malformed."""
     value = message.value()
     if message.error() is not None or value is None:
-        return None
+        return "", {}
     try:
-        return records.decode(value)[1]
-    except Malformed:
-        return None
+        return records.decode(value)
+    except Malformed:  # the ledger's business, and the dead letters'; not ours to judge
+        return "", {}
 
 
-def _from_the_start(bootstrap: str, topic: str, **overrides: Any) -> Consumer:
+def _from_the_start(bootstrap: str, topics: Sequence[str], **overrides: Any) -> Consumer:
     # A broker answers as soon as something comes; only how often it says "nothing" depends on the wait.
     consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=100, **overrides)
-    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    found = {topic: consumer.list_topics(topic, timeout=20).topics[topic].partitions for topic in topics}
+    consumer.assign([TopicPartition(topic, number, 0) for topic in topics for number in found[topic]])
     return consumer
