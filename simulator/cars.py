@@ -12,18 +12,25 @@ from numpy.typing import NDArray
 
 from simulator import chance
 from simulator.chance import F4, F8, U8
+from simulator.changes import NEVER
 
-# Shares and typical sizes of the three models that the fleet knows: a compact car, a saloon, a van.
-MODELS = ("compact", "saloon", "van")
+# Shares and typical sizes of the three models that a fleet knows: a compact car, a saloon, a van. The last
+# one, a crossover, is new: only cars from a number on are such (changes.Changes.new_model_from).
+MODELS = ("compact", "saloon", "van", "crossover")
 _MODEL_SHARE = np.array([0.45, 0.35, 0.20])
-_MASS_KG = np.array([1550.0, 1900.0, 2250.0])
-_DRAG_AREA_M2 = np.array([0.62, 0.58, 0.95])
-_POWER_MAX_KW = np.array([110.0, 180.0, 120.0])
-_CAPACITY_AH = np.array([150.0, 210.0, 200.0])  # of a pack of 96 cells in series: 52 to 74 kWh
-_TYRE_PSI = np.array([34.0, 37.0, 42.0])
+_MASS_KG = np.array([1550.0, 1900.0, 2250.0, 2150.0])
+_DRAG_AREA_M2 = np.array([0.62, 0.58, 0.95, 0.72])
+_POWER_MAX_KW = np.array([110.0, 180.0, 120.0, 240.0])
+_CELLS = np.array([96.0, 96.0, 96.0, 108.0])  # in series
+_CAPACITY_AH = np.array([150.0, 210.0, 200.0, 230.0])  # 52 to 90 kWh
+_DUCT_M2 = np.array([0.020, 0.020, 0.020, 0.026])
+_TYRE_PSI = np.array([34.0, 37.0, 42.0, 40.0])
 
 FIRMWARES = (1000.0, 2000.0)
+FIRMWARE_NEXT = 3000.0  # rolled out during the run (changes.Changes)
 _FIRMWARE_NEW_SHARE = 0.4
+_WALLBOX_SHARE = 0.6  # who charges at home
+CELL_NOMINAL_V = 3.65
 
 _PURPOSE = 1
 
@@ -40,10 +47,13 @@ class Cars:
     motor_loss: F4  # share of the mechanical power that becomes heat
     comfort_mps2: F4  # how hard the driver accelerates
     haste: F4  # the driver's speed over what is usual on the road
-    climate_c: F4  # mean of the day's temperature where the car lives
-    swing_c: F4  # half of the difference between day and night
+    climate_c: F4  # mean of the year's temperature where the car lives
+    season_k: F4  # half of the difference between summer and winter
+    swing_k: F4  # half of the difference between day and night
+    cells: F4  # of the battery, in series
     capacity_as: F4  # of the battery, ampere seconds
-    resistance_ohm: F4  # of the battery
+    resistance_ohm: F4  # of the battery at 25 °C
+    wallbox: F4  # 1 where the car is charged at home
     heat_capacity_jpk: F4  # of motor, inverter and coolant
     radiator_wpk: F4  # at the reference air flow with the thermostat open
     opens_at_c: F4  # the thermostat
@@ -53,8 +63,14 @@ class Cars:
     tyre_psi: F4  # (4, n): filled at 20 °C
     wheel_gain: F4  # (4, n): how strongly a wheel's sensor feels the road
     firmware: F4
+    turn: F4  # 0 to 1: whose turn it is when a new firmware is rolled out
     gain: F4  # (18, n): of the sensors
     bias: F4  # (18, n): of the sensors, in the signal's unit
+
+    @property
+    def energy_j(self) -> F4:
+        """Of the full battery."""
+        return self.cells * self.capacity_as * CELL_NOMINAL_V
 
     def __getitem__(self, group: slice) -> "Cars":
         """The same for a part of the cars: views."""
@@ -69,20 +85,21 @@ def car_id(index: int) -> str:
     return f"car-{index:06d}"
 
 
-def models(keys: U8) -> NDArray[np.intp]:
-    """(n,) places in MODELS."""
+def models(keys: U8, first: int = 0, new_from: int = NEVER) -> NDArray[np.intp]:
+    """(n,) places in MODELS of the cars first, first+1, …; the new one from car new_from on."""
     place: NDArray[np.intp] = np.searchsorted(
         np.cumsum(_MODEL_SHARE)[:-1], chance.uniforms(keys, _PURPOSE, 1)[0]
     )
+    place[max(0, new_from - first) :] = len(MODELS) - 1
     return place
 
 
-def draw(keys: U8, sensor_gain: F8, sensor_bias: F8) -> Cars:
-    """The cars of these keys; sensor_gain and sensor_bias (18,) are the spreads of the sensors' errors."""
-    model = models(keys)
+def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) -> Cars:
+    """The cars of these keys and models; sensor_gain and sensor_bias (18,) spread the sensors' errors."""
     spread = iter(chance.normals(keys, _PURPOSE + 1, 32).clip(-3, 3))
-    firmware = np.where(chance.uniforms(keys, _PURPOSE + 2, 1)[0] < _FIRMWARE_NEW_SHARE, *FIRMWARES[::-1])
-    mass = _MASS_KG[model] * (1 + 0.04 * next(spread)) + 120 + 60 * next(spread)  # with people and luggage
+    u = chance.uniforms(keys, _PURPOSE + 2, 3)
+    firmware = np.where(u[0] < _FIRMWARE_NEW_SHARE, *FIRMWARES[::-1])
+    mass = _MASS_KG[model] * (1 + 0.02 * next(spread)) + 75  # with the driver
     drawn: dict[str, F8 | float] = {
         "mass_kg": mass,
         "drag_area_m2": _DRAG_AREA_M2[model] * (1 + 0.04 * next(spread)),
@@ -92,20 +109,25 @@ def draw(keys: U8, sensor_gain: F8, sensor_bias: F8) -> Cars:
         "motor_loss": 0.10 * (1 + 0.08 * next(spread)),
         "comfort_mps2": 1.5 * np.exp(0.2 * next(spread)),
         "haste": 1 + 0.07 * next(spread),
-        "climate_c": 14 + 5 * next(spread),
-        "swing_c": 4 + 0.8 * next(spread),
+        # Cities of Central Europe: 6 to 14 °C in the mean of the year (DWD, 1991-2020).
+        "climate_c": 10 + 2.5 * next(spread),
+        "season_k": 9 + 1.0 * next(spread),
+        "swing_k": 4 + 0.8 * next(spread),
+        "cells": _CELLS[model],
         "capacity_as": 3600 * _CAPACITY_AH[model] * (1 - 0.03 * np.abs(next(spread))),
         "resistance_ohm": 0.075 * (1 + 0.12 * next(spread)),
+        "wallbox": u[1] < _WALLBOX_SHARE,
         "heat_capacity_jpk": 5.0e4 * (1 + 0.08 * next(spread)),  # 7 kg of coolant, 30 kg of aluminium
         "radiator_wpk": 110 * (1 + 0.08 * next(spread)),
         # The new firmware keeps the motor 3 K cooler: a legitimate difference between cars.
         "opens_at_c": 50 + 1.0 * next(spread) - 3.0 * (firmware > FIRMWARES[0]),
-        "duct_m2": 0.02 * (1 + 0.06 * next(spread)),
+        "duct_m2": _DUCT_M2[model] * (1 + 0.06 * next(spread)),
         "vibration_mv_per_mps": 80 * np.exp(0.15 * next(spread)),
         "resonance_mps": 17 + 2 * next(spread),
         "tyre_psi": _TYRE_PSI[model] + 0.8 * np.array([next(spread) for _ in range(4)]),
         "wheel_gain": 1 + 0.08 * np.array([next(spread) for _ in range(4)]),
         "firmware": firmware,
+        "turn": u[2],
         "gain": 1 + sensor_gain[:, None] * chance.normals(keys, _PURPOSE + 3, 18),
         "bias": sensor_bias[:, None] * chance.normals(keys, _PURPOSE + 4, 18),
     }

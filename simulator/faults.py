@@ -73,7 +73,7 @@ KINDS = (
     Kind("sensor_drift", {f"{name}_sensor": size for name, size in DRIFTS.items()}, (20, 60)),
 )
 # One row a component and kind; those of sensors come last and are nothing that the car itself feels.
-FIRST_ROW = dict(
+FIRST_ROW: dict[str, int] = dict(
     zip((k.name for k in KINDS), np.cumsum([0, *(len(k.parts) for k in KINDS)]).tolist(), strict=False)
 )
 _DAMAGE_ROWS = FIRST_ROW["sensor_stuck"]

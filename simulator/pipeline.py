@@ -68,7 +68,13 @@ class Pipeline:
         self._tally = self._table.load(self._worker)
         self._cpu_before_us = self._tally.cpu_us  # of a predecessor that died
         self._fleet = Fleet(
-            seed=told.seed, first=mine.start, cars=len(mine), wear=told.wear, now_s=self._now_s()
+            seed=told.seed,
+            first=mine.start,
+            cars=len(mine),
+            wear=told.wear,
+            changes=told.changes,
+            now_s=self._now_s(),
+            first_day=told.first_day,
         )
         self._connections = Connections(
             keep_alive_s=told.keep_alive_s,
@@ -214,7 +220,8 @@ def _prefixes(told: Settings, mine: range) -> list[bytes]:
     """The bytes of each car's records before `seq`: frame and what never changes."""
     schema = get(TELEMETRY, told.schema_version)
     header = single_object_header(schema)
-    models = car_parameters.models(chance.keys(told.seed, mine.start, len(mine)))
+    keys = chance.keys(told.seed, mine.start, len(mine))
+    models = car_parameters.models(keys, mine.start, told.new_model_from)
     return [
         header + prefix(schema, car_parameters.car_id(number), car_parameters.MODELS[model])
         for number, model in zip(mine, models.tolist(), strict=True)

@@ -6,12 +6,14 @@ import numpy as np
 
 from simulator.chance import F4
 
-CELLS = 96  # in series
-NOMINAL_V = CELLS * 3.65
 REGENERATION_MAX_W = 60_000.0
 REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
 COMFORTABLE_C = 21.0
 AUXILIARY_W, CLIMATE_WPK = 350.0, 60.0  # lights and computers; heat pump per kelvin away from comfort
+
+# Resistance of a lithium-ion cell doubles from 25 to 0 °C (Waag et al. 2013).
+COLD_PER_K, RESISTANCE_AT_C = 0.028, 25.0
+BATTERY_JPK, BATTERY_WPK = 4.0e5, 40.0  # 400 kg at 1 kJ/kgK; what the pack gives to the air under it
 
 COOLANT_FLOW_WPK = 600.0  # 10 l/min of water and glycol: 0.17 kg/s at 3.5 kJ/kgK
 HEAT_SPREADS_S = 15.0  # from the windings to the coolant
@@ -23,28 +25,37 @@ AIR_REFERENCE_MPS = 6.0
 AIR_SENSOR_S = 40.0
 
 
+# Parked, everything tends to the air outside: seconds.
+MOTOR_COOLS_S, BATTERY_COOLS_S, BAY_COOLS_S = 5400.0, 36_000.0, 3600.0
+
+# What the next firmware does: the pump holds the motor cooler, the fan idles faster, braking gives back more.
+NEXT_COOLER_K, NEXT_FAN_MPS, NEXT_REGENERATION_W = 3.0, 0.5, 15_000.0
+
+
 def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
     """The exact solution of a first-order lag after dt_s."""
     return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
 
 
-def electric_power(mechanical_w: F4, motor_loss: F4, speed: F4, ambient_c: F4) -> tuple[F4, F4]:
+def electric_power(
+    mechanical_w: F4, *, motor_loss: F4, speed: F4, ambient_c: F4, updated: F4
+) -> tuple[F4, F4]:
     """(W out of the battery, W of heat in the motor) for a mechanical power at the wheels.
 
     Braking gives back what the motor can take; the friction brakes keep the rest.
     """
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
-    motor_w = np.maximum(mechanical_w, -REGENERATION_MAX_W * share)
+    motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * updated))
     loss_w = motor_loss * np.abs(motor_w) + 150 * (speed > 0)
     return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
 
 
-def open_circuit_v(charge: F4) -> F4:
+def open_circuit_v(cells: F4, charge: F4) -> F4:
     """Voltage of the pack without load over the state of charge 0..1.
 
     A nickel manganese cobalt cell: 4.15 V full, 3.75 V half, steep below a tenth.
     """
-    volt: F4 = CELLS * (3.35 + 0.80 * charge - 0.25 * np.exp(-14 * charge))
+    volt: F4 = cells * (3.35 + 0.80 * charge - 0.25 * np.exp(-14 * charge))
     return volt
 
 
@@ -55,9 +66,23 @@ def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
     return ampere
 
 
-def air_speed_mps(speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4) -> F4:
+def resistance_ohm(at_25_c: F4, battery_c: F4) -> F4:
+    """Of the battery at its temperature."""
+    ohm: F4 = at_25_c * np.exp(-COLD_PER_K * (battery_c - RESISTANCE_AT_C))
+    return ohm
+
+
+def battery_after(battery_c: F4, current: F4, ohm: F4, ambient_c: F4, dt_s: float) -> F4:
+    """Temperature of the battery: what its resistance heats, the air cools."""
+    return relax(battery_c, ambient_c + current * current * ohm * (1 / BATTERY_WPK), dt_s,
+                 BATTERY_JPK / BATTERY_WPK)  # fmt: skip
+
+
+def air_speed_mps(*, speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4, updated: F4) -> F4:
     """Air speed in the duct: from the fan, which helps a hot motor, and the road, through the filter."""
-    fan = FAN_MPS + FAN_BOOST_MPS * np.clip((coolant_c - opens_at - 6) * (1 / 6), 0, 1)
+    fan = (
+        FAN_MPS + NEXT_FAN_MPS * updated + FAN_BOOST_MPS * np.clip((coolant_c - opens_at - 6) * (1 / 6), 0, 1)
+    )
     return (fan + RAM_SHARE * speed) * filter_pass
 
 

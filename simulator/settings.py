@@ -10,6 +10,8 @@ from contract.schema import schemas
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
+from simulator.changes import NEVER, Changes
+from simulator.climate import FIRST_DAY
 from simulator.faults import Wear
 from simulator.journal import Identity
 
@@ -30,6 +32,7 @@ class Settings:
     )
     run_dir: Path = setting("folder of the cars' journals; the same folder goes on where it stopped")
     cars: int = setting("cars of the fleet", default=1000)
+    first_car: int = setting("number of the first car; another simulator's cars go on after these", default=0)
     rate_hz: float = setting("samples per second of each car", default=1.0)
     seed: int = setting("the fleet: its cars, their trips, their faults", default=1)
     duration_s: float = setting("end after so many seconds; 0: until told", default=0.0)
@@ -38,6 +41,17 @@ class Settings:
     healthy_s: float = setting("no fault begins in the first seconds of the run", default=0.0)
     fault_spread_h: float = setting(
         "a prone car's next fault begins within so many hours (divided by --ageing)", default=24.0
+    )
+    first_day: float = setting("day of the year that the run begins on: the season", default=FIRST_DAY)
+    firmware_share: float = setting("share of the cars that get the next firmware, 0 to 1", default=0.0)
+    firmware_at_s: float = setting("second of the run at which the first of them gets it", default=0.0)
+    firmware_over_s: float = setting("seconds from the first of them to the last", default=0.0)
+    cold_k: float = setting("a cold snap: kelvin that the air gets colder", default=0.0)
+    cold_at_s: float = setting("second of the run at which it begins", default=0.0)
+    cold_over_s: float = setting("seconds of getting so cold, and later warm again", default=21600.0)
+    cold_for_s: float = setting("seconds that it stays so cold", default=172800.0)
+    new_model_from: int = setting(
+        "cars from this number on are of a model that is new to the fleet", default=NEVER
     )
     schema_version: int = setting("version of the telemetry schema that the cars send", default=1)
     buffer_s: float = setting(
@@ -63,16 +77,20 @@ class Settings:
         for name in ("cars", "rate_hz", "ageing", "buffer_s", "keep_alive_s", "connects_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must be above 0")
-        for name in ("seed", "duration_s", "healthy_s", "fault_spread_h", "processes", "session_expiry_s"):
+        for name in ("seed", "duration_s", "healthy_s", "fault_spread_h", "processes", "session_expiry_s",
+                     "first_car", "first_day", "firmware_at_s", "firmware_over_s", "cold_at_s", "cold_over_s",
+                     "cold_for_s", "new_model_from"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must not be negative")
-        if not 0 <= self.faulty_share <= 1:
-            raise ValueError(f"--faulty-share {self.faulty_share} must be 0 to 1")
+        for name in ("faulty_share", "firmware_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{flag(name)} {getattr(self, name)} must be 0 to 1")
         known = [schema.version for schema in schemas() if schema.name == TELEMETRY]
         if self.schema_version not in known:
             raise ValueError(f"--schema-version {self.schema_version} is none of {known}")
-        if self.cars > 1_000_000:
-            raise ValueError(f"--cars {self.cars} must be at most 1000000: six digits name a car")
+        if self.first_car + self.cars > 1_000_000:
+            after = f" after --first-car {self.first_car}" if self.first_car else ""
+            raise ValueError(f"--cars {self.cars}{after} must be at most 1000000: six digits name a car")
         if self.buffer_s * self.rate_hz > BUFFER_SAMPLES_MAX:
             raise ValueError(
                 f"--buffer-s {self.buffer_s} at --rate-hz {self.rate_hz}: "
@@ -132,9 +150,15 @@ class Settings:
         """How faults are drawn."""
         return Wear(self.faulty_share, self.ageing, self.healthy_s, self.fault_spread_h)
 
+    @property
+    def changes(self) -> Changes:
+        """What changes without being a fault."""
+        return Changes(**{field.name: getattr(self, field.name) for field in fields(Changes)})
+
     def share(self, worker: int) -> range:
         """The cars of a worker."""
-        return range(worker * self.cars // self.workers, (worker + 1) * self.cars // self.workers)
+        begin, end = (self.first_car + n * self.cars // self.workers for n in (worker, worker + 1))
+        return range(begin, end)
 
     def identity(self, worker: int, epoch_ms: int) -> Identity:
         """What the journal of a worker must have been begun with."""
@@ -144,7 +168,7 @@ class Settings:
             first=cars.start,
             cars=len(cars),
             ring=self.ring,
-            wear=zlib.crc32(repr(self.wear).encode()),
+            wear=zlib.crc32(repr((self.wear, self.changes, self.first_day)).encode()),
             epoch_ms=epoch_ms,
         )
 

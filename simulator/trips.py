@@ -1,7 +1,9 @@
 """Where a car drives: trips on one kind of road, made of legs with one target speed, stops between them.
 
-A light generator whose shares of standing time and mean speeds are near those of the world harmonised cycle
-(WLTC class 3, UN GTR No. 15: low 18.9 km/h with 26 % standing, medium 39.5, high 56.5, extra high 91.7 km/h).
+Mean speeds and shares of standing time are near published ones: city as the low and medium phases of the
+WLTC together (class 3b, UN GTR No. 15: 27.7 km/h, 19 % standing), rural as its high phase (56.5 km/h, 7 %)
+and Artemis' rural cycle (André 2004: 57.5 km/h, 3 %), highway as Artemis' motorway cycle (96.9 km/h, 2 %).
+Between two trips a car is parked. Time parked is no telemetry: the clock of the car runs on by it.
 """
 
 from dataclasses import dataclass, fields
@@ -12,14 +14,14 @@ from numpy.typing import NDArray
 from simulator import chance
 from simulator.cars import Cars
 from simulator.chance import F4, F8, U8
-from simulator.powertrain import NOMINAL_V
+from simulator.climate import DAY_S
 
 # One entry a kind of road: city, rural, highway. Then charging, which is a stay at a fast charger.
 CITY, RURAL, HIGHWAY, CHARGING = range(4)
 _SHARE = np.cumsum([0.5, 0.3, 0.2])[:-1]  # of trips
-_CRUISE_MPS = np.array([11.0, 21.0, 32.0, 0.0], np.float32)
+_CRUISE_MPS = np.array([11.0, 17.5, 28.5, 0.0], np.float32)
 _CRUISE_SPREAD = np.array([0.25, 0.18, 0.10, 0.0], np.float32)
-_STOP_SHARE = np.array([0.42, 0.12, 0.01, 1.0], np.float32)  # of the legs
+_STOP_SHARE = np.array([0.40, 0.22, 0.10, 1.0], np.float32)  # of the legs
 _STOP_S, _STOP_MIN_S = 14.0, 3.0
 _LEG_S = np.array([30.0, 70.0, 150.0, 1e9], np.float32)
 _TRIP_S = np.array([900.0, 1500.0, 2400.0, 1e9], np.float32)
@@ -28,9 +30,17 @@ _ROUGHNESS = np.array(
 )  # ISO 8608: a class is twice the amplitude of the next better one
 HILLS = np.array([0.015, 0.025, 0.012, 0.0], np.float32)  # standard deviation of the grade
 
-# State of charge: drivers plug in at the end of a trip, or at the next stop where little is left.
+# Passengers and luggage of a trip: 1.5 people a car (MiD 2017), one of them counts as part of the car.
+_LOAD_KG, _LOAD_MAX_KG = 60.0, 350.0
+# Parked 23 hours of 24 (MiD 2017: 46 minutes of driving a day): with trips of half an hour, 8 h in the mean.
+_PARKED_S, _PARKED_SPREAD, _PARKED_MAX_S = 4 * 3600.0, 1.2, 7 * DAY_S
+_LOGISTIC = 3**0.5 / np.pi  # makes the spread of a logistic number that of a normal one
+
+# State of charge. Who has a wallbox plugs in at home while parked; the others drive to a fast charger at the
+# end of a trip, and everybody does so at once where little is left.
 CHARGE_BELOW, CHARGE_AT_ONCE_BELOW, CHARGE_UNTIL = 0.30, 0.12, 0.80
-CHARGE_W = 75_000.0
+CHARGE_W, WALLBOX_W = 75_000.0, 11_000.0
+WALLBOX_BELOW = 0.55
 
 _PURPOSE = 16
 
@@ -44,48 +54,75 @@ class Trips:
     leg_left_s: F4
     target_mps: F4
     roughness: F4  # of the road surface, 1 is an average one
+    load_kg: F4
+    parked_s: F4  # since the beginning of the run, what is left of the day that it begins in included
 
     def __getitem__(self, group: slice) -> "Trips":
         """The same for a part of the cars: views."""
         return Trips(self.road[group], self.trip_left_s[group], self.leg_left_s[group],
-                     self.target_mps[group], self.roughness[group])  # fmt: skip
+                     self.target_mps[group], self.roughness[group], self.load_kg[group],
+                     self.parked_s[group])  # fmt: skip
 
 
-def start(keys: U8, charge: F4, capacity_as: F4) -> Trips:
-    """Cars in the middle of a trip; about one in seven at the charger, as in the long run."""
-    u = chance.uniforms(keys, _PURPOSE, 3)
-    road = np.where(u[0] < 0.14, CHARGING, np.searchsorted(_SHARE, u[1]))
+def start(keys: U8, car: Cars, charge: F4) -> Trips:
+    """Cars in the middle of a trip; some at a fast charger, as in the long run."""
+    u = chance.uniforms(keys, _PURPOSE, 5)
+    road = np.where(u[0] < 0.12 * (1 - car.wallbox), CHARGING, np.searchsorted(_SHARE, u[1]))
     trips = Trips(*[np.zeros(len(keys), np.float32) for _ in fields(Trips)])
     trips.road[:] = road
-    trips.trip_left_s[:] = np.where(road == CHARGING, _charging_s(charge, capacity_as), _TRIP_S[road] * u[2])
+    trips.trip_left_s[:] = np.where(road == CHARGING, _charging_s(charge, car.energy_j), _TRIP_S[road] * u[2])
+    trips.load_kg[:] = _loads_kg(u[3])
+    trips.parked_s[:] = DAY_S * u[4]
     _draw_legs(trips, np.arange(len(keys)), road, chance.uniforms(keys, _PURPOSE + 1, 4))
     return trips
 
 
-def advance(trips: Trips, *, keys: U8, car: Cars, charge: F4, dt_s: float, now_ms: int) -> None:
-    """Let dt_s pass: whose leg or trip is over gets the next one. `charge` is the battery's, 0 to 1."""
+def ending(trips: Trips, dt_s: float) -> tuple[NDArray[np.intp], F4]:
+    """Let dt_s pass: (whose leg or trip ends within it (m,), how long before the end of the step (m,))."""
     trips.leg_left_s -= dt_s
     trips.trip_left_s -= dt_s
-    due = np.flatnonzero(np.minimum(trips.leg_left_s, trips.trip_left_s) <= 0)
-    if not due.size:
-        return
-    u = chance.dice(keys[due], now_ms, 6)
+    left_s = np.minimum(trips.leg_left_s, trips.trip_left_s)
+    due = np.flatnonzero(left_s <= 0)
+    return due, np.minimum(-left_s[due], np.float32(dt_s))
+
+
+def go_on(trips: Trips, due: NDArray[np.intp], *, keys: U8, car: Cars, charge: F4, now_ms: int) -> F4:
+    """The next leg for the cars `due` (m,), or the next trip. Returns seconds parked before it (m,).
+
+    `charge` (n,) is the battery's, 0 to 1; a wallbox raises it while the car is parked.
+    """
+    u = chance.dice(keys[due], now_ms, 9)
     road, left = trips.road[due].astype(np.intp), charge[due]
+    wallbox, energy_j = car.wallbox[due] > 0, car.energy_j[due]
     over = (trips.trip_left_s[due] <= 0) | ((left < CHARGE_AT_ONCE_BELOW) & (road != CHARGING))
-    plug_in = over & (left < CHARGE_BELOW)
+    plug_in = over & (left < np.where(wallbox, CHARGE_AT_ONCE_BELOW, CHARGE_BELOW))
+    # From a charger, and to it, one drives on at once: the stay there is a part of the journey.
+    leaves = over & ~plug_in & (road != CHARGING)
+    lasts_s = _PARKED_S * np.exp(_LOGISTIC * _PARKED_SPREAD * np.log(u[6] / (1 - u[6])))
+    parked_s = np.where(leaves, np.minimum(lasts_s, _PARKED_MAX_S), 0).astype(np.float32)
+    trips.parked_s[due] += parked_s
+    trips.load_kg[due] = np.where(leaves, _loads_kg(u[7]), trips.load_kg[due])
+    home = leaves & wallbox & (left < WALLBOX_BELOW)
+    full = left + parked_s * WALLBOX_W / energy_j
+    charge[due] = np.where(home, np.minimum(full, CHARGE_UNTIL), left)
     road = np.where(over, np.where(plug_in, CHARGING, np.searchsorted(_SHARE, u[4])), road)
     drive_s = _TRIP_S[road] * (0.3 - 0.7 * np.log(u[5]))
-    trip_s = np.where(plug_in, _charging_s(left, car.capacity_as[due]), drive_s)
+    trip_s = np.where(plug_in, _charging_s(left, energy_j), drive_s)
     trips.trip_left_s[due] = np.where(over, trip_s, trips.trip_left_s[due])
     trips.road[due] = road
     _draw_legs(trips, due, road, u[:4])
     trips.target_mps[due] *= car.haste[due]
+    return parked_s
 
 
-def _charging_s(charge: F4, capacity_as: F4) -> F4:
+def _charging_s(charge: F4, energy_j: F4) -> F4:
     """How long a driver stays at the charger."""
-    missing_as = np.maximum(CHARGE_UNTIL - charge, 0.02) * capacity_as
-    return missing_as * (NOMINAL_V / CHARGE_W)
+    seconds: F4 = np.maximum(CHARGE_UNTIL - charge, 0.02) * energy_j * (1 / CHARGE_W)
+    return seconds
+
+
+def _loads_kg(u: F8) -> F8:
+    return np.minimum(-_LOAD_KG * np.log(u), _LOAD_MAX_KG)
 
 
 def _draw_legs(trips: Trips, due: NDArray[np.intp], road: NDArray[np.intp], u: F8) -> None:

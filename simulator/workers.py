@@ -64,7 +64,9 @@ class Workers:
 
     def write_truth(self) -> None:
         """Say in a file what no telemetry may tell: every fault of the fleet, for the scorecard."""
-        plan = FaultPlan(chance.keys(self._told.seed, 0, self._told.cars), 0, self._told.wear)
+        told = self._told
+        keys = chance.keys(told.seed, told.first_car, told.cars)
+        plan = FaultPlan(keys, told.first_car, told.wear)
         text = json.dumps(plan.truth(self.epoch_ms), indent=0)
         partial = self._told.run_dir / f"{TRUTH}.partial"
         partial.write_text(text, encoding="utf-8")

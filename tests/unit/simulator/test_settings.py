@@ -5,6 +5,7 @@ import pytest
 from plumbing import settings
 from plumbing.settings import SettingsError
 from simulator import settings as simulator_settings
+from simulator.changes import Changes
 from simulator.settings import Settings, arguments
 
 
@@ -27,6 +28,10 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--rate-hz", "0"),
         ("--rate-hz", "nan"),
         ("--faulty-share", "1.5"),
+        ("--firmware-share", "2"),
+        ("--cold-for-s", "-1"),
+        ("--new-model-from", "-3"),
+        ("--first-car", "-1"),
         ("--ageing", "-1"),
         ("--schema-version", "9"),
         ("--buffer-s", "100000"),
@@ -88,3 +93,11 @@ def test_contradictions_say_what_to_change(
     monkeypatch.setattr(simulator_settings, "source_ports", lambda: 28_232)
     with pytest.raises(SettingsError, match=why):
         told(*flags)
+
+
+def test_another_simulator_goes_on_where_the_first_ends() -> None:
+    """Cars that enter a fleet later are a second simulator's, with numbers and a car model of their own."""
+    newcomers = told("--first-car", "1000", "--cars", "100", "--processes", "3", "--new-model-from", "1000")
+    assert [car for worker in range(3) for car in newcomers.share(worker)] == list(range(1000, 1100))
+    assert newcomers.changes.new_model_from == 1000
+    assert told().changes == Changes()

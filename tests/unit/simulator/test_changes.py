@@ -1,0 +1,73 @@
+"""Changes that are no faults: whom they reach, when, and what they do to the signals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from simulator.cars import FIRMWARE_NEXT, MODELS, models
+from simulator.chance import keys
+from simulator.changes import Changes
+from simulator.faults import Wear
+from simulator.fleet import Fleet
+
+CARS, SOUND = 300, Wear(share=0.0)
+COOLANT, AIR, FLOW, VOLTAGE, SPEED, FIRMWARE = 0, 1, 2, 4, 6, 17
+
+
+def drive(changes: Changes, steps: int = 60, dt_s: float = 10.0) -> np.ndarray:
+    """(steps, cars, 18)"""
+    fleet = Fleet(seed=8, first=0, cars=CARS, wear=SOUND, changes=changes)
+    return np.stack([fleet.step(slice(0, CARS), i * dt_s, dt_s) for i in range(1, steps + 1)])
+
+
+def test_a_new_firmware_reaches_its_share_of_the_cars_one_after_the_other() -> None:
+    """None before it begins, half of the share half-way, all of it at the end; nobody goes back."""
+    seen = drive(Changes(firmware_share=0.6, firmware_at_s=100, firmware_over_s=400))
+    share = (seen[..., FIRMWARE] == FIRMWARE_NEXT).mean(axis=1)
+    assert not share[:10].any()
+    assert share[29] == pytest.approx(0.3, abs=0.06)
+    assert share[50:] == pytest.approx(0.6, abs=0.06)
+    assert (np.diff(share) >= 0).all()
+
+
+def test_the_new_firmware_changes_what_it_controls_and_never_the_driving() -> None:
+    """More air at a standstill, other coolant temperatures; the speeds stay to the bit."""
+    before, after = drive(Changes()), drive(Changes(firmware_share=1.0))
+    stands = before[..., SPEED] == 0
+    assert (after - before)[stands, FLOW].mean() > 5
+    assert (after - before)[..., COOLANT].mean() < -0.3
+    np.testing.assert_array_equal(before[..., SPEED], after[..., SPEED])
+
+
+def test_a_cold_snap_comes_over_hours_and_goes() -> None:
+    """Nothing before, half-way half of it, all of it while it lasts, nothing after."""
+    snap = Changes(cold_k=12, cold_at_s=1000, cold_over_s=200, cold_for_s=300)
+    assert [snap.colder_k(s) for s in (0, 1000, 1100, 1200, 1500, 1600, 1700, 9999)] == [
+        0, 0, 6, 12, 12, 6, 0, 0,
+    ]  # fmt: skip
+    warm, cold = drive(Changes()), drive(replace(snap, cold_at_s=-1000, cold_for_s=9e9))
+    assert (warm - cold)[..., AIR].mean() == pytest.approx(12, abs=1)
+    np.testing.assert_array_equal(warm[..., SPEED], cold[..., SPEED])
+
+
+def test_a_new_model_begins_with_its_first_car() -> None:
+    """Cars before it are what they were; cars from it on have the new model's battery."""
+    old, new = drive(Changes(), steps=1), drive(Changes(new_model_from=200), steps=1)
+    np.testing.assert_array_equal(old[:, :200], new[:, :200])
+    assert (new - old)[:, 200:, VOLTAGE].mean() > 30
+    car_keys = keys(8, 0, CARS)
+    assert (models(car_keys, 0, 200)[200:] == len(MODELS) - 1).all()
+    assert models(car_keys[250:], 250, 200).min() == len(MODELS) - 1
+    assert models(car_keys).max() < len(MODELS) - 1
+
+
+def test_what_changes_is_told_with_its_times() -> None:
+    """For the scorecard: each change that takes place, from when to when; none by default."""
+    assert Changes().periods() == []
+    told = Changes(firmware_share=0.5, firmware_at_s=60, cold_k=10, cold_at_s=100, new_model_from=7).periods()
+    assert [(p["change"], p["from_s"], p["until_s"]) for p in told] == [
+        ("firmware", 60, None),
+        ("cold_snap", 100, 100 + (6 + 48 + 6) * 3600),
+        ("new_model", 0, None),
+    ]
