@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
+from quality.smoothing import smoothed
 
 Seconds = NDArray[np.floating[Any]]
 WEEK_S = 168 * 3600.0
@@ -33,9 +33,8 @@ class Levels:
         """Raises ValueError where a score is no finite number."""
         if not np.isfinite(score).all():
             raise ValueError("a score is no finite number")
-        share = np.float32(rule.smoothing)
-        judged = score[:, from_sample:]
-        return cls(lfilter([share], [1, share - 1], judged, axis=1), from_sample, interval_s, rule)
+        level = np.ascontiguousarray(smoothed(score[:, from_sample:], rule.smoothing))
+        return cls(level, from_sample, interval_s, rule)
 
     @property
     def car_weeks(self) -> float:
@@ -56,13 +55,17 @@ class Levels:
         at_s: Seconds = (sample + self.from_sample + 1) * self.interval_s
         return rows[row], at_s
 
-    def false_alarms_per_car_week(self, threshold: float) -> float:
-        """Openings per car-week; all of these cars are healthy."""
-        return len(self.openings(threshold)[0]) / self.car_weeks
+    def false_alarms_per_car_week(self, threshold: float, since_s: float = 0.0) -> float:
+        """Openings per car-week after `since_s`; all of these cars are healthy."""
+        _, at_s = self.openings(threshold)
+        begun_s = self.from_sample * self.interval_s
+        whole_s = self.level.shape[1] * self.interval_s
+        counted = 1 - max(0.0, since_s - begun_s) / whole_s
+        return float(np.count_nonzero(at_s > since_s) / (counted * self.car_weeks))
 
     def threshold(self, false_alarms_per_car_week: float) -> float:
         """The lowest threshold that keeps the budget on these healthy cars."""
-        allowed = false_alarms_per_car_week * self.car_weeks
+        allowed = false_alarms_per_car_week * self.car_weeks + 1e-6
         low, high = 0.0, float(self.level.max())
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
@@ -70,4 +73,4 @@ class Levels:
                 high = middle
             else:
                 low = middle
-        return high
+        return float(np.float32(high))

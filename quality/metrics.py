@@ -1,6 +1,6 @@
 """The figures of one detector on one fleet: what was foreseen, how long before, at how many false alarms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class Foresight:
 
     budget: float
     threshold: float
-    false_alarms_per_car_week: float  # on healthy cars that set no threshold
+    false_alarms_per_car_week: Mapping[str, float]  # on healthy test cars, and during each change
     lead_h: NDArray[np.float64]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from quality import metrics
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
-from quality.settings import Settings
+from quality.settings import CHANGES, PARTS, Settings
 
 Card = Mapping[str, Any]
 
@@ -32,10 +32,11 @@ def drawn_up(told: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -
             "learning_h": told.learning_h,
             "interval_s": told.interval_s,
             "memory_h": told.memory_h,
-            "cars": {part: told.cars(part) for part in ("training", "calibration", "healthy", "faulty")},
+            "cars": {part: told.cars(part) for part in PARTS},
         },
         "faults": _faults(outcomes),
         "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
+        "spoilt": {name: _spoilt(outcomes, name) for name in outcomes[0].spoilt},
     }
 
 
@@ -65,15 +66,30 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
     seeds["auroc"] = [answer.auroc for answer in answers]
     seeds["median_lead_h"] = [metrics.summary(a.at(BUDGETS[0]).lead_h)["median_lead_h"] for a in answers]
     for budget in BUDGETS:
-        seeds[f"false_alarms_at_{budget:g}"] = [a.at(budget).false_alarms_per_car_week for a in answers]
+        seeds[f"false_alarms_at_{budget:g}"] = _false_alarms(answers, budget, "healthy")
     return {
         **{key: _mean(values) for key, values in seeds.items()},
         "spread": {key: _spread(values) for key, values in seeds.items()},
         "of_seeds": seeds,
         "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
+        "during_changes": {
+            change: {f"false_alarms_at_{b:g}": _mean(_false_alarms(answers, b, change)) for b in BUDGETS}
+            for change in CHANGES
+        },
         "seconds": _mean([answer.seconds for answer in answers]),
     }
+
+
+def _spoilt(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
+    """What becomes of a detector that learns from faulty cars as well, beside what it was without them."""
+    answers = [outcome.spoilt[name] for outcome in outcomes]
+    row = {f"recall_at_{budget:g}": _mean(_recalls(answers, budget)) for budget in BUDGETS}
+    return row | {f"false_alarms_at_{b:g}": _mean(_false_alarms(answers, b, "healthy")) for b in BUDGETS}
+
+
+def _false_alarms(answers: Iterable[Answers], budget: float, part: str) -> list[float | None]:
+    return [answer.at(budget).false_alarms_per_car_week[part] for answer in answers]
 
 
 def _recalls(answers: Iterable[Answers], budget: float) -> list[float | None]:

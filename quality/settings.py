@@ -8,7 +8,11 @@ from plumbing.settings import setting
 from quality.detectors import NAMES
 
 HOUR_S = 3600.0
-PARTS = ("training", "calibration", "healthy", "faulty")
+CHANGES = ("firmware", "cold_snap", "new_model")  # nothing of them is a fault
+PARTS = ("training", "calibration", "healthy", "faulty", *CHANGES, "spoilt")
+_SPOILT_SHARE = (
+    0.01  # of the cars that are learned from are faulty and nobody knows, in the test of robustness
+)
 _QUICK = 4  # of the cars of each part one in so many, with --quick
 _LIVE_H_MIN = 12.0  # less than this after the learning period and hardly a fault grows to its failure
 
@@ -31,6 +35,13 @@ class Settings:
     calibration_cars: int = setting("healthy cars that set the thresholds", default=300)
     healthy_cars: int = setting("healthy test cars: false alarms", default=300)
     faulty_cars: int = setting("test cars on which components fail, each two or three times", default=100)
+    changed_cars: int = setting(
+        "healthy test cars for each of: a new firmware, a cold snap, a new car model", default=60
+    )
+    spoilt: tuple[str, ...] = setting(
+        "detectors that are also taught with 1 % of faulty cars among the healthy, with commas",
+        default=("linear_conditional",),
+    )
     processes: int = setting("seeds at a time, a process of about 1.5 GB each", default=2)
     keep_data: bool = setting(
         "keep the simulated samples in --run-dir and use them again while simulator and fleet are the same",
@@ -45,7 +56,7 @@ class Settings:
         for name in ("seeds", "interval_s", "learning_h", "memory_h", "processes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        for name in ("training_cars", "calibration_cars", "healthy_cars", "faulty_cars"):
+        for name in ("training_cars", "calibration_cars", "healthy_cars", "faulty_cars", "changed_cars"):
             if getattr(self, name) < 2 * _QUICK:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {2 * _QUICK}")
         if self.hours < self.learning_h + _LIVE_H_MIN:
@@ -53,8 +64,9 @@ class Settings:
                 f"--hours {self.hours:g} leaves less than {_LIVE_H_MIN:g} h after --learning-h "
                 f"{self.learning_h:g}: no fault could grow to its failure"
             )
-        if unknown := [name for name in self.detectors if name not in NAMES]:
-            raise ValueError(f"--detectors: {', '.join(unknown)} is none of {', '.join(NAMES)}")
+        for name in ("detectors", "spoilt"):
+            if unknown := [detector for detector in getattr(self, name) if detector not in NAMES]:
+                raise ValueError(f"--{name}: {', '.join(unknown)} is none of {', '.join(NAMES)}")
         if not self.detectors:
             raise ValueError(f"--detectors must name at least one of {', '.join(NAMES)}")
 
@@ -81,6 +93,12 @@ class Settings:
         return at_once * sum(self.cars(part) for part in PARTS) * self.samples * len(SIGNALS) * 4
 
     def cars(self, part: str) -> int:
-        """How many cars a part has: training, calibration, healthy, faulty."""
-        cars: int = getattr(self, f"{part}_cars")
+        """How many cars a part has."""
+        if part == "spoilt":
+            return self.spoilt_cars("training") + self.spoilt_cars("calibration")
+        cars: int = getattr(self, "changed_cars" if part in CHANGES else f"{part}_cars")
         return cars // _QUICK if self.quick else cars
+
+    def spoilt_cars(self, part: str) -> int:
+        """How many cars of a part are faulty in the test of robustness, at least one."""
+        return max(1, round(_SPOILT_SHARE * self.cars(part)))

@@ -18,6 +18,9 @@ def show(console: Console, card: Card) -> None:
     console.print(_faults(card))
     console.print(_detectors(card))
     console.print(_per_fault(card))
+    console.print(_changes(card))
+    if card["spoilt"]:
+        console.print(_spoilt(card))
 
 
 def _table(title: str, left: str, columns: Iterable[str]) -> Table:
@@ -61,4 +64,24 @@ def _per_fault(card: Card) -> Table:
         rows = [card["detectors"][name]["per_fault"][kind] for name in names]
         leads = (figure(rows[-1][key], 1) + " h" for key in ("median_lead_h", "p10_lead_h"))
         table.add_row(kind, *(figure(row["recall_at_0.1"]) for row in rows), *leads)
+    return table
+
+
+def _changes(card: Card) -> Table:
+    changes = list(next(iter(card["detectors"].values()))["during_changes"])
+    table = _table("False alarms per car-week during what is no fault, budget 0.1", "detector", changes)
+    for name, row in card["detectors"].items():
+        cells = (figure(row["during_changes"][change]["false_alarms_at_0.1"]) for change in changes)
+        table.add_row(name, *cells)
+    return table
+
+
+def _spoilt(card: Card) -> Table:
+    columns = ("recall at 0.1", "with faulty cars", "false alarms at 0.1", "with faulty cars")
+    table = _table("1 % of faulty cars among those that were learned from", "detector", columns)
+    for name, spoilt in card["spoilt"].items():
+        row, cells = card["detectors"][name], list[str]()
+        for key in ("recall_at_0.1", "false_alarms_at_0.1"):
+            cells += [figure(row[key]), figure(spoilt[key])]
+        table.add_row(name, *cells)
     return table

@@ -5,26 +5,17 @@ over the memory before anything is squared: what stays adds up, what comes and g
 """
 
 import numpy as np
-from scipy.signal import lfilter
 
 from contract.signals import signal_settings
 from contract.telemetry import Floats
 from quality.detectors import Lengths
 from quality.detectors.stateless import Standard, inverse_covariance, norm, thinned
+from quality.smoothing import smoothed
 
 # The memory of a car changes slowly: a covariance needs few samples of each, and many cars.
 _MEMORIES = 400_000
 _GROUP_CARS = 16
 _RIDGE = 1e-3
-
-
-def remembered(values: Floats, memory_samples: int) -> Floats:
-    """Exponential mean over the samples, (cars, samples, k) as `values`; it begins at 0."""
-    share = 1 / memory_samples
-    kept: Floats = lfilter(
-        np.array([share], np.float32), np.array([1, share - 1], np.float32), values, axis=1
-    )
-    return kept
 
 
 class _Memory:
@@ -44,7 +35,7 @@ class _Memory:
         residual = self._residuals(signals)
         residual -= residual[:, :learning].mean(axis=1, keepdims=True)
         residual[:, :learning] = 0
-        return remembered(residual, self._lengths.memory_samples)
+        return smoothed(residual, 1 / self._lengths.memory_samples)
 
     def _fit_norm(self, training: Floats) -> None:
         """The covariance of what healthy cars have in memory."""
@@ -125,7 +116,7 @@ class LinearConditional(_Memory):
         return np.asarray(left.reshape(*signals.shape[:2], -1), np.float32)
 
     def _vector(self, signals: Floats) -> Floats:
-        learning, memory = self._lengths.learning_samples, self._lengths.memory_samples
+        learning, share = self._lengths.learning_samples, 1 / self._lengths.memory_samples
         residual = self._residuals(signals)
         residual -= residual[:, :learning].mean(axis=1, keepdims=True)
         square = residual * residual
@@ -133,5 +124,5 @@ class LinearConditional(_Memory):
         square -= 1
         residual[:, :learning] = 0
         square[:, :learning] = 0
-        grown = np.log1p(np.maximum(remembered(square, memory), -0.99))
-        return np.concatenate([remembered(residual, memory), grown], axis=2)
+        grown = np.log1p(np.maximum(smoothed(square, share), -0.99))
+        return np.concatenate([smoothed(residual, share), grown], axis=2)

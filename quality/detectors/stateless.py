@@ -36,8 +36,8 @@ class Standard:
         z: Floats = signals[..., self.judged]
         z -= self.mean
         z /= self.deviation
-        clipped: Floats = z.clip(-_MOST, _MOST, out=z)
-        return clipped
+        z.clip(-_MOST, _MOST, out=z)
+        return z
 
 
 def inverse_covariance(rows: NDArray[Any], shrinkage: float = 0.01) -> Floats:
@@ -51,7 +51,8 @@ def norm(rows: Floats, inverse: Floats) -> Floats:
     """(…,) Mahalanobis' distance of (…, k) from zero."""
     flat = rows.reshape(-1, rows.shape[-1])
     square = np.einsum("nk,nk->n", flat @ inverse, flat)
-    return np.sqrt(np.maximum(square, 0)).reshape(rows.shape[:-1])
+    distance: Floats = np.sqrt(np.maximum(square, 0)).reshape(rows.shape[:-1])
+    return distance
 
 
 class MaxAbsZ:

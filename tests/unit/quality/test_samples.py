@@ -1,0 +1,70 @@
+"""The fleet's samples on disk are the fleet's, and the truth is beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quality import samples, truth
+from quality.ground import Ground
+from quality.samples import Part
+from quality.settings import PARTS, Settings
+from simulator.fleet import Fleet
+
+TOLD = Settings(
+    hours=20.5,
+    interval_s=1800.0,
+    training_cars=8,
+    calibration_cars=8,
+    healthy_cars=8,
+    faulty_cars=12,
+    changed_cars=8,
+)
+
+
+def test_a_part_on_disk_is_the_fleet_step_by_step(tmp_path: Path):
+    """Written in blocks of time, read in blocks of cars: the same numbers as from the fleet itself."""
+    ground = Ground(TOLD, 3, tmp_path)
+    part, heard = ground.part("training"), list[float]()
+    samples.simulate(lambda first, cars: ground.fleet("training", first, cars), part, 1800.0, heard.append)
+    fleet = ground.fleet("training")
+    stepped = [fleet.step(slice(0, 8), (i + 1) * 1800.0, 1800.0) for i in range(TOLD.samples)]
+    read = np.concatenate([signals for _, signals in part.groups()])
+    np.testing.assert_array_equal(read, np.stack(stepped, axis=1))
+    assert heard[-1] == 1.0
+
+
+def test_a_file_that_is_not_whole_has_no_name(tmp_path: Path):
+    """A run that is ended while it simulates leaves nothing that a later one would take for samples."""
+    part = Part(tmp_path / "training.f4", 8, 41)
+
+    def broken(first: int, cars: int) -> Fleet:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        samples.simulate(broken, part, 1800.0, lambda share: None)
+    assert not part.path.exists()
+
+
+def test_parts_share_no_car(tmp_path: Path):
+    """Learning, calibration and test cars are different cars of the same fleet."""
+    ground = Ground(TOLD, 3, tmp_path)
+    cars = [set(range(fleet.first, fleet.first + fleet.cars)) for fleet in map(ground.fleet, PARTS)]
+    assert sum(map(len, cars)) == len(set.union(*cars))
+
+
+def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):
+    """What is asked begins after the learning period and fails within the record; healthy cars have none."""
+    ground = Ground(TOLD, 3, tmp_path)
+    every, asked = ground.failures()
+    assert len(every) > len(asked)
+    assert all(failure.onset_s >= 8 * 3600 and failure.failed_s <= 20.5 * 3600 for failure in asked)
+    assert {failure.car for failure in every} <= set(range(12))
+    healthy = ground.fleet("healthy")
+    assert truth.failures(healthy.plan, healthy.first) == []
+
+
+def test_another_fleet_has_another_name():
+    """Kept samples are used again only for the same simulator and the same fleet."""
+    assert samples.fingerprint(TOLD.fleet) == samples.fingerprint(TOLD.fleet)
+    assert samples.fingerprint(TOLD.fleet) != samples.fingerprint(Settings(hours=30.0).fleet)

@@ -1,0 +1,33 @@
+"""What a scorecard refuses to be told."""
+
+import pytest
+
+from plumbing.settings import SettingsError, load
+from quality.settings import CHANGES, PARTS, Settings
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--detectors", "ours,oracle"], "oracle"),
+        (["--detectors", ""], "--detectors"),
+        (["--hours", "12"], "--learning-h"),
+        (["--seeds", "0"], "--seeds"),
+        (["--interval-s", "-1"], "--interval-s"),
+        (["--faulty-cars", "3"], "--faulty-cars"),
+        (["--spoilt", "oracle"], "oracle"),
+    ],
+)
+def test_a_scorecard_that_would_say_nothing_is_refused(argv: list[str], named: str):
+    """The message names the setting."""
+    with pytest.raises(SettingsError, match=named):
+        load(Settings, prefix="QUALITY", argv=argv, environ={})
+
+
+def test_quick_has_a_quarter_of_the_cars_everywhere():
+    """And says how much disk the samples take: of two seeds at a time, of all where they are kept."""
+    told, quick = Settings(), Settings(quick=True)
+    assert [quick.cars(part) for part in PARTS[:4]] == [told.cars(part) // 4 for part in PARTS[:4]]
+    assert quick.cars(CHANGES[0]) == told.cars(CHANGES[0]) // 4
+    assert told.disk_bytes < 6e9
+    assert Settings(keep_data=True).disk_bytes == told.disk_bytes * told.seeds / told.processes
