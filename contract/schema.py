@@ -59,6 +59,11 @@ def schemas() -> tuple[Schema, ...]:
     return _CHOSEN
 
 
+def own_folder() -> Path | None:
+    """Where the telemetry schema of this process comes from, if it is not the package's."""
+    return _OWN
+
+
 def signals_file() -> Path:
     """The settings of the telemetry's signals (contract/signals.py): they stand beside its schema."""
     return (_OWN or _PACKAGE) / "signals.toml"

@@ -6,6 +6,7 @@ import time
 
 from rich.console import Console
 
+from contract.schema import VARIABLE, own_folder
 from local.demo import Demo, Settings
 from local.deployment import Deployment, Plan
 from plumbing import life, log, settings
@@ -15,7 +16,8 @@ USAGE = """\
 usage: python -m local COMMAND [settings]
 
   demo   run the deployment for --minutes, live, then show the ledger and the scorecard
-  up     run the deployment until Ctrl-C
+  up     run the deployment until Ctrl-C; without the fleet where CONNECTED_CARS_SCHEMAS names
+         a schema of your own (docs/your-data.md)
 
 `python -m local demo --help` explains the settings.
 """
@@ -34,6 +36,8 @@ def _run() -> int:
         return 0
     if command not in ("demo", "up"):
         raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
+    if command == "demo" and own_folder() is not None:
+        raise SettingsError(f"{VARIABLE}: the demo is of the project's own cars; `up` starts all but these")
     told = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
     log.configure("local", "text")
     stop = life.Stop().install()
@@ -67,6 +71,8 @@ def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
     trainer = " ".join(deployment.trainer_command("train"))
     console.print(f"running; Ctrl-C ends it. A model comes from:\n  {trainer}")
+    if own_folder() is not None:
+        console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")
     told = 0
     while not stop.requested:
         deployment.supervisor.tick()

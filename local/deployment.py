@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.schema import own_folder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
 from local import java, kafka, mirrormaker, mosquitto, preflight, topics
 from local.java import ROOT
@@ -176,14 +177,19 @@ class Deployment:
         )  # fmt: skip
 
     def start(self, say: Callable[[str], Any]) -> None:
-        """Everything but the trainer, telling `say` what is under way."""
+        """Everything but the trainer, telling `say` what is under way.
+
+        No fleet where the telemetry is of somebody's own schema: then he publishes it.
+        """
+        fleet = own_folder() is None
         say(f"starting {self.plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self.supervisor.logs})")
         self.start_brokers()
-        say("starting MirrorMaker 2, bridge, fleet, scorers")
+        say(f"starting MirrorMaker 2, bridge, {'fleet, ' if fleet else ''}scorers")
         self.start_mirror()
         self.start_bridge()
         self.supervisor.wait_ready(self.plan.bridge_names, SERVICES_WITHIN_S)
-        self.start_simulator()
+        if fleet:
+            self.start_simulator()
         for number in range(self.plan.scorers):
             self.start_scorer(number)
 
