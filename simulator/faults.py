@@ -37,7 +37,8 @@ DRIFTS = {
 
 _PURPOSE = 8
 _STUCK_PURPOSE = 1 << 32  # and from there on, one a window of time
-STUCK_WINDOW_S = 60.0  # a loose contact comes and goes by bumps and warmth: minutes, not samples
+# A loose contact comes and goes by bumps and warmth: in minutes, with ageing faster, but not within samples.
+STUCK_WINDOW_S, STUCK_WINDOW_MIN_S = 60.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,8 @@ class FaultPlan:
 
     def out_of_contact(self, acting: Acting, now_s: float) -> NDArray[np.bool_]:
         """(m,) whether a sensor that acts as stuck is so now: its severity is the share of such times."""
-        window = _STUCK_PURPOSE + max(0, int(now_s // STUCK_WINDOW_S))
+        lasts_s = max(STUCK_WINDOW_S / self.wear.ageing, STUCK_WINDOW_MIN_S)
+        window = _STUCK_PURPOSE + max(0, int(now_s // lasts_s))
         car_keys = self._keys[self.car[acting.incident] - self._first]
         lost: NDArray[np.bool_] = chance.uniforms(car_keys, window, 1)[0] < acting.severity
         return lost

@@ -60,8 +60,12 @@ def open_circuit_v(cells: F4, charge: F4) -> F4:
 
 
 def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
-    """Current that gives power_w at the terminals: the smaller root of P = (U - R I) I."""
-    root = np.sqrt(np.maximum(open_v * open_v - 4 * resistance * power_w, 0))
+    """Current that gives power_w at the terminals: the smaller root of P = (U - R I) I.
+
+    A battery gives no more than it can without its voltage falling below three quarters: cells are guarded.
+    """
+    squared = open_v * open_v
+    root = np.sqrt(np.maximum(squared - 4 * resistance * power_w, 0.25 * squared))
     ampere: F4 = (open_v - root) / (2 * resistance)
     return ampere
 

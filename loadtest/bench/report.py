@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.bench import physics
 from loadtest.bench.run import Run
 from local.java import ROOT
 from local.screen import number
@@ -46,6 +47,7 @@ BARS: dict[str, dict[str, Bar]] = {
         "steady_p99_ms": Bar(30),
     },
     "simulator": {"us_per_publish": Bar(25)},
+    "physics": {f"per_s_of_{cars}_cars": Bar(800_000, at_least=True) for cars in physics.SIZES},
 }
 
 

@@ -20,7 +20,7 @@ from local.probe import is_ready
 from local.supervisor import Child, Supervisor
 from plumbing.settings import setting
 
-STAGES = ("bridge", "scorer", "simulator", "codec")
+STAGES = ("bridge", "scorer", "simulator", "physics", "codec")
 READY_WITHIN_S = 60.0
 # Room for the backlog in the page cache is worth more to a measured broker than heap.
 _KAFKA_HEAP_MIB = 512

@@ -7,7 +7,7 @@ from simulator import driving, trips
 from simulator.faults import Wear
 from simulator.fleet import Fleet
 
-CARS, STEPS, DT_S = 600, 200, 10.0
+CARS, STEPS, DT_S = 800, 150, 10.0
 
 
 class Drive:

@@ -1,6 +1,7 @@
 """What each fault does to the signals: the right sign and size, at the right wheel, and nowhere else."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from simulator.fleet import Fleet
 from simulator.trips import CHARGING
 
 COLUMN = {name: i for i, name in enumerate(SIGNALS)}
-CARS, STEPS, DT_S = 150, 40, 10.0
+CARS, STEPS, DT_S = 120, 20, 10.0
 SENSORS = tuple(DRIFTS)
 
 # What a failed component adds to the mean of a signal, from … to, in its unit: physics by hand.
@@ -56,6 +57,7 @@ class Everyone:
         return np.full(len(acting.place), self.severity == 1)
 
 
+@cache
 def drive(damage: Everyone | None = None) -> np.ndarray:
     """(steps, cars, 18), of the cars that are far from a charger: a worn battery needs one sooner."""
     fleet = Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
@@ -67,6 +69,12 @@ def drive(damage: Everyone | None = None) -> np.ndarray:
     return seen[:, far]
 
 
+@cache
+def failed_by(kind: str) -> Everyone:
+    """The first part of this kind has failed in every car."""
+    return Everyone(FIRST_ROW[kind], 1.0)
+
+
 @pytest.fixture(scope="module")
 def sound() -> Iterator[np.ndarray]:
     return drive()
@@ -75,7 +83,7 @@ def sound() -> Iterator[np.ndarray]:
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: str, sound: np.ndarray) -> None:
     """Against its sound twin, a car with one failed component differs in that component's signals alone."""
-    failed = drive(Everyone(FIRST_ROW[kind], 1.0))
+    failed = drive(failed_by(kind))
     shift = (failed - sound).mean(axis=(0, 1))
     for name, (low, high) in EFFECTS[kind].items():
         assert low < shift[COLUMN[name]] < high, (name, shift[COLUMN[name]])
@@ -88,7 +96,7 @@ def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: st
 def test_half_of_the_damage_does_less_than_all_of_it(kind: str, sound: np.ndarray) -> None:
     """Effects grow with the severity: nothing appears from one moment to the next."""
     half = drive(Everyone(FIRST_ROW[kind], 0.5))
-    failed = drive(Everyone(FIRST_ROW[kind], 1.0))
+    failed = drive(failed_by(kind))
     for name in EFFECTS[kind]:
         some, all_ = ((seen - sound)[..., COLUMN[name]].mean() for seen in (half, failed))
         assert 0.02 < some / all_ < 0.9, name

@@ -39,11 +39,11 @@ def drive(fleet: Fleet, steps: int, dt_s: float = 1.0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def healthy() -> np.ndarray:
-    return drive(Fleet(seed=7, first=0, cars=200, wear=SOUND), steps=300)
+    return drive(Fleet(seed=7, first=0, cars=200, wear=SOUND), steps=150)
 
 
 def test_every_signal_stays_within_what_a_car_can_show(healthy: np.ndarray) -> None:
-    """Five minutes of 200 cars stay within the physical bounds of every signal, and are finite."""
+    """Minutes of 200 cars stay within the physical bounds of every signal, and are finite."""
     assert np.isfinite(healthy).all()
     for name, (low, high) in BOUNDS.items():
         values = healthy[..., COLUMN[name]]
@@ -56,7 +56,7 @@ def test_energy_is_that_of_an_electric_car() -> None:
     fleet = Fleet(seed=3, first=0, cars=200, wear=SOUND)
     driving = fleet._trips.road != trips.CHARGING
     before, parked_s = fleet._state.charge.copy(), fleet._trips.parked_s.copy()
-    seen = drive(fleet, steps=600)
+    seen = drive(fleet, steps=300)
     still = driving & (fleet._trips.road != trips.CHARGING) & (fleet._trips.parked_s == parked_s)
     speed, volt, ampere = (
         seen[:, still, COLUMN[name]] for name in ("speed", "battery_voltage", "current_draw")
@@ -118,9 +118,9 @@ def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
 
 def test_large_groups_are_stepped_in_chunks_with_the_same_result() -> None:
     """A group over the chunk size equals the same cars stepped one half after the other."""
-    one, two = (Fleet(seed=2, first=0, cars=2500, wear=SOUND) for _ in range(2))
-    halves = [two.step(slice(0, 1300), 1.0, 1.0), two.step(slice(1300, 2500), 1.0, 1.0)]
-    np.testing.assert_array_equal(one.step(slice(0, 2500), 1.0, 1.0), np.concatenate(halves))
+    one, two = (Fleet(seed=2, first=0, cars=1500, wear=SOUND) for _ in range(2))
+    halves = [two.step(slice(0, 800), 1.0, 1.0), two.step(slice(800, 1500), 1.0, 1.0)]
+    np.testing.assert_array_equal(one.step(slice(0, 1500), 1.0, 1.0), np.concatenate(halves))
 
 
 def test_another_seed_is_another_fleet() -> None:
