@@ -7,14 +7,15 @@ import sys
 from contract.framing import schema_ids
 from contract.schema import Schema, schemas
 from contract.telemetry import Decoder
-from contract.topics import ANOMALIES, AUDIT, MODELS, REJECTED, TELEMETRY, mirrored
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, MODELS, REJECTED, TELEMETRY, mirrored
 from plumbing import health, kafka, life, log, registry, settings
 from scorer.assignment import Assignment
-from scorer.memory import Memory
+from scorer.detector import Detector
 from scorer.model_feed import ModelFeed
 from scorer.pipeline import Pipeline
 from scorer.results import Results
 from scorer.settings import Settings
+from scorer.snapshots import Snapshots
 
 KAFKA_ANSWERS_WITHIN_S = 30.0
 # More objects than batches and their results hold: reference counts free these, and looking for cycles
@@ -43,10 +44,17 @@ def _run() -> None:
         linger_ms=1,
     )
     models_topic = mirrored(told.cloud_name, MODELS)
-    needed = (TELEMETRY, ANOMALIES, AUDIT, REJECTED, models_topic)
+    needed = (TELEMETRY, ANOMALIES, ALERTS, AUDIT, CAR_STATE, REJECTED, models_topic)
     kafka.wait_for_topics(producer, needed, KAFKA_ANSWERS_WITHIN_S, stop)
     decoder = Decoder(_schemas_by_id(told.schema_registry_url))
-    memory = Memory()
+    feed = ModelFeed(
+        kafka.consumer(*where, group_id=f"{told.group_id}-models", enable_partition_eof=True),
+        models_topic,
+        told.model_name,
+        told.runtime,
+    )
+    detector = Detector()
+    snapshots = Snapshots(detector, told.model_name, told.state_interval_s, feed.earlier)
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
     Pipeline(
         told,
@@ -58,15 +66,11 @@ def _run() -> None:
             fetch_min_bytes=100_000,
             fetch_wait_max_ms=told.fetch_wait_ms,
         ),
-        feed=ModelFeed(
-            kafka.consumer(*where, group_id=f"{told.group_id}-models", enable_partition_eof=True),
-            models_topic,
-            told.model_name,
-            told.runtime,
-        ),
+        feed=feed,
         results=Results(producer),
         decoder=decoder,
-        memory=memory,
+        detector=detector,
+        snapshots=snapshots,
         assignment=Assignment(
             kafka.consumer(
                 *where,
@@ -76,7 +80,8 @@ def _run() -> None:
                 fetch_wait_max_ms=10,
             ),
             decoder,
-            memory,
+            detector,
+            snapshots,
             told.remembered_records,
         ),
         health=state,

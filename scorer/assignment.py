@@ -16,9 +16,10 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from contract import records
 from contract.errors import Malformed
 from contract.telemetry import Decoder
-from contract.topics import AUDIT, TELEMETRY
+from contract.topics import AUDIT, CAR_STATE, TELEMETRY
 from plumbing.life import WorldDown
-from scorer.memory import Memory
+from scorer.detector import Detector
+from scorer.snapshots import Snapshots
 
 _log = logging.getLogger("scorer")
 
@@ -30,15 +31,23 @@ _LAST_AUDITS = 10
 class Assignment:
     """Reads back the state of partitions with a consumer of its own, outside the group."""
 
-    def __init__(self, reader: Consumer, decoder: Decoder, memory: Memory, remembered_records: int) -> None:
+    def __init__(
+        self,
+        reader: Consumer,
+        decoder: Decoder,
+        detector: Detector,
+        snapshots: Snapshots,
+        remembered_records: int,
+    ) -> None:
         """`reader` must report the end of a partition (`enable.partition.eof`)."""
         self._reader = reader
         self._decoder = decoder
-        self._memory = memory
+        self._detector = detector
+        self._snapshots = snapshots
         self._remembered_records = remembered_records
 
     def resume(self, committed: Mapping[int, int]) -> dict[int, int]:
-        """Partition to the offset to go on from; the memory then knows the records before it.
+        """Partition to the offset to go on from; the detector then knows the cars as of the record before it.
 
         `committed`: partition to the group's offset, negative where there is none. Raises WorldDown or
         KafkaException where Kafka does not answer.
@@ -57,6 +66,7 @@ class Assignment:
                 start = low
             starts[partition] = start
             tails[partition] = (max(low, start - self._remembered_records), start)
+        self._restore(committed)
         self._remember(tails)
         return starts
 
@@ -77,12 +87,23 @@ class Assignment:
                     _log.warning("no audit record at %d/%d: %s", partition, message.offset(), error)
         return ends
 
+    def _restore(self, partitions: Iterable[int]) -> None:
+        """The cars' states as they were last written."""
+        last: dict[bytes, tuple[int, bytes]] = {}
+        ranges = {partition: self._watermarks(CAR_STATE, partition) for partition in partitions}
+        for messages in self._read(CAR_STATE, ranges):
+            for message in messages:  # of several of a car, which compaction has not removed yet, the last
+                if (key := message.key()) and (value := message.value()) is not None:
+                    last[key] = message.partition(), value
+        self._snapshots.restore(last)
+
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
+        """What was seen, and what of it is newer than the states."""
         for messages in self._read(TELEMETRY, tails):
             keys: list[Any] = [message.key() for message in messages]
             decoded = self._decoder.decode([message.value() for message in messages], keys)
             partitions = np.array([message.partition() for message in messages], np.int32)
-            self._memory.sift([keys[row] for row in decoded.rows], partitions[decoded.rows], decoded.seq)
+            self._detector.remember([keys[row] for row in decoded.rows], partitions[decoded.rows], decoded)
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         marks = self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)

@@ -4,16 +4,10 @@
 is filled, because only so can a record that comes late be told from one that comes twice.
 """
 
-from collections.abc import Collection, Sequence
-from operator import itemgetter
-
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.varints import Longs
-
-Mask = NDArray[np.bool_]
-Places = NDArray[np.intp]
+from scorer.cars import ByCar, Cars, Mask, Places
 
 # Of a car; the oldest is given up for a newer one, its records then count as scored.
 GAPS_MAX = 32
@@ -21,79 +15,43 @@ GAPS_MAX = 32
 _UNKNOWN = np.iinfo(np.int64).min
 
 
-class _Index(dict[bytes, int]):
-    """Car id to its place in the arrays; a new car gets the next one."""
-
-    def __missing__(self, key: bytes) -> int:
-        place = self[key] = len(self)
-        return place
-
-
 class Memory:
-    """All cars of this replica's partitions."""
+    """What was seen of each car."""
 
-    def __init__(self) -> None:
-        self._index = _Index()
-        self._highest: Longs = np.full(1024, _UNKNOWN, np.int64)
-        self._partition = np.zeros(1024, np.int32)
+    def __init__(self, cars: Cars) -> None:
+        self._highest = cars.column(_UNKNOWN, np.int64)
         self._gaps: dict[int, list[range]] = {}
 
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def sift(self, keys: Sequence[bytes], partitions: NDArray[np.int32], seq: Longs) -> tuple[Mask, Mask]:
-        """Of n records, in order of arrival: which were not seen before, and which of those come late; (n,).
+    def sift(self, by_car: ByCar, seq: Longs) -> tuple[Mask, Mask]:
+        """Of n records: which were not seen before, and which of those come late; (n,).
 
         They count as seen from now on.
         """
-        cars = self._places(keys, partitions)
-        # 16 bits are sorted by radix, in a sixth of the time.
-        order = np.argsort(cars.astype(np.uint16) if len(self._index) <= 1 << 16 else cars, kind="stable")
-        car, number = cars[order], seq[order]
-        first = np.ones(len(car), np.bool_)
-        first[1:] = car[1:] != car[:-1]
+        car, number, highest = by_car.car, seq[by_car.order], self._highest.values
         before = np.empty_like(number)
         before[1:] = number[:-1]
-        before[first] = self._highest[car[first]]
+        before[by_car.first] = highest[car[by_car.first]]
         # A car that nothing is known of begins with whatever number it has.
         odd = (number != before + 1) & (before != _UNKNOWN)
-        fresh, late = np.ones(len(cars), np.bool_), np.zeros(len(cars), np.bool_)
+        fresh, late = np.ones(len(car), np.bool_), np.zeros(len(car), np.bool_)
         if odd.any():
             of_odd_cars = np.isin(car, car[odd])
-            for row in order[of_odd_cars].tolist():
-                fresh[row], late[row] = self._take(int(cars[row]), int(seq[row]))
+            for row in by_car.order[of_odd_cars].tolist():
+                fresh[row], late[row] = self._take(int(by_car.cars[row]), int(seq[row]))
             car, number = car[~of_odd_cars], number[~of_odd_cars]
-        self._highest[car] = number  # sorted: of several records of a car the last one stays
+        highest[car] = number  # sorted: of several records of a car the last one stays
         return fresh, late
 
-    def forget(self, partitions: Collection[int]) -> None:
-        """Drop the cars of partitions that another replica scores from now on."""
-        partition = self._partition.tolist()
-        kept = [(key, place) for key, place in self._index.items() if partition[place] not in partitions]
-        places = np.array([place for _, place in kept], np.intp)
-        self._gaps = {new: self._gaps[place] for new, (_, place) in enumerate(kept) if place in self._gaps}
-        self._highest, self._partition = self._highest[places], self._partition[places]
-        self._index = _Index((key, new) for new, (key, _) in enumerate(kept))
-
-    def _places(self, keys: Sequence[bytes], partitions: NDArray[np.int32]) -> Places:
-        known = len(self._index)
-        # One call for all keys is a third cheaper than one each; with a single key it returns no tuple.
-        places = itemgetter(*keys)(self._index) if len(keys) > 1 else [self._index[key] for key in keys]
-        cars = np.array(places, np.intp)
-        count = len(self._index)
-        if count > known:
-            if count > len(self._highest):
-                more = max(1024, count)
-                self._highest = np.concatenate([self._highest, np.full(more, _UNKNOWN, np.int64)])
-                self._partition = np.concatenate([self._partition, np.zeros(more, np.int32)])
-            self._partition[cars] = partitions
-        return cars
+    def keep(self, places: Places) -> None:
+        """Only the cars in `places` stay, which get the places 0, 1, … (`Cars.forget`)."""
+        new = {old: place for place, old in enumerate(places.tolist())}
+        self._gaps = {new[old]: gaps for old, gaps in self._gaps.items() if old in new}
 
     def _take(self, car: int, number: int) -> tuple[bool, bool]:
         """One record, whatever it is: (not seen before, and late)."""
-        highest = int(self._highest[car])
+        highest = int(self._highest.values[car])
         if number > highest:
-            self._highest[car] = number
+            self._highest.values[car] = number
             if highest != _UNKNOWN and number > highest + 1:
                 self._set_gaps(car, [*self._gaps.get(car, ()), range(highest + 1, number)])
             return True, False

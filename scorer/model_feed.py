@@ -1,10 +1,12 @@
 """The models topic as the scorer sees it: the newest model of its name that holds what its manifest says."""
 
+import contextlib
 import logging
 from collections import deque
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from contract import records
 from contract.errors import Malformed
 from scorer import metrics
 from scorer.model import Model, interpreter
@@ -12,7 +14,7 @@ from scorer.settings import RuntimeName
 
 _log = logging.getLogger("scorer")
 
-# Earlier records tried at the start when the newest is refused; compaction keeps no more of them for long.
+# Earlier ones are tried at the start when the newest is refused, and score the cars that it has not learned.
 _CANDIDATES_MAX = 5
 
 
@@ -29,6 +31,7 @@ class ModelFeed:
         self._name = name.encode()
         self._runtime = runtime
         self._caught_up = False
+        self._kept: dict[int, bytes] = {}
         self._records: deque[bytes] = deque(maxlen=_CANDIDATES_MAX)
         consumer.assign([TopicPartition(topic, 0, 0)])
 
@@ -40,6 +43,7 @@ class ModelFeed:
             if error is None:
                 if message.key() == self._name and (record := message.value()) is not None:
                     self._records.append(record)
+                    self._keep(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._caught_up = True
             elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
@@ -52,6 +56,20 @@ class ModelFeed:
                 self._records.clear()
                 return model
         return None
+
+    def earlier(self, version: int) -> Model | None:
+        """A model that came in before, if it is among the last ones and sound."""
+        record = self._kept.get(version)
+        return None if record is None else self._open(record)
+
+    def _keep(self, record: bytes) -> None:
+        with contextlib.suppress(Malformed):  # said where it is opened
+            _, fields = records.decode(record)
+            if (version := fields.get("version")) is not None:
+                self._kept.pop(version, None)
+                self._kept[version] = record
+        while len(self._kept) > _CANDIDATES_MAX:
+            del self._kept[next(iter(self._kept))]
 
     def _open(self, record: bytes) -> Model | None:
         try:

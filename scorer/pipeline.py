@@ -11,12 +11,12 @@ from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
 from scorer import metrics
 from scorer.assignment import Assignment
-from scorer.memory import Memory
-from scorer.model import Model
+from scorer.detector import Detector
 from scorer.model_feed import ModelFeed
 from scorer.results import Results
 from scorer.scoring import Batch, score
 from scorer.settings import Settings
+from scorer.snapshots import Snapshots
 
 _log = logging.getLogger("scorer")
 
@@ -37,7 +37,8 @@ class Pipeline:
         feed: ModelFeed,
         results: Results,
         decoder: Decoder,
-        memory: Memory,
+        detector: Detector,
+        snapshots: Snapshots,
         assignment: Assignment,
         health: Health,
         stop: Stop,
@@ -47,7 +48,8 @@ class Pipeline:
         self._feed = feed
         self._results = results
         self._decoder = decoder
-        self._memory = memory
+        self._detector = detector
+        self._snapshots = snapshots
         self._assignment = assignment
         self._health = health
         self._stop = stop
@@ -63,16 +65,19 @@ class Pipeline:
             raise WorldDown(f"Kafka: {error}") from error
 
     def _run(self) -> None:
-        model = self._first_model()
-        if model is None:
+        if not self._first_model():
             return
         # Only now: without a model nothing is read, so the first one scores from the earliest offset.
-        self._consumer.subscribe([TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._consumer.subscribe(
+            [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
         self._health.ready()
         while not self._stop.requested:
-            model = self._newer_model() or model
+            self._newer_model()
             if batch := self._consume():
-                self._score(batch, model)
+                self._score(batch)
+            elif snapshots := self._snapshots.due(time.monotonic(), with_a_batch=False):
+                self._results.write(snapshots=snapshots)
             self._results.settle()
             while len(self._results) > self._settings.in_flight_batches_max and not self._stop.requested:
                 self._results.settle(0.01)
@@ -86,22 +91,25 @@ class Pipeline:
         self._consumer.close()  # calls _on_revoke, which commits
         _log.info("stopped")
 
-    def _first_model(self) -> Model | None:
+    def _first_model(self) -> bool:
+        """Whether there is one; it may be told to stop before."""
         self._health.unready("no model yet")
         _log.info("waiting for the first model")
         while not self._stop.requested:
             self._health.progress()
-            if model := self._newer_model(_MODEL_WAIT_S):
-                return model
-        return None
+            if self._newer_model(_MODEL_WAIT_S):
+                return True
+        return False
 
-    def _newer_model(self, wait_s: float = 0.0) -> Model | None:
+    def _newer_model(self, wait_s: float = 0.0) -> bool:
         model = self._feed.poll(wait_s)
-        if model is not None:
-            metrics.model_swaps.inc()
-            metrics.model_version.set(model.manifest.version)
-            _log.info("model in use", extra={"version": model.manifest.version})
-        return model
+        if model is None:
+            return False
+        self._detector.add(model)
+        metrics.model_swaps.inc()
+        metrics.model_version.set(model.manifest.version)
+        _log.info("model in use", extra={"version": model.manifest.version})
+        return True
 
     def _consume(self) -> Batch | None:
         """Up to a batch of records: waits for the first one, then takes what is there."""
@@ -135,19 +143,25 @@ class Pipeline:
         _log.warning("kafka: %s", error)
         return True
 
-    def _score(self, batch: Batch, model: Model) -> None:
+    def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        done = score(
-            batch, self._decoder, self._memory, model,
-            now_ms=now_ms, scorer=self._settings.scorer_id,
-        )  # fmt: skip
+        done = score(batch, self._decoder, self._detector, now_ms=now_ms, scorer=self._settings.scorer_id)
         rejected = [(error, batch.messages[row]) for row, error in done.rejected]
-        self._results.write(done.anomalies, rejected, done.audits, done.next_offsets)
+        self._results.write(
+            anomalies=done.anomalies,
+            alerts=done.alerts,
+            rejected=rejected,
+            audits=done.audits,
+            next_offsets=done.next_offsets,
+            snapshots=self._snapshots.due(time.monotonic(), with_a_batch=True),
+        )
         self._next_offsets |= done.next_offsets
         metrics.scored.inc(done.scored)
         metrics.duplicates.inc(done.duplicates)
         metrics.late.inc(done.late)
         metrics.anomalies.inc(len(done.anomalies))
+        for alert in done.alerts:
+            (metrics.alerts_opened if alert["action"] == "opened" else metrics.alerts_closed).inc()
         for error, _ in rejected:
             metrics.rejected.labels(error.reason).inc()
         metrics.batch_records.observe(len(batch.messages))
@@ -177,7 +191,11 @@ class Pipeline:
             _, high = self._consumer.get_watermark_offsets(place, cached=True) or (0, 0)
             lag += max(0, high - offset)
         metrics.lag.set(lag)
-        metrics.cars.set(len(self._memory))
+        metrics.cars.set(len(self._detector.cars))
+        learning, behind = self._detector.generations.look()
+        metrics.cars_learning.set(learning)
+        metrics.cars_behind.set(behind)
+        metrics.open_alerts.set(len(self._detector.alerts))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._reassigned = True
@@ -202,9 +220,20 @@ class Pipeline:
         self._moved_at = time.monotonic()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        """The successor must find everything that this replica scored."""
-        self._reassigned = True
+        """The successor must find everything that this replica scored, and what it knows of the cars."""
+        numbers = {place.partition for place in revoked}
+        if snapshots := self._snapshots.of(numbers):
+            self._results.write(snapshots=snapshots)
         self._deliver_all()
+        self._give_up(consumer, revoked)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        """The group gave this replica up: a successor is at work, and knows the cars better by now."""
+        self._deliver_all()
+        self._give_up(consumer, lost)
+
+    def _give_up(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        self._reassigned = True
         if offsets := self._offsets_to_commit():
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
@@ -214,7 +243,8 @@ class Pipeline:
         numbers = {place.partition for place in revoked}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
-        self._memory.forget(numbers)
+        self._detector.forget(numbers)
+        self._snapshots.forget()
         metrics.partitions.set(len(self._next_offsets))
         if numbers:
             _log.info("partitions given up", extra={"partitions": sorted(numbers)})

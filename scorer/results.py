@@ -1,4 +1,4 @@
-"""What the scorer writes: anomalies, dead letters, audit records; and when their input may be committed."""
+"""What the scorer writes: anomalies, alerts, dead letters, audit records, car states; and in which order."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, Producer
 
 from contract import records
 from contract.errors import Malformed
-from contract.topics import ANOMALIES, AUDIT, REJECTED
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED
 from plumbing.life import WorldDown
+from scorer.snapshots import Snapshot
 
 _DETAIL_CHARS_MAX = 500
 # A dead letter with its headers must not be larger than Kafka takes; one says where the whole record is.
@@ -19,11 +20,17 @@ _DEAD_VALUE_BYTES_MAX = 256 * 1024
 class _Batch:
     """The results of one batch; Kafka's reports count them down."""
 
-    __slots__ = ("audits", "error", "next_offsets", "pending")
+    __slots__ = ("audits", "error", "next_offsets", "pending", "snapshots")
 
-    def __init__(self, audits: Sequence[Mapping[str, Any]], next_offsets: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        audits: Sequence[Mapping[str, Any]],
+        next_offsets: Mapping[int, int],
+        snapshots: Sequence[Snapshot],
+    ) -> None:
         self.audits = audits
         self.next_offsets = next_offsets
+        self.snapshots = snapshots
         self.pending = 0
         self.error: KafkaError | None = None
 
@@ -33,37 +40,44 @@ class _Batch:
 
 
 class Results:
-    """Batches in order, each in two steps: its anomalies and dead letters, then its audit records.
+    """Batches in order, each in three steps: anomalies, alerts and dead letters; audit records; car states.
 
-    A successor goes on after the last audit record, so that must not be in Kafka before what it vouches for.
-    In both steps only the longest prefix of batches that Kafka has whole goes on.
+    A successor goes on after the last audit record, so that must not be in Kafka before what it vouches for,
+    nor may a state be of samples that will be scored again. In each step only the longest prefix of batches
+    that Kafka has whole goes on.
     """
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._unaudited: deque[_Batch] = deque()
         self._audited: deque[_Batch] = deque()
+        self._kept: deque[_Batch] = deque()
         self._committable: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Batches not delivered yet."""
-        return len(self._unaudited) + len(self._audited)
+        return len(self._unaudited) + len(self._audited) + len(self._kept)
 
     def write(
         self,
-        anomalies: Sequence[Mapping[str, Any]],
-        rejected: Sequence[tuple[Malformed, Any]],
-        audits: Sequence[Mapping[str, Any]],
-        next_offsets: Mapping[int, int],
+        *,
+        anomalies: Sequence[Mapping[str, Any]] = (),
+        alerts: Sequence[Mapping[str, Any]] = (),
+        rejected: Sequence[tuple[Malformed, Any]] = (),
+        audits: Sequence[Mapping[str, Any]] = (),
+        next_offsets: Mapping[int, int] | None = None,
+        snapshots: Sequence[Snapshot] = (),
     ) -> None:
-        """Hand a batch's results to Kafka; `settle` sends the audit records after them.
+        """Hand a batch's results to Kafka; `settle` sends the audit records after them, then the car states.
 
         `rejected`: the reason and the Kafka message; `next_offsets`: partition to the offset after the batch.
         """
-        batch = _Batch(audits, next_offsets)
+        batch = _Batch(audits, next_offsets or {}, snapshots)
         self._unaudited.append(batch)
         for anomaly in anomalies:
             self._produce(batch, ANOMALIES, records.encode("anomaly", anomaly), key=anomaly["car_id"])
+        for alert in alerts:
+            self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
         for error, message in rejected:
             value = (message.value() or b"")[:_DEAD_VALUE_BYTES_MAX]
             self._produce(batch, REJECTED, value, key=message.key(), headers=_headers(error, message))
@@ -77,7 +91,13 @@ class Results:
             for audit in batch.audits:
                 self._produce(batch, AUDIT, records.encode("audit", audit), partition=audit["partition"])
         while self._audited and self._audited[0].pending == 0:
-            self._committable.update(_sound(self._audited.popleft()).next_offsets)
+            batch = _sound(self._audited.popleft())
+            self._committable.update(batch.next_offsets)
+            self._kept.append(batch)
+            for partition, key, value in batch.snapshots:
+                self._produce(batch, CAR_STATE, value, key=key, partition=partition)
+        while self._kept and self._kept[0].pending == 0:
+            _sound(self._kept.popleft())
 
     def take_committable(self) -> dict[int, int]:
         """Partition to next offset of what was delivered since the last call."""

@@ -1,4 +1,4 @@
-"""One batch, from Kafka's bytes to anomalies and audit records. Pure: touches no client."""
+"""One batch, from Kafka's bytes to anomalies, alerts and audit records. Pure: touches no client."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,10 @@ from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
-from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
-from scorer.memory import Mask, Memory
-from scorer.model import Model
-
-NAMED_SIGNALS_MAX = 3
+from contract.telemetry import Decoded, Decoder
+from scorer.cars import Mask
+from scorer.detector import Detections, Detector, Turn
+from scorer.shares import named
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,7 @@ class Scored:
     """What a batch came to. `rejected`: row in the batch and why; `next_offsets`: by partition."""
 
     anomalies: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
     audits: list[dict[str, Any]]
     rejected: list[tuple[int, Malformed]]
     next_offsets: dict[int, int]
@@ -64,18 +64,20 @@ def _offset(message: Message) -> int:
     return offset
 
 
-def score(
-    batch: Batch, decoder: Decoder, memory: Memory, model: Model, *, now_ms: int, scorer: str
-) -> Scored:
+def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, scorer: str) -> Scored:
     """Decode, leave out what was seen before, score the rest. `now_ms` stamps the results."""
     decoded = decoder.decode(batch.values, batch.keys)
     rows = decoded.rows
     keys: Sequence[Any] = batch.keys if len(rows) == len(batch.keys) else [batch.keys[row] for row in rows]
-    fresh, late = memory.sift(keys, batch.partitions[rows], decoded.seq)
-    stamp = {"model_version": model.manifest.version, "scored_at": now_ms}
+    by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
+    found, turns = detector.detect(by_car, fresh, late, decoded)
+    # While a hand-over goes on an older model scores some of them; anomalies say which.
+    version = detector.generations.newest.version
+    stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
     return Scored(
-        [anomaly | stamp for anomaly in _anomalies(keys, decoded, np.flatnonzero(fresh), model)],
-        [audit | stamp | {"scorer": scorer} for audit in audits(batch, rows, fresh, late)],
+        anomalies(keys, decoded, found, now_ms),
+        alerts(keys, decoded, turns, now_ms),
+        [audit | stamp for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
         {partition: last + 1 for partition, (_, last) in batch.spans.items()},
         scored=int(fresh.sum()),
@@ -85,29 +87,46 @@ def score(
     )
 
 
-def _anomalies(
-    keys: Sequence[bytes], decoded: Decoded, new: NDArray[np.intp], model: Model
-) -> list[dict[str, Any]]:
-    """Of the records in the places `new` (k,) of m decoded ones with their keys."""
-    if not len(new):
-        return []
-    signals = decoded.signals if len(new) == len(keys) else decoded.signals[new]
-    scores, contributions, _ = model.step(signals, np.empty((len(signals), 0), np.float32))
-    # Also a score that is no number: such a record is far from anything that was learnt.
-    hits = np.flatnonzero(~(scores <= model.threshold))
-    rows = new[hits]
-    columns = (rows, decoded.seq[rows], decoded.sampled_at_ms[rows], scores[hits])
-    named = named_signals(contributions[hits], signals[hits])
+def anomalies(keys: Sequence[bytes], of: Decoded, found: Detections, now_ms: int) -> list[dict[str, Any]]:
+    """The records of what was found among m decoded ones with their keys."""
+    rows = found.rows
+    columns = (rows, of.seq[rows], of.sampled_at_ms[rows], found.scores)
+    signals = named(found.shares, of.signals[rows])
     return [
         {
             "car_id": keys[row].decode(errors="replace"),
             "seq": seq,
             "sampled_at": sampled_at,
             "score": score,
-            "threshold": float(model.threshold),
+            "threshold": manifest.threshold,
             "signals": shares,
+            "model_version": manifest.version,
+            "scored_at": now_ms,
         }
-        for row, seq, sampled_at, score, shares in zip(*(c.tolist() for c in columns), named, strict=True)
+        for row, seq, sampled_at, score, shares, manifest in zip(
+            *(column.tolist() for column in columns), signals, found.manifests, strict=True
+        )
+    ]
+
+
+def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: int) -> list[dict[str, Any]]:
+    """The records of alerts that open or close."""
+    return [
+        {
+            "car_id": keys[turn.row].decode(errors="replace"),
+            "alert_id": turn.alert.id(keys[turn.row]),
+            "action": "closed" if turn.shares is None else "opened",
+            "opened_at": turn.alert.opened_at,
+            "at": int(of.sampled_at_ms[turn.row]),
+            "level": turn.level,
+            "threshold": turn.manifest.threshold,
+            "component": turn.alert.component,
+            "confidence": turn.alert.confidence,
+            "signals": [] if turn.shares is None else named(turn.shares[None], of.signals[[turn.row]])[0],
+            "model_version": turn.manifest.version,
+            "scored_at": now_ms,
+        }
+        for turn in turns
     ]
 
 
@@ -130,27 +149,4 @@ def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> lis
             "rejected": int(total[partition] - sound[partition]),
         }
         for partition, (first, last) in batch.spans.items()
-    ]
-
-
-def named_signals(contributions: Floats, values: Floats) -> list[list[dict[str, Any]]]:
-    """The signals that make each score, largest share first; contributions and values are (k, 18).
-
-    Where contributions are no numbers, their signals in equal shares; if values are none either, only theirs.
-    """
-    shares = np.abs(contributions.astype(np.float64))
-    odd = ~np.isfinite(shares)
-    sent = odd & ~np.isfinite(values)
-    to_blame = np.where(sent.any(axis=1, keepdims=True), sent, odd)
-    shares = np.where(odd.any(axis=1, keepdims=True), to_blame, shares)
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-    order = np.argsort(-shares, axis=1, kind="stable")[:, :NAMED_SIGNALS_MAX]
-    largest = (order, np.take_along_axis(shares, order, axis=1), np.take_along_axis(values, order, axis=1))
-    return [
-        [
-            {"name": SIGNALS[i], "share": share, "value": value}
-            for i, share, value in zip(*row, strict=True)
-            if share > 0
-        ]
-        for row in zip(*(column.tolist() for column in largest), strict=True)
     ]

@@ -43,6 +43,9 @@ class Settings:
     remembered_records: int = setting(
         "records read back per partition on assignment, to know what was scored before", default=20_000
     )
+    state_interval_s: float = setting(
+        "a car's state is written to car-state at most so long after it has changed", default=10.0
+    )
     delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=60.0)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
     metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
@@ -54,6 +57,8 @@ class Settings:
         for name in (*counts, "batch_wait_ms", "fetch_wait_ms", "commit_interval_ms"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        if self.state_interval_s <= 0:
+            raise ValueError("--state-interval-s must be positive")
         if self.remembered_records < 0 or self.delivery_timeout_s <= 0:
             raise ValueError(
                 "--remembered-records must not be negative, --delivery-timeout-s must be positive"

@@ -17,7 +17,8 @@ from contract.framing import confluent_header
 from contract.golden import Golden
 from contract.manifest import Decision, Manifest
 from contract.schema import get, latest
-from contract.telemetry import SIGNALS
+from contract.state_layout import StateLayout
+from contract.telemetry import SIGNALS, Floats
 
 # The constants in data/detector.tflite (data/make_detector.py).
 MEAN = np.array([85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 1500], np.float32)
@@ -91,10 +92,62 @@ class Detector:
         return records.encode("model", fields)
 
 
+@dataclass(frozen=True)
+class Remembering(Detector):
+    """data/remembering.tflite: that distance less the car's own mean of it, smoothed; with state.
+
+    `learning` samples, during which the score is 0; then `share` of each sample goes into the deviation.
+    """
+
+    learning = 8
+    share = np.float32(0.25)
+    layout = StateLayout(
+        width=37, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0,
+        baseline=(1, 19), deviation=(19, 37), units="spreads",
+    )  # fmt: skip
+
+    def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
+        """What the graph must give for signals (n, 18) and state (n, 37), computed without it."""
+        z = np.nan_to_num((signals - self.mean) / self.spread)
+        seen, baseline, deviation = state[:, :1], state[:, 1:19], state[:, 19:]
+        learns = (seen < self.learning).astype(np.float32)
+        seen = seen + learns
+        baseline = baseline + learns * (z - baseline) / seen
+        deviation = deviation + (1 - learns) * self.share * (z - baseline - deviation)
+        contribution = deviation * deviation
+        after = np.concatenate([seen, baseline, deviation], axis=1).astype(np.float32)
+        return np.sqrt(contribution.sum(axis=1)), contribution, after
+
+    def golden(self) -> Golden:
+        """12 samples of a new car, of one that has learned from 5 already, and of a warm one."""
+        noise = np.random.default_rng(1).normal(size=(12, 3, 18))
+        signals = (self.mean + self.spread * noise).astype(np.float32)
+        signals[4:, 1, 3] = np.nan
+        state = np.zeros((3, 37), np.float32)
+        state[1, :19] = 5, *[0.5] * 18
+        state[2, :] = 8, *[0.1] * 36
+        return Golden.of(signals, state, self.step)
+
+    def manifest(self, version: int = 1, threshold: float = 12.0, **other: Any) -> Manifest:
+        """A sound manifest; `other` replaces fields."""
+        return super().manifest(version, threshold, **{"state": self.layout, **other})
+
+    def shifted(self, by: float) -> "Remembering":
+        """Another model: it expects every signal to be by so many spreads higher."""
+        mean = (self.mean + np.float32(by) * self.spread).astype(np.float32)
+        return replace(self, mean=mean, tflite=self.tflite.replace(self.mean.tobytes(), mean.tobytes()))
+
+
 @pytest.fixture(scope="session")
 def detector() -> Detector:
     tflite = (Path(__file__).parent / "data" / "detector.tflite").read_bytes()
     return Detector(tflite, MEAN, SPREAD)
+
+
+@pytest.fixture(scope="session")
+def remembering() -> Remembering:
+    tflite = (Path(__file__).parent / "data" / "remembering.tflite").read_bytes()
+    return Remembering(tflite, MEAN, SPREAD)
 
 
 @pytest.fixture(scope="session")

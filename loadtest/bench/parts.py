@@ -19,7 +19,7 @@ from contract.telemetry import Decoder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
 from plumbing import kafka
 from plumbing.life import WorldDown
-from scorer.memory import Memory
+from scorer.detector import Detector
 from scorer.model import Model
 from scorer.scoring import Batch, audits, score
 
@@ -28,7 +28,10 @@ _COMES_WITHIN_S = 10.0
 
 
 def measure(bootstrap: str, model: bytes) -> dict[str, float]:
-    """µs a record by step; `anomalies`: everything about them but sending. Raises WorldDown."""
+    """µs a record by step. Raises WorldDown.
+
+    `detect`: states, graph and alerts, of which `invoke` is the graph, all at once; `anomalies`: everything about them but sending.
+    """
     collected = gc.get_threshold()
     gc.set_threshold(1_000_000)  # as the scorer has it
     try:
@@ -47,28 +50,31 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         return result
 
     consumed_us, batches = _consume(bootstrap)
-    decoder, memory, other = Decoder(schema_ids(schemas())), Memory(), Memory()
+    decoder, detector, other = Decoder(schema_ids(schemas())), Detector(), Detector()
+    for each in (detector, other):
+        each.add(model)
     for number, messages in enumerate(batches):
         if number == WARM_UP:
             spent.clear()
         keys = timed("messages", lambda found: list(map(Message.key, found)), messages)
         batch = timed("messages", Batch.of, messages, keys)
         decoded = timed("decode", decoder.decode, batch.values, keys)
-        partitions = batch.partitions[decoded.rows]
-        fresh, late = timed("sift", memory.sift, keys, partitions, decoded.seq)
-        timed("invoke", model.step, decoded.signals, np.empty((len(decoded.rows), model.width), np.float32))
+        by_car, fresh, late = timed("sift", detector.sift, keys, batch.partitions[decoded.rows], decoded.seq)
+        timed("detect", detector.detect, by_car, fresh, late, decoded)
+        states = np.zeros((len(decoded.rows), model.width), np.float32)
+        timed("invoke", model.step, decoded.signals, states)
         timed("audits", audits, batch, decoded.rows, fresh, late)
-        whole = timed("all", _score, batch, decoder, other, model)
+        whole = timed("all", _score, batch, decoder, other)
         timed("anomalies", lambda found: [records.encode("anomaly", one) for one in found], whole.anomalies)
     count = BATCH * (len(batches) - WARM_UP)
-    steps = ("decode", "sift", "invoke", "audits")
+    steps = ("decode", "sift", "detect", "audits")
     spent["anomalies"] += spent.pop("all") - sum(spent[step] for step in steps)
     return {"consume": consumed_us} | {name: round(1e6 * spent[name] / count, 3)
-                                       for name in ("messages", *steps, "anomalies")}  # fmt: skip
+                                       for name in ("messages", *steps, "invoke", "anomalies")}  # fmt: skip
 
 
-def _score(batch: Batch, decoder: Decoder, memory: Memory, model: Model) -> Any:
-    return score(batch, decoder, memory, model, now_ms=0, scorer="bench")
+def _score(batch: Batch, decoder: Decoder, detector: Detector) -> Any:
+    return score(batch, decoder, detector, now_ms=0, scorer="bench")
 
 
 def _consume(bootstrap: str) -> tuple[float, list[list[Message]]]:

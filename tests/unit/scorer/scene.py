@@ -11,11 +11,12 @@ from contract import records
 from contract.telemetry import Decoder
 from plumbing.health import Health
 from plumbing.life import Stop
-from scorer.memory import Memory
+from scorer.detector import Detector
 from scorer.model import Model
 from scorer.pipeline import Pipeline
 from scorer.results import Results
 from scorer.settings import Settings
+from scorer.snapshots import Snapshots
 
 
 class Scene:
@@ -37,13 +38,15 @@ class Scene:
         self._producer_poll, producer.poll = producer.poll, self._settle
         self.per_wait: int | None = None  # results that Kafka takes while it is waited for; None: all at once
         self.waits: list[int] = []  # results on their way whenever the pipeline waited for Kafka
+        self.detector = Detector()
         self.pipeline = Pipeline(
             Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
             consumer=consumer,
             feed=self,  # type: ignore[arg-type]
             results=Results(producer),
             decoder=decoder,
-            memory=Memory(),
+            detector=self.detector,
+            snapshots=Snapshots(self.detector, "failure-detector", 0.02, lambda version: None),
             assignment=self,  # type: ignore[arg-type]
             health=self.health,
             stop=self.stop,

@@ -1,4 +1,4 @@
-"""Where a partition goes on, and what the memory knows then."""
+"""Where a partition goes on, and what the scorer knows then."""
 
 import logging
 from typing import Any
@@ -12,7 +12,9 @@ from contract.telemetry import Decoder
 from plumbing.life import WorldDown
 from scorer import assignment as assignment_module
 from scorer.assignment import Assignment
-from scorer.memory import Memory
+from scorer.detector import Detector
+from scorer.model import Model
+from scorer.snapshots import Snapshots
 
 AUDIT = {
     "partition": 0, "first_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
@@ -68,13 +70,16 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def memory() -> Memory:
-    return Memory()
+def detector(model: Model) -> Detector:
+    detector = Detector()
+    detector.add(model)
+    return detector
 
 
 @pytest.fixture
-def assignment(reader: Reader, decoder: Decoder, memory: Memory) -> Assignment:
-    return Assignment(reader, decoder, memory, remembered_records=5)
+def assignment(reader: Reader, decoder: Decoder, detector: Detector) -> Assignment:
+    snapshots = Snapshots(detector, "failure-detector", 1.0, lambda version: None)
+    return Assignment(reader, decoder, detector, snapshots, remembered_records=5)
 
 
 @pytest.fixture
@@ -94,20 +99,20 @@ def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
     reader.append("scores.audit", partition, records.encode("audit", record))
 
 
-def known(memory: Memory, car: str, seqs: range) -> list[int]:
-    """Those of `seqs` that the memory takes for duplicates."""
+def known(detector: Detector, car: str, seqs: range) -> list[int]:
+    """Those of `seqs` that the scorer takes for duplicates."""
     keys, partitions = [car.encode()] * len(seqs), np.zeros(len(seqs), np.int32)
-    fresh, _ = memory.sift(keys, partitions, np.array(seqs))
+    _, fresh, _ = detector.sift(keys, partitions, np.array(seqs))
     return [seq for seq, new in zip(seqs, fresh, strict=True) if not new]
 
 
 def test_an_untouched_partition_begins_at_its_beginning(
-    assignment: Assignment, fill: Any, memory: Memory
+    assignment: Assignment, fill: Any, detector: Detector
 ) -> None:
     """Nothing committed and nothing audited: the earliest offset, and nothing is known."""
     fill(3)
     assert assignment.resume({0: -1001, 5: -1001}) == {0: 0, 5: 0}
-    assert len(memory) == 0
+    assert len(detector.cars) == 0
 
 
 def test_the_audit_log_counts_where_it_is_ahead(assignment: Assignment, fill: Any, reader: Reader) -> None:
@@ -136,23 +141,25 @@ def test_a_latecomer_does_not_set_the_clock_back(assignment: Assignment, fill: A
 
 
 def test_what_was_scored_is_remembered(
-    assignment: Assignment, fill: Any, reader: Reader, memory: Memory
+    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
 ) -> None:
     """The records before the offset to go on from are known again, as many as set, none after it."""
     fill(10)
     audit(reader, 7)
     assignment.resume({0: 0})
-    assert known(memory, "a", range(4, 11)) == [4, 5, 6, 7, 8]
+    assert known(detector, "a", range(4, 11)) == [4, 5, 6, 7, 8]
 
 
-def test_partitions_are_told_apart(assignment: Assignment, fill: Any, reader: Reader, memory: Memory) -> None:
+def test_partitions_are_told_apart(
+    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
+) -> None:
     """Each goes on after its own audit records."""
     fill(4, partition=0, car="a")
     fill(4, partition=3, car="b")
     audit(reader, 1, partition=3)
     assert assignment.resume({0: 1, 3: -1001, 7: -1001}) == {0: 1, 3: 2, 7: 0}
-    assert known(memory, "a", range(1, 3)) == [1]
-    assert known(memory, "b", range(1, 4)) == [1, 2]
+    assert known(detector, "a", range(1, 3)) == [1]
+    assert known(detector, "b", range(1, 4)) == [1, 2]
 
 
 def test_a_log_that_does_not_reach_so_far_is_read_from_its_beginning(
@@ -171,7 +178,7 @@ def test_a_log_that_does_not_reach_so_far_is_read_from_its_beginning(
 
 
 def test_offsets_without_a_record_are_no_end_without_end(
-    assignment: Assignment, fill: Any, reader: Reader, memory: Memory
+    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
 ) -> None:
     """Where the last offsets hold no record (transaction markers) reading ends at the partition's end."""
     fill(3)
@@ -179,10 +186,10 @@ def test_offsets_without_a_record_are_no_end_without_end(
     audit(reader, 3)
     reader.hole("scores.audit", 0)
     assert assignment.resume({0: -1001}) == {0: 4}
-    assert known(memory, "a", range(1, 5)) == [1, 2, 3]
+    assert known(detector, "a", range(1, 5)) == [1, 2, 3]
 
 
-def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, memory: Memory) -> None:
+def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, detector: Detector) -> None:
     """Malformed records among the telemetry or the audit records stop nothing."""
     fill(2)
     reader.append("telemetry", 0, b"junk", b"a")
@@ -192,7 +199,7 @@ def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, 
         "scores.audit", 0, records.encode("model", {"name": "", "version": 1, "manifest": "", "tflite": b""})
     )
     assert assignment.resume({0: -1001}) == {0: 3}
-    assert known(memory, "a", range(1, 4)) == [1, 2]
+    assert known(detector, "a", range(1, 4)) == [1, 2]
 
 
 def test_a_silent_kafka_is_not_waited_for_without_end(

@@ -27,7 +27,7 @@ def audit(partition: int, last_offset: int) -> dict[str, Any]:
 def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any) -> None:
     """A batch without anomalies is one audit record a partition, in the partition of the same number."""
     results = Results(producer)
-    results.write([], [], [audit(3, 9), audit(5, 4)], {3: 10, 5: 5})
+    results.write(audits=[audit(3, 9), audit(5, 4)], next_offsets={3: 10, 5: 5})
     results.settle()
     assert [where["partition"] for _, _, where in producer.produced] == [3, 5]
     producer.deliver("scores.audit")
@@ -43,8 +43,13 @@ def test_an_audit_record_waits_for_what_it_vouches_for(producer: Any) -> None:
     """Audit records are sent after the anomalies and dead letters of their batch and all earlier ones."""
     results = Results(producer)
     bad = Message(topic="telemetry", partition=2, offset=7, key=b"a", value=b"junk")
-    results.write([ANOMALY], [(Malformed("bad_frame", "why"), bad)], [audit(2, 7)], {2: 8})
-    results.write([], [], [audit(2, 9)], {2: 10})
+    results.write(
+        anomalies=[ANOMALY],
+        rejected=[(Malformed("bad_frame", "why"), bad)],
+        audits=[audit(2, 7)],
+        next_offsets={2: 8},
+    )
+    results.write(audits=[audit(2, 9)], next_offsets={2: 10})
     results.settle()
     producer.deliver("anomalies")
     results.settle()
@@ -59,7 +64,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
     """A later batch that is delivered first waits for the earlier one."""
     results = Results(producer)
     for last in (4, 9, 14):
-        results.write([], [], [audit(0, last)], {0: last + 1})
+        results.write(audits=[audit(0, last)], next_offsets={0: last + 1})
     results.settle()
     producer.deliver("scores.audit", number=1)
     results.settle()
@@ -73,7 +78,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
     """A failed delivery raises WorldDown, and nothing of that batch becomes committable."""
     results = Results(producer)
-    results.write([ANOMALY], [], [audit(0, 0)], {0: 1})
+    results.write(anomalies=[ANOMALY], audits=[audit(0, 0)], next_offsets={0: 1})
     results.settle()
     if topic == "scores.audit":
         producer.deliver("anomalies")
@@ -87,7 +92,7 @@ def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic
 def test_a_dead_letter_says_why_and_where(producer: Any) -> None:
     """It carries the record's bytes and key, and as headers the reason, the detail and the record's place."""
     bad = Message(topic="telemetry", partition=2, offset=7, key=b"a", value=b"junk")
-    Results(producer).write([], [(Malformed("bad_frame", "d" * 600), bad)], [], {})
+    Results(producer).write(rejected=[(Malformed("bad_frame", "d" * 600), bad)])
     ((topic, value, where),) = producer.produced
     assert (topic, value, where["key"]) == ("telemetry.rejected", b"junk", b"a")
     assert where["headers"] == [
@@ -99,7 +104,7 @@ def test_a_dead_letter_says_why_and_where(producer: Any) -> None:
 def test_a_dead_letter_is_never_too_large(producer: Any, value: bytes | None, sent_bytes: int) -> None:
     """Of a record as large as Kafka takes only the beginning is kept; one without a value is no error."""
     bad = Message(topic="telemetry", partition=0, offset=0, key=None, value=value)
-    Results(producer).write([], [(Malformed("missing_key"), bad)], [], {})
+    Results(producer).write(rejected=[(Malformed("missing_key"), bad)])
     assert len(producer.produced[0][1]) == sent_bytes
 
 
@@ -116,7 +121,7 @@ def test_a_full_queue_is_waited_for(producer: Any, monkeypatch: pytest.MonkeyPat
         return int(polled(timeout_s))
 
     monkeypatch.setattr(producer, "poll", poll)
-    results.write([ANOMALY] * 5, [], [audit(0, 4)], {0: 5})
+    results.write(anomalies=[ANOMALY] * 5, audits=[audit(0, 4)], next_offsets={0: 5})
     assert producer.topics() == ["anomalies"] * 5
     producer.room = 1
     producer.deliver("anomalies")

@@ -9,9 +9,10 @@ import pytest
 
 from contract import records
 from contract.telemetry import SIGNALS, Decoder
-from scorer.memory import Memory
+from scorer.detector import Detector
 from scorer.model import Model
-from scorer.scoring import Batch, Scored, named_signals, score
+from scorer.scoring import Batch, Scored, score
+from scorer.shares import named, shares_of
 
 SAMPLED_AT_MS, SCORED_AT_MS = 1_800_000_000_000, 1_800_000_000_250
 
@@ -21,9 +22,12 @@ def scored(
     telemetry_log: Any, telemetry_values: Any, decoder: Decoder, model: Model
 ) -> Callable[..., Scored]:
     """Appends values to the log and scores them as one batch."""
-    memory = Memory()
+    detector = Detector()
+    detector.add(model)
 
-    def run(*entries: tuple[str | None, int, bytes | None], running: Any = model) -> Scored:
+    def run(*entries: tuple[str | None, int, bytes | None], running: Any = None) -> Scored:
+        if running is not None:
+            detector.add(running)
         messages = [
             telemetry_log.append(value, None if car is None else car.encode(), partition)
             for car, partition, value in entries
@@ -31,8 +35,7 @@ def scored(
         return score(
             Batch.of(messages, [m.key() for m in messages]),
             decoder,
-            memory,
-            running,
+            detector,
             now_ms=SCORED_AT_MS,
             scorer="replica-1",
         )
@@ -166,7 +169,7 @@ def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model
         score = np.where(np.isnan(signals).any(axis=1), np.nan, 0.0)
         return score.astype(np.float32), contribution * score[:, None].astype(np.float32), state
 
-    naive = SimpleNamespace(step=give, threshold=model.threshold, manifest=model.manifest)
+    naive = SimpleNamespace(step=give, threshold=model.threshold, manifest=model.manifest, width=0)
     (anomaly,) = scored(sample("a", 1), sample("b", 1, throttle_pos=np.nan), running=naive).anomalies
     assert anomaly["car_id"] == "b"
     assert np.isnan(anomaly["score"])
@@ -179,16 +182,22 @@ def test_a_key_that_is_no_text_stops_nothing(
     """An anomaly of a record with such a key is written like any other."""
     value = telemetry_values(["ab"], [1], np.zeros((1, 18), np.float32))[0]
     batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")], [b"\xff\xfe"])
-    done = score(batch, decoder, Memory(), model, now_ms=0, scorer="s")
+    detector = Detector()
+    detector.add(model)
+    done = score(batch, decoder, detector, now_ms=0, scorer="s")
     assert len(done.anomalies) + len(done.rejected) == 1
     assert all(records.encode("anomaly", anomaly) for anomaly in done.anomalies)
+
+
+def named_of(contributions: Any, values: Any) -> list[list[dict[str, Any]]]:
+    return named(shares_of(contributions, values), values)
 
 
 def test_shares_of_signed_contributions_count_by_size() -> None:
     """At most three signals, the largest first, by the size of the contribution; all shares add up to 1."""
     contribution = np.zeros(18, np.float32)
     contribution[[2, 5, 7, 11]] = [-6, 3, 1, -10]
-    (named,) = named_signals(contribution[None, :], np.arange(18, dtype=np.float32)[None, :])
+    (named,) = named_of(contribution[None, :], np.arange(18, dtype=np.float32)[None, :])
     assert [(s["name"], s["share"], s["value"]) for s in named] == [
         (SIGNALS[11], 0.5, 11.0), (SIGNALS[2], 0.3, 2.0), (SIGNALS[5], 0.15, 5.0)
     ]  # fmt: skip
@@ -197,4 +206,4 @@ def test_shares_of_signed_contributions_count_by_size() -> None:
 def test_no_contribution_names_no_signal() -> None:
     """Contributions that are all zero give no name rather than a wrong one."""
     nothing = np.zeros((2, 18), np.float32)
-    assert named_signals(nothing, nothing) == [[], []]
+    assert named_of(nothing, nothing) == [[], []]

@@ -1,0 +1,170 @@
+"""All that is known of this replica's cars, and what one more batch of their samples comes to."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.manifest import Manifest
+from contract.telemetry import SIGNALS, Decoded, Floats
+from contract.varints import Longs
+from scorer.alerts import Alert, Alerts
+from scorer.cars import ByCar, Cars, Mask, Places, Rounds
+from scorer.generations import Generations
+from scorer.memory import Memory
+from scorer.model import Model
+from scorer.shares import Components, Shares, shares_of
+
+Rows = NDArray[np.intp]
+
+# Of a car before its first sample.
+_NO_SEQ = -1
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The h of m records with a score over the threshold; `shares` (h, 18) are the signals' in the score."""
+
+    rows: Rows
+    scores: Floats
+    shares: Shares
+    manifests: list[Manifest]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An alert that opens or closes with the record in `row`; `shares` (18,) of the signals, if it opens."""
+
+    row: int
+    alert: Alert
+    level: float
+    manifest: Manifest
+    shares: Shares | None
+
+
+class Detector:
+    """Cars, what was seen of them, what the models remember of them, and their alerts."""
+
+    def __init__(self) -> None:
+        self.cars = Cars()
+        self.memory = Memory(self.cars)
+        self.alerts = Alerts(self.cars)
+        self.generations = Generations(self.cars)
+        # Of the last sample in a car's state; and whether that has changed since it was written.
+        self.seq = self.cars.column(_NO_SEQ, np.int64)
+        self.sampled_at = self.cars.column(0, np.int64)
+        self.changed = self.cars.column(False, np.bool_)
+        self._components = Components({})
+
+    def add(self, model: Model) -> None:
+        """A newer model, from the next batch on."""
+        self.generations.add(model)
+        self._components = Components(model.manifest.components)
+
+    def sift(
+        self, keys: Sequence[bytes], partitions: NDArray[np.int32], seq: Longs
+    ) -> tuple[ByCar, Mask, Mask]:
+        """m records by car; which of them were not seen before; which of those come late, (m,)."""
+        by_car = ByCar.of(self.cars.places(keys, partitions))
+        return by_car, *self.memory.sift(by_car, seq)
+
+    def detect(self, by_car: ByCar, fresh: Mask, late: Mask, of: Decoded) -> tuple[Detections, list[Turn]]:
+        """What the fresh ones of m records come to, each car's in their order.
+
+        A late one is scored and leaves the car's state and alert as they are: what it would add is long
+        past. So does one that is older than a state that was read back.
+        """
+        moving = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
+        rounds = by_car.rounds(moving)
+        rows, cars, signals = rounds.rows, rounds.cars, of.signals[rounds.rows]
+        shares = np.empty(len(rows), np.float32)
+        found = []
+        # Without a state no score depends on the sample before.
+        at_once = rounds.spans if self.generations.stateful else [slice(0, len(rows))]
+        for span in at_once if len(rows) else ():
+            shares[span], detections = self._score(cars[span], signals[span], rows[span])
+            found.append(detections)
+        turns = self._turns(rounds, shares, _joined(found), of)
+        self._moved(by_car, moving, of)
+        still = np.flatnonzero(fresh & ~moving)
+        if len(still):
+            found.append(self._score(by_car.cars[still], of.signals[still], still, moves=False)[1])
+        return _joined(found), turns
+
+    def remember(self, keys: Sequence[bytes], partitions: NDArray[np.int32], of: Decoded) -> None:
+        """m records that were scored before: they count as seen, and what no state holds yet moves it on."""
+        by_car, fresh, late = self.sift(keys, partitions, of.seq)
+        known = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
+        self.detect(by_car, known, late, of)
+
+    def forget(self, partitions: Collection[int]) -> None:
+        """Drop the cars of partitions that another replica scores from now on."""
+        kept = self.cars.forget(partitions)
+        self.memory.keep(kept)
+        self.alerts.keep()
+
+    def _score(
+        self, cars: Places, signals: Floats, rows: Rows, moves: bool = True
+    ) -> tuple[Floats, Detections]:
+        """n scores as shares of the threshold, and those that are over it."""
+        score, contribution, behind = self.generations.step(cars, signals, moves)
+        thresholds = self.generations.thresholds(behind)
+        # Also a score that is no number: such a record is far from anything that was learnt.
+        hits = np.flatnonzero(~(score <= thresholds))
+        backs = [0] * len(hits) if behind is None else behind[hits].tolist()
+        detections = Detections(
+            rows[hits],
+            score[hits],
+            shares_of(contribution[hits], signals[hits]),
+            [self.generations.manifest(back) for back in backs],
+        )
+        return score / thresholds, detections
+
+    def _turns(self, rounds: Rounds, shares: Floats, found: Detections, of: Decoded) -> list[Turn]:
+        """The alerts that open or close with one of m scores, round by round."""
+        turns: list[Turn] = []
+        rule = self.generations.newest.model.manifest.alert
+        for span in rounds.spans:
+            cars, rows = rounds.cars[span], rounds.rows[span]
+            opened, closed = self.alerts.advance(cars, shares[span], rule)
+            for place in np.flatnonzero(opened | closed).tolist():
+                car, row = int(cars[place]), int(rows[place])
+                said = found.shares[found.rows == row].sum(axis=0) if opened[place] else None
+                turns.append(self._turn(car, row, said, of))
+        return turns
+
+    def _turn(self, car: int, row: int, shares: Shares | None, of: Decoded) -> Turn:
+        """`shares`: an alert opens; None: it closes."""
+        if shares is None:
+            alert = self.alerts.close(car)
+        else:
+            alert = Alert(int(of.seq[row]), int(of.sampled_at_ms[row]), *self._components.hypothesis(shares))
+            self.alerts.open(car, alert)
+        self.changed.values[car] = True
+        states = self.generations.scored_by(car)
+        level = float(self.alerts.level.values[car] * states.model.threshold)
+        return Turn(row, alert, level, states.model.manifest, shares)
+
+    def _moved(self, by_car: ByCar, moving: Mask, of: Decoded) -> None:
+        """The cars' states hold these records now: sorted, so of several of a car the last one stays."""
+        rows = by_car.order if moving.all() else by_car.order[moving[by_car.order]]
+        cars = by_car.cars[rows]
+        self.seq.values[cars] = of.seq[rows]
+        self.sampled_at.values[cars] = of.sampled_at_ms[rows]
+        if self.generations.stateful:  # else the records that are remembered bring the levels back
+            self.changed.values[cars] = True
+
+
+def _joined(parts: list[Detections]) -> Detections:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        none = np.empty(0, np.intp)
+        return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
+    return Detections(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.shares for part in parts]),
+        [manifest for part in parts for manifest in part.manifests],
+    )

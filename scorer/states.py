@@ -1,0 +1,65 @@
+"""What one model remembers of every car: gathered, given to the graph with a sample, and scattered back."""
+
+import numpy as np
+
+from contract.telemetry import Floats
+from scorer import metrics
+from scorer.cars import Cars, Mask, Places
+from scorer.model import Model
+
+
+class States:
+    """The states of all cars for one model, in one array; all zeros is a new car."""
+
+    def __init__(self, model: Model, cars: Cars) -> None:
+        self.model = model
+        self.layout = model.manifest.state
+        self.column = cars.column(0, np.float32, model.width)
+        # Models of the time before this one have come back: these states are older than what is in between.
+        self.returned = False
+
+    @property
+    def version(self) -> int:
+        """Of the model."""
+        return self.model.manifest.version
+
+    def step(self, cars: Places, signals: Floats, moves: bool = True) -> tuple[Floats, Floats]:
+        """score (n,) and contribution (n, 18) of one sample each of n different cars.
+
+        Their states move on with it, unless told otherwise. A state that is not finite would stay so for
+        ever: such a car is learned anew.
+        """
+        states = self.column.values
+        score, contribution, after = self.model.step(signals, states.take(cars, axis=0))
+        if moves and self.layout is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = after.sum()  # a tenth of looking at each number
+            if not np.isfinite(total):
+                after = _relearned(after)
+            states[cars] = after
+        return score, contribution
+
+    def warm(self, cars: Places) -> Mask:
+        """Whether each of n cars has been learned; a model without state has nothing to learn."""
+        if self.layout is None:
+            return np.ones(len(cars), np.bool_)
+        return self.layout.warm(self.column.values[cars])
+
+    def inherit(self, cars: Places, old: "States") -> None:
+        """Take over from an older model what it knows of these cars, which are warm in both."""
+        if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
+            return
+        mine, theirs = self.column.values, old.column.values[cars]
+        if self.returned:  # its baseline is older than the other's, only its memory has a gap
+            mine[cars, slice(*self.layout.deviation)] = theirs[:, slice(*old.layout.deviation)]
+        else:
+            mine[cars] = self.layout.inherited(mine[cars], old.layout, theirs)
+
+
+def _relearned(after: Floats) -> Floats:
+    """The states (n, width), those that are not finite as of new cars."""
+    broken = ~np.isfinite(after).all(axis=1)
+    if count := int(broken.sum()):
+        metrics.states_refused.labels("not_finite").inc(count)
+        after[broken] = 0
+    return after
