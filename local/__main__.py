@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 
 from contract.schema import VARIABLE, own_folder
-from local.demo import Demo, Settings
+from local.demo import FAULT_SPREAD_H, Demo, Settings
 from local.deployment import Deployment, Plan
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
@@ -52,6 +52,7 @@ def _run() -> int:
             faulty_share=told.faulty_share,
             ageing=told.ageing,
             healthy_s=told.healthy_s,
+            fault_spread_h=FAULT_SPREAD_H,
             scorers=told.scorers,
             shards=told.shards,
             port_offset=told.port_offset,

@@ -20,6 +20,8 @@ _TICK_S = 0.5
 _LINE_EVERY_S = 5.0
 # Seconds of telemetry in the first model's slice; when the gate refuses it, the next one takes twice as much.
 _FIRST_SLICE_S = 20
+# A fault takes 4 to 80 hours of wear to its failure; the next one of a car begins at most so much later.
+_HOURS_OF_WEAR, FAULT_SPREAD_H = 60, 6.0
 # The second training, on all there is, begins at this share of the run.
 _SECOND_TRAINING_AT = 0.55
 _TRAININGS_MAX = 4
@@ -49,18 +51,23 @@ class Settings:
             raise ValueError(f"--faulty-share {self.faulty_share} must be from 0 to 1")
 
     @property
+    def run_s(self) -> float:
+        """How long telemetry flows."""
+        return 60 * self.minutes
+
+    @property
     def ageing(self) -> float:
-        """So that slow faults (4 to 50 hours) show within the run: 20 hours of wear take half of it."""
-        return 40 * 60 / self.minutes
+        """The run is so many hours of wear, of which the faults take 4 to 80 (simulator/faults.py)."""
+        return _HOURS_OF_WEAR * 3600 / self.run_s
 
     @property
     def horizon_s(self) -> float:
-        """An alert is right when the failure comes within a third of the run: later ones stay pending."""
-        return 20 * self.minutes
+        """An alert is right when the failure comes within half of the run: the first half's are judged."""
+        return self.run_s / 2
 
     @property
     def report_s(self) -> float:
-        """A workshop reports a failure within an hour of wear (simulator/faults.py)."""
+        """A workshop reports a failure within an hour of wear; it is there within seconds."""
         return 3600 / self.ageing + 2
 
     @property
@@ -91,8 +98,9 @@ class Demo:
         deployment.start(self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         foresight = Foresight(self._settings.horizon_s, self._settings.report_s)
-        run_s = 60 * self._settings.minutes
-        observer = Observer(deployment, watch, self._console, started_at, run_s, foresight=foresight)
+        observer = Observer(
+            deployment, watch, self._console, started_at, self._settings.run_s, foresight=foresight
+        )
         try:
             self._show_live(observer)
             observer.drain()
@@ -110,7 +118,7 @@ class Demo:
     def _show_live(self, observer: Observer) -> None:
         line_at = 0.0
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
-            while not self._stop.requested and observer.flowing_s < 60 * self._settings.minutes:
+            while not self._stop.requested and observer.flowing_s < self._settings.run_s:
                 self._deployment.supervisor.tick()
                 picture = observer.look()
                 self._train_when_due(observer)
@@ -136,7 +144,7 @@ class Demo:
         elif (
             moments.caught_up
             and self._trainings == 1
-            and observer.flowing_s > _SECOND_TRAINING_AT * 60 * settings.minutes
+            and observer.flowing_s > _SECOND_TRAINING_AT * settings.run_s
         ):
             records = 1
         else:
