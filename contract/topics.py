@@ -1,7 +1,7 @@
 """Every topic, once: Kafka's with partitions and retention, MQTT's with their shape."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from contract.errors import Malformed
@@ -22,6 +22,9 @@ MIRRORED_DOWN = (MODELS,)
 # Partitions bound how far scorers scale out and must never change under a key: generous from the start.
 TELEMETRY_PARTITIONS = 12
 
+# So long are models kept that were replaced: a car that is not seen in this time is learned anew.
+HAND_OVER_HOURS = 24 * 7
+
 CAR_ID_BYTES_MAX = 63
 _CAR_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{CAR_ID_BYTES_MAX}}}", re.ASCII)
 
@@ -35,23 +38,38 @@ class Topic:
     cleanup_policy: Literal["delete", "compact"] = "delete"
     retention_hours: int | None = 24
     message_bytes_max: int = 1_048_576
+    # Only what lies in closed segments is compacted, and not before it is so old.
+    segment_bytes: int | None = None
+    compaction_lag_hours: int | None = None
 
     @property
     def config(self) -> dict[str, str]:
         """The topic's configuration in Kafka's words."""
         retention_ms = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
-        return {
+        config = {
             "cleanup.policy": self.cleanup_policy,
             "retention.ms": str(retention_ms),
             "max.message.bytes": str(self.message_bytes_max),
         }
+        if self.segment_bytes is not None:
+            config["segment.bytes"] = str(self.segment_bytes)
+        if self.compaction_lag_hours is not None:
+            config["min.compaction.lag.ms"] = str(self.compaction_lag_hours * 3_600_000)
+        return config
 
 
 _TELEMETRY = Topic(TELEMETRY, TELEMETRY_PARTITIONS)
 _MAINTENANCE = Topic(MAINTENANCE, 4, retention_hours=None)
 _ANOMALIES = Topic(ANOMALIES, 4, retention_hours=24 * 7)
 _ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
-_MODELS = Topic(MODELS, 1, cleanup_policy="compact", retention_hours=None)
+# A scorer that starts while a hand-over goes on needs the model before the newest as well.
+_MODELS = Topic(
+    MODELS, 1, cleanup_policy="compact", retention_hours=None, compaction_lag_hours=HAND_OVER_HOURS
+)
+# Read whole at every takeover: small segments leave few records there that compaction has not removed.
+_CAR_STATE = Topic(
+    CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None, segment_bytes=4 * 2**20
+)
 
 
 def mirrored(source: str, topic: str) -> str:
@@ -69,7 +87,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
         Topic(REJECTED, 4, retention_hours=24 * 7),
         # A partition's audit stands in the audit partition of the same number (scorer/).
         Topic(AUDIT, TELEMETRY_PARTITIONS, retention_hours=24 * 7),
-        Topic(CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None),
+        _CAR_STATE,
         _mirror_of(_MODELS, cloud),
     )
 
@@ -81,7 +99,7 @@ def cloud_topics(edge: str = "edge") -> tuple[Topic, ...]:
 
 
 def _mirror_of(topic: Topic, source: str) -> Topic:
-    return Topic(mirrored(source, topic.name), topic.partitions, topic.cleanup_policy, topic.retention_hours)
+    return replace(topic, name=mirrored(source, topic.name))
 
 
 # Everything that cars and workshops send, and the commands to them.

@@ -66,6 +66,17 @@ def test_models_are_kept_and_their_history_too():
     assert EDGE["cloud.models"].config["cleanup.policy"] == "compact"
 
 
+def test_a_model_that_was_replaced_is_kept_for_the_hand_over():
+    """Compaction does not touch it before its cars have had a week, in the cloud and at the edge."""
+    for topic in (CLOUD[topics.MODELS], EDGE["cloud.models"]):
+        assert topic.config["min.compaction.lag.ms"] == str(7 * 24 * 3_600_000)
+
+
+def test_car_states_are_compacted_in_small_segments():
+    """What is read whole at a takeover is not left to grow to Kafka's segments of a gigabyte."""
+    assert int(EDGE[topics.CAR_STATE].config["segment.bytes"]) == 4 * 2**20
+
+
 def test_maintenance_reports_are_kept_for_ever():
     """They are the labels: no retention time ends them, here and in the cloud."""
     assert EDGE[topics.MAINTENANCE].config["retention.ms"] == "-1"

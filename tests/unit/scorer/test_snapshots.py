@@ -84,7 +84,7 @@ def test_a_hand_over_goes_on_after_a_restart(make: Any, remembering: Any) -> Non
     assert new.detector.generations.look() == (2, 1)
     for version in (1, 2):
         np.testing.assert_array_equal(new.state("a", version), old.state("a", version))
-    new.samples(["a"] * 4, remembering.mean + remembering.spread)
+    new.samples(["a"] * 4, remembering.mean + remembering.spread * 5)
     assert [new.versions.get(("a", seq)) for seq in (14, 15, 16, 17)] == [1, 1, 1, 2]
 
 
