@@ -16,7 +16,6 @@ from quality.smoothing import smoothed
 
 Seconds = NDArray[np.floating[Any]]
 WEEK_S = 168 * 3600.0
-_BISECTIONS = 40
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Levels:
     """The levels of a part's cars from `from_sample` on; before it nobody is asked."""
 
     level: Floats
+    highest: Floats  # (cars,) of each car
     from_sample: int
     interval_s: float
     rule: AlertRule
@@ -34,7 +34,7 @@ class Levels:
         if not np.isfinite(score).all():
             raise ValueError("a score is no finite number")
         level = np.ascontiguousarray(smoothed(score[:, from_sample:], rule.smoothing))
-        return cls(level, from_sample, interval_s, rule)
+        return cls(level, level.max(axis=1), from_sample, interval_s, rule)
 
     @property
     def car_weeks(self) -> float:
@@ -43,17 +43,17 @@ class Levels:
 
     def openings(self, threshold: float) -> tuple[NDArray[np.intp], Seconds]:
         """(car, second of its telemetry) of every alert that opens, by car and time."""
-        rows = np.flatnonzero(self.level.max(axis=1, initial=-np.inf) > threshold)
+        rows = np.flatnonzero(self.highest > threshold)
         level = self.level[rows]
-        event = (level > threshold).astype(np.int8) - (level < self.rule.close_ratio * threshold)
-        last = np.where(event != 0, np.arange(level.shape[1], dtype=np.int32), 0)
-        np.maximum.accumulate(last, axis=1, out=last)
-        is_open = np.take_along_axis(event, last, axis=1) > 0
-        opens = is_open.copy()
-        opens[:, 1:] &= ~is_open[:, :-1]
-        row, sample = np.nonzero(opens)
-        at_s: Seconds = (sample + self.from_sample + 1) * self.interval_s
-        return rows[row], at_s
+        rises = _begins(level > threshold)
+        falls = _begins(level < self.rule.close_ratio * threshold)
+        # A rise opens an alert if it is the car's first, or the level fell far enough since the one before.
+        row, sample = np.divmod(rises, level.shape[1])
+        fallen = np.searchsorted(falls, rises)
+        opens = np.ones(len(rises), bool)
+        opens[1:] = (fallen[1:] > fallen[:-1]) | (row[1:] != row[:-1])
+        at_s: Seconds = (sample[opens] + self.from_sample + 1) * self.interval_s
+        return rows[row[opens]], at_s
 
     def false_alarms_per_car_week(self, threshold: float, since_s: float = 0.0) -> float:
         """Openings per car-week after `since_s`; all of these cars are healthy."""
@@ -64,13 +64,26 @@ class Levels:
         return float(np.count_nonzero(at_s > since_s) / (counted * self.car_weeks))
 
     def threshold(self, false_alarms_per_car_week: float) -> float:
-        """The lowest threshold that keeps the budget on these healthy cars."""
+        """The lowest threshold that keeps the budget on these healthy cars.
+
+        Looked for among the highest levels of each car's hours: nobody wants an alarm an hour.
+        """
         allowed = false_alarms_per_car_week * self.car_weeks + 1e-6
-        low, high = 0.0, float(self.level.max())
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            if len(self.openings(middle)[0]) <= allowed:
+        per_hour = max(1, round(3600 / self.interval_s))
+        hours = np.arange(0, self.level.shape[1], per_hour)
+        candidates = np.unique(np.maximum.reduceat(self.level, hours, axis=1))
+        low, high = -1, len(candidates) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if len(self.openings(float(candidates[middle]))[0]) <= allowed:
                 high = middle
             else:
                 low = middle
-        return float(np.float32(high))
+        return float(candidates[high])
+
+
+def _begins(event: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Flat places in (cars, samples) where an event begins that was not there a sample before."""
+    begins = event.copy()
+    begins[:, 1:] &= ~event[:, :-1]
+    return np.flatnonzero(begins)

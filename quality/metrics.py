@@ -40,9 +40,9 @@ def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
     """The chance that a fault's score is above a healthy one, ties counting half (Mann and Whitney 1947)."""
     if not healthy.size or not faulty.size:
         return float("nan")
-    ordered = np.sort(healthy)
-    below = np.searchsorted(ordered, faulty, "left").astype(np.float64)
-    upto = np.searchsorted(ordered, faulty, "right")
+    ordered, asked = np.sort(healthy), np.sort(faulty)
+    below = np.searchsorted(ordered, asked, "left").astype(np.float64)
+    upto = np.searchsorted(ordered, asked, "right")
     return float((below + upto).mean() / 2 / len(ordered))
 
 

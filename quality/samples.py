@@ -34,9 +34,11 @@ class Part:
         return self.samples * len(SIGNALS) * 4
 
     def read(self, first: int, cars: int) -> Floats:
-        """(cars, samples, 18) of the cars first, first+1, …"""
+        """(cars, samples, 18) of the cars first, first+1, … Raises ValueError where the file ends before."""
         count = cars * self.samples * len(SIGNALS)
         flat = np.fromfile(self.path, np.float32, count=count, offset=first * self._car_bytes)
+        if len(flat) != count:
+            raise ValueError(f"{self.path} is cut off: remove it")
         return flat.reshape(cars, self.samples, len(SIGNALS))
 
     def groups(self) -> Iterator[tuple[int, Floats]]:

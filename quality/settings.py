@@ -26,7 +26,7 @@ class Settings:
     detectors: tuple[str, ...] = setting("which detectors, with commas", default=NAMES)
     quick: bool = setting("a quarter of the cars: for a look, not for figures", default=False)
     hours: float = setting("hours of telemetry of each car", default=100.0)
-    interval_s: float = setting("seconds between two samples of a car", default=10.0)
+    interval_s: float = setting("seconds between two samples of a car", default=20.0)
     learning_h: float = setting(
         "hours in which a car's baseline is learned; nothing counts in them", default=8.0
     )
