@@ -96,10 +96,13 @@ class Fleet:
         moment.ambient_c = self._air_c(car, trip, now_s)
         _park(moment, away, parked_s)
         true = _signals(moment)
-        sensors.drift(true, *acting.of("sensor_drift"), self.plan.upwards)
+        drifting, sensor = acting.of("sensor_drift")
+        if sensor.size:
+            sensors.drift(true, drifting, sensor, self.plan.upwards)
         seen = sensors.read(true, car.gain, car.bias, noise[_DRIVING_NOISES:])
         stuck, sensor = acting.of("sensor_stuck")
-        sensors.stick(seen, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
+        if sensor.size:
+            sensors.stick(seen, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
         return seen
 
     def _air_c(self, car: Cars, trip: Trips, now_s: float) -> F4:

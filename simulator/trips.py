@@ -91,27 +91,33 @@ def go_on(trips: Trips, due: NDArray[np.intp], *, keys: U8, car: Cars, charge: F
 
     `charge` (n,) is the battery's, 0 to 1; a wallbox raises it while the car is parked.
     """
-    u = chance.dice(keys[due], now_ms, 9)
-    road, left = trips.road[due].astype(np.intp), charge[due]
-    wallbox, energy_j = car.wallbox[due] > 0, car.energy_j[due]
-    over = (trips.trip_left_s[due] <= 0) | ((left < CHARGE_AT_ONCE_BELOW) & (road != CHARGING))
-    plug_in = over & (left < np.where(wallbox, CHARGE_AT_ONCE_BELOW, CHARGE_BELOW))
-    # From a charger, and to it, one drives on at once: the stay there is a part of the journey.
-    leaves = over & ~plug_in & (road != CHARGING)
-    lasts_s = _PARKED_S * np.exp(_LOGISTIC * _PARKED_SPREAD * np.log(u[6] / (1 - u[6])))
-    parked_s = np.where(leaves, np.minimum(lasts_s, _PARKED_MAX_S), 0).astype(np.float32)
-    trips.parked_s[due] += parked_s
-    trips.load_kg[due] = np.where(leaves, _loads_kg(u[7]), trips.load_kg[due])
-    home = leaves & wallbox & (left < WALLBOX_BELOW)
-    full = left + parked_s * WALLBOX_W / energy_j
-    charge[due] = np.where(home, np.minimum(full, CHARGE_UNTIL), left)
-    road = np.where(over, np.where(plug_in, CHARGING, np.searchsorted(_SHARE, u[4])), road)
-    drive_s = _TRIP_S[road] * (0.3 - 0.7 * np.log(u[5]))
-    trip_s = np.where(plug_in, _charging_s(left, energy_j), drive_s)
-    trips.trip_left_s[due] = np.where(over, trip_s, trips.trip_left_s[due])
-    trips.road[due] = road
-    _draw_legs(trips, due, road, u[:4])
+    u = chance.dice(keys[due], now_ms, 8)
+    empty = (charge[due] < CHARGE_AT_ONCE_BELOW) & (trips.road[due] != CHARGING)
+    over = np.flatnonzero((trips.trip_left_s[due] <= 0) | empty)
+    parked_s = np.zeros(len(due), np.float32)
+    if over.size:
+        parked_s[over] = _next_trip(trips, due[over], car, charge, u[4:, over])
+    _draw_legs(trips, due, trips.road[due].astype(np.intp), u[:4])
     trips.target_mps[due] *= car.haste[due]
+    return parked_s
+
+
+def _next_trip(trips: Trips, over: NDArray[np.intp], car: Cars, charge: F4, u: F4) -> F4:
+    """The next trip, or a stay at a charger, for the cars `over` (m,), from u (5, m). Seconds parked (m,)."""
+    left, wallbox, energy_j = charge[over], car.wallbox[over] > 0, car.energy_j[over]
+    plug_in = left < np.where(wallbox, CHARGE_AT_ONCE_BELOW, CHARGE_BELOW)
+    # From a charger, and to it, one drives on at once: the stay there is a part of the journey.
+    leaves = ~plug_in & (trips.road[over] != CHARGING)
+    lasts_s = _PARKED_S * np.exp(_LOGISTIC * _PARKED_SPREAD * np.log(u[2] / (1 - u[2])))
+    parked_s: F4 = np.where(leaves, np.minimum(lasts_s, _PARKED_MAX_S), 0).astype(np.float32)
+    trips.parked_s[over] += parked_s
+    trips.load_kg[over] = np.where(leaves, _loads_kg(u[3]), trips.load_kg[over])
+    full = np.minimum(left + parked_s * (WALLBOX_W / energy_j), CHARGE_UNTIL)
+    charge[over] = np.where(leaves & wallbox & (left < WALLBOX_BELOW), full, left)
+    road = np.where(plug_in, CHARGING, np.searchsorted(_SHARE, u[0]))
+    trips.road[over] = road
+    drive_s = _TRIP_S[road] * (0.3 - 0.7 * np.log(u[1]))
+    trips.trip_left_s[over] = np.where(plug_in, _charging_s(left, energy_j), drive_s)
     return parked_s
 
 

@@ -1,5 +1,7 @@
 """The plan of faults: who, when, how it grows, and what the workshop reports."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +152,16 @@ def test_severities_are_told_in_physical_units_for_the_scorecard() -> None:
     assert (puncture["at_failure"], puncture["unit"]) == (16.0, "psi")
     assert 1.3 < puncture["per_hour"]["p10"] < puncture["per_hour"]["p50"] < puncture["per_hour"]["p90"] < 4
     assert 4 < puncture["hours_to_failure"]["p10"] < puncture["hours_to_failure"]["p90"] < 12
+
+
+def test_the_documented_faults_are_these() -> None:
+    """The table in docs/architecture.md names every kind with its components, sizes and hours."""
+    text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        components = {re.sub(r"_\d_\d$", "_<wheel>", name) for name in kind.parts}
+        if all(name.endswith("_sensor") for name in components):
+            components = {"<signal>_sensor"}
+        sizes = ", ".join(dict.fromkeys(f"{size:g} {unit}" for size, unit in kind.parts.values()))
+        low, high = kind.hours
+        row = f"| `{kind.name}` | `{components.pop()}` | {sizes} | {low}\u2013{high} |"
+        assert row in text, row
