@@ -46,7 +46,7 @@ def electric_power(
     """
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
     motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * updated))
-    # Something of it also at a standstill: heat that died away to numbers below float32's normal ones is slow.
+    # A little also at a standstill: heat that died away to less than a normal float32 is slow to compute.
     loss_w = motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
     return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
 
