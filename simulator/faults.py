@@ -134,7 +134,12 @@ class Wear:
     ageing: float = 1.0
     healthy_s: float = 0.0  # no fault begins in the first seconds of the run
     spread_h: float = 24.0  # a prone car's next fault begins within these hours
-    kinds: tuple[str, ...] = tuple(kind.name for kind in KINDS)
+    kinds: tuple[str, ...] = tuple(FIRST_ROW)  # that occur
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for kinds that there are not."""
+        if not self.kinds or not {*self.kinds} <= {*FIRST_ROW}:
+            raise ValueError(f"kinds {self.kinds} must be some of {', '.join(FIRST_ROW)}")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ def test_a_plan_of_chosen_kinds_has_no_others() -> None:
     """Asked for two kinds of fault, every incident is one of them."""
     chosen = FaultPlan(chance.keys(1, 0, 500), 0, Wear(share=0.5, kinds=("brake_drag", "slow_puncture")))
     assert {truth["kind"] for truth in chosen.truth(0)} == {"brake_drag", "slow_puncture"}
+    for kinds in ((), ("gremlins",)):
+        with pytest.raises(ValueError, match="must be some of coolant_leak"):
+            Wear(kinds=kinds)
 
 
 def test_severity_grows_from_onset_to_failure_and_ends_with_the_repair() -> None:
