@@ -13,7 +13,7 @@ alerts and reports arrive: a verdict is drawn from all that is there, and one re
 """
 
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -127,6 +127,15 @@ class Foresight:
         self.left_out = 0  # alerts beyond ALERTS_MAX
         self._cars: dict[str, _Car] = defaultdict(_Car)
         self._count = 0
+
+    def take(self, news: deque[tuple[str, dict[str, Any]]]) -> None:
+        """Take away all that was heard, (type, record); other types are none of its business."""
+        while news:
+            name, record = news.popleft()
+            if name == "alert":
+                self.take_alert(record)
+            elif name == "maintenance":
+                self.take_report(record)
 
     def take_alert(self, record: Mapping[str, Any]) -> None:
         """One record of topic `alerts`. What closes one changes no verdict: the claim was made."""

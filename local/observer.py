@@ -131,7 +131,7 @@ class Observer:
         }
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
-        self._hear()
+        self.foresight.take(seen.news)
         self._tell_events()
         if now >= self._memory_due:
             self._memory_due = now + _MEMORY_EVERY_S
@@ -197,16 +197,6 @@ class Observer:
             )
             for stage, (title, names) in stages.items()
         ]
-
-    def _hear(self) -> None:
-        """Take in the alerts and the workshops' reports that came since the last look."""
-        news = self.watch.seen.news
-        while news:
-            name, record = news.popleft()
-            if name == "alert":
-                self.foresight.take_alert(record)
-            elif name == "maintenance":
-                self.foresight.take_report(record)
 
     def _note(self, at_edge: float, behind: float, version: int, now: float) -> None:
         moments, plan = self.moments, self._deployment.plan

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.deployment import Deployment, Plan
+from local.foresight import Foresight
 from local.watch import Watch, scrape
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 500
@@ -21,6 +22,8 @@ class Running:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
+        # An alert is right when its car fails within a minute; a report may take 10 s.
+        self.foresight = Foresight(60, 10)
 
     def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
         """The first true result of `condition`; fails, naming `what`, where there is none in time."""
@@ -38,6 +41,11 @@ class Running:
             service
         ]
         return scrape(port).get(name, 0.0)
+
+    def hear(self) -> Foresight:
+        """Alerts and workshop reports, matched as far as they have arrived."""
+        self.foresight.take(self.watch.seen.news)
+        return self.foresight
 
     def model_versions(self) -> set[int]:
         """The versions that the replicas use now."""
@@ -58,8 +66,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         rate_hz=RATE_HZ,
         scorers=SCORERS,
         shards=2,
-        faulty_share=0.05,
-        ageing=800,
+        faulty_share=0.15,
+        ageing=1600,
+        fault_spread_h=6,
+        healthy_s=30,
         port_offset=PORT_OFFSET,
     )
     deployment = Deployment(plan)

@@ -2,12 +2,15 @@
 
 import socket
 import subprocess
+import time
 
 import pytest
 from confluent_kafka import Producer
 
 from contract.topics import MODELS, mirrored
 from local import ledger
+from local.foresight import Alert
+from local.scorecard import draw_up
 from tests.e2e.conftest import CARS, SCORERS, Running
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +58,26 @@ def test_scorers_score_from_the_earliest_offset(running: Running) -> None:
     assert anomaly["model_version"] == 1
     assert not anomaly["score"] <= anomaly["threshold"]
     assert anomaly["signals"]
+
+
+def test_alerts_are_matched_with_workshop_reports(running: Running) -> None:
+    """Cars fail after an alert, their workshops report it, and the plan says that it was so."""
+
+    def confirmed() -> list[Alert]:
+        return [alert for alert in running.hear().alerts(time.time()) if alert.verdict == "confirmed"]
+
+    alerts = running.until(lambda: len(confirmed()) >= 3 and confirmed(), "alerts are confirmed", 120)
+    incidents = {(i["car_id"], i["component"], i["failed_at"]): i for i in running.deployment.truth()}
+    failures = running.foresight.failures(0)
+    assert {(f.car_id, f.component, round(1000 * f.failed_s)) for f in failures} <= set(incidents)
+    for alert in alerts:
+        assert alert.lead_s is not None
+        failed_ms = round(1000 * (alert.told_s + alert.lead_s))
+        assert (alert.car_id, alert.failed, failed_ms) in incidents
+    card = draw_up(
+        incidents.values(), running.foresight.alerts(time.time()), cars=CARS, from_s=0, to_s=time.time()
+    )
+    assert card.as_dict()["faults_foreseen"] > 0
 
 
 def test_damaged_model_is_refused_and_the_old_one_serves(running: Running) -> None:
