@@ -14,8 +14,8 @@ from local.ledger import Stage
 from local.scorecard import Scorecard
 from local.watch import Latency
 
-# Of the live tables: heads, frames, the facts, and the frame of the latest anomalies.
-_LINES = 17
+# Heads, frames and facts of the live tables; an anomaly mostly takes two lines.
+_LINES, _LINES_AN_ANOMALY = 18, 2
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def render(picture: Picture, height: int) -> RenderableType:
         f"{number(picture.anomalies)} anomalies"
     )
     foresight = foresight_table(picture.tallies)
-    room = height - _LINES - len(picture.rows) - len(picture.tallies)
+    room = (height - _LINES - len(picture.rows) - len(picture.tallies)) // _LINES_AN_ANOMALY
     recent = list(picture.recent)[-room:] if room > 0 else []
     return Group(head, stages, facts, foresight, *([anomalies_table(recent)] if recent else []))
 

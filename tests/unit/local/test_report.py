@@ -1,0 +1,126 @@
+"""What a run leaves behind and shows: tables, and JSON files that other programs read."""
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from local import screen
+from local.foresight import Foresight
+from local.ledger import Stage
+from local.report import Report
+from local.watch import Latency, Seen
+
+NO_LATENCY = Latency(0, None, None)
+INCIDENT = {
+    "car_id": "car-000001",
+    "kind": "slow_puncture",
+    "component": "tire_1_2",
+    "onset_at": 20_000,
+    "failed_at": 60_000,
+    "repaired_at": 80_000,
+}
+ALERT = {
+    "car_id": "car-000001",
+    "alert_id": "car-000001-30",
+    "action": "opened",
+    "opened_at": 30_000,
+    "component": "tire_1_2",
+    "model_version": 1,
+    "scored_at": 30_000,
+}
+REPORT = {
+    "car_id": "car-000001",
+    "report_id": "car-000001-0-tire_1_2-failed",
+    "component": "tire_1_2",
+    "action": "failed",
+    "occurred_at": 60_000,
+}
+
+
+@pytest.fixture
+def foresight() -> Foresight:
+    """One alert that a report confirms."""
+    told = Foresight(100, 10)
+    told.take_alert(ALERT)
+    told.take_report(REPORT)
+    return told
+
+
+def report(run_dir: Path, foresight: Foresight, lost: int) -> Report:
+    """Of a fleet that drove for 100 s from second 0 on, with one fault."""
+    moments = SimpleNamespace(
+        telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment
+    )
+    observer: Any = SimpleNamespace(
+        moments=moments,
+        foresight=foresight,
+        watch=SimpleNamespace(seen=Seen(), latency=lambda since_s: NO_LATENCY),
+        memory_mib_max=1.0,
+        tallies=lambda now_s: foresight.tallies(now_s, 10.0),
+        watched_from=lambda now_s: 10.0,
+    )
+    deployment: Any = SimpleNamespace(
+        plan=SimpleNamespace(run_dir=run_dir, cars=2, learning_s=5.0),
+        truth=lambda: [INCIDENT],
+        supervisor=SimpleNamespace(restarts=0),
+    )
+    return Report(deployment, observer, [Stage("edge_kafka", 100, 100 - lost, 0, lost)], {})
+
+
+@pytest.mark.parametrize(("lost", "status"), [(0, 0), (1, 1)])
+def test_a_run_ends_with_ledger_and_both_scorecards(
+    tmp_path: Path, foresight: Foresight, lost: int, status: int
+):
+    """Against the reports and against the plan; the exit status says whether a record is lost."""
+    console = Console(file=io.StringIO(), width=130)
+    assert report(tmp_path, foresight, lost).show(console) == status
+    assert "slow_puncture" in console.file.getvalue()  # type: ignore[attr-defined]
+    card = json.loads((tmp_path / "scorecard.json").read_text())
+    assert card["per_kind"]["slow_puncture"]["foreseen"] == card["hypothesis_right"] == 1
+    assert card["foresight"]["all"]["right"] == card["foresight"]["all"]["foreseen"] == 1
+    assert (card["median_lead_s"], card["seconds"]) == (30, 99)
+    assert json.loads((tmp_path / "ledger.json").read_text())["stages"][0]["lost"] == lost
+
+
+def picture(foresight: Foresight) -> screen.Picture:
+    """At a moment of the run."""
+    anomaly = {"sampled_at": 0, "car_id": "car-000001", "seq": 1, "score": 2, "threshold": 1}
+    return screen.Picture(
+        elapsed_s=70,
+        duration_s=180,
+        cars_connected=2,
+        cars=2,
+        rows=[screen.Row("cars to MQTT", 2, 140, 0, "simulator")],
+        model_version=1,
+        trainer="published",
+        latency=NO_LATENCY,
+        tallies=foresight.tallies(70, 10),
+        anomalies=1,
+        recent=[anomaly | {"model_version": 1, "signals": []}],
+        memory_mib=1,
+        restarts=0,
+    )
+
+
+@pytest.mark.parametrize(("height", "shown"), [(24, True), (18, False)])
+def test_a_low_terminal_shows_the_scorecard_rather_than_anomalies(
+    foresight: Foresight, height: int, shown: bool
+):
+    """The tables that matter are not cut off."""
+    console = Console(file=io.StringIO(), width=130)
+    console.print(screen.render(picture(foresight), height))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("latest anomalies" in text, "100%" in text) == (shown, True)
+    assert not shown or len(text.splitlines()) <= height
+
+
+def test_a_log_line_says_how_the_alerts_stand(foresight: Foresight):
+    """Without a terminal it is all that is seen while the run lasts."""
+    said = screen.line(picture(foresight))
+    assert "1 alerts: 1 confirmed, 0 false" in said
+    assert "1 of 1 failures foreseen" in said
