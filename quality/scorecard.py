@@ -71,6 +71,7 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
         **{key: _mean(values) for key, values in seeds.items()},
         "spread": {key: _spread(values) for key, values in seeds.items()},
         "of_seeds": seeds,
+        "component_named": _named(outcomes, name),
         "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
         "during_changes": {
@@ -109,7 +110,17 @@ def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, A
             row |= {key: found[key] for key in ("median_lead_h", "p10_lead_h")}
             row["spread"] = _spread([metrics.summary(leads)["recall"] for leads in by_seed])
     aurocs = [outcome.answers[name].auroc_per_fault.get(kind) for outcome in outcomes]
-    return row | {"auroc": _mean(aurocs)}
+    return row | {"auroc": _mean(aurocs), "component_named": _named(outcomes, name, kind)}
+
+
+def _named(outcomes: Sequence[Outcome], name: str, kind: str | None = None) -> float | None:
+    """The share of the foreseen failures whose alert named the component that then failed."""
+    found: list[float | None] = []
+    for outcome in outcomes:
+        named = outcome.answers[name].named
+        if named is not None:
+            found += named[[kind in (None, failure.kind) for failure in outcome.failures]].tolist()
+    return _mean(found)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
-from quality import detectors, metrics
+from quality import detectors, hypotheses, metrics
 from quality.alerts import Levels
-from quality.detectors import Detector, Lengths
+from quality.detectors import Detector, Explaining, Lengths
 from quality.ground import Ground
 from quality.metrics import Foresight
 from quality.samples import Part
@@ -35,6 +36,7 @@ class Answers:
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, every so many samples
+    named: NDArray[np.float64] | None  # of the failures: 1 its component named, 0 another; NaN not foreseen
     seconds: float
 
     def at(self, budget: float) -> Foresight:
@@ -109,14 +111,22 @@ class _Asking:
             for part, score in scores.items()
         }
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
+        foresights = tuple(self._foresights(levels))
         whole = levels["faulty"].level[self.asked[self.example].car]
         return Answers(
-            foresights=tuple(self._foresights(levels)),
+            foresights=foresights,
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
             example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],
+            named=self._named(detector, foresights[metrics.CURVE.index(metrics.BUDGETS[0])]),
             seconds=time.monotonic() - started,
         )
+
+    def _named(self, detector: Detector, foresight: Foresight) -> NDArray[np.float64] | None:
+        if not isinstance(detector, Explaining):
+            return None
+        part, interval_s = self.ground.part("faulty"), self.ground.told.interval_s
+        return hypotheses.right(detector, part, self.asked, foresight.lead_h, interval_s)
 
     def _training(self, spoilt: bool) -> Floats:
         cars = self.ground.part("training")

@@ -5,7 +5,7 @@ All are given the same healthy cars to learn from and the same alert rule and th
 
 import importlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from contract.telemetry import Floats
 
@@ -38,6 +38,14 @@ class Detector(Protocol):
 
     def score(self, signals: Floats) -> Floats:
         """(cars, samples) of (cars, samples, 18), each car from its first sample on; higher is stranger."""
+
+
+@runtime_checkable
+class Explaining(Detector, Protocol):
+    """A detector that says which signals make its scores."""
+
+    def contributions(self, signals: Floats) -> Floats:
+        """(cars, samples, 18) with signs: what each signal adds to the score squared."""
 
 
 def make(name: str, seed: int, lengths: Lengths) -> Detector:

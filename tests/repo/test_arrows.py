@@ -14,8 +14,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plumbing": set(),
     **{service: {"contract", "plumbing"} for service in SERVICES},
     "local": {"contract", "plumbing"},
-    # The scorecard is no service: it lets the trainer's model be asked about the simulator's cars.
-    "quality": {"contract", "plumbing", "simulator", "trainer"},
+    # The scorecard is no service: it asks the trainer's model, as scorers do, about the simulator's cars.
+    "quality": {"contract", "plumbing", "simulator", "trainer", "scorer"},
     # Of the simulator its fleet's physics: what the scorer is measured with must look like telemetry.
     "loadtest": {"contract", "plumbing", "local", "scorer", "simulator"},
 }

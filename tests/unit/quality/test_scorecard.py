@@ -22,7 +22,8 @@ FAILURES = tuple(
 def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
     foresights = tuple(Foresight(budget, 1.0, alarms, np.array(lead_h)) for budget in CURVE)
-    return Answers(foresights, 0.75, {"leak": 0.9, "drift": 0.6}, np.zeros(4, np.float32), 1.0)
+    named = np.where(np.isnan(lead_h), np.nan, np.array([1.0, 0.0, 1.0, 1.0]))
+    return Answers(foresights, 0.75, {"leak": 0.9, "drift": 0.6}, np.zeros(4, np.float32), named, 1.0)
 
 
 def _outcome(seed: int, **leads: list[float]) -> Outcome:
@@ -63,6 +64,8 @@ def test_figures_of_a_fault_are_of_all_seeds_failures(card: dict[str, Any]):
     drift = card["detectors"]["ours"]["per_fault"]["drift"]
     assert drift["recall_at_0.1"] == pytest.approx(3 / 4)
     assert drift["median_lead_h"] == 3.0
+    leak = card["detectors"]["ours"]["per_fault"]["leak"]
+    assert (leak["component_named"], drift["component_named"]) == (0.5, 1.0)
     assert card["faults"]["drift"]["failures"] == 4
 
 
