@@ -54,7 +54,7 @@ class Cars:
     capacity_as: F4  # of the battery, ampere seconds
     resistance_ohm: F4  # of the battery at 25 °C
     wallbox: F4  # 1 where the car is charged at home
-    heat_capacity_jpk: F4  # of motor, inverter and coolant
+    heat_capacity_jpk: F4  # of motor, inverter and coolant, half of it the coolant's
     radiator_wpk: F4  # at the reference air flow with the thermostat open
     opens_at_c: F4  # the thermostat
     duct_m2: F4
@@ -119,8 +119,9 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "wallbox": u[1] < _WALLBOX_SHARE,
         "heat_capacity_jpk": 5.0e4 * (1 + 0.08 * next(spread)),  # 7 kg of coolant, 30 kg of aluminium
         "radiator_wpk": 110 * (1 + 0.08 * next(spread)),
-        # The new firmware keeps the motor 3 K cooler: a legitimate difference between cars.
-        "opens_at_c": 50 + 1.0 * next(spread) - 3.0 * (firmware > FIRMWARES[0]),
+        # Inverters like it cooler than engines do: their radiators come in at about 40 °C. The new firmware
+        # keeps the motor 3 K cooler still: a legitimate difference between cars.
+        "opens_at_c": 40 + 1.0 * next(spread) - 3.0 * (firmware > FIRMWARES[0]),
         "duct_m2": _DUCT_M2[model] * (1 + 0.06 * next(spread)),
         "vibration_mv_per_mps": 80 * np.exp(0.15 * next(spread)),
         "resonance_mps": 17 + 2 * next(spread),

@@ -254,7 +254,7 @@ def _cool(moment: Moment, loss_w: F4, speed: F4) -> F4:
         air_mps=air_mps,
         opens_at=moment.opens_at_c,
         radiator=car.radiator_wpk * damage.coolant_kept,
-        capacity=car.heat_capacity_jpk,
+        capacity=car.heat_capacity_jpk * (0.5 + 0.5 * damage.coolant_kept),
         dt_s=dt_s,
     )
     return air_mps
