@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from contract import records
-from contract.topics import ANOMALIES, AUDIT, REJECTED, TELEMETRY, edge_topics
+from contract.topics import ALERTS, ANOMALIES, AUDIT, REJECTED, TELEMETRY, edge_topics
 
 PARTITIONS = {topic.name: topic.partitions for topic in edge_topics()}
 MODELS = "cloud.models"
@@ -45,7 +45,7 @@ class Edge:
             {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
         )
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
-        until(lambda: self._empty(TELEMETRY, ANOMALIES, REJECTED, AUDIT), "the topics are empty")
+        until(lambda: self._empty(TELEMETRY, ANOMALIES, ALERTS, REJECTED, AUDIT), "the topics are empty")
 
     def _empty(self, *topics: str) -> bool:
         ends = [TopicPartition(t, p, OFFSET_END) for t in topics for p in range(PARTITIONS[t])]
