@@ -16,6 +16,7 @@ COLD_PER_K, RESISTANCE_AT_C = 0.028, 25.0
 BATTERY_JPK, BATTERY_WPK = 4.0e5, 40.0  # 400 kg at 1 kJ/kgK; what the pack gives to the air under it
 
 COOLANT_FLOW_WPK = 600.0  # 10 l/min of water and glycol: 0.17 kg/s at 3.5 kJ/kgK
+COOLANT_BOILS_C = 120.0  # half water, half glycol, under the pressure of its cap
 HEAT_SPREADS_S = 15.0  # from the windings to the coolant
 THERMOSTAT_RANGE_K = 8.0
 THERMOSTAT_LEAK = 0.06
@@ -128,7 +129,7 @@ def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
     With coolant lost less of it flows, so the rise grows; and bubbles pass the sensor, so it is restless.
     """
     rise = heat_w * (1 / COOLANT_FLOW_WPK) / kept
-    felt: F4 = coolant_c + rise * (1 + (1 - kept) * noise)
+    felt: F4 = np.minimum(coolant_c + rise * np.maximum(1 + (1 - kept) * noise, 0), COOLANT_BOILS_C)
     return felt
 
 
