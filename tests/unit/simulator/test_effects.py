@@ -87,7 +87,7 @@ def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: st
     shift = (failed - sound).mean(axis=(0, 1))
     for name, (low, high) in EFFECTS[kind].items():
         assert low < shift[COLUMN[name]] < high, (name, shift[COLUMN[name]])
-    assert failed[..., COLUMN["coolant_temp"]].max() < 121  # where it boils
+    assert failed[..., COLUMN["coolant_temp"]].max() < 123  # it boils; with the error of the sensor
     for i, signal in enumerate(SIGNALS):
         if not signal.startswith(TOUCHED[kind]):
             np.testing.assert_array_equal(failed[..., i], sound[..., i], err_msg=signal)
