@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
 from contract.schema import Schema, get
-from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, whole
+from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, right_aligned, whole
 
 SIGNALS: tuple[str, ...] = tuple(f["name"] for f in get("telemetry", 1).fields if f["type"] == "float")
 
@@ -102,15 +102,8 @@ def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals:
         raise ValueError("sampled_at must be ms since 1970, up to September 2039")
     width = SEQ_BYTES_MAX + STAMP_BYTES + 4 * signals.shape[1]
     block = np.empty((count, width), np.uint8)
-    zigzag = seq << 1
-    length = 1 + sum((zigzag >= 1 << 7 * i).astype(np.int64) for i in range(1, SEQ_BYTES_MAX))
-    for i in range(SEQ_BYTES_MAX):  # right-aligned: byte i counts from the varint's last possible one
-        place = length - SEQ_BYTES_MAX + i  # below 0: not part of the varint
-        more = 0x80 if i < SEQ_BYTES_MAX - 1 else 0
-        block[:, i] = zigzag >> 7 * np.maximum(place, 0) & 0x7F | more
-    stamp = sampled_at_ms << 1
-    for i in range(STAMP_BYTES):
-        block[:, SEQ_BYTES_MAX + i] = stamp >> 7 * i & 0x7F | (0x80 if i < STAMP_BYTES - 1 else 0)
+    block[:, :SEQ_BYTES_MAX], length = right_aligned(seq, SEQ_BYTES_MAX)
+    block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES], _ = right_aligned(sampled_at_ms, STAMP_BYTES)
     block[:, SEQ_BYTES_MAX + STAMP_BYTES :] = np.ascontiguousarray(signals, "<f4").view(np.uint8)
     data = block.tobytes()
     ends = range(width, (count + 1) * width, width)

@@ -55,3 +55,17 @@ def longs(words: Words) -> Longs:
         bits = bits & lower | (bits & higher) >> shift
     zigzag = bits.view(np.int64)
     return zigzag >> 1 ^ -(zigzag & 1)
+
+
+def right_aligned(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Longs]:
+    """The varints (n, bytes_max) of n numbers from 0 up, each at the end of its row; and their sizes (n,)."""
+    zigzag = numbers << 1
+    sizes = np.ones(len(numbers), np.int64)
+    for i in range(1, bytes_max):
+        sizes += zigzag >= 1 << 7 * i
+    block = np.empty((len(numbers), bytes_max), np.uint8)
+    for i in range(bytes_max):
+        place = sizes - bytes_max + i  # below 0: not part of the varint
+        more = 0x80 if i < bytes_max - 1 else 0
+        block[:, i] = zigzag >> 7 * np.maximum(place, 0) & 0x7F | more
+    return block, sizes

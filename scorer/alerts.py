@@ -61,6 +61,11 @@ class Alerts:
         """The open alert of a car."""
         return self._open.get(car)
 
+    def are_open(self, cars: Places) -> Mask:
+        """Whether each of n cars has an open alert."""
+        is_open: Mask = self._is_open.values[cars]
+        return is_open
+
     def keep(self) -> None:
         """Only of cars that are still known (`Cars.forget`)."""
         if self._open:

@@ -44,7 +44,7 @@ class Settings:
         "records read back per partition on assignment, to know what was scored before", default=20_000
     )
     state_interval_s: float = setting(
-        "a car's state is written to car-state at most so long after it has changed", default=10.0
+        "car states that have changed are written to car-state so often", default=10.0
     )
     delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=60.0)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")

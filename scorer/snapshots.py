@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from contract import records
+from contract import car_state, records
 from contract.errors import Malformed
 from scorer import metrics
 from scorer.alerts import Alert
@@ -45,8 +45,8 @@ class Snapshots:
         self._began_s = 0.0
 
     def due(self, now_s: float, with_a_batch: bool) -> list[Snapshot]:
-        """Some of the states that have changed: all of them within the interval, bounded at a time."""
-        if not len(self._waiting) and now_s - self._began_s >= self._interval_s / 2:
+        """Some of the states that have changed: all of them once an interval, a bounded number at a time."""
+        if not len(self._waiting) and now_s - self._began_s >= self._interval_s:
             self._began_s = now_s
             self._waiting = np.flatnonzero(self._detector.changed.values[: len(self._detector.cars)])
         count = _WITH_A_BATCH_MAX if with_a_batch else _WITHOUT_MAX
@@ -68,32 +68,40 @@ class Snapshots:
         detector, of = self._detector, self._detector.generations
         detector.changed.values[cars] = False
         metrics.states_written.inc(len(cars))
-        newest = _rows(of.newest, cars)
-        columns = (detector.cars.partitions(cars), cars, detector.seq.values[cars],
-                   detector.sampled_at.values[cars], detector.alerts.level.values[cars])  # fmt: skip
-        taken = []
-        for (partition, car, seq, sampled_at, level), behind, state in zip(
-            zip(*(column.tolist() for column in columns), strict=True),
-            of.behind(cars).tolist(), newest, strict=True,
-        ):  # fmt: skip
-            key = detector.cars.ids[car]
-            states = [{"model_version": of.newest.version, "state": state}]
-            if behind:
-                older = of.scored_by(car)
-                (row,) = _rows(older, np.array([car]))
-                states.insert(0, {"model_version": older.version, "state": row})
-            alert = detector.alerts.of(key)
-            fields = {
-                "car_id": key.decode(errors="replace"),
-                "model_name": self._model_name,
-                "seq": seq,
-                "sampled_at": sampled_at,
-                "alert_level": level,
-                "alert": None if alert is None else vars(alert),
-                "states": states,
-            }
-            taken.append((partition, key, records.encode("car_state", fields)))
-        return taken
+        partitions, ids = detector.cars.partitions(cars).tolist(), detector.cars.ids
+        keys = [ids[car] for car in cars.tolist()]
+        values = car_state.encode(
+            keys,
+            (self._model_name, of.newest.version),
+            seq=detector.seq.values[cars],
+            sampled_at_ms=detector.sampled_at.values[cars],
+            alert_level=detector.alerts.level.values[cars],
+            state=of.newest.column.values[cars],
+        )
+        more = of.behind(cars) > 0  # states, or something about an alert
+        more |= detector.alerts.are_open(cars)
+        for row in np.flatnonzero(more).tolist():
+            values[row] = self._whole(int(cars[row]))
+        return list(zip(partitions, keys, values, strict=True))
+
+    def _whole(self, car: int) -> bytes:
+        """The record of a car of which there is more to say than usual."""
+        detector, of = self._detector, self._detector.generations
+        key, serving = detector.cars.ids[car], of.scored_by(car)
+        alert = detector.alerts.of(key)
+        fields = {
+            "car_id": key.decode(errors="replace"),
+            "model_name": self._model_name,
+            "seq": int(detector.seq.values[car]),
+            "sampled_at": int(detector.sampled_at.values[car]),
+            "alert_level": float(detector.alerts.level.values[car]),
+            "alert": None if alert is None else vars(alert),
+            "states": [
+                {"model_version": states.version, "state": states.column.values[car].astype(_FLOAT).tobytes()}
+                for states in dict.fromkeys((serving, of.newest))
+            ],
+        }
+        return records.encode("car_state", fields)
 
     def restore(self, found: Mapping[bytes, tuple[int, bytes]]) -> None:
         """Take in the last record of each car: key to partition and value."""
@@ -151,13 +159,6 @@ class Snapshots:
             if model := self._earlier(version):
                 of.add_older(model)
                 _log.info("an earlier model goes on until its cars are learned", extra={"version": version})
-
-
-def _rows(states: States, cars: Places) -> list[bytes]:
-    """The states of cars as bytes."""
-    size = _FLOAT.itemsize * states.model.width
-    data = states.column.values[cars].astype(_FLOAT).tobytes()
-    return [data[size * row : size * (row + 1)] for row in range(len(cars))]
 
 
 def _fill(states: States, places: Places, given: list[tuple[int, bytes]]) -> list[int]:

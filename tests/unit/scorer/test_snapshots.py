@@ -137,7 +137,7 @@ def test_what_changes_is_written_within_the_interval_and_a_bounded_number_at_a_t
     assert sum(sizes) + sizes[0] == 3_000
     fleet.samples(["car-5"], remembering.mean)
     assert some.due(1_000.3, with_a_batch=True) == []
-    ((partition, key, _),) = some.due(1_000.0 + INTERVAL_S / 2, with_a_batch=True)
+    ((partition, key, _),) = some.due(1_000.0 + INTERVAL_S, with_a_batch=True)
     assert (partition, key) == (0, b"car-5")
     assert some.due(2_000.0, with_a_batch=True) == []
 
