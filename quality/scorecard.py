@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from quality import metrics
+from quality.ground import Ground
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
 from quality.settings import CHANGES, PARTS, Settings
+from simulator.faults import severities
 
 Card = Mapping[str, Any]
 
@@ -35,6 +37,7 @@ def drawn_up(told: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -
             "cars": {part: told.cars(part) for part in PARTS},
         },
         "faults": _faults(outcomes),
+        "severities": _severities(told, outcomes),
         "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
         "spoilt": {name: _spoilt(outcomes, name) for name in outcomes[0].spoilt},
     }
@@ -54,6 +57,12 @@ def _faults(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         low, median, high = np.quantile(hours, [0.1, 0.5, 0.9])
         found[kind] = {"failures": len(hours), "growth_h": {"p10": low, "median": median, "p90": high}}
     return found
+
+
+def _severities(told: Settings, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """How large and how fast the faults of all test cars are, also those that nobody is asked about."""
+    grounds = [Ground(told, outcome.seed, Path()) for outcome in outcomes]
+    return severities([ground.fleet("faulty").plan for ground in grounds])
 
 
 def _kinds(outcomes: Sequence[Outcome]) -> list[str]:

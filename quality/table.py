@@ -15,6 +15,7 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 def show(console: Console, card: Card) -> None:
     """Faults, then all detectors, then ours and the others by fault."""
+    console.print(_severities(card))
     console.print(_faults(card))
     console.print(_detectors(card))
     console.print(_per_fault(card))
@@ -31,8 +32,18 @@ def _table(title: str, left: str, columns: Iterable[str]) -> Table:
     return table
 
 
+def _severities(card: Card) -> Table:
+    columns = ("incidents", "at failure", "", "an hour: p10", "median", "p90")
+    table = _table("How large and how fast faults grow in the test cars", "fault", columns)
+    for row in card["severities"]:
+        speeds = (f"{speed:.3g}" for speed in row["per_hour"].values())
+        table.add_row(row["kind"], str(row["incidents"]), f"{row['at_failure']:g}", row["unit"], *speeds)
+    return table
+
+
 def _faults(card: Card) -> Table:
-    table = _table("Failures of the test cars", "fault", ("failures", "p10", "median", "p90"))
+    title = "Failures that are asked about, hours of driving from onset to failure"
+    table = _table(title, "fault", ("failures", "p10", "median", "p90"))
     for kind, row in card["faults"].items():
         table.add_row(kind, str(row["failures"]), *(f"{hours:.1f} h" for hours in row["growth_h"].values()))
     return table
@@ -57,13 +68,15 @@ def _detectors(card: Card) -> Table:
 
 
 def _per_fault(card: Card) -> Table:
-    title = "Recall at 0.1 false alarms per car-week by fault; of the last one median and p10 lead"
     names = list(card["detectors"])
-    table = _table(title, "fault", (*names, "median", "p10"))
+    title = f"Recall at 0.1 false alarms per car-week by fault; of {names[-1]} leads, and components named"
+    heads = (name.replace("_", " ") for name in names)  # may break into lines
+    table = _table(title, "fault", (*heads, "median", "p10", "named"))
     for kind in card["faults"]:
         rows = [card["detectors"][name]["per_fault"][kind] for name in names]
         leads = (figure(rows[-1][key], 1) + " h" for key in ("median_lead_h", "p10_lead_h"))
-        table.add_row(kind, *(figure(row["recall_at_0.1"]) for row in rows), *leads)
+        recalls = (figure(row["recall_at_0.1"]) for row in rows)
+        table.add_row(kind, *recalls, *leads, figure(rows[-1]["component_named"]))
     return table
 
 
