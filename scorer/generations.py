@@ -57,7 +57,9 @@ class Generations:
         serving = self._serving()
         known = self.versions.get(model.manifest.version)
         newest = States(model, self._cars) if known is None else known
-        newest.model, newest.returned = model, known is not None
+        if known is not None and known is not self.newest:
+            known.come_back()
+        newest.model = model
         before = [states for states in self._all if states is not newest]
         # Besides the last one, which may have to come back, only what still scores a car.
         kept = [states for states in before if states is before[-1] or states in serving]
@@ -152,7 +154,7 @@ class Generations:
         self._behind.values[known] = new_behind[self._behind.values[known]]
         for states in self._all:
             if states not in arranged:
-                self._cars.drop(states.column)
+                states.drop()
         self._all = arranged
         self._thresholds = np.array([s.model.threshold for s in reversed(arranged)], np.float32)
         self._look()

@@ -12,11 +12,12 @@ class States:
     """The states of all cars for one model, in one array; all zeros is a new car."""
 
     def __init__(self, model: Model, cars: Cars) -> None:
+        self._cars = cars
         self.model = model
         self.layout = model.manifest.state
         self.column = cars.column(0, np.float32, model.width)
-        # Models of the time before this one have come back: these states are older than what is in between.
-        self.returned = False
+        # Where this model was replaced and is back: the cars that it had learned before.
+        self._learned_before = cars.column(False, np.bool_)
 
     @property
     def version(self) -> int:
@@ -45,15 +46,27 @@ class States:
             return np.ones(len(cars), np.bool_)
         return self.layout.warm(self.column.values[cars])
 
+    def come_back(self) -> None:
+        """This model was replaced, and is the newest again."""
+        known = slice(0, len(self._cars))
+        self._learned_before.values[known] = self.warm(np.arange(len(self._cars)))
+
+    def drop(self) -> None:
+        """Nobody needs these states any more."""
+        self._cars.drop(self.column)
+        self._cars.drop(self._learned_before)
+
     def inherit(self, cars: Places, old: "States") -> None:
         """Take over from an older model what it knows of these cars, which are warm in both."""
         if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
             return
-        mine, theirs = self.column.values, old.column.values[cars]
-        if self.returned:  # its baseline is older than the other's, only its memory has a gap
-            mine[cars, slice(*self.layout.deviation)] = theirs[:, slice(*old.layout.deviation)]
-        else:
-            mine[cars] = self.layout.inherited(mine[cars], old.layout, theirs)
+        mine, theirs = self.column.values[cars], old.column.values[cars]
+        inherited = self.layout.inherited(mine, old.layout, theirs)
+        # A baseline that is older than the other's holds nothing of the drift: only the memory has a gap.
+        before, baseline = self._learned_before.values[cars], slice(*self.layout.baseline)
+        inherited[before, baseline] = mine[before, baseline]
+        self.column.values[cars] = inherited
+        self._learned_before.values[cars] = False
 
 
 def _relearned(after: Floats) -> Floats:
