@@ -77,7 +77,8 @@ class Detector:
         """
         moving = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
         rounds = by_car.rounds(moving)
-        rows, cars, signals = rounds.rows, rounds.cars, of.signals[rounds.rows]
+        # `take` copies rows in a fifth of the time of an index.
+        rows, cars, signals = rounds.rows, rounds.cars, of.signals.take(rounds.rows, axis=0)
         shares = np.empty(len(rows), np.float32)
         found = []
         # Without a state no score depends on the sample before.

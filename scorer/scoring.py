@@ -45,10 +45,11 @@ class Batch:
         """From at least one message, none of them an error, and their keys."""
         # `map` over a method of the class calls it without a frame of Python's: a third of a loop's cost.
         numbers: list[Any] = list(map(Message.partition, messages))
-        partitions = np.array(numbers, np.int32)
         if numbers.count(numbers[0]) == len(numbers):  # a client that catches up reads one after another
+            partitions = np.full(len(numbers), numbers[0], np.int32)
             ends = {numbers[0]: (0, -1)}
         else:
+            partitions = np.array(numbers, np.int32)
             # Of several rows of a partition the last one stays: backwards that is its first.
             rows = range(len(numbers))
             last = dict(zip(numbers, rows, strict=True))

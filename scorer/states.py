@@ -33,10 +33,11 @@ class States:
         states = self.column.values
         score, contribution, after = self.model.step(signals, states.take(cars, axis=0))
         if moves and self.layout is not None:
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = after.sum()  # a tenth of looking at each number
-            if not np.isfinite(total):
-                after = _relearned(after)
+            finite = np.isfinite(after)
+            if not finite.all():
+                broken = ~finite.all(axis=1)
+                metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
+                after[broken] = 0
             states[cars] = after
         return score, contribution
 
@@ -67,12 +68,3 @@ class States:
         inherited[before, baseline] = mine[before, baseline]
         self.column.values[cars] = inherited
         self._learned_before.values[cars] = False
-
-
-def _relearned(after: Floats) -> Floats:
-    """The states (n, width), those that are not finite as of new cars."""
-    broken = ~np.isfinite(after).all(axis=1)
-    if count := int(broken.sum()):
-        metrics.states_refused.labels("not_finite").inc(count)
-        after[broken] = 0
-    return after
