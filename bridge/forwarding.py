@@ -1,22 +1,25 @@
 """From the bytes of a read to messages for Kafka. No I/O but the producer's queue."""
 
-import struct
-
 import mqtt5
 from confluent_kafka import Producer
 
 from bridge import metrics
 from bridge.routing import Router
 from contract.errors import Malformed
+from contract.framing import CONFLUENT_BYTES
 from contract.topics import REJECTED, TELEMETRY
 from plumbing.mqtt import parse_one
 
 _DETAIL_CHARS_MAX = 500
 DEAD_LETTER_BYTES_MAX = 65_536  # of what was refused; Kafka would refuse a whole oversized message again
 
-# How a PUBLISH of at least 128 bytes begins: kind and flags, its size (a varint), the size of its topic.
-_HEAD = struct.Struct(">BBBH")
-_PUBLISH_QOS_1 = (0x32, 0x3A)  # sent for the first time, sent again
+# What was learned of a car's telemetry from a good one, by the first bytes of its PUBLISH up to the packet id
+# (kind, size, topic): (bytes of the whole PUBLISH; those from behind the packet id to the car id in the
+# record; where they end; what stands in Kafka instead of them; Kafka key).
+Known = tuple[int, bytes, int, bytes, bytes]
+_KNOWN_MAX = 1_000_000
+_FIRST_TIME_QOS_1 = 0x32  # PUBLISH, not sent again, not retained
+_CAR_LENGTH_BYTES = 1  # before the car id in a record: Avro's length of at most CAR_ID_BYTES_MAX
 
 
 class Taken:
@@ -34,14 +37,16 @@ class Taken:
 class Forwarder:
     """Hands the messages of a read to Kafka, in their order; what cannot be forwarded becomes a dead letter.
 
-    Plain telemetry, nearly all there is, is recognised byte by byte against what the router remembers of its
-    car. Whatever differs in any way goes through the MQTT codec and the router, one packet at a time.
+    Telemetry that differs from a good one of the same car only in what the bridge does not look at, nearly
+    all there is, is recognised by its bytes. All else goes through the MQTT codec and the router, one packet
+    at a time.
     """
 
     def __init__(self, router: Router, producer: Producer) -> None:
         self._router = router
         self._produce = producer.produce
         self._telemetry = metrics.forwarded.labels(TELEMETRY)
+        self._known: dict[bytes, Known] = {}
 
     def take(self, data: bytes) -> Taken:
         """Forward all whole PUBLISH packets at the beginning of `data`.
@@ -50,14 +55,14 @@ class Forwarder:
         """
         taken, end = Taken(), len(data)
         while taken.used < end:
-            taken.used = self._plain(data, taken.used, taken.packet_ids)
+            taken.used = self._take_known(data, taken.used, taken.packet_ids)
             found = parse_one(data, taken.used) if taken.used < end else None
             if found is None:
                 break
             packet, size = found
-            taken.used += size
+            begins_at, taken.used = taken.used, taken.used + size
             if isinstance(packet, mqtt5.PublishPacket):
-                self._forward(packet)
+                self._forward(packet, data[begins_at : taken.used])
                 if packet.packet_id is None:
                     taken.count += 1
                 else:
@@ -75,41 +80,32 @@ class Forwarder:
         self._produce(REJECTED, value[:DEAD_LETTER_BYTES_MAX], headers=headers)
         metrics.rejected.labels(error.reason).inc()
 
-    def _plain(self, data: bytes, at: int, packet_ids: list[bytes]) -> int:
-        """Forward plain telemetry from `at` on; where the first packet begins that is anything else.
+    def _take_known(self, data: bytes, at: int, packet_ids: list[bytes]) -> int:
+        """Forward telemetry of known cars from `at` on; where the first packet begins that is anything else.
 
-        Nothing here decides that a message is bad: it only sees that one is good.
+        Nothing here decides that a message is bad: it only sees that one is good. Every bytecode counts.
         """
-        produce, known, unpack = self._produce, self._router.plain, _HEAD.unpack_from
-        acknowledge, begins, topic, before = packet_ids.append, data.startswith, TELEMETRY, len(packet_ids)
-        end = len(data)
-        while at <= end - _HEAD.size:
-            kind, low, high, topic_bytes = unpack(data, at)
-            if kind not in _PUBLISH_QOS_1:
+        produce, known, acknowledge = self._produce, self._known.get, packet_ids.append
+        topic, before, last = TELEMETRY, len(packet_ids), len(data) - 5
+        while at < last:
+            id_at = at + 5 + data[at + 4]
+            car = known(data[at:id_at])
+            if car is None:
+                id_at = at + 4 + data[at + 3]  # if it has less than 128 bytes, its size takes one
+                car = known(data[at:id_at])
+                if car is None:
+                    break
+            size, start, rest_at, instead, key = car
+            stop, rest_at = at + size, at + rest_at
+            if stop - 5 > last or data[id_at + 2 : rest_at] != start:
                 break
-            if low < 0x80:  # the size has one byte
-                topic_at, stop = at + 4, at + 2 + low
-                topic_bytes = high << 8 | data[at + 3]
-            elif high < 0x80:
-                topic_at, stop = at + 5, at + 3 + (low & 0x7F | high << 7)
-            else:
-                break
-            id_at = topic_at + topic_bytes
-            car = known.get(data[topic_at:id_at])
-            if car is None or stop > end:
-                break
-            key, start, header, rest_min, rest_max = car
-            start_at = id_at + 2
-            rest_at = start_at + len(start)
-            if not rest_min <= stop - rest_at <= rest_max or not begins(start, start_at):
-                break
-            produce(topic, header + data[rest_at:stop], key)
-            acknowledge(data[id_at:start_at])
+            produce(topic, instead + data[rest_at:stop], key)
+            acknowledge(data[id_at : id_at + 2])
             at = stop
         self._telemetry.inc(len(packet_ids) - before)
         return at
 
-    def _forward(self, packet: mqtt5.PublishPacket) -> None:
+    def _forward(self, packet: mqtt5.PublishPacket, raw: bytes) -> None:
         try:
             target = self._router.route(packet.topic, packet.payload)
         except Malformed as error:
@@ -119,3 +115,30 @@ class Forwarder:
             topic, key, value = target
             self._produce(topic, value, key)
             metrics.forwarded.labels(topic).inc()
+            if topic == TELEMETRY:
+                self._learn(raw, key, value)
+
+    def _learn(self, raw: bytes, key: bytes, value: bytes) -> None:
+        """Remember what a good PUBLISH with telemetry looks like, if it is of the usual kind.
+
+        That is: sent for the first time, at QoS 1, without properties, of less than 16 KiB. The router judges
+        no more of a record than its size and what is compared here, so another one that agrees is as good.
+        """
+        size_bytes = 2 if raw[1] & 0x80 else 1
+        topic_at = 1 + size_bytes
+        id_at = topic_at + 2 + raw[topic_at + 1]
+        if raw[0] != _FIRST_TIME_QOS_1 or raw[size_bytes] & 0x80 or raw[topic_at] or raw[id_at + 2]:
+            return
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()  # a flood of invented car ids must not fill the memory
+        rest_bytes = len(value) - CONFLUENT_BYTES - _CAR_LENGTH_BYTES - len(key)
+        rest_at = len(raw) - rest_bytes
+        self._known[raw[:id_at]] = (len(raw), raw[id_at + 2 : rest_at], rest_at, value[:-rest_bytes], key)
+        # Now and then a car's seq takes a byte more, and what it replaces does not come again.
+        self._known.pop(_head(len(raw) - topic_at - 1, raw[topic_at:id_at]), None)
+
+
+def _head(size: int, topic: bytes) -> bytes:
+    """How a PUBLISH begins behind whose size (below 16 KiB) so many bytes follow."""
+    encoded = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
+    return bytes((_FIRST_TIME_QOS_1, *encoded)) + topic

@@ -14,7 +14,6 @@ from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic
 
 COMMAND = "command"  # travels down to the cars and is none of the bridge's business
-_PLAIN_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +26,13 @@ class Frame:
     read_as: Schema | None  # the body is read to check it
 
 
-# What telemetry of a car looks like, from behind the packet id of its PUBLISH to the car id in the record:
-# (Kafka key, those bytes, what stands in Kafka instead of them, bytes that may follow: at least, at most).
-Plain = tuple[bytes, bytes, bytes, int, int]
-_NO_PROPERTIES = b"\0"
-
-
 class Router:
-    """Checks frames and swaps headers.
-
-    `plain` remembers, by MQTT topic, how the last good telemetry of each car began.
-    """
+    """Checks frames and swaps headers."""
 
     def __init__(
         self, schemas: Iterable[Schema], *, ids: Mapping[bytes, int] | None = None, payload_bytes_max: int
     ) -> None:
         """`ids`: fingerprint to the id that a registry gave; without it the schema files' own."""
-        self.plain: dict[bytes, Plain] = {}
         self._payload_bytes_max = payload_bytes_max
         self._frames: dict[str, dict[bytes, Frame]] = {TELEMETRY: {}, MAINTENANCE: {}}
         for schema in schemas:
@@ -76,17 +65,7 @@ class Router:
             raise self._blame(kind, key, car, payload)
         if frame.read_as is not None:
             records.read(frame.read_as, body)
-        else:
-            self._remember(topic, key, head + car, frame)
         return kind, key, frame.header + body
-
-    def _remember(self, topic: str, key: bytes, start: bytes, frame: Frame) -> None:
-        if len(self.plain) >= _PLAIN_MAX:
-            self.plain.clear()  # a flood of invented car ids must not fill the memory
-        instead = frame.header + start[SINGLE_OBJECT_BYTES:]
-        rest_bytes_max = min(frame.rest_bytes_max, self._payload_bytes_max - len(start))
-        limits = frame.rest_bytes_min, rest_bytes_max
-        self.plain[topic.encode()] = (key, _NO_PROPERTIES + start, instead, *limits)
 
     def _blame(self, kind: str, key: bytes, car: bytes, payload: bytes) -> Malformed:
         frames = self._frames[kind]

@@ -19,7 +19,7 @@ from plumbing import kafka
 from plumbing.life import WorldDown
 
 _ANSWER_WITHIN_S = 20.0
-_LOOK_EVERY_S = 0.01
+_LOOK_S_MIN, _LOOK_S_MAX = 0.01, 0.5
 _BATCH_MAX = 10_000
 _AS_OURS = confluent_header(latest(TELEMETRY).schema_id)
 
@@ -87,8 +87,9 @@ class Tail:
         """Records a second, from the first look that finds some to the one that finds all `count`.
 
         (Where one look finds all: since the look before it.)
-        It asks for the ends of the log only, and must be called before anything is read: nobody else takes
-        Kafka's time. Raises WorldDown where they are not there in time.
+        It asks for the ends of the log only, more and more often as the end comes near, and must be called
+        before anything is read: a look each 10 ms took 5 % of what two cores had for all that is measured.
+        Raises WorldDown where they are not there in time.
         """
         first, first_at = 0, time.monotonic()
         deadline = first_at + timeout_s
@@ -101,7 +102,8 @@ class Tail:
                 first, first_at = came, now
             if now > deadline:
                 raise WorldDown(f"only {came} of {count} messages are in Kafka after {timeout_s:.0f} s")
-            time.sleep(_LOOK_EVERY_S)
+            rest_s = (count - came) * (now - first_at) / (came - first) if came > first else 0.0
+            time.sleep(min(max(rest_s / 2, _LOOK_S_MIN), _LOOK_S_MAX))
 
     def close(self) -> None:
         """Leave Kafka."""

@@ -7,6 +7,7 @@ import mqtt5
 import numpy as np
 import pytest
 
+from bridge import forwarding
 from bridge.forwarding import Forwarder
 from bridge.routing import Router
 from contract.errors import Malformed
@@ -80,14 +81,56 @@ def _by_the_router(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, by
 def test_telemetry_of_a_known_car_takes_the_quick_way(
     forwarder: Forwarder, router: _Counting, producer: _Producer
 ):
-    """The router is asked once a car; what reaches Kafka is the same, also for a message sent again (DUP)."""
+    """The router is asked once a car; what reaches Kafka is the same."""
     stream = [(f"fleet/v1/car-{n % 3}/telemetry", _payload(f"car-{n % 3}", n)) for n in range(60)]
-    data = b"".join(_packet(n + 1, p, t, duplicate=n % 2 == 1) for n, (t, p) in enumerate(stream))
+    data = b"".join(_packet(n + 1, p, t) for n, (t, p) in enumerate(stream))
     taken = forwarder.take(data)
     assert producer.produced == _by_the_router(stream)
     assert [int.from_bytes(i, "big") for i in taken.packet_ids] == list(range(1, 61))
     assert (taken.used, taken.count, taken.others) == (len(data), 60, [])
     assert router.asked == 3
+
+
+def test_whatever_is_not_of_the_usual_kind_is_asked_for_each_time(forwarder: Forwarder, router: _Counting):
+    """Sent again (DUP), retained, with properties, at QoS 0: none of it is taken for what it resembles."""
+    forwarder.take(_packet(1, _payload("car-1", 1)))
+    for number, more in enumerate(
+        ({"duplicate": True}, {"retain": True}, {"user_properties": [("a", "b")]},
+         {"qos": mqtt5.QoS.AT_MOST_ONCE, "packet_id": None})
+    ):  # fmt: skip
+        for _ in range(2):
+            assert forwarder.take(_packet(2, _payload("car-1", 2), **more)).count == 1
+        assert router.asked == 3 + 2 * number
+
+
+def test_a_longer_seq_takes_the_place_of_the_shorter_one(forwarder: Forwarder, router: _Counting):
+    """A car is remembered once, also with a seq of more bytes, and of a schema's other version."""
+    for seq in (1, 2, 64, 65, 8_192, 8_193, 2**30):
+        forwarder.take(_packet(1, _payload("car-1", seq)))
+    assert router.asked == 4
+    assert len(forwarder._known) == 2  # the last two are not a byte apart
+
+
+def test_invented_cars_do_not_fill_the_memory(forwarder: Forwarder, monkeypatch: pytest.MonkeyPatch):
+    """What is remembered of cars is bounded."""
+    monkeypatch.setattr(forwarding, "_KNOWN_MAX", 10)
+    for number in range(100):
+        car = f"c{number}"
+        forwarder.take(_packet(1, _payload(car, 1), f"fleet/v1/{car}/telemetry"))
+    assert len(forwarder._known) <= 10
+
+
+def test_only_good_telemetry_is_remembered(forwarder: Forwarder):
+    """Nothing of what was refused, of other kinds, or of topics that lead nowhere."""
+    good = _payload("car-1", 1)
+    for topic, payload in (
+        ("fleet/v1/car-1/command", good),
+        ("fleet/v1/car-2/telemetry", good),
+        ("fleet/v1/car-1/telemetry", good[:-60]),
+        ("fleet/v2/car-1/telemetry", good),
+    ):
+        assert forwarder.take(_packet(1, payload, topic)).count == 1
+    assert not forwarder._known
 
 
 def test_both_ways_agree_on_broken_messages(forwarder: Forwarder, producer: _Producer):

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridge import routing
 from bridge.routing import Router
 from contract import records
 from contract.errors import Malformed
@@ -122,23 +121,3 @@ def test_every_cut_of_a_record_is_refused(router: Router):
     for size in range(len(GOOD)):
         with pytest.raises(Malformed):
             router.route(TOPIC, GOOD[:size])
-
-
-def test_invented_cars_do_not_fill_the_memory(router: Router, monkeypatch: pytest.MonkeyPatch):
-    """What is remembered of cars is bounded."""
-    monkeypatch.setattr(routing, "_PLAIN_MAX", 10)
-    for number in range(100):
-        router.route(f"fleet/v1/c{number}/telemetry", _telemetry(car=f"c{number}"))
-    assert len(router.plain) <= 10
-
-
-def test_only_good_telemetry_is_remembered(router: Router):
-    """Nothing of what was refused, of other kinds, or of topics that lead nowhere."""
-    router.route("fleet/v1/car-1/maintenance", _report())
-    router.route("fleet/v1/car-1/command", b"open")
-    for topic, payload, _ in REFUSED.values():
-        with pytest.raises(Malformed):
-            router.route(topic, payload)
-    assert not router.plain
-    router.route(TOPIC, GOOD)
-    assert set(router.plain) == {TOPIC.encode()}
