@@ -6,8 +6,8 @@ import numpy as np
 
 from contract.framing import confluent_header
 from contract.schema import latest
-from contract.telemetry import SEQ_BYTES_MAX, STAMP_BYTES, STRING_BYTES_MAX, Floats
-from contract.varints import Longs, right_aligned
+from contract.telemetry import SEQ_BYTES_MAX, STAMP_BYTES, Floats
+from contract.varints import Longs, padded, right_aligned, string, varint
 
 _NO_ALERT, _ONE_STATE, _END = b"\x00", b"\x02", b"\x00"
 
@@ -26,12 +26,12 @@ def encode(
     seq and sampled_at_ms (n,) as in telemetry, alert_level (n,), state (n, width).
     """
     name, version = model
-    before = _NO_ALERT + _ONE_STATE + _varint(version) + _varint(4 * state.shape[1])
+    before = _NO_ALERT + _ONE_STATE + varint(version) + varint(4 * state.shape[1])
     numbers, sizes = right_aligned(seq, SEQ_BYTES_MAX)
     block = np.concatenate(
         [
             numbers,
-            right_aligned(sampled_at_ms, STAMP_BYTES)[0],
+            padded(sampled_at_ms, STAMP_BYTES),
             np.ascontiguousarray(alert_level, "<f4").view(np.uint8).reshape(-1, 4),
             np.broadcast_to(np.frombuffer(before, np.uint8), (len(seq), len(before))),
             np.ascontiguousarray(state, "<f4").view(np.uint8).reshape(len(seq), 4 * state.shape[1]),
@@ -42,18 +42,8 @@ def encode(
     data, width = block.tobytes(), block.shape[1]
     starts = (np.arange(len(seq)) * width + SEQ_BYTES_MAX - sizes).tolist()
     ends = range(width, (len(seq) + 1) * width, width)
-    head, middle = confluent_header(latest("car_state").schema_id), _string(name.encode())
+    head, middle = confluent_header(latest("car_state").schema_id), string(name.encode())
     return [
-        b"".join((head, _string(car), middle, data[start:end]))
+        b"".join((head, string(car), middle, data[start:end]))
         for car, start, end in zip(cars, starts, ends, strict=True)
     ]
-
-
-def _string(data: bytes) -> bytes:
-    length = bytes((2 * len(data),)) if len(data) <= STRING_BYTES_MAX else _varint(len(data))
-    return length + data
-
-
-def _varint(number: int) -> bytes:
-    block, sizes = right_aligned(np.array([number]), 9)
-    return block[0, 9 - int(sizes[0]) :].tobytes()

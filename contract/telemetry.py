@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
 from contract.schema import Schema, get
-from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, right_aligned, whole
+from contract.varints import (
+    WORD,
+    WORD_BYTES,
+    Longs,
+    Words,
+    at,
+    longs,
+    low_bytes,
+    padded,
+    right_aligned,
+    whole,
+)
 
 SIGNALS: tuple[str, ...] = tuple(f["name"] for f in get("telemetry", 1).fields if f["type"] == "float")
 
@@ -103,7 +114,7 @@ def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals:
     width = SEQ_BYTES_MAX + STAMP_BYTES + 4 * signals.shape[1]
     block = np.empty((count, width), np.uint8)
     block[:, :SEQ_BYTES_MAX], length = right_aligned(seq, SEQ_BYTES_MAX)
-    block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES], _ = right_aligned(sampled_at_ms, STAMP_BYTES)
+    block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES] = padded(sampled_at_ms, STAMP_BYTES)
     block[:, SEQ_BYTES_MAX + STAMP_BYTES :] = np.ascontiguousarray(signals, "<f4").view(np.uint8)
     data = block.tobytes()
     ends = range(width, (count + 1) * width, width)

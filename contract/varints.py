@@ -58,8 +58,8 @@ def longs(words: Words) -> Longs:
 
 
 def right_aligned(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Longs]:
-    """The varints (n, bytes_max) of n numbers from 0 up, each at the end of its row; and their sizes (n,)."""
-    zigzag = numbers << 1
+    """The varints (n, bytes_max) of n numbers, each at the end of its row; and their sizes (n,)."""
+    zigzag = _zigzag(numbers)
     sizes = np.ones(len(numbers), np.int64)
     for i in range(1, bytes_max):
         sizes += zigzag >= 1 << 7 * i
@@ -69,3 +69,31 @@ def right_aligned(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Lo
         more = 0x80 if i < bytes_max - 1 else 0
         block[:, i] = zigzag >> 7 * np.maximum(place, 0) & 0x7F | more
     return block, sizes
+
+
+def padded(numbers: Longs, size: int) -> NDArray[np.uint8]:
+    """The varints (n, size) of n numbers, shorter ones with zeros behind, which every reader takes."""
+    zigzag, last = _zigzag(numbers), size - 1
+    block = np.empty((len(numbers), size), np.uint8)
+    for i in range(size):
+        block[:, i] = zigzag >> 7 * i & 0x7F | (0x80 if i < last else 0)
+    return block
+
+
+def _zigzag(numbers: Longs) -> Longs:
+    return numbers << 1 ^ numbers >> 63
+
+
+def varint(number: int) -> bytes:
+    """The varint of one number from 0 up."""
+    zigzag, found = number << 1, bytearray()
+    while zigzag > 0x7F:
+        found.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    return bytes((*found, zigzag))
+
+
+def string(data: bytes) -> bytes:
+    """Avro's string of some UTF-8."""
+    size = len(data)
+    return (bytes((size << 1,)) if size < 1 << 6 else varint(size)) + data

@@ -61,7 +61,7 @@ class Results:
     def write(
         self,
         *,
-        anomalies: Sequence[Mapping[str, Any]] = (),
+        anomalies: Sequence[tuple[bytes, bytes]] = (),
         alerts: Sequence[Mapping[str, Any]] = (),
         rejected: Sequence[tuple[Malformed, Any]] = (),
         audits: Sequence[Mapping[str, Any]] = (),
@@ -70,12 +70,13 @@ class Results:
     ) -> None:
         """Hand a batch's results to Kafka; `settle` sends the audit records after them, then the car states.
 
-        `rejected`: the reason and the Kafka message; `next_offsets`: partition to the offset after the batch.
+        `anomalies`: key and value; `rejected`: the reason and the Kafka message; `next_offsets`: partition to
+        the offset after the batch.
         """
         batch = _Batch(audits, next_offsets or {}, snapshots)
         self._unaudited.append(batch)
-        for anomaly in anomalies:
-            self._produce(batch, ANOMALIES, records.encode("anomaly", anomaly), key=anomaly["car_id"])
+        for key, value in anomalies:
+            self._produce(batch, ANOMALIES, value, key=key)
         for alert in alerts:
             self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
         for error, message in rejected:

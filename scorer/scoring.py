@@ -8,18 +8,22 @@ import numpy as np
 from confluent_kafka import Message
 from numpy.typing import NDArray
 
+from contract import anomaly
 from contract.errors import Malformed
 from contract.telemetry import Decoded, Decoder
 from scorer.cars import Mask
 from scorer.detector import Detections, Detector, Turn
-from scorer.shares import named
+from scorer.shares import largest, named
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a batch came to. `rejected`: row in the batch and why; `next_offsets`: by partition."""
+    """What a batch came to.
 
-    anomalies: list[dict[str, Any]]
+    `anomalies`: key and value; `rejected`: row in the batch and why; `next_offsets`: by partition.
+    """
+
+    anomalies: list[tuple[bytes, bytes]]
     alerts: list[dict[str, Any]]
     audits: list[dict[str, Any]]
     rejected: list[tuple[int, Malformed]]
@@ -88,26 +92,33 @@ def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, sc
     )
 
 
-def anomalies(keys: Sequence[bytes], of: Decoded, found: Detections, now_ms: int) -> list[dict[str, Any]]:
-    """The records of what was found among m decoded ones with their keys."""
+def anomalies(
+    keys: Sequence[bytes], of: Decoded, found: Detections, now_ms: int
+) -> list[tuple[bytes, bytes]]:
+    """Keys and records of what was found among m decoded ones with their keys."""
     rows = found.rows
-    columns = (rows, of.seq[rows], of.sampled_at_ms[rows], found.scores)
-    signals = named(found.shares, of.signals[rows])
-    return [
-        {
-            "car_id": keys[row].decode(errors="replace"),
-            "seq": seq,
-            "sampled_at": sampled_at,
-            "score": score,
-            "threshold": manifest.threshold,
-            "signals": shares,
-            "model_version": manifest.version,
-            "scored_at": now_ms,
-        }
-        for row, seq, sampled_at, score, shares, manifest in zip(
-            *(column.tolist() for column in columns), signals, found.manifests, strict=True
-        )
-    ]
+    if not len(rows):
+        return []
+    cars = [_text(keys[row]) for row in rows.tolist()]
+    signals, shares, values = largest(found.shares, of.signals[rows])
+    encoded = anomaly.encode(
+        cars,
+        seq=of.seq[rows],
+        sampled_at_ms=of.sampled_at_ms[rows],
+        scored_at_ms=now_ms,
+        score=found.scores,
+        threshold=np.array([manifest.threshold for manifest in found.manifests], np.float32),
+        versions=[manifest.version for manifest in found.manifests],
+        signals=signals,
+        shares=shares.astype(np.float32),
+        values=values,
+    )
+    return list(zip(cars, encoded, strict=True))
+
+
+def _text(key: bytes) -> bytes:
+    """As UTF-8, whatever it is."""
+    return key if key.isascii() else key.decode(errors="replace").encode()
 
 
 def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: int) -> list[dict[str, Any]]:
@@ -123,7 +134,7 @@ def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: in
             "threshold": turn.manifest.threshold,
             "component": turn.alert.component,
             "confidence": turn.alert.confidence,
-            "signals": [] if turn.shares is None else named(turn.shares[None], of.signals[[turn.row]])[0],
+            "signals": [] if turn.shares is None else named(turn.shares, of.signals[turn.row]),
             "model_version": turn.manifest.version,
             "scored_at": now_ms,
         }

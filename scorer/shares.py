@@ -28,17 +28,20 @@ def shares_of(contributions: Floats, values: Floats) -> Shares:
     return shares
 
 
-def named(shares: Shares, values: Floats) -> list[list[dict[str, Any]]]:
-    """The signals with the largest shares in each of k scores, as records carry them."""
+def largest(shares: Shares, values: Floats) -> tuple[NDArray[np.intp], Shares, Floats]:
+    """Those with the largest shares in each of k scores, their shares and values; each (k, at most 3)."""
     order = np.argsort(-shares, axis=1, kind="stable")[:, :NAMED_SIGNALS_MAX]
-    largest = (order, np.take_along_axis(shares, order, axis=1), np.take_along_axis(values, order, axis=1))
+    return order, np.take_along_axis(shares, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def named(shares: Shares, values: Floats) -> list[dict[str, Any]]:
+    """The same of one score, (18,), as records carry them."""
     return [
-        [
-            {"name": SIGNALS[i], "share": share, "value": value}
-            for i, share, value in zip(*row, strict=True)
-            if share > 0
-        ]
-        for row in zip(*(column.tolist() for column in largest), strict=True)
+        {"name": SIGNALS[i], "share": share, "value": value}
+        for i, share, value in zip(
+            *(column[0].tolist() for column in largest(shares[None], values[None])), strict=True
+        )
+        if share > 0
     ]
 
 

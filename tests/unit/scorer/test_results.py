@@ -14,10 +14,7 @@ AUDIT = {
     "partition": 0, "first_offset": 0, "last_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
     "rejected": 0, "model_version": 1, "scored_at": 0, "scorer": "s",
 }  # fmt: skip
-ANOMALY = {
-    "car_id": "a", "seq": 1, "sampled_at": 0, "scored_at": 0, "score": 9.0, "threshold": 1.0,
-    "model_version": 1, "signals": [],
-}  # fmt: skip
+ANOMALY = b"a", b"an anomaly of a"
 
 
 def audit(partition: int, last_offset: int) -> dict[str, Any]:

@@ -56,6 +56,13 @@ def sample(telemetry_values: Any, detector: Any) -> Callable[..., tuple[str, int
     return make
 
 
+def decoded(done: Scored) -> list[dict[str, Any]]:
+    """The anomalies; the key of each is its car."""
+    found = [records.decode(value)[1] for _, value in done.anomalies]
+    assert [anomaly["car_id"].encode() for anomaly in found] == [key for key, _ in done.anomalies]
+    return found
+
+
 AUDIT = {"model_version": 3, "scored_at": SCORED_AT_MS, "scorer": "replica-1"}
 
 
@@ -132,8 +139,7 @@ def test_an_anomaly_says_who_when_why_and_by_which_model(scored: Any, sample: An
         sample("a", 1),
         sample("car-9", 9, coolant_temp=85 + 8 * 16, tire_pressure_1_1=32 - 12),
     )
-    (anomaly,) = done.anomalies
-    assert records.decode(records.encode("anomaly", anomaly))[0] == "anomaly"
+    (anomaly,) = decoded(done)
     signals = anomaly.pop("signals")
     assert anomaly.pop("score") == pytest.approx(20.0, rel=1e-5)
     assert anomaly == {
@@ -148,7 +154,7 @@ def test_an_anomaly_says_who_when_why_and_by_which_model(scored: Any, sample: An
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38])
 def test_a_value_beyond_all_bounds_is_named(scored: Any, sample: Any, value: float) -> None:
     """The signal that makes a score infinite is named alone, not one that is merely high or missing."""
-    (anomaly,) = scored(sample("a", 1, current_draw=value, speed=400.0, throttle_pos=np.nan)).anomalies
+    (anomaly,) = decoded(scored(sample("a", 1, current_draw=value, speed=400.0, throttle_pos=np.nan)))
     assert [s["name"] for s in anomaly["signals"]] == ["current_draw"]
     assert anomaly["signals"][0]["share"] == 1.0
     assert not anomaly["score"] <= anomaly["threshold"]
@@ -157,8 +163,8 @@ def test_a_value_beyond_all_bounds_is_named(scored: Any, sample: Any, value: flo
 def test_a_missing_signal_is_not_an_anomaly_by_itself(scored: Any, sample: Any) -> None:
     """The detector masks NaN; another signal's fault is still named, and its share is of what is there."""
     done = scored(sample("a", 1, speed=np.nan), sample("a", 2, speed=np.nan, coolant_temp=500.0))
-    assert [anomaly["seq"] for anomaly in done.anomalies] == [2]
-    assert [s["name"] for s in done.anomalies[0]["signals"]] == ["coolant_temp"]
+    assert [anomaly["seq"] for anomaly in decoded(done)] == [2]
+    assert [s["name"] for s in decoded(done)[0]["signals"]] == ["coolant_temp"]
 
 
 def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model: Model) -> None:
@@ -170,7 +176,7 @@ def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model
         return score.astype(np.float32), contribution * score[:, None].astype(np.float32), state
 
     naive = SimpleNamespace(step=give, threshold=model.threshold, manifest=model.manifest, width=0)
-    (anomaly,) = scored(sample("a", 1), sample("b", 1, throttle_pos=np.nan), running=naive).anomalies
+    (anomaly,) = decoded(scored(sample("a", 1), sample("b", 1, throttle_pos=np.nan), running=naive))
     assert anomaly["car_id"] == "b"
     assert np.isnan(anomaly["score"])
     assert "throttle_pos" in [s["name"] for s in anomaly["signals"]]
@@ -186,24 +192,21 @@ def test_a_key_that_is_no_text_stops_nothing(
     detector.add(model)
     done = score(batch, decoder, detector, now_ms=0, scorer="s")
     assert len(done.anomalies) + len(done.rejected) == 1
-    assert all(records.encode("anomaly", anomaly) for anomaly in done.anomalies)
-
-
-def named_of(contributions: Any, values: Any) -> list[list[dict[str, Any]]]:
-    return named(shares_of(contributions, values), values)
+    assert all(anomaly["car_id"] for anomaly in decoded(done))
 
 
 def test_shares_of_signed_contributions_count_by_size() -> None:
     """At most three signals, the largest first, by the size of the contribution; all shares add up to 1."""
     contribution = np.zeros(18, np.float32)
     contribution[[2, 5, 7, 11]] = [-6, 3, 1, -10]
-    (named,) = named_of(contribution[None, :], np.arange(18, dtype=np.float32)[None, :])
-    assert [(s["name"], s["share"], s["value"]) for s in named] == [
+    values = np.arange(18, dtype=np.float32)
+    (shares,) = shares_of(contribution[None, :], values[None, :])
+    assert [(s["name"], s["share"], s["value"]) for s in named(shares, values)] == [
         (SIGNALS[11], 0.5, 11.0), (SIGNALS[2], 0.3, 2.0), (SIGNALS[5], 0.15, 5.0)
     ]  # fmt: skip
 
 
 def test_no_contribution_names_no_signal() -> None:
     """Contributions that are all zero give no name rather than a wrong one."""
-    nothing = np.zeros((2, 18), np.float32)
-    assert named_of(nothing, nothing) == [[], []]
+    nothing = np.zeros((1, 18), np.float32)
+    assert named(shares_of(nothing, nothing)[0], nothing[0]) == []
