@@ -130,7 +130,7 @@ class Pipeline:
             if late_s > self._told.period_s:
                 self._tally.missed_ticks += 1
                 continue
-            signals = self._fleet.step(group, self._now_s(), self._told.period_s)
+            signals = self._fleet.step(group, self._now_s(), self._told.period_s * self._told.time_lapse)
             self._uplink.sample(group, self._now_ms(), signals, now)
             now = time.monotonic()
 

@@ -38,6 +38,10 @@ class Settings:
     duration_s: float = setting("end after so many seconds; 0: until told", default=0.0)
     faulty_share: float = setting("share of the cars that are prone to faults, 0 to 1", default=0.05)
     ageing: float = setting("how much faster than life components wear; never touches driving", default=1.0)
+    time_lapse: float = setting(
+        "seconds of driving that a second of the run stands for; faults grow by the run, see --ageing",
+        default=1.0,
+    )
     healthy_s: float = setting("no fault begins in the first seconds of the run", default=0.0)
     fault_spread_h: float = setting(
         "a prone car's next fault begins within so many hours (divided by --ageing)", default=24.0
@@ -74,7 +78,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         addresses(self.mqtt_brokers, "--mqtt-brokers")
-        for name in ("cars", "rate_hz", "ageing", "buffer_s", "keep_alive_s", "connects_per_s"):
+        for name in ("cars", "rate_hz", "ageing", "time_lapse", "buffer_s", "keep_alive_s", "connects_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must be above 0")
         for name in ("seed", "duration_s", "healthy_s", "fault_spread_h", "processes", "session_expiry_s",

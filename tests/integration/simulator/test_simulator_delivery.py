@@ -1,5 +1,6 @@
 """The arrow car → MQTT: every car's seq is gapless, nothing is lost when broker or fleet are killed."""
 
+import itertools
 import json
 import os
 import signal
@@ -50,6 +51,20 @@ def test_the_second_schema_version_carries_the_model_of_the_car(
     assert simulator.end() == 0
     assert {record["vehicle_model"] for record in listener.records} <= {"compact", "saloon", "van"}
     assert len({(record["car_id"], record["vehicle_model"]) for record in listener.records}) == CARS
+
+
+def test_in_a_time_lapse_the_cars_drive_on_between_two_samples(
+    simulate: Callable[..., Simulator], listen: Callable[..., Listener]
+) -> None:
+    """A minute of driving passes in a second: speeds jump as no car can in a fifth of one."""
+    listener, simulator = listen(), simulate("--time-lapse", "60")
+    listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 10, within_s=20)
+    assert simulator.end() == 0
+    speeds: dict[str, list[float]] = {}
+    for record in listener.records:
+        speeds.setdefault(record["car_id"], []).append(record["speed"])
+    jumps = [abs(b - a) for seen in speeds.values() for a, b in itertools.pairwise(seen)]
+    assert max(jumps) > 5
 
 
 def test_several_workers_and_shards_carry_the_same_fleet(

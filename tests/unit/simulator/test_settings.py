@@ -33,6 +33,7 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--new-model-from", "-3"),
         ("--first-car", "-1"),
         ("--ageing", "-1"),
+        ("--time-lapse", "0"),
         ("--schema-version", "9"),
         ("--buffer-s", "100000"),
         ("--processes", "-1"),
