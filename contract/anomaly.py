@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from contract.framing import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, SIGNALS, STAMP_BYTES, Floats
-from contract.varints import Longs, padded, right_aligned, string, varint
+from contract.varints import Longs, padded, packed, string, varint
 
 _NAMES = [string(name.encode()) for name in SIGNALS]
 _END = b"\x00"
@@ -35,7 +35,7 @@ def encode(
     """
     if not len(cars):
         return []
-    numbers, sizes = right_aligned(seq, SEQ_BYTES_MAX)
+    numbers, sizes = packed(seq, SEQ_BYTES_MAX)
     scored = padded(np.array([scored_at_ms]), STAMP_BYTES)
     floats = np.stack([score, threshold], axis=1).astype("<f4").view(np.uint8)
     stamps = padded(sampled_at_ms, STAMP_BYTES), np.repeat(scored, len(seq), axis=0)

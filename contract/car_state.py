@@ -7,7 +7,7 @@ import numpy as np
 from contract.framing import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, STAMP_BYTES, Floats
-from contract.varints import Longs, padded, right_aligned, string, varint
+from contract.varints import Longs, padded, packed, string, varint
 
 _NO_ALERT, _ONE_STATE, _END = b"\x00", b"\x02", b"\x00"
 
@@ -27,7 +27,7 @@ def encode(
     """
     name, version = model
     before = _NO_ALERT + _ONE_STATE + varint(version) + varint(4 * state.shape[1])
-    numbers, sizes = right_aligned(seq, SEQ_BYTES_MAX)
+    numbers, sizes = packed(seq, SEQ_BYTES_MAX)
     block = np.concatenate(
         [
             numbers,

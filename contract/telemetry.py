@@ -15,18 +15,7 @@ from numpy.typing import NDArray
 from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
 from contract.schema import Schema, get
-from contract.varints import (
-    WORD,
-    WORD_BYTES,
-    Longs,
-    Words,
-    at,
-    longs,
-    low_bytes,
-    padded,
-    right_aligned,
-    whole,
-)
+from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, packed, padded, whole
 
 SIGNALS: tuple[str, ...] = tuple(f["name"] for f in get("telemetry", 1).fields if f["type"] == "float")
 
@@ -113,7 +102,7 @@ def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals:
         raise ValueError("sampled_at must be ms since 1970, up to September 2039")
     width = SEQ_BYTES_MAX + STAMP_BYTES + 4 * signals.shape[1]
     block = np.empty((count, width), np.uint8)
-    block[:, :SEQ_BYTES_MAX], length = right_aligned(seq, SEQ_BYTES_MAX)
+    block[:, :SEQ_BYTES_MAX], length = packed(seq, SEQ_BYTES_MAX)
     block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES] = padded(sampled_at_ms, STAMP_BYTES)
     block[:, SEQ_BYTES_MAX + STAMP_BYTES :] = np.ascontiguousarray(signals, "<f4").view(np.uint8)
     data = block.tobytes()

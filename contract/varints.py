@@ -57,7 +57,7 @@ def longs(words: Words) -> Longs:
     return zigzag >> 1 ^ -(zigzag & 1)
 
 
-def right_aligned(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Longs]:
+def packed(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Longs]:
     """The varints (n, bytes_max) of n numbers, each at the end of its row; and their sizes (n,)."""
     zigzag = _zigzag(numbers)
     sizes = np.ones(len(numbers), np.int64)
