@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from contract.framing import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, SIGNALS, STAMP_BYTES, Floats
-from contract.varints import Longs, padded, packed, string, varint
+from contract.varints import Longs, packed, padded, string, varint
 
 _NAMES = [string(name.encode()) for name in SIGNALS]
 _END = b"\x00"

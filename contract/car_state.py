@@ -7,7 +7,7 @@ import numpy as np
 from contract.framing import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, STAMP_BYTES, Floats
-from contract.varints import Longs, padded, packed, string, varint
+from contract.varints import Longs, packed, padded, string, varint
 
 _NO_ALERT, _ONE_STATE, _END = b"\x00", b"\x02", b"\x00"
 
