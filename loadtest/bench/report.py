@@ -43,6 +43,9 @@ BARS: dict[str, dict[str, Bar]] = {
     "scorer": {
         "records_per_s": Bar(800_000, at_least=True),
         "us_per_record": Bar(1.2),
+        "state_records_per_s": Bar(500_000, at_least=True),
+        "state_us_per_record": Bar(2),
+        "restore_100k_cars_s": Bar(5),
         "steady_p50_ms": Bar(15),
         "steady_p99_ms": Bar(30),
     },

@@ -1,15 +1,19 @@
 """The scorer: a backlog and a steady load, from Kafka's bytes to committed results, in a real Kafka.
 
+Twice: with a graph without state, and (`state_…`) with the trainer's, which remembers every car; there the
+records of car-state are written meanwhile, too.
+
 - drain: `records` records of a simulated fleet wait in the 12 partitions, 1 % of them odd. `python -m scorer`
-  is started without a model and so reads nothing; then the model comes, made by the trainer's own job. The
-  clock runs from the first batch's score to the last audit record in Kafka; CPU (user and system, all
-  threads) from before the model to the moment when all is scored, audited and committed. The audit records
-  must cover every offset once.
+  is started without a model and so reads nothing; then the model comes. The clock runs from the first batch's
+  score to the last audit record in Kafka; CPU (user and system, all threads) from before the model to the
+  moment when all is scored, audited and committed. The audit records must cover every offset once.
 - steady: `rate` records a second, each stamped right before it is given to Kafka's client. An odd one's
   latency ends when a consumer beside us holds its anomaly: both of Kafka's ways, two clients' pauses (linger)
   and the scoring lie in between.
 
-With --peers the same records and model run through a Quix Streams application.
+Then what a restart costs: the states of 100 000 cars, written to car-state and read back.
+
+With --peers the same records and the model without state run through a Quix Streams application.
 """
 
 import time
@@ -24,8 +28,9 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicParti
 from confluent_kafka.admin import AdminClient
 
 from contract import records as small
+from contract.manifest import unpack
 from contract.topics import ANOMALIES, AUDIT, TELEMETRY, TELEMETRY_PARTITIONS, edge_topics
-from loadtest.bench import detector, parts
+from loadtest.bench import detector, parts, states
 from loadtest.bench.arrivals import percentiles
 from loadtest.bench.fleet import Records, fill
 from loadtest.bench.run import READY_WITHIN_S, Run
@@ -36,7 +41,6 @@ from plumbing import kafka
 from plumbing.life import WorldDown
 
 CARS, SEED = 10_000, 5
-GROUP = "bench-scorer"
 _STEADY_CARS = 10_000
 _TICK_S = 0.005
 _WARM_UP_S = 3.0
@@ -46,37 +50,47 @@ _BINS_MS = (5, 10, 15, 20, 25, 30, 50, 100, 1_000)
 
 def measure(run: Run) -> dict[str, float]:
     """Our scorer. Raises WorldDown where a record is not scored, or is scored twice."""
-    model = detector.record(run)
-    child = _scorer(run)
+    models = {"": detector.stateless(), "state_": detector.record(run)}
     count = run.settings.records // CARS * CARS
     run.say(f"scorer: {count} records of {CARS} cars into Kafka")
     fill(run.edge, TELEMETRY, Records(CARS, SEED), count)
-    figures = _drain(run, child, model, count)
-    figures |= _steady(run, child)
-    run.supervisor.stop(child.name)
-    figures |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
+    figures: dict[str, float] = {}
+    for number, (prefix, model) in enumerate(models.items(), 1):
+        found = _measure(run, f"scorer-{number}", model, first_seq=number * 1_000_000)
+        found |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
+        figures |= {prefix + name: value for name, value in found.items()}
+    return figures | states.measure(run.edge, models["state_"])
+
+
+def _measure(run: Run, name: str, model: bytes, first_seq: int) -> dict[str, float]:
+    """A scorer of its own group and all records that are there; then more, from `first_seq` on."""
+    _forget_audits(run.edge)
+    child = _scorer(run, name, unpack(model)[0].name)
+    figures = _drain(run, child, model) | _steady(run, child, first_seq)
+    run.supervisor.stop(name)
     return figures
 
 
 def peers(run: Run) -> dict[str, dict[str, float]]:
     """Quix Streams with the same records, which are still in Kafka, and the same model."""
     try:
-        return {"quix-streams": quix.measure(run, detector.record(run), run.settings.records // CARS * CARS)}
+        return {"quix-streams": quix.measure(run, detector.stateless(), run.settings.records // CARS * CARS)}
     except WorldDown as error:
         run.not_measured("quix-streams", str(error))
         return {}
 
 
-def _scorer(run: Run) -> Child:
+def _scorer(run: Run, name: str, model_name: str) -> Child:
     """Started, and waiting for its first model."""
     port = run.ports.scorer(0)
-    told = ["--kafka-bootstrap", run.edge, "--group-id", GROUP, "--metrics-port", str(port)]
-    child = run.python("scorer", "scorer", *told)
+    told = {"kafka-bootstrap": run.edge, "group-id": name, "scorer-id": name, "model-name": model_name,
+            "metrics-port": str(port)}  # fmt: skip
+    child = run.python(name, "scorer", *(part for key, value in told.items() for part in (f"--{key}", value)))
     deadline = time.monotonic() + READY_WITHIN_S
     while "no model yet" not in _unready(port):
         run.supervisor.tick()
         if child.process is None or time.monotonic() > deadline:
-            raise WorldDown(f"the scorer does not wait for a model:\n{run.supervisor.last_lines('scorer')}")
+            raise WorldDown(f"the scorer does not wait for a model:\n{run.supervisor.last_lines(name)}")
         time.sleep(0.1)
     return child
 
@@ -95,9 +109,10 @@ def _unready(port: int) -> str:
 
 @dataclass
 class Audits:
-    """What the audit log says, read as it grows."""
+    """What the audit log says of one scorer, read as it grows."""
 
     bootstrap: str
+    scorer: str
     scored: int = 0
     duplicates: int = 0
     count: int = 0
@@ -115,6 +130,8 @@ class Audits:
             if message.error() is not None:
                 raise WorldDown(f"reading {AUDIT}: {message.error()}")
             _, audit = small.decode(message.value() or b"")
+            if audit["scorer"] != self.scorer:
+                continue
             self.count += 1
             self.scored += audit["scored"]
             self.duplicates += audit["duplicates"]
@@ -131,16 +148,17 @@ class Audits:
         return wrong
 
 
-def _drain(run: Run, child: Child, model: bytes, count: int) -> dict[str, float]:
+def _drain(run: Run, child: Child, model: bytes) -> dict[str, float]:
     assert child.pid is not None
-    audits = Audits(run.edge)
-    before = {name: _cpu(run, name) for name in ("scorer", "edge")}
+    count = _count(run.edge)
+    audits = Audits(run.edge, child.name)
+    before = {name: _cpu(run, name) for name in (child.name, "edge")}
     detector.publish(run, model)
     deadline = time.monotonic() + _SCORED_WITHIN_S
     while audits.scored + audits.duplicates < count:
         audits.read(0.05)
         _must_go_on(run, child, deadline, f"{audits.scored} of {count} records are scored")
-    while _committed(run.edge) < count:
+    while _committed(run.edge, child.name) < count:
         _must_go_on(run, child, deadline, "offsets are not committed")
         time.sleep(0.05)
     spent = {name: 1e6 * (_cpu(run, name) - cpu) / count for name, cpu in before.items()}
@@ -148,17 +166,16 @@ def _drain(run: Run, child: Child, model: bytes, count: int) -> dict[str, float]
         raise WorldDown(f"{audits.duplicates} duplicates, {audits.uncovered()} offsets not audited once")
     seconds = (audits.last_written_ms - audits.first_scored_ms) / 1_000
     micros = ", ".join(f"{name} {value:.2f} µs" for name, value in spent.items())
-    run.say(
-        f"scorer: {count / seconds:.0f} records/s, {audits.count} audit records; {micros} of CPU a record"
-    )
-    return {"records_per_s": round(count / seconds), "us_per_record": round(spent["scorer"], 3)}
+    rate = f"{count / seconds:.0f} records/s, {audits.count} audit records"
+    run.say(f"{child.name}: {rate}; {micros} of CPU a record")
+    return {"records_per_s": round(count / seconds), "us_per_record": round(spent[child.name], 3)}
 
 
-def _steady(run: Run, child: Child) -> dict[str, float]:
+def _steady(run: Run, child: Child, first_seq: int) -> dict[str, float]:
     rate, seconds = run.settings.rate, run.settings.steady_s
-    run.say(f"scorer: {rate} records/s for {seconds:.0f} s")
+    run.say(f"{child.name}: {rate} records/s for {seconds:.0f} s")
     # More cars than a tick takes, none of those that were drained: their seq goes on from another one.
-    records = Records(_STEADY_CARS, SEED, first_seq=1_000_000)
+    records = Records(_STEADY_CARS, SEED, first_seq=first_seq)
     producer = kafka.producer(run.edge)
     consumer = kafka.consumer(run.edge, group_id="bench-anomalies", auto_offset_reset="latest")
     (partitions,) = [topic.partitions for topic in edge_topics() if topic.name == ANOMALIES]
@@ -175,20 +192,21 @@ def _steady(run: Run, child: Child) -> dict[str, float]:
             sent += due
         producer.poll(0)
         if not spent and now - began >= _WARM_UP_S:
-            spent, measured_from, measured_sent = _cpu(run, "scorer"), now, sent
+            spent, measured_from, measured_sent = _cpu(run, child.name), now, sent
         until = time.monotonic() + _TICK_S
         while (left_s := until - time.monotonic()) > 0:
             if (message := consumer.poll(left_s)) is not None and message.error() is None:
                 read_ms = time.time() * 1_000
                 _, anomaly = small.decode(message.value() or b"")
-                if measured_from > began and anomaly["seq"] >= 1_000_000:
+                if measured_from > began and anomaly["seq"] >= first_seq:
                     latencies.append(read_ms - anomaly["sampled_at"])
                     scored_after.append(anomaly["scored_at"] - anomaly["sampled_at"])
-    micros = 1e6 * (_cpu(run, "scorer") - spent) / (sent - measured_sent)
+    micros = 1e6 * (_cpu(run, child.name) - spent) / (sent - measured_sent)
     producer.flush(10)
     consumer.close()
     p50, p99 = percentiles(latencies)
-    run.say(f"scorer: {len(latencies)} anomalies; ms from the sample to its anomaly: {_histogram(latencies)}")
+    said = f"{len(latencies)} anomalies; ms from the sample to its anomaly: {_histogram(latencies)}"
+    run.say(f"{child.name}: {said}")
     if not 0.9 < sent / ((_WARM_UP_S + seconds) * rate) < 1.1:
         raise WorldDown(f"{sent} records sent instead of {rate} a second")
     return {
@@ -220,8 +238,25 @@ def _must_go_on(run: Run, child: Child, deadline: float, what: str) -> None:
         raise WorldDown(f"{what}; the scorer's log ends:\n{run.supervisor.last_lines(child.name)}")
 
 
-def _committed(bootstrap: str) -> int:
+def _count(bootstrap: str) -> int:
+    """Records in the telemetry."""
+    consumer = kafka.consumer(bootstrap, group_id="bench-count")
+    places = [TopicPartition(TELEMETRY, partition) for partition in range(TELEMETRY_PARTITIONS)]
+    count = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
+    consumer.close()
+    return count
+
+
+def _forget_audits(bootstrap: str) -> None:
+    """What is audited is scored, by whomever: without them a scorer begins at the beginning."""
+    ends = [TopicPartition(AUDIT, partition, OFFSET_END) for partition in range(TELEMETRY_PARTITIONS)]
+    admin: Any = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    for done in admin.delete_records(ends, request_timeout=20).values():
+        done.result()
+
+
+def _committed(bootstrap: str, group: str) -> int:
     """Records before the group's committed offsets."""
     admin: Any = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(GROUP)]).values()
+    (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
     return sum(max(0, place.offset) for place in future.result().topic_partitions)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from contract.manifest import unpack
 from contract.schema import get
-from contract.topics import ALERTS, TELEMETRY
+from contract.topics import MAINTENANCE, TELEMETRY
 from loadtest.bench.run import Run
 from local.java import ROOT
 from local.supervisor import Child
@@ -50,8 +50,8 @@ def measure(run: Run, model: bytes, count: int) -> dict[str, float]:
     schema_file.write_text(get(TELEMETRY, 1).text, encoding="utf-8")
     tflite_file.write_bytes(tflite)
     run.say(f"quix-streams: {count} records")
-    # ALERTS is a topic that nothing else of this stage writes to.
-    told = [run.edge, TELEMETRY, ALERTS, schema_file, tflite_file, manifest.threshold, count]
+    # MAINTENANCE is a topic that nothing else of this stage writes to.
+    told = [run.edge, TELEMETRY, MAINTENANCE, schema_file, tflite_file, manifest.threshold, count]
     argv = [str(interpreter), str(_APP), *map(str, told)]
     # Its exactly-once and state are off by default, as they are in our scorer's loop.
     child = run.supervisor.start(Child("quix", argv, restart=False, env={"TF_CPP_MIN_LOG_LEVEL": "2"}))
