@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from contract import records as small
@@ -122,7 +122,9 @@ class Audits:
 
     def __post_init__(self) -> None:
         self._consumer = kafka.consumer(self.bootstrap, group_id="bench-audits")
-        self._consumer.assign([TopicPartition(AUDIT, p, 0) for p in range(TELEMETRY_PARTITIONS)])
+        self._consumer.assign(
+            [TopicPartition(AUDIT, p, OFFSET_BEGINNING) for p in range(TELEMETRY_PARTITIONS)]
+        )
 
     def read(self, wait_s: float) -> None:
         """Take in what is there."""
