@@ -4,7 +4,7 @@ Arrays of scores and levels are (cars, samples) float32. A level is the smoothed
 the level rises above the threshold and closes where it falls below a share of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from quality.smoothing import smoothed
+from trainer import robust
 
 Seconds = NDArray[np.floating[Any]]
+_SUSPECT_SAMPLES = 1000  # of each car, to judge whether it stands out
 WEEK_S = 168 * 3600.0
 
 
@@ -35,6 +37,13 @@ class Levels:
             raise ValueError("a score is no finite number")
         level = np.ascontiguousarray(smoothed(score[:, from_sample:], rule.smoothing))
         return cls(level, level.max(axis=1), from_sample, interval_s, rule)
+
+    def trusted(self) -> "Levels":
+        """Without the cars that stand out from the others, as the trainer leaves them out: maybe faulty."""
+        few = self.level[:, :: max(1, self.level.shape[1] // _SUSPECT_SAMPLES)]
+        car = np.repeat(np.arange(len(few)), few.shape[1])
+        sound = ~robust.suspects(few.ravel(), car).reshape(few.shape)[:, 0]
+        return replace(self, level=self.level[sound], highest=self.highest[sound])
 
     @property
     def car_weeks(self) -> float:

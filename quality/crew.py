@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -92,7 +93,8 @@ class Crew:
         arguments = (theirs, self._told, number, paths, os.getpid())
         process = self._context.Process(target=_work, args=arguments, daemon=True, name=f"seed {number}")
         os.environ.update(_LIBRARIES)  # read by the libraries that the new process will import
-        process.start()
+        with _ctrl_c_waits():
+            process.start()
         theirs.close()
         return Member(number, process, ours)
 
@@ -103,6 +105,8 @@ class Crew:
         try:
             what, value = member.pipe.recv()
         except EOFError:
+            if self._stop.requested:  # a signal to all of us
+                raise Interrupted from None
             member.process.join(_END_S)
             code = member.process.exitcode
             why = "out of memory?" if code == -signal.SIGKILL else f"see {self._log(member.seed)}"
@@ -116,6 +120,17 @@ class Crew:
             member.doing, member.share = what, value
 
 
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """A process that is started within does not hear Ctrl-C before it can say that it will not listen."""
+    resource_tracker.ensure_running()  # else it is started within, and lets Ctrl-C through afterwards
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(pipe: Connection, told: Settings, number: int, paths: tuple[Path, Path], parent: int) -> None:
     """A seed's process: ends with the parent, also with a killed one; Ctrl-C is the parent's to hear.
 
@@ -125,6 +140,7 @@ def _work(pipe: Connection, told: Settings, number: int, paths: tuple[Path, Path
     with log.open("w") as file:
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         return

@@ -2,8 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class Answers:
     """What one detector said on one fleet."""
 
     foresights: tuple[Foresight, ...]  # in the order of metrics.CURVE
+    unsmoothed: Foresight  # at the first of metrics.BUDGETS, with alerts raised by single scores
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, every so many samples
@@ -92,8 +93,10 @@ class _Asking:
         every, asked = ground.failures()
         if not asked:
             raise ValueError("no component failed: give more --faulty-cars or more --hours")
-        growth = np.array([failure.growth_h for failure in asked])
-        return cls(ground, every, asked, int(np.argsort(growth)[len(growth) // 2]))
+        # The picture: the first fault of its car, of a middling speed.
+        cars = [failure.car for failure in asked]
+        firsts = sorted({cars.index(car) for car in cars}, key=lambda i: asked[i].growth_h)
+        return cls(ground, every, asked, firsts[len(firsts) // 2])
 
     def answers(self, name: str, *, spoilt: bool = False) -> Answers:
         """One detector: fitted, its thresholds set, asked. `spoilt`: it learns from faulty cars too."""
@@ -101,20 +104,19 @@ class _Asking:
         memory = round(told.memory_h * HOUR_S / told.interval_s)
         detector = detectors.make(name, self.ground.seed, Lengths(told.learning_samples, memory))
         detector.fit(self._training(spoilt))
-        parts = ("calibration", "healthy", "faulty", *CHANGES)
+        parts = ("calibration", "healthy", "faulty", *(() if spoilt else CHANGES))
         scores = {part: scored(detector, self.ground.part(part)) for part in parts}
         if spoilt:
             bad = told.spoilt_cars("calibration")
             scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
-        levels = {
-            part: Levels.of(score, told.learning_samples, told.interval_s, RULE)
-            for part, score in scores.items()
-        }
+        levels = self._levels(scores, RULE, spoilt)
+        single = self._levels(scores, replace(RULE, smoothing=1.0), spoilt)
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
-        foresights = tuple(self._foresights(levels))
+        foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)
         whole = levels["faulty"].level[self.asked[self.example].car]
         return Answers(
             foresights=foresights,
+            unsmoothed=self._foresight(single, metrics.BUDGETS[0]),
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
             example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],
@@ -136,18 +138,27 @@ class _Asking:
             training[:bad] = self.ground.part("spoilt").read(0, bad)
         return training
 
-    def _foresights(self, levels: Mapping[str, Levels]) -> Iterator[Foresight]:
-        for budget in metrics.CURVE:
-            threshold = levels["calibration"].threshold(budget)
-            yield Foresight(
-                budget=budget,
-                threshold=threshold,
-                false_alarms_per_car_week={
-                    part: levels[part].false_alarms_per_car_week(threshold, self.ground.changes_from_s(part))
-                    for part in ("healthy", *CHANGES)
-                },
-                lead_h=metrics.leads_h(levels["faulty"], threshold, self.asked),
-            )
+    def _levels(self, scores: Mapping[str, Floats], rule: AlertRule, spoilt: bool) -> dict[str, Levels]:
+        told = self.ground.told
+        levels = {
+            part: Levels.of(score, told.learning_samples, told.interval_s, rule)
+            for part, score in scores.items()
+        }
+        if spoilt:  # then nobody knows which of these cars are healthy
+            levels["calibration"] = levels["calibration"].trusted()
+        return levels
+
+    def _foresight(self, levels: Mapping[str, Levels], budget: float) -> Foresight:
+        threshold = levels["calibration"].threshold(budget)
+        return Foresight(
+            budget=budget,
+            threshold=threshold,
+            false_alarms_per_car_week={
+                part: levels[part].false_alarms_per_car_week(threshold, self.ground.changes_from_s(part))
+                for part in levels.keys() - {"calibration", "faulty"}
+            },
+            lead_h=metrics.leads_h(levels["faulty"], threshold, self.asked),
+        )
 
     def _aurocs(self, healthy: Floats, faulty: Floats) -> dict[str, float]:
         """All faults as "", and each kind: samples from onset to failure against those of healthy cars."""

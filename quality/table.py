@@ -50,7 +50,16 @@ def _faults(card: Card) -> Table:
 
 
 def _detectors(card: Card) -> Table:
-    columns = ("recall at 0.1", "±", "recall at 1", "AUROC", "median lead", "false alarms at 0.1", "at 1")
+    columns = (
+        "recall at 0.1",
+        "±",
+        "unsmoothed",
+        "at 1",
+        "AUROC",
+        "median lead",
+        "false alarms at 0.1",
+        "at 1",
+    )
     table = _table(f"Scorecard over {len(card['seeds'])} seeds", "detector", columns)
     for name, row in card["detectors"].items():
         lead = row["median_lead_h"]
@@ -58,6 +67,7 @@ def _detectors(card: Card) -> Table:
             name,
             figure(row["recall_at_0.1"]),
             figure(row["spread"]["recall_at_0.1"], 3),
+            figure(row["recall_at_0.1_unsmoothed"]),
             figure(row["recall_at_1"]),
             figure(row["auroc"]),
             "-" if lead is None else f"{lead:.1f} h",

@@ -18,6 +18,7 @@ _PLACES = {
     "autoencoder_stateless": ("autoencoder", "Autoencoder"),
     "z_baseline": ("memory", "ZBaseline"),
     "linear_conditional": ("memory", "LinearConditional"),
+    "ours": ("ours", "Ours"),
 }
 NAMES = tuple(_PLACES)
 

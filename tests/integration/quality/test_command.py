@@ -95,6 +95,20 @@ def test_memory_beats_chance(scorecard: tuple[Path, str]):
     assert detectors["z_baseline"]["auroc"] > 0.55 > detectors["chance"]["auroc"] > 0.45
 
 
+def test_our_model_is_the_trainers_graph_and_names_components(tmp_path: Path):
+    """Learned, converted, replayed and explained; with faulty cars among those it learns from, too."""
+    flags = (*SMALL, "--seeds", "1", "--detectors", "chance,ours", "--spoilt", "ours")
+    code, said = _ended(*flags, "--run-dir", str(tmp_path))
+    assert code == 0, said
+    card = json.loads((tmp_path / "scorecard.json").read_text())
+    chance, ours = card["detectors"].values()
+    assert ours["recall_at_1"] > chance["recall_at_1"] + 0.2
+    assert 0 <= ours["component_named"] <= 1
+    assert chance["component_named"] is None
+    assert card["spoilt"]["ours"]["recall_at_1"] > chance["recall_at_1"]
+    assert "reached" in said
+
+
 def test_pictures_and_tables_are_made_and_samples_removed(scorecard: tuple[Path, str]):
     """What a person looks at; gigabytes of samples are gone."""
     folder, said = scorecard
@@ -139,6 +153,20 @@ def test_when_ended_no_process_and_no_sample_is_left(tmp_path: Path, number: sig
             time.sleep(0.05)
     assert not (tmp_path / "data").exists()
     assert not (tmp_path / "scorecard.json").exists()
+
+
+def test_a_killed_command_leaves_no_process(tmp_path: Path):
+    """SIGKILL cannot be heard: the kernel ends the seeds' processes."""
+    with _command(*SMALL, "--hours", "4000", "--detectors", PLAIN, "--run-dir", str(tmp_path)) as process:
+        deadline = time.monotonic() + DEADLINE_S
+        while not list(tmp_path.glob("data/*/seed-2/*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        while _group_of(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_seed_that_fails_is_said_and_ends_the_run(tmp_path: Path):

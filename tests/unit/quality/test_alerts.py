@@ -54,3 +54,13 @@ def test_a_score_that_is_no_number_is_refused():
     """A detector with NaN has no figures."""
     with pytest.raises(ValueError, match="finite"):
         _levels([0.0, float("nan")])
+
+
+def test_cars_that_stand_out_set_no_threshold():
+    """Of thirty alike and one that is always far above them, the one is left out, its weeks too."""
+    score = np.random.default_rng(1).exponential(size=(31, 400)).astype(np.float32)
+    score[7] += 20
+    levels = Levels.of(score, 0, HOUR_S, PLAIN)
+    trusted = levels.trusted()
+    assert trusted.car_weeks == pytest.approx(levels.car_weeks * 30 / 31)
+    assert trusted.threshold(0.5) < 20 < levels.highest[7]

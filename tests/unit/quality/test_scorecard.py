@@ -23,7 +23,8 @@ def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
     foresights = tuple(Foresight(budget, 1.0, alarms, np.array(lead_h)) for budget in CURVE)
     named = np.where(np.isnan(lead_h), np.nan, np.array([1.0, 0.0, 1.0, 1.0]))
-    return Answers(foresights, 0.75, {"leak": 0.9, "drift": 0.6}, np.zeros(4, np.float32), named, 1.0)
+    aurocs = {"leak": 0.9, "drift": 0.6}
+    return Answers(foresights, foresights[1], 0.75, aurocs, np.zeros(4, np.float32), named, 1.0)
 
 
 def _outcome(seed: int, **leads: list[float]) -> Outcome:
