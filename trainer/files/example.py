@@ -18,11 +18,15 @@ CONDITIONS = ("speed", "inlet_temp")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 # Pump, day on which it begins, and what fails; it is fully grown after GROWTH_DAYS.
 FAULTS = (
-    ("pump-03", 24, "bearing"),
-    ("pump-07", 27, "impeller"),
-    ("pump-10", 30, "sensor"),
+    ("pump-03", 27, "bearing"),
+    ("pump-07", 29, "impeller"),
+    ("pump-10", 31, "sensor"),
 )
 GROWTH_DAYS = 10.0
+COMMAND = (
+    f"python -m trainer fit --data {{data}} --signals {','.join(SIGNALS)} \\\n"
+    f"    --conditions {','.join(CONDITIONS)} --group pump --time time --out pumps-model"
+)
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,6 @@
 """The folder of a model made from a file: the graph, how it is used, and how far it has seen each machine."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -146,12 +145,6 @@ def load_states(path: Path) -> States:
     }:
         raise BadData(f"{path} holds states of different numbers of machines")
     return states
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """The model into the folder of scores made by it, so that the next file can go on from there."""
-    shutil.copyfile(source / MODEL, target / MODEL)
-    shutil.copyfile(source / MANIFEST, target / MANIFEST)
 
 
 def _or_none(reader: Reader) -> Reader:

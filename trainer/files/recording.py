@@ -48,10 +48,12 @@ class Recording:
         """(N,) the how-many-eth row of its machine, from 0."""
         return np.arange(len(self.machine)) - (np.cumsum(self.counts) - self.counts)[self.machine]
 
-    def only(self, columns: Sequence[str], note: str) -> "Recording":
-        """Without the other columns."""
+    def only(self, columns: Sequence[str], notes: Sequence[str]) -> "Recording":
+        """Without the other columns; the notes say why."""
         keep = [self.columns.index(name) for name in columns]
-        return replace(self, columns=tuple(columns), signals=self.signals[:, keep], notes=(*self.notes, note))
+        return replace(
+            self, columns=tuple(columns), signals=self.signals[:, keep], notes=(*self.notes, *notes)
+        )
 
 
 def recording(
