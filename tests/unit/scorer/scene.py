@@ -62,6 +62,9 @@ class Scene:
     def revoke(self, *partitions: int) -> None:
         self._on_revoke(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
 
+    def lose(self, *partitions: int) -> None:
+        self._on_lost(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
+
     def resume(self, committed: dict[int, int]) -> dict[int, int]:
         """In place of Assignment."""
         return {partition: self.starts[partition] for partition in committed}
@@ -101,6 +104,7 @@ class Scene:
                 self.revoke(*self.starts)
             if name == "subscribe":
                 self._on_assign, self._on_revoke = given["on_assign"], given["on_revoke"]
+                self._on_lost = given.get("on_lost")
             if name == "commit":
                 self.committed += [(place.partition, place.offset) for place in given["offsets"]]
 

@@ -119,6 +119,18 @@ def test_a_model_that_returns_brings_its_baselines(make: Any, remembering: Any) 
     assert 0.85 * np.sqrt(18) < before < fleet.scores["a", 50] < 1.001 * np.sqrt(18)
 
 
+def test_of_a_model_that_returns_only_learned_baselines_count_as_old(make: Any, remembering: Any) -> None:
+    """A car that it had not learned before is handed over to it as to a new one."""
+    fleet, drifted = Fleet(make(1)), remembering.mean + remembering.spread
+    fleet.detector.add(make(2, by=3.0))
+    fleet.samples(["a"] * 8, remembering.mean)
+    fleet.samples(["a"] * 30, drifted)
+    fleet.detector.add(make(1))
+    fleet.samples(["a"] * 12, drifted)
+    assert fleet.versions["a", 50] == 1
+    assert fleet.scores["a", 50] == pytest.approx(np.sqrt(18), rel=1e-2)
+
+
 def test_models_in_quick_succession_leave_no_car_without_one(make: Any, remembering: Any) -> None:
     """Each newer one is learned beside the one that scores; the bound gives up the oldest, and it goes on."""
     fleet = Fleet(make(1))

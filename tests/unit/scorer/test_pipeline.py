@@ -1,5 +1,6 @@
 """The loop's promises, with clients that do as they are told."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -94,6 +95,51 @@ def test_what_is_on_its_way_is_delivered_before_a_partition_is_given_up(scene: S
     assert scene.waits == [1]
     assert scene.committed == [(0, 1)]
     assert scene.heard[:4] == ["subscribe", "incremental_assign", "commit", "incremental_unassign"]
+
+
+def remembering_scene(consumer: Any, producer: Any, decoder: Decoder, remembering: Any) -> Scene:
+    """With a model that has states."""
+    return Scene(consumer, producer, decoder, Model.open(remembering.record(1), "litert"))
+
+
+def test_states_are_written_before_a_partition_is_given_up(
+    consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
+) -> None:
+    """The successor finds what is known of its cars; those of other partitions are not in a hurry."""
+    scene = remembering_scene(consumer, producer, decoder, remembering)
+    scene.pipeline._snapshots._began_s = 1e12
+    scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.revoke(0))
+    states = [
+        (where["partition"], where["key"]) for topic, _, where in producer.produced if topic == "car-state"
+    ]
+    assert states == [(0, b"a"), (1, b"b")]
+    assert scene.heard.index("commit") < scene.heard.index("incremental_unassign")
+    assert len(scene.detector.cars) == 0
+
+
+def test_states_of_a_partition_that_was_lost_are_not_written(
+    consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
+) -> None:
+    """Who was given up by the group knows less than the successor that is at work."""
+    scene = remembering_scene(consumer, producer, decoder, remembering)
+    scene.pipeline._snapshots._began_s = 1e12
+    scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.lose(0, 1))
+    assert "car-state" not in producer.topics()
+    assert len(scene.detector.cars) == 0
+
+
+def test_states_are_written_where_nothing_comes(
+    consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
+) -> None:
+    """The last states before a silence are written in it."""
+    scene = remembering_scene(consumer, producer, decoder, remembering)
+    written = []
+    scene.run(
+        lambda: give(("a", 1, 0)),
+        *[lambda: time.sleep(0.01)] * 5,
+        lambda: written.extend(topic for topic in producer.topics() if topic == "car-state"),
+    )
+    assert written == ["car-state"]
 
 
 def test_a_record_without_a_key_is_a_dead_letter(

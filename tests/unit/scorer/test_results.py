@@ -71,6 +71,21 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
     assert (len(results), results.take_committable()) == (1, {0: 10})
 
 
+def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
+    """What a successor reads back must not be ahead of where it goes on; offsets do not wait for it."""
+    results = Results(producer)
+    results.write(audits=[audit(2, 7)], next_offsets={2: 8}, snapshots=[(2, b"a", b"state")])
+    results.settle()
+    assert producer.topics() == ["scores.audit"]
+    producer.deliver("scores.audit")
+    results.settle()
+    assert producer.produced[1:] == [("car-state", b"state", {"key": b"a", "partition": 2})]
+    assert (len(results), results.take_committable()) == (1, {2: 8})
+    producer.deliver("car-state")
+    results.settle()
+    assert len(results) == 0
+
+
 @pytest.mark.parametrize("topic", ["anomalies", "scores.audit"])
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
     """A failed delivery raises WorldDown, and nothing of that batch becomes committable."""
