@@ -22,13 +22,15 @@ _Entry = TypeVar("_Entry", "Signal", "Ratio", "Deviation")
 class Signal:
     """`resolution`, in the signal's unit: below it a change is the sensor's, not news.
 
-    `condition`: part of the operating point. `judged`: whether it can make a score.
+    `condition`: part of the operating point. `judged`: whether it can make a score. `restless`: a sound
+    sensor hardly ever says the same twice running, so one that often does is stuck.
     """
 
     name: str
     resolution: float
     condition: bool = False
     judged: bool = True
+    restless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Ratio:
 
     With `logarithm`: log(|numerator| + numerator_offset) - power * log(|denominator| + denominator_offset),
     of one numerator. Else: the product of the numerators over unit * (|denominator| + denominator_offset),
-    within `most` either way. `resolution` is in the ratio's own unit.
+    within `most` either way. `resolution` is in the ratio's own unit. With a denominator (its size) below
+    `judged_above` the ratio says nothing of the part, and is not judged.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Ratio:
     unit: float = 1.0
     most: float = 1e6
     condition: bool = False
+    judged_above: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""python -m trainer: train (the default), list, show VERSION, rollback VERSION, launch."""
+"""python -m trainer: train (the default), list, show, rollback, rebuild, launch, fit, score."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contract.manifest import Manifest
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
+from trainer.files import commands
 from trainer.publication import Entry, NotPublishable, Publication, earlier
 from trainer.settings import Settings
 from trainer.table import table
@@ -19,13 +20,18 @@ usage: python -m trainer [COMMAND] [settings]
   list              every version, what was decided about it, and which one is the champion
   show VERSION      the manifest of a version
   rollback VERSION  publish an earlier version again
+  rebuild VERSION   learn a version again from its manifest, and say whether it is the same
   launch            start the training Job in a Kubernetes cluster and follow it (launch --help)
+
+  fit               a detector from a plain file of yours, without Kafka (fit --help, docs/your-data.md)
+  score             score another file by it (score --help)
+  example           write a file to try it with
 
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
 143 stopped. `python -m trainer train --help` explains the settings.
 """
 _EXIT_NO_SUCH_VERSION = 2
-_VERSIONED = ("show", "rollback")
+_VERSIONED = ("show", "rollback", "rebuild")
 _COMMANDS = ("train", "list", "launch", *_VERSIONED)
 
 
@@ -39,10 +45,8 @@ def _run() -> int:
     if arguments[:1] in (["--help"], ["-h"], ["help"]):
         print(USAGE)
         return 0
-    if arguments[:1] == ["launch"]:  # its settings are its own: it runs where no Kafka is
-        from trainer import launch
-
-        return launch.main(arguments[1:])
+    if arguments[:1] in (["launch"], *[[name] for name in commands.NAMES]):
+        return _elsewhere(arguments[0], arguments[1:])
     command, version, flags = split_command(arguments)
     told = settings.load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
     log.configure("trainer", told.log_format)
@@ -54,10 +58,27 @@ def _run() -> int:
     if command == "list":
         print(listing(publication.history(), publication.champion()))
         return 0
+    return _of_version(command, version, told, publication)
+
+
+def _elsewhere(command: str, arguments: Sequence[str]) -> int:
+    """Commands with settings of their own, which run where no Kafka is."""
+    if command != "launch":
+        return commands.run(command, arguments)
+    from trainer import launch
+
+    return launch.main(arguments)
+
+
+def _of_version(command: str, version: int, told: Settings, publication: Publication) -> int:
     try:
         if command == "show":
             entry = newest(publication.history(), version)
             print(pretty(entry.manifest))
+        elif command == "rebuild":
+            from trainer import rebuild
+
+            return rebuild.run(told, newest(publication.history(), version), life.Stop().install())
         else:
             manifest = publication.roll_back(version)
             print(f"version {version} is the champion again: {'; '.join(manifest.decision.reasons)}")
@@ -107,12 +128,12 @@ def listing(history: Sequence[Entry], champion: Entry | None) -> str:
                 manifest.version,
                 manifest.created_at,
                 "published" if manifest.decision.published else "refused",
-                *[candidate.get(name) for name in ("recall", "auroc", "alarm_share")],
+                *[candidate.get(name) for name in ("recall", "auroc", "false_alarms_per_car_week")],
                 manifest.threshold,
                 "; ".join(manifest.decision.reasons),
             ]
         )
-    header = ["", "version", "created", "decision", "recall", "auroc", "alarm share", "threshold", "reasons"]
+    header = ["", "version", "created", "decision", "recall", "auroc", "false alarms", "threshold", "reasons"]
     return table(header, rows)
 
 

@@ -1,13 +1,16 @@
-"""The detectors that a model must not be worse than: what anybody writes in ten lines."""
+"""The detectors that a model is compared with, each through the same replay, rule and budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from trainer import robust
 from trainer.domain import Domain
+from trainer.replay import replay
+from trainer.robust import Cars
 
 # As in the model: further off says no more, and numbers stay finite.
 _MOST = 100.0
@@ -15,28 +18,34 @@ _MOST = 100.0
 
 @dataclass(frozen=True)
 class Detector:
-    """A name, and scores (n,) of raw signals (n, K): higher is stranger."""
+    """A name, scores (n,) of rows by car and time: signals (n, K), car (n,); and its rule of alerts."""
 
     name: str
-    score: Callable[[Floats], Floats]
+    score: Callable[[Floats, Cars], Floats]
+    rule: AlertRule
 
 
-def max_abs_z(domain: Domain, training: Floats) -> Detector:
+def of_graph(name: str, tflite: bytes, rule: AlertRule) -> Detector:
+    """A graph as the scorers run it."""
+    return Detector(name, lambda signals, car: replay(tflite, signals, car).score, rule)
+
+
+def max_abs_z(domain: Domain, training: Floats, rule: AlertRule) -> Detector:
     """The signal furthest from its median, in standard deviations."""
     placed = _standardised(domain, training)
-    return Detector("max_abs_z", lambda signals: np.abs(placed(signals)).max(axis=1))
+    return Detector("max_abs_z", lambda signals, car: np.abs(placed(signals)).max(axis=1), rule)
 
 
-def mahalanobis(domain: Domain, training: Floats) -> Detector:
+def mahalanobis(domain: Domain, training: Floats, rule: AlertRule) -> Detector:
     """The distance from the median in units of the training cars' covariance."""
     placed = _standardised(domain, training)
     inverse = robust.precision(np.clip(placed(training), -10, 10), shrinkage=0.01)
 
-    def score(signals: Floats) -> Floats:
+    def score(signals: Floats, car: Cars) -> Floats:
         z = placed(signals)
         return np.asarray(np.sqrt(np.maximum(((z @ inverse) * z).sum(axis=1), 0)), np.float32)
 
-    return Detector("mahalanobis", score)
+    return Detector("mahalanobis", score, rule)
 
 
 def _standardised(domain: Domain, training: Floats) -> Callable[[Floats], Floats]:

@@ -56,17 +56,17 @@ def shown(manifest: Manifest) -> str:
         f"champion (version {manifest.parent})": metrics["champion"],
         **metrics["baselines"],
     }
-    columns = ["recall", "auroc", "alarm_share", "suspect_share", "threshold"]
+    columns = ["recall", "auroc", "false_alarms_per_car_week", "suspect_share", "threshold"]
     rows = [
         [name, *[values.get(column) for column in columns]]
         for name, values in judged.items()
         if "recall" in values
     ]
-    header = ["detector", "recall", "AUROC", "false alarms", "suspect cars", "threshold"]
+    header = ["detector", "recall", "AUROC", "false alarms/car-week", "suspect cars", "threshold"]
     word = "published" if manifest.decision.published else "REFUSED"
     return "\n".join(
         [
-            f"labels: {metrics['labels']}",
+            f"labels: {metrics['labels']}; detector: {metrics.get('network', {}).get('shipped', '-')}",
             table(header, rows),
             f"version {manifest.version} {word}:",
             *[f"  - {reason}" for reason in manifest.decision.reasons],

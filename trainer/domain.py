@@ -23,12 +23,14 @@ class Domain:
 
     `judged` (K,): whether a signal can make a score. `conditions` (width,): whether a coordinate is part of
     the operating point. `resolution` (width,): below it a change of a coordinate is no news, in its unit.
+    `restless` (K,): whether a sound sensor hardly ever repeats itself.
     """
 
     signals: tuple[str, ...]
     judged: Bools
     conditions: Bools
     resolution: NDArray[np.float64]
+    restless: Bools
     ratios: tuple[Ratio, ...] = ()
     components: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
@@ -91,6 +93,7 @@ def domain_of(settings: SignalSettings) -> Domain:
         judged=np.array([signal.judged for signal in settings.signals], bool),
         conditions=np.array([each.condition for each in coordinates], bool),
         resolution=np.array([each.resolution for each in coordinates], np.float64),
+        restless=np.array([signal.restless for signal in settings.signals], bool),
         ratios=settings.ratios,
         components=settings.components,
         deviations=settings.deviations,
@@ -119,4 +122,5 @@ def plain_domain(
         judged=np.isin(names, signals),
         conditions=np.isin(names, conditions),
         resolution=sizes,
+        restless=np.zeros(len(names), bool),
     )

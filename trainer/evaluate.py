@@ -1,7 +1,7 @@
-"""Detectors compared on held-out cars, each with a threshold set on the same calibration cars.
+"""Detectors compared by the alerts they raise on held-out cars, each with a threshold for the same budget.
 
-Every share is a mean over samples, and its uncertainty one over *cars* (samples of a car are alike): cars are
-drawn again with replacement, calibration and test cars, the same ones for every detector.
+The uncertainty of every share is one over *cars* (rows of a car are alike): cars are drawn again with
+replacement, calibration and test cars, the same ones for every detector.
 """
 
 from dataclasses import dataclass, fields
@@ -10,26 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer import robust
+from trainer import alarms, robust
 from trainer.baselines import Detector
-from trainer.held_out import HeldOut
+from trainer.held_out import HeldOut, Labelled
+from trainer.replay import ranks
 
 _DRAWS = 200
-# The threshold is the one that keeps the budget in this share of the draws: with few cars a little higher.
-THRESHOLD_CONFIDENCE = 0.8
+_LIMITS = 25  # of the drawn thresholds, so many are looked at
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a detector did with a threshold for the budgeted share of false alarms.
+    """What a detector did with a threshold for the budgeted false alarms.
 
-    `recall` and its interval are those at the thresholds that other draws of cars would give; so is
-    `recall_drawn` (draws,), the same draws for every detector. `alarm_share` is that of `threshold` itself.
+    `recall`: share of the failures before which an alert opened; with `recall_drawn` (draws,), the same draws
+    for every detector. `false_alarms_per_car_week`: of healthy test cars that nothing makes suspect.
     """
 
     threshold: float
-    alarm_share: float  # of samples of healthy test cars that nothing makes suspect
-    alarm_share_low: float  # it is hardly less than this: its 5 % quantile over draws of cars
+    false_alarms_per_car_week: float
+    false_alarms_low: float  # it is hardly less than this: its 5 % quantile over draws of cars
     suspect_share: float  # of the healthy test cars
     recall: float
     recall_by_fault: dict[str, float]
@@ -41,37 +41,61 @@ class Judgement:
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "recall_drawn"}
 
 
-def judge(detector: Detector, data: HeldOut, alarm_share: float) -> Judgement:
+def judge(detector: Detector, data: HeldOut, budget: float) -> Judgement:
     """Set the detector's threshold on the calibration cars and count on the test cars."""
-    calibration = detector.score(data.calibration)
-    weights = _draws(data.calibration_car, data.cars)
-    drawn = robust.thresholds(calibration, data.calibration_car, alarm_share, weights)
-    threshold = float(np.quantile(drawn, THRESHOLD_CONFIDENCE))
-    healthy, faulty = detector.score(data.healthy), detector.score(data.faulty.signals)
-    trusted = ~robust.suspects(healthy, data.healthy_car)
-    alarm, hit = ~(healthy[trusted] <= threshold), ~(faulty <= threshold)
-    alarm_drawn = [
-        _share(alarm, weight[data.healthy_car[trusted]]) for weight in _draws(data.healthy_car, data.cars)
-    ]
-    recall_drawn = np.array(
-        [
-            _share(~(faulty <= limit), weight[data.faulty.car])
-            for limit, weight in zip(drawn, _draws(data.faulty.car, data.cars), strict=True)
-        ]
+    calibration, car = _judged(detector, data.calibration, data.calibration_car, data.judged_from)
+    limits = alarms.healthy(calibration, car, detector.rule, data.interval_s)
+    threshold = float(limits.thresholds(budget)[0])
+    drawn = limits.thresholds(budget, _draws(len(limits.weeks)))
+    healthy, car = _judged(detector, data.healthy, data.healthy_car, data.judged_from)
+    trusted = ~robust.suspects(healthy, car)
+    owners, owner = np.unique(car[trusted], return_inverse=True)
+    opened = owner[alarms.openings(healthy[trusted], owner, threshold, detector.rule)]
+    weights = _draws(len(owners))
+    weeks = weights @ np.bincount(owner) * alarms.car_weeks(1, data.interval_s)
+    rates = weights @ np.bincount(opened, minlength=len(owners)) / np.maximum(weeks, 1e-12)
+    level = alarms.levels(
+        detector.score(data.faulty.signals, data.faulty.run), data.faulty.run, detector.rule
     )
+    hit = foreseen(level, data.faulty, threshold, detector)
+    grown = _grown(data.faulty)
     return Judgement(
         threshold=threshold,
-        alarm_share=float(alarm.mean()),
-        alarm_share_low=float(np.quantile(alarm_drawn, 0.05)),
-        suspect_share=1 - len(np.unique(data.healthy_car[trusted])) / len(np.unique(data.healthy_car)),
-        recall=float(recall_drawn.mean()),
+        false_alarms_per_car_week=float(
+            len(opened) / max(alarms.car_weeks(len(owner), data.interval_s), 1e-12)
+        ),
+        false_alarms_low=float(np.quantile(rates, 0.05)),
+        suspect_share=1 - len(owners) / max(1, len(np.unique(car))),
+        recall=float(hit.mean()) if len(hit) else float("nan"),
         recall_by_fault={
             name: float(hit[data.faulty.fault == place].mean())
             for place, name in enumerate(data.faulty.faults)
+            if (data.faulty.fault == place).any()
         },
-        auroc=auroc(healthy, faulty),
-        recall_drawn=recall_drawn,
+        auroc=auroc(healthy[trusted], level[grown]),
+        recall_drawn=_recalls(level, data.faulty, drawn, detector),
     )
+
+
+def foreseen(
+    level: NDArray[Any], faulty: Labelled, threshold: float, detector: Detector
+) -> NDArray[np.bool_]:
+    """(failures,): whether an alert opens while the fault grows."""
+    opened = alarms.openings(level, faulty.run, threshold, detector.rule)
+    found = np.searchsorted(opened, faulty.after) > np.searchsorted(opened, faulty.first)
+    return np.asarray(found, bool)
+
+
+def _recalls(
+    level: NDArray[Any], faulty: Labelled, drawn: NDArray[np.float64], detector: Detector
+) -> NDArray[np.float64]:
+    """(draws,) recalls at the thresholds that other draws of cars would give, of other draws of failures."""
+    limits = np.unique(np.quantile(drawn, np.linspace(0, 1, _LIMITS)))
+    hits = np.array([foreseen(level, faulty, float(limit), detector) for limit in limits])
+    nearest = np.abs(drawn[:, None] - limits).argmin(axis=1)
+    owners, owner = np.unique(faulty.failing_car, return_inverse=True)
+    weights = _draws(len(owners))[:, owner]
+    return np.asarray((hits[nearest] * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1))
 
 
 @dataclass(frozen=True)
@@ -84,14 +108,16 @@ class Difference:
 
 
 def difference(candidate: Judgement, other: Judgement) -> Difference:
-    """How much more of the faulty samples the candidate alarms on, for the same budget."""
+    """How many more of the failures the candidate foresees, for the same budget."""
     gain = candidate.recall_drawn - other.recall_drawn
     low, high = np.quantile(gain, [0.05, 0.95])
     return Difference(float(gain.mean()), float(low), float(high))
 
 
 def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
-    """The chance that a faulty sample scores higher than a healthy one; ties count half."""
+    """The chance that a faulty row scores higher than a healthy one; ties count half."""
+    if not len(healthy) or not len(faulty):
+        return float("nan")
     values, place = np.unique(np.concatenate([healthy, faulty]), return_inverse=True)
     of_healthy = np.bincount(place[: len(healthy)], minlength=len(values))
     of_faulty = np.bincount(place[len(healthy) :], minlength=len(values))
@@ -99,14 +125,24 @@ def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
     return float((of_faulty * below).sum() / (len(healthy) * len(faulty)))
 
 
-def _draws(car: robust.Cars, cars: int) -> NDArray[np.float64]:
-    """(_DRAWS, cars): how often each car that has samples is drawn, as many draws as there are such cars."""
-    present = np.unique(car)
-    rng = np.random.default_rng(len(present))
-    weights = np.zeros((_DRAWS, cars))
-    weights[:, present] = rng.multinomial(len(present), np.full(len(present), 1 / len(present)), _DRAWS)
-    return weights
+def _judged(
+    detector: Detector, signals: Any, car: robust.Cars, judged_from: int
+) -> tuple[NDArray[Any], robust.Cars]:
+    """(level, car) of the rows that count."""
+    level = alarms.levels(detector.score(signals, car), car, detector.rule)
+    counts = ranks(car) >= judged_from
+    return level[counts], car[counts]
 
 
-def _share(hit: NDArray[np.bool_], weight: NDArray[np.float64]) -> float:
-    return float((hit * weight).sum() / max(weight.sum(), 1))
+def _grown(faulty: Labelled) -> NDArray[np.bool_]:
+    """(n,): whether a fault grows in the row."""
+    change = np.zeros(len(faulty.run) + 1, np.int64)
+    np.add.at(change, faulty.first, 1)
+    np.add.at(change, faulty.after, -1)
+    return np.asarray(np.cumsum(change)[:-1] > 0)
+
+
+def _draws(cars: int) -> NDArray[np.float64]:
+    """(_DRAWS, cars): how often each car is drawn, as many draws as there are cars."""
+    rng = np.random.default_rng(cars)
+    return rng.multinomial(cars, np.full(cars, 1 / cars), _DRAWS).astype(np.float64)

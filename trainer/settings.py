@@ -28,13 +28,17 @@ class Settings:
     records_max: int = setting("the newest records to train on, at most", default=1_000_000)
     seed: int = setting("of training and evaluation", default=1)
     steps_max: int = setting("training steps of the network, at most", default=4_000)
-    false_alarm_share: float = setting(
-        "budget: share of the healthy samples that may be over the threshold "
-        "(0.0003 of a car at 1 sample/s: one an hour)",
-        default=0.0003,
+    learning_s: float = setting(
+        "how long a car is watched before it is judged, in seconds of its telemetry", default=28_800.0
+    )
+    memory_s: float = setting(
+        "how far back a car's deviations are averaged, in seconds of its telemetry", default=2_700.0
+    )
+    false_alarms_per_car_week: float = setting(
+        "budget: alerts that healthy cars may raise in 168 h of their telemetry", default=0.1
     )
     label_window_s: float = setting(
-        "samples so long before a reported failure count as faulty", default=3_600.0
+        "an alert so long before a reported failure, at most, has foreseen it", default=3_600.0
     )
     labelled_cars_min: int = setting(
         "held-out cars with a reported failure from which on the reports are the labels; with fewer, "
@@ -53,8 +57,10 @@ class Settings:
             raise ValueError("--wait-records must not be more than --records-max")
         if self.wait_seconds < 0 or self.label_window_s <= 0:
             raise ValueError("--wait-seconds must not be negative, --label-window-s must be positive")
-        if not 0 < self.false_alarm_share < 0.5:
-            raise ValueError("--false-alarm-share must be above 0 and below 0.5")
+        if not 0 < self.memory_s <= self.learning_s:
+            raise ValueError("--memory-s must be positive, and --learning-s at least as long")
+        if not self.false_alarms_per_car_week > 0:
+            raise ValueError("--false-alarms-per-car-week must be positive")
         if not self.edge_names:
             raise ValueError("--edge-names must name at least one edge")
         if not self.model_name:

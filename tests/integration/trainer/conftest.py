@@ -25,6 +25,8 @@ from simulator.faults import Wear
 from simulator.fleet import Fleet
 from trainer.publication import Publication
 
+# For slices of 20 seconds at one sample a second.
+SHORT = {"--learning-s": "10", "--memory-s": "5", "--false-alarms-per-car-week": "100"}
 ROOT = Path(__file__).parents[3]
 BEGAN_MS = 1_790_000_000_000
 
@@ -86,6 +88,7 @@ class Cloud:
             "--kafka-bootstrap": self.bootstrap,
             "--edge-names": self.edge,
             "--model-name": self.model,
+            **SHORT,
         }
         flags = [text for pair in settings.items() for text in pair]
         return [sys.executable, "-m", "trainer", *arguments, *flags]

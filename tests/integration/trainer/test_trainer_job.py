@@ -29,6 +29,7 @@ Fleet = Callable[..., NDArray[np.float32]]
 
 def settings(cloud: Any, **changes: Any) -> Settings:
     values = {"kafka_bootstrap": cloud.bootstrap, "edge_names": (cloud.edge,), "model_name": cloud.model}
+    values |= {"learning_s": 10.0, "memory_s": 5.0, "false_alarms_per_car_week": 100.0}
     return Settings(**values | changes)
 
 
@@ -89,9 +90,9 @@ def test_nan_weights_are_refused(cloud: Any, fleet: Fleet, monkeypatch: pytest.M
     cloud.drive(fleet(CARS, SECONDS, seed=2))
     learn = train.learn
 
-    def broken(*arguments: Any) -> Any:
-        graph, learned = learn(*arguments)
-        graph.added.set_weights([weight * np.nan for weight in graph.added.get_weights()])
+    def broken(*arguments: Any, **named: Any) -> Any:
+        graph, learned = learn(*arguments, **named)
+        graph.constants.linear = graph.constants.linear * np.nan
         return graph, learned
 
     monkeypatch.setattr(train, "learn", broken)
@@ -131,14 +132,14 @@ def test_reported_cars_are_labels_and_not_learned_from(cloud: Any, fleet: Fleet)
     """With enough reports on the log, the gate judges by them, and says so."""
     signals = fleet(CARS, SECONDS, seed=5)
     faulty = range(0, CARS, 10)
-    signals[:, list(faulty), SIGNALS.index("tire_pressure_1_1")] *= 0.6
+    signals[11:, list(faulty), SIGNALS.index("tire_pressure_1_1")] *= 0.6
     cloud.drive(signals)
     for car in faulty:
         cloud.report(f"car-{car:06d}", "tire_1_1", 1_790_000_000_000 + 1000 * SECONDS)
     assert train.run(settings(cloud, labelled_cars_min=10), cloud.publication(), Stop()) == 0
     manifest = cloud.publication().champion().manifest
     assert manifest.metrics["labels"] == "workshop reports"
-    assert manifest.metrics["candidate"]["recall_by_fault"]["tire_1_1"] > 0.95
+    assert manifest.metrics["candidate"]["recall_by_fault"]["tire_1_1"] > 0.9
 
 
 def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> None:
@@ -146,7 +147,7 @@ def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> N
     with pytest.raises(WorldDown, match="0 records after 1 s, --wait-records is 10"):
         train.run(settings(cloud, wait_records=10, wait_seconds=1), cloud.publication(), Stop())
     cloud.drive(fleet(20, 5, seed=6))
-    with pytest.raises(WorldDown, match="cars without a report for training, calibration, test"):
+    with pytest.raises(WorldDown, match="cars without a report and with more than the 10 samples"):
         train.run(settings(cloud), cloud.publication(), Stop())
     assert cloud.publication().history() == []
 

@@ -13,7 +13,13 @@ from trainer.publication import Entry, NotPublishable, earlier
 from trainer.settings import Settings
 from trainer.table import table
 
-JUDGED = {"recall": 0.125, "auroc": 0.75, "alarm_share": 0.001, "suspect_share": 0.0, "threshold": 1.7}
+JUDGED = {
+    "recall": 0.125,
+    "auroc": 0.75,
+    "false_alarms_per_car_week": 0.001,
+    "suspect_share": 0.0,
+    "threshold": 1.7,
+}
 METRICS = {
     "labels": "growing deviations",
     "candidate": JUDGED,
@@ -110,8 +116,8 @@ def test_wrong_commands_are_refused(arguments: list[str]) -> None:
         (["--wait-records", "10", "--records-max", "5"], "--wait-records"),
         (["--wait-seconds", "-1"], "--wait-seconds"),
         (["--steps-max", "0"], "--steps-max"),
-        (["--false-alarm-share", "0.5"], "--false-alarm-share"),
-        (["--false-alarm-share", "0"], "--false-alarm-share"),
+        (["--memory-s", "9", "--learning-s", "8"], "--learning-s"),
+        (["--false-alarms-per-car-week", "0"], "--false-alarms-per-car-week"),
         (["--label-window-s", "0"], "--label-window-s"),
         (["--labelled-cars-min", "0"], "--labelled-cars-min"),
         (["--edge-names", ""], "--edge-names"),

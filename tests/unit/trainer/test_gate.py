@@ -16,12 +16,14 @@ GOOD = Evidence(
     parity=1e-6,
     unsound=(),
     threshold=1.7,
-    alarm_share=0.001,
-    alarm_share_low=0.0004,
-    alarm_share_budget=0.001,
+    false_alarms=0.12,
+    false_alarms_low=0.05,
+    budget=0.1,
     suspect_share=0.02,
+    recall=0.7,
     over_max_abs_z=Difference(0.1, 0.08, 0.12),
     over_mahalanobis=Difference(0.05, 0.03, 0.07),
+    over_linear=Difference(0.02, -0.01, 0.04),
     over_champion=Difference(0.0, -0.01, 0.01),
 )
 NAN = Difference(math.nan, math.nan, math.nan)
@@ -30,7 +32,14 @@ NAN = Difference(math.nan, math.nan, math.nan)
 def test_a_good_candidate_passes() -> None:
     """No reason against it; also where there is no champion yet."""
     assert reasons(GOOD) == []
-    assert reasons(dataclasses.replace(GOOD, over_champion=None)) == []
+    assert reasons(dataclasses.replace(GOOD, over_champion=None, over_linear=None)) == []
+
+
+def test_who_foresees_everything_need_not_be_better() -> None:
+    """Where a baseline finds all failures too, no candidate could pass."""
+    as_good = Difference(0.0, 0.0, 0.0)
+    assert reasons(dataclasses.replace(GOOD, recall=1.0, over_mahalanobis=as_good)) == []
+    assert reasons(dataclasses.replace(GOOD, recall=0.7, over_mahalanobis=as_good)) != []
 
 
 @pytest.mark.parametrize(
@@ -43,12 +52,13 @@ def test_a_good_candidate_passes() -> None:
         ({"parity": 2e-4}, "differs from Keras by 0.0002"),
         ({"parity": math.nan}, "differs from Keras by nan"),
         ({"unsound": ("golden vector 3: score 1.0, expected 2.0",)}, "unsound: golden vector 3"),
-        ({"alarm_share": 0.01, "alarm_share_low": 0.005}, "false alarms on 1.00% of healthy samples"),
-        ({"alarm_share_low": math.nan}, "false alarms"),
+        ({"false_alarms": 1.0, "false_alarms_low": 0.5}, "1 false alarms a car-week (hardly less than 0.5)"),
+        ({"false_alarms_low": math.nan}, "false alarms"),
         ({"suspect_share": 0.2}, "20% of the healthy cars are suspect"),
         ({"over_max_abs_z": Difference(0.01, -0.01, 0.03)}, "not better than max|z|: recall +0.010"),
         ({"over_max_abs_z": NAN}, "not better than max|z|"),
-        ({"over_mahalanobis": Difference(-0.05, -0.08, -0.02)}, "worse than Mahalanobis"),
+        ({"over_mahalanobis": Difference(-0.05, -0.08, -0.02)}, "not better than Mahalanobis"),
+        ({"over_linear": Difference(-0.05, -0.08, -0.02)}, "better without its network: recall -0.050"),
         ({"over_champion": Difference(-0.05, -0.08, -0.02)}, "worse than the champion: recall -0.050"),
         ({"over_champion": NAN}, "worse than the champion"),
     ],
@@ -63,10 +73,10 @@ def test_noise_does_not_refuse() -> None:
     """A loss within noise is no reason, nor a sure one below a hundredth, nor unlucky alarms."""
     noisy = dataclasses.replace(
         GOOD,
-        over_mahalanobis=Difference(-0.05, -0.12, 0.01),
+        over_linear=Difference(-0.05, -0.12, 0.01),
         over_champion=Difference(-0.006, -0.008, -0.004),
-        alarm_share=0.004,
-        alarm_share_low=0.0015,
+        false_alarms=0.4,
+        false_alarms_low=0.15,
     )
     assert reasons(noisy) == []
 
