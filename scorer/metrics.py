@@ -32,7 +32,9 @@ batch_age_seconds = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0),
 )
 batch_records = Histogram(
-    "scorer_batch_records", "Records in a batch", buckets=(1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+    "scorer_batch_records",
+    "Records in a batch",
+    buckets=(1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000),
 )
 assignment_seconds = Histogram(
     "scorer_assignment_seconds",
