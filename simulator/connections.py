@@ -22,6 +22,9 @@ BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 RESOLVED_FOR_S = 30.0
 SOURCES_PER_WORKER = 32  # with one source address the kernel searches its ports one by one
 READ_BYTES = 4096
+# Of a client, whatever its broker allows. Python keeps one object each of the numbers up to 256; a larger one
+# would take 32 bytes a car.
+IN_FLIGHT_MAX = 256
 EVENTS_MAX = 4096
 # Between two looks at the sockets: many answers in one turn of the loop cost less than one in each.
 PACE_S = 0.004
@@ -248,7 +251,8 @@ class Connections:
             self._tally.refused_connections += 1
             raise ConnectionLost(f"the broker refuses: {packet.reason_code.name}")
         self._connecting.pop(client, None)
-        client.online, client.attempts, client.window = True, 0, packet.receive_max
+        client.online, client.attempts = True, 0
+        client.window = min(packet.receive_max, IN_FLIGHT_MAX)
         self._tally.connected += 1
         self._tally.connections += 1
         self._events.append((client, packet))
