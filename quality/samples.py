@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+import contract
+import simulator
 from contract.telemetry import SIGNALS, Floats
 from simulator.fleet import Fleet
 
@@ -77,8 +79,8 @@ def simulate(
 def fingerprint(*told: object) -> str:
     """Name of the data that this simulator makes when told this: another code, another name."""
     found = hashlib.sha256(repr(told).encode())
-    for package in ("simulator", "contract"):
-        for path in sorted(Path(package).glob("*.py")):
+    for package in (simulator, contract):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
             found.update(path.read_bytes())
     return found.hexdigest()[:12]
 

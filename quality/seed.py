@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,11 @@ from quality.metrics import Foresight
 from quality.samples import Part
 from quality.settings import CHANGES, HOUR_S, Settings
 from quality.truth import Failure
+from trainer.comparison import RULE
 
-# For all detectors alike: one that asks every sample alone would drown in its own noise.
-RULE = AlertRule(smoothing=0.1)
+# For all detectors alike: the rule that the trainer ships, which takes some samples to open an alert and so
+# lends some memory to detectors without any; and beside it one by which every single score can.
+SINGLE_RULE = AlertRule(smoothing=1.0)
 _EXAMPLE_POINTS = 3_000
 _AUROC_EVERY = 8  # samples next to each other say the same
 
@@ -33,7 +35,7 @@ class Answers:
     """What one detector said on one fleet."""
 
     foresights: tuple[Foresight, ...]  # in the order of metrics.CURVE
-    unsmoothed: Foresight  # at the first of metrics.BUDGETS, with alerts raised by single scores
+    single: Foresight  # at the first of metrics.BUDGETS, by SINGLE_RULE
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, every so many samples
@@ -110,13 +112,13 @@ class _Asking:
             bad = told.spoilt_cars("calibration")
             scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
         levels = self._levels(scores, RULE, spoilt)
-        single = self._levels(scores, replace(RULE, smoothing=1.0), spoilt)
+        single = self._levels(scores, SINGLE_RULE, spoilt)
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
         foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)
         whole = levels["faulty"].level[self.asked[self.example].car]
         return Answers(
             foresights=foresights,
-            unsmoothed=self._foresight(single, metrics.BUDGETS[0]),
+            single=self._foresight(single, metrics.BUDGETS[0]),
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
             example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],

@@ -53,7 +53,7 @@ def _detectors(card: Card) -> Table:
     columns = (
         "recall at 0.1",
         "±",
-        "unsmoothed",
+        "by single scores",
         "at 1",
         "AUROC",
         "median lead",
@@ -67,7 +67,7 @@ def _detectors(card: Card) -> Table:
             name,
             figure(row["recall_at_0.1"]),
             figure(row["spread"]["recall_at_0.1"], 3),
-            figure(row["recall_at_0.1_unsmoothed"]),
+            figure(row["recall_at_0.1_by_single_scores"]),
             figure(row["recall_at_1"]),
             figure(row["auroc"]),
             "-" if lead is None else f"{lead:.1f} h",

@@ -5,6 +5,7 @@ import pytest
 
 from contract.alert_rule import AlertRule, advance
 from quality.alerts import WEEK_S, Levels
+from trainer import alarms
 
 PLAIN = AlertRule(smoothing=1.0, close_ratio=0.5)
 HOUR_S = 3600.0
@@ -38,6 +39,16 @@ def test_openings_are_those_of_the_rule_that_scorers_run():
     car, at_s = Levels.of(score, 0, HOUR_S, rule).openings(1.4)
     assert len(wanted) > 50
     assert list(zip(car.tolist(), at_s.tolist(), strict=True)) == sorted(wanted)
+
+
+def test_openings_are_those_that_the_trainer_counts():
+    """What sets the threshold of a model that is shipped counts the same alerts."""
+    rule = AlertRule(smoothing=0.3, close_ratio=0.7)
+    score = np.random.default_rng(2).exponential(size=(20, 200)).astype(np.float32)
+    number = np.repeat(np.arange(20), 200)
+    rows = alarms.openings(alarms.levels(score.ravel(), number, rule), number, 1.4, rule)
+    car, at_s = Levels.of(score, 0, HOUR_S, rule).openings(1.4)
+    assert (car * 200 + at_s / HOUR_S - 1).tolist() == rows.tolist()
 
 
 def test_the_threshold_keeps_the_budget_and_no_more():

@@ -1,9 +1,12 @@
 """What a scorecard refuses to be told."""
 
+from dataclasses import fields
+
 import pytest
 
+import trainer.settings
 from plumbing.settings import SettingsError, load
-from quality.settings import CHANGES, PARTS, Settings
+from quality.settings import CHANGES, HOUR_S, PARTS, Settings
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,10 @@ def test_quick_has_a_quarter_of_the_cars_everywhere():
     assert quick.cars(CHANGES[0]) == told.cars(CHANGES[0]) // 4
     assert told.disk_bytes < 6e9
     assert Settings(keep_data=True).disk_bytes == told.disk_bytes * told.seeds / told.processes
+
+
+def test_cars_are_learned_and_remembered_for_as_long_as_the_trainer_does():
+    """The scorecard's defaults are those of the models that are shipped."""
+    ours, trainers = Settings(), {field.name: field.default for field in fields(trainer.settings.Settings)}
+    assert ours.learning_h * HOUR_S == trainers["learning_s"]
+    assert ours.memory_h * HOUR_S == trainers["memory_s"]
