@@ -40,7 +40,7 @@ class Settings:
     )
     spoilt: tuple[str, ...] = setting(
         "detectors that are also taught with 1 % of faulty cars among the healthy, with commas",
-        default=("linear_conditional",),
+        default=("ours",),
     )
     processes: int = setting("seeds at a time, a process of about 1.5 GB each", default=2)
     keep_data: bool = setting(
