@@ -19,11 +19,12 @@ from plumbing.settings import setting
 _TICK_S = 0.5
 _LINE_EVERY_S = 5.0
 # Seconds of telemetry in the first model's slice; when the gate refuses it, the next one takes twice as much.
-_FIRST_SLICE_S = 20
-# A fault takes 4 to 80 hours of wear to its failure; the next one of a car begins at most so much later.
-_HOURS_OF_WEAR, FAULT_SPREAD_H = 60, 6.0
+_FIRST_SLICE_S = 40
+# The run shows so many hours of driving and of wear; a fault takes 4 to 80 of them until the component fails.
+# The next fault of a car begins at most so much later.
+_HOURS_SHOWN, FAULT_SPREAD_H = 60, 6.0
 # The second training, on all there is, begins at this share of the run.
-_SECOND_TRAINING_AT = 0.55
+_SECOND_TRAINING_AT = 0.4
 _TRAININGS_MAX = 4
 # The trainer wants 50 cars to learn from and 20 each to set the threshold and to judge (6 : 2 : 2).
 CARS_TO_LEARN_FROM = 150
@@ -56,9 +57,9 @@ class Settings:
         return 60 * self.minutes
 
     @property
-    def ageing(self) -> float:
-        """The run is so many hours of wear, of which the faults take 4 to 80 (simulator/faults.py)."""
-        return _HOURS_OF_WEAR * 3600 / self.run_s
+    def time_lapse(self) -> float:
+        """Cars drive and wear so much faster than life: by minutes of driving nobody knows a car."""
+        return _HOURS_SHOWN * 3600 / self.run_s
 
     @property
     def horizon_s(self) -> float:
@@ -67,13 +68,13 @@ class Settings:
 
     @property
     def report_s(self) -> float:
-        """A workshop reports a failure within an hour of wear; it is there within seconds."""
-        return 3600 / self.ageing + 2
+        """A workshop reports a failure within an hour (simulator/faults.py); it is there within seconds."""
+        return 3600 / self.time_lapse + 2
 
     @property
     def healthy_s(self) -> float:
         """No fault begins while the first model's slice is taken: a fleet is commissioned without faults."""
-        return _FIRST_SLICE_S + 20.0
+        return _FIRST_SLICE_S + 5.0
 
 
 class Demo:

@@ -34,7 +34,9 @@ class Plan:
     `fleet_dir` is where the cars' journals lie, None: in the run folder. `connects_per_s` bounds the ramp-up;
     `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes to the edge over `Ports.relay`,
     where somebody must carry bytes on to `Ports.edge_far`;
-    `buffer_s`: what a car sends again to a broker that forgot it.
+    `buffer_s`: what a car sends again to a broker that forgot it. `learning_s`, `memory_s` and
+    `false_alarms_per_car_week` (of driving, of which a second shows `time_lapse`) are what the trainer is
+    told, for deployments that live for minutes.
     """
 
     run_dir: Path
@@ -45,7 +47,10 @@ class Plan:
     ageing: float = 1.0
     fault_spread_h: float = 24.0
     healthy_s: float = 0.0
-    learning_s: float = 0.0
+    time_lapse: float = 1.0
+    learning_s: float = 12.0
+    memory_s: float = 4.0
+    false_alarms_per_car_week: float = 0.1
     scorers: int = 2
     bridges: int = 1
     shards: int = 0
@@ -171,6 +176,7 @@ class Deployment:
             "--ageing", str(plan.ageing),
             "--fault-spread-h", str(plan.fault_spread_h),
             "--healthy-s", str(plan.healthy_s),
+            "--time-lapse", str(plan.time_lapse),
             "--buffer-s", str(plan.buffer_s),
             "--connects-per-s", str(plan.connects_per_s),
             "--processes", str(plan.processes),
@@ -195,16 +201,19 @@ class Deployment:
 
     def train(self, *, wait_records: int = 1, wait_seconds: float = 60.0) -> Child:
         """Start a training; its exit status is the child's `status` when it has ended."""
-        return self.supervisor.start(
-            Child(
-                TRAINER,
-                # Beside the message path on two cores: training must not make it wait.
-                ["nice", "-n", "10", *self.trainer_command("train"), "--seed", str(self.plan.seed),
-                 "--wait-records", str(wait_records), "--wait-seconds", str(wait_seconds)],
-                restart=False,
-                env=_ENVIRONMENT,
-            )
-        )  # fmt: skip
+        plan = self.plan
+        argv = [
+            *self.trainer_command("train"),
+            "--seed", str(plan.seed),
+            "--learning-s", str(plan.learning_s),
+            "--memory-s", str(plan.memory_s),
+            "--false-alarms-per-car-week", str(plan.false_alarms_per_car_week * plan.time_lapse),
+            "--wait-records", str(wait_records),
+            "--wait-seconds", str(wait_seconds),
+        ]  # fmt: skip
+        # Beside the message path on two cores: training must not make it wait.
+        child = Child(TRAINER, ["nice", "-n", "10", *argv], restart=False, env=_ENVIRONMENT)
+        return self.supervisor.start(child)
 
     def trainer_command(self, *arguments: str) -> list[str]:
         """The command line of the trainer against this deployment's cloud."""

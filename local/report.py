@@ -96,6 +96,7 @@ class Report:
             from_s=self.observer.moments.telemetry or self.ended_at,
             to_s=self.ended_at,
             learning_s=self.deployment.plan.learning_s,
+            time_lapse=self.deployment.plan.time_lapse,
         )
 
     def _verdict(self, console: Console) -> int:

@@ -48,7 +48,8 @@ class Fault:
 class Scorecard:
     """What was there and what was found between `from_s` and `to_s`, seconds since 1970.
 
-    `healthy_s`: seconds of telemetry of warm cars without a fault, all cars together.
+    `healthy_s`: seconds of driving of warm cars without a fault, all cars together, of which a second of the
+    run stands for `time_lapse`.
     """
 
     from_s: float
@@ -57,6 +58,7 @@ class Scorecard:
     faults: list[Fault] = field(default_factory=list)
     false_alarms: list[Alert] = field(default_factory=list)
     healthy_s: float = 0.0
+    time_lapse: float = 1.0
 
     def grown(self, fault: Fault, share: float = 0.5) -> bool:
         """Whether a fault had gone at least so much of the way from onset to failure."""
@@ -86,7 +88,7 @@ class Scorecard:
         return {name: self.row(faults) for name, faults in sorted(groups.items())}
 
     def false_alarms_per_car_week(self) -> float | None:
-        """Alerts on cars without a fault per car-week of telemetry of such cars, once they are warm."""
+        """Alerts on cars without a fault per car-week that such cars drive, once they are warm."""
         return len(self.false_alarms) / (self.healthy_s / _WEEK_S) if self.healthy_s > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ class Scorecard:
             "rule": "first alert between onset and repair; foreseen: before the failure",
             "seconds": round(self.to_s - self.from_s, 1),
             "cars": self.cars,
+            "time_lapse": self.time_lapse,
             "faults_present": every["present"],
             "faults_half_grown": every["half_grown"],
             "faults_failed": every["failed"],
@@ -122,6 +125,7 @@ def draw_up(
     from_s: float,
     to_s: float,
     learning_s: float = 0.0,
+    time_lapse: float = 1.0,
 ) -> Scorecard:
     """Match alerts with the plan's incidents (times in ms since 1970) of the time `from_s` to `to_s`.
 
@@ -145,8 +149,8 @@ def draw_up(
     faulty_s = sum(
         max(0.0, min(end, to_s) - max(start, warm_s)) for parts in spans.values() for start, end in parts
     )
-    healthy_s = cars * max(0.0, to_s - warm_s) - faulty_s
-    return Scorecard(from_s, to_s, cars, faults, false_alarms, healthy_s)
+    healthy_s = time_lapse * (cars * max(0.0, to_s - warm_s) - faulty_s)
+    return Scorecard(from_s, to_s, cars, faults, false_alarms, healthy_s, time_lapse)
 
 
 def _fault(incident: Mapping[str, Any]) -> Fault:

@@ -188,8 +188,8 @@ def show_scorecard(console: Console, card: Scorecard) -> None:
     console.print(
         "foreseen: failed, with an alert between onset and failure; found: an alert before the repair; of "
         f"the half grown ones {rows[ALL]['half_grown_found']} were found; {len(card.false_alarms)} alerts on "
-        f"cars without a fault, {'-' if per_week is None else f'{per_week:.1f}'} a car-week "
-        f"({number(card.healthy_s / 3600)} car-hours)"
+        f"cars without a fault, {'-' if per_week is None else f'{per_week:.2g}'} a car-week of driving "
+        f"({number(card.healthy_s / 3600)} car-hours: a second of the run shows {card.time_lapse:g} s of it)"
     )
 
 

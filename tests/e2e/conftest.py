@@ -67,9 +67,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         scorers=SCORERS,
         shards=2,
         faulty_share=0.15,
-        ageing=1600,
+        ageing=1200,
         fault_spread_h=6,
-        healthy_s=30,
+        healthy_s=40,
+        time_lapse=1200,
         port_offset=PORT_OFFSET,
     )
     deployment = Deployment(plan)

@@ -65,7 +65,7 @@ def report(run_dir: Path, foresight: Foresight, lost: int) -> Report:
         watched_from=lambda now_s: 10.0,
     )
     deployment: Any = SimpleNamespace(
-        plan=SimpleNamespace(run_dir=run_dir, cars=2, learning_s=5.0),
+        plan=SimpleNamespace(run_dir=run_dir, cars=2, learning_s=5.0, time_lapse=1.0),
         truth=lambda: [INCIDENT],
         supervisor=SimpleNamespace(restarts=0),
     )

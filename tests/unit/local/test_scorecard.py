@@ -66,6 +66,8 @@ def test_false_alarms_are_counted_per_car_week_of_warm_healthy_cars() -> None:
     )
     assert drawn.healthy_s == 2 * (WEEK_S - 5) - faulty_s
     assert drawn.false_alarms_per_car_week() == pytest.approx(0.5, rel=1e-3)
+    lapse = draw_up([], [alert("b", 50)], cars=2, from_s=0, to_s=WEEK_S / 60, time_lapse=60)
+    assert lapse.false_alarms_per_car_week() == pytest.approx(0.5)
     nothing = draw_up([], [], cars=1, from_s=0, to_s=1, learning_s=5)
     assert nothing.false_alarms_per_car_week() is None
 
