@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 
 from contract.schema import VARIABLE, own_folder
-from local.demo import FAULT_SPREAD_H, Demo, Settings
+from local.demo import FALSE_ALARMS_PER_CAR_WEEK, FAULT_SPREAD_H, Demo, Settings
 from local.deployment import Deployment, Plan
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
@@ -54,6 +54,7 @@ def _run() -> int:
             healthy_s=told.healthy_s,
             fault_spread_h=FAULT_SPREAD_H,
             time_lapse=told.time_lapse,
+            false_alarms_per_car_week=FALSE_ALARMS_PER_CAR_WEEK,
             scorers=told.scorers,
             shards=told.shards,
             port_offset=told.port_offset,

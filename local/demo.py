@@ -23,6 +23,8 @@ _FIRST_SLICE_S = 40
 # The run shows so many hours of driving and of wear; a fault takes 4 to 80 of them until the component fails.
 # The next fault of a car begins at most so much later.
 _HOURS_SHOWN, FAULT_SPREAD_H = 60, 6.0
+# 1 000 cars drive 350 car-weeks in a run.
+FALSE_ALARMS_PER_CAR_WEEK = 0.01
 # The second training, on all there is, begins at this share of the run.
 _SECOND_TRAINING_AT = 0.4
 _TRAININGS_MAX = 4

@@ -48,8 +48,8 @@ class Plan:
     fault_spread_h: float = 24.0
     healthy_s: float = 0.0
     time_lapse: float = 1.0
-    learning_s: float = 12.0
-    memory_s: float = 4.0
+    learning_s: float = 10.0
+    memory_s: float = 5.0
     false_alarms_per_car_week: float = 0.1
     scorers: int = 2
     bridges: int = 1
