@@ -178,7 +178,7 @@ def facts(manifest: FileManifest, calibration: Calibration) -> dict[str, object]
         "interval_s": manifest.interval_s,
         "judged": judged,
         "conditions": list(manifest.conditions),
-        "learned_from_rows": manifest.training_rows,
+        "training_rows": manifest.training_rows,
         "watched_first_h": manifest.learning_samples * hours,
         "memory_h": manifest.memory_samples * hours,
         "threshold": manifest.threshold,
