@@ -1,6 +1,6 @@
 """All that is known of this replica's cars, and what one more batch of their samples comes to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ Rows = NDArray[np.intp]
 
 # Of a car before its first sample.
 _NO_SEQ = -1
+# More rows in one call of the graph leave the processor's cache between its operators.
+_CALL_ROWS_MAX = 2_000
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class Detector:
         shares = np.empty(len(rows), np.float32)
         found = []
         # Without a state no score depends on the sample before.
-        at_once = rounds.spans if self.generations.stateful else [slice(0, len(rows))]
-        for span in at_once if len(rows) else ():
+        whole = [slice(0, len(rows))]
+        for span in _pieces(rounds.spans if self.generations.stateful else whole):
             shares[span], detections = self._score(cars[span], signals[span], rows[span])
             found.append(detections)
         turns = self._turns(rounds, shares, _joined(found), of)
@@ -155,6 +157,12 @@ class Detector:
         self.sampled_at.values[cars] = of.sampled_at_ms[rows]
         if self.generations.stateful:  # else the records that are remembered bring the levels back
             self.changed.values[cars] = True
+
+
+def _pieces(spans: list[slice]) -> Iterator[slice]:
+    for span in spans:
+        for start in range(span.start, span.stop, _CALL_ROWS_MAX):
+            yield slice(start, min(start + _CALL_ROWS_MAX, span.stop))
 
 
 def _joined(parts: list[Detections]) -> Detections:
