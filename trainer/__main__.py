@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from contract.manifest import Manifest
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
+from trainer.domain import fleet_domain
 from trainer.files import commands
+from trainer.memory import state_columns
 from trainer.publication import Entry, NotPublishable, Publication, earlier
 from trainer.settings import Settings
 from trainer.table import table
@@ -54,11 +56,20 @@ def _run() -> int:
     if command == "train":
         from trainer import train
 
+        check_signals()
         return train.run(told, publication, life.Stop().install())
     if command == "list":
         print(listing(publication.history(), publication.champion()))
         return 0
     return _of_version(command, version, told, publication)
+
+
+def check_signals() -> None:
+    """Raises SettingsError where the signals' settings are none, or have more than a car's state holds."""
+    try:
+        state_columns(fleet_domain())
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _elsewhere(command: str, arguments: Sequence[str]) -> int:

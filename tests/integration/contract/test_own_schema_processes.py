@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -51,6 +52,20 @@ def test_a_folder_that_cannot_be_used_ends_every_process(service: str, tmp_path:
     assert done.returncode == 2
     said = f"settings: {VARIABLE}: {tmp_path}/nowhere is no folder; it must hold telemetry.v1.avsc"
     assert done.stderr.splitlines() == [said + " and signals.toml"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [("signals.speed = {", "signals.toml: "), ("", "no [signals] entry for speed, motor_current")],
+)
+def test_settings_of_the_signals_that_cannot_be_used_end_the_training(broken: str, said: str, tmp_path: Path):
+    """Before it waits for anything: the file, and what is wrong in it."""
+    shutil.copy(BIKES / "telemetry.v1.avsc", tmp_path)
+    (tmp_path / "signals.toml").write_text(broken)
+    done = _python("-m", "trainer", "train", "--kafka-bootstrap", "127.0.0.1:9", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"settings: {tmp_path}/signals.toml: ")
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("-m", "simulator"), ("-m", "local", "demo")])
