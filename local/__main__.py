@@ -72,7 +72,7 @@ def _run() -> int:
 
 def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
-    trainer = " ".join(deployment.trainer_command("train"))
+    trainer = " ".join(deployment.training_command())
     console.print(f"running; Ctrl-C ends it. A model comes from:\n  {trainer}")
     if own_folder() is not None:
         console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")

@@ -201,19 +201,21 @@ class Deployment:
 
     def train(self, *, wait_records: int = 1, wait_seconds: float = 60.0) -> Child:
         """Start a training; its exit status is the child's `status` when it has ended."""
+        waits = ["--wait-records", str(wait_records), "--wait-seconds", str(wait_seconds)]
+        # Beside the message path on two cores: training must not make it wait.
+        argv = ["nice", "-n", "10", *self.training_command(), *waits]
+        return self.supervisor.start(Child(TRAINER, argv, restart=False, env=_ENVIRONMENT))
+
+    def training_command(self) -> list[str]:
+        """The command line that makes a model of what the cloud's log holds now."""
         plan = self.plan
-        argv = [
-            *self.trainer_command("train"),
+        return self.trainer_command(
+            "train",
             "--seed", str(plan.seed),
             "--learning-s", str(plan.learning_s),
             "--memory-s", str(plan.memory_s),
             "--false-alarms-per-car-week", str(plan.false_alarms_per_car_week * plan.time_lapse),
-            "--wait-records", str(wait_records),
-            "--wait-seconds", str(wait_seconds),
-        ]  # fmt: skip
-        # Beside the message path on two cores: training must not make it wait.
-        child = Child(TRAINER, ["nice", "-n", "10", *argv], restart=False, env=_ENVIRONMENT)
-        return self.supervisor.start(child)
+        )  # fmt: skip
 
     def trainer_command(self, *arguments: str) -> list[str]:
         """The command line of the trainer against this deployment's cloud."""

@@ -114,7 +114,7 @@ class Scene:
 
     def train(self, *arguments: str, half_way: bool = False) -> int | None:
         """Run the trainer to its end; its exit status. `half_way`: killed before it commits."""
-        python, dash, *command = self.deployment.trainer_command("train", *arguments)
+        python, dash, *command = [*self.deployment.training_command(), *arguments]
         launcher = ["loadtest.chaos.half_way", *command] if half_way else command
         environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
         argv = ["nice", "-n", "10", python, dash, *launcher]
