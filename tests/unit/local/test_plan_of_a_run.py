@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from local.demo import Settings
 from local.deployment import Plan
 from plumbing.settings import SettingsError
 
@@ -24,3 +25,11 @@ def test_a_scorer_without_a_partition_is_refused():
     """Partitions bound how far scorers scale out."""
     with pytest.raises(SettingsError, match=r"13 scorers for 12 partitions"):
         Plan(Path("run"), scorers=13)
+
+
+@pytest.mark.parametrize("minutes", [1.0, 3.0, 10.0])
+def test_a_demo_shows_the_same_hours_however_long_it_takes(minutes: float):
+    """Sixty hours of driving and of wear; an alert has half of them to be right."""
+    told = Settings(minutes=minutes)
+    assert told.time_lapse * told.run_s == 60 * 3600
+    assert told.time_lapse * told.horizon_s == 30 * 3600
