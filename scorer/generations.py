@@ -120,8 +120,8 @@ class Generations:
     def look(self) -> tuple[int, int]:
         """(cars that the newest model has not learned, cars that an older one still scores)."""
         self._look()
-        known = np.arange(len(self._cars))
-        return int((~self.newest.warm(known)).sum()), int((self._behind.values[known] > 0).sum())
+        behind = self._behind.values[: len(self._cars)]
+        return int((~self.newest.all_warm()).sum()), int((behind > 0).sum())
 
     def _look(self) -> None:
         self._handing_over = bool(self._behind.values[: len(self._cars)].any())

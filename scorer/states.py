@@ -47,10 +47,15 @@ class States:
             return np.ones(len(cars), np.bool_)
         return self.layout.warm(self.column.values[cars])
 
+    def all_warm(self) -> Mask:
+        """The same of all cars, without a copy of their states."""
+        if self.layout is None:
+            return np.ones(len(self._cars), np.bool_)
+        return self.layout.warm(self.column.values[: len(self._cars)])
+
     def come_back(self) -> None:
         """This model was replaced, and is the newest again."""
-        known = slice(0, len(self._cars))
-        self._learned_before.values[known] = self.warm(np.arange(len(self._cars)))
+        self._learned_before.values[: len(self._cars)] = self.all_warm()
 
     def drop(self) -> None:
         """Nobody needs these states any more."""
