@@ -140,10 +140,10 @@ def path_of(run_dir: Path, first: int) -> Path:
     return run_dir / f"cars-{first:06d}.journal"
 
 
-def epoch_ms(run_dir: Path) -> int | None:
-    """Second 0 of the run whose journals lie in `run_dir`; None where there are none."""
+def epoch_ms(run_dir: Path, first: int) -> int | None:
+    """Second 0 of the run whose journals, the first that of car `first`, lie in `run_dir`; None without."""
     try:
-        with path_of(run_dir, 0).open("rb") as file:
+        with path_of(run_dir, first).open("rb") as file:
             header = np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
     except FileNotFoundError:
         return None

@@ -49,7 +49,7 @@ class Workers:
         except OSError as error:
             raise SettingsError(f"--run-dir {told.run_dir}: {error}") from error
         self._lock = journal.locked(told.run_dir / "lock")  # held as long as this process lives
-        begun_ms = journal.epoch_ms(told.run_dir)
+        begun_ms = journal.epoch_ms(told.run_dir, told.first_car)
         self.epoch_ms = int(time.time() * 1000) if begun_ms is None else begun_ms
         for worker in range(told.workers):
             path = journal.path_of(told.run_dir, told.share(worker).start)

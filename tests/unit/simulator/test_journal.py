@@ -15,6 +15,9 @@ import pytest
 from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
+from simulator.settings import Settings
+from simulator.switch import CUT
+from simulator.workers import Workers
 
 IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
 EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
@@ -182,9 +185,10 @@ def test_a_journal_whose_beginner_was_killed_is_begun_again(
 
 def test_the_run_keeps_its_second_0(tmp_path: Path, begin: Callable[..., Journal]) -> None:
     """A later start finds when the run began; a new folder has not begun."""
-    assert journals.epoch_ms(tmp_path) is None
+    assert journals.epoch_ms(tmp_path, 0) is None
     begin(path_of(tmp_path, 0)).close()
-    assert journals.epoch_ms(tmp_path) == IDENTITY.epoch_ms
+    assert journals.epoch_ms(tmp_path, 0) == IDENTITY.epoch_ms
+    assert journals.epoch_ms(tmp_path, 3) is None  # another simulator's, whose cars begin there
 
 
 def test_the_cars_own_record_is_read_from_all_journals(tmp_path: Path, begin: Callable[..., Journal]) -> None:
@@ -207,3 +211,14 @@ def test_reports_are_remembered(path: Path, begin: Callable[..., Journal]) -> No
     journal.reports_acknowledged = 5
     journal.close()
     assert begin(path).reports_acknowledged == 5
+
+
+def test_a_fleet_that_does_not_begin_with_car_0_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A second simulator's cars, --first-car: its second 0 is found again in its own first journal."""
+    told = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
+    Journal(path_of(tmp_path, 5), told.identity(0, epoch_ms=1_700_000_000_000)).close()
+    handler = signal.getsignal(CUT)
+    fleet = Workers(told)
+    signal.signal(CUT, handler)
+    fleet._lock.close()
+    assert fleet.epoch_ms == 1_700_000_000_000
