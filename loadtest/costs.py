@@ -15,6 +15,8 @@ import numpy as np
 
 MEASURED = Path(__file__).with_name("measured.json")
 COMPONENTS = ("simulator", "mqtt", "bridge", "edge", "scorer", "mirror", "cloud")
+# A JVM's memory is its heap, which fills with time up to its limit, whatever the number of cars.
+_JVMS = ("edge", "mirror", "cloud")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def fit(runs: Sequence[Measured]) -> dict[str, Cost]:
     for name in COMPONENTS:
         processes = [float(run.processes[name]) for run in runs]
         cpu = _line(processes, [run.rate for run in runs], [run.cores[name] for run in runs])
-        memory = _line(processes, [float(run.cars) for run in runs], [run.memory_mib[name] for run in runs])
+        cars = [0.0 if name in _JVMS else float(run.cars) for run in runs]
+        memory = _line(processes, cars, [run.memory_mib[name] for run in runs])
         costs[name] = Cost(*cpu, *memory)
     return costs
 

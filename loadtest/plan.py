@@ -1,9 +1,10 @@
 """`make plan`: cores, memory, partitions and replicas for a fleet, from the measured cost of a message."""
 
-import json
+import contextlib
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +16,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from contract.errors import Malformed
+from contract.manifest import unpack
 from contract.topics import TELEMETRY_PARTITIONS
 from loadtest import costs
 from loadtest.costs import COMPONENTS, Cost, Measured
+from loadtest.scale import settings as scale
+from loadtest.staircase import Staircase
 from local import preflight
+from local.champion import KEPT
+from local.deployment import Plan
 from local.screen import number
 from plumbing.life import WorldDown
 from plumbing.settings import load, setting
@@ -46,11 +53,14 @@ class Settings:
         "file of the measured runs that the costs come from; none: loadtest/measured.json", default=None
     )
     measure: bool = setting("run the fleet at --rates and write --measured anew", default=False)
-    check: bool = setting("run the fleet at --check-rates and compare with what is predicted", default=False)
+    check: bool = setting(
+        "run the fleet at --check-rates, too, and compare with what is predicted", default=False
+    )
     rates: tuple[int, ...] = setting("messages a second that are measured", default=(2_000, 6_000, 10_000))
     check_rates: tuple[int, ...] = setting("messages a second that are held out", default=(4_000, 8_000))
-    measure_cars: int = setting("cars of these runs, at most", default=10_000)
-    minutes: float = setting("how long each of these runs is measured", default=0.35)
+    measure_cars: int = setting("cars of these runs", default=10_000)
+    warm_s: float = setting("so long before the first of them: the JVMs compile what is busy", default=40.0)
+    minutes: float = setting("how long each rate is measured", default=0.35)
     shards: int = setting("MQTT broker shards of these runs", default=2)
     port_offset: int = setting("added to every port of these runs", default=0)
     run_dir: Path = setting("where these runs write", default=Path("var/plan"))
@@ -80,14 +90,13 @@ def main(arguments: Sequence[str]) -> int:
     told = load(Settings, prefix="PLAN", argv=arguments, environ=os.environ, description=__doc__ or "")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     try:
-        if told.measure:
-            _measure(told, console)
+        held_out = _measure(told, console) if told.measure else []
         about, runs = costs.read(told.measured or costs.MEASURED)
         cost = costs.fit(runs)
     except ValueError as error:
         raise WorldDown(str(error)) from error
     if told.check:
-        return _check(told, cost, console)
+        return _check(told, cost, held_out or _climb(told, told.check_rates, console)[1:], console)
     if not told.measure:
         _show(told, needs(told.cars, told.rate_hz, cost, room(told.open_files)), about, console)
     return 0
@@ -164,13 +173,32 @@ def _show(told: Settings, found: list[Need], about: Mapping[str, Any], console: 
     )
 
 
-def _measure(told: Settings, console: Console) -> None:
-    # More cars with every rate, so that the memory of a car shows as well.
-    count = len(told.rates)
-    runs = [
-        _run(told, rate, told.measure_cars * (number + 1) // count, console)
-        for number, rate in enumerate(told.rates)
-    ]
+def _climb(told: Settings, rates: Sequence[int], console: Console) -> list[Measured]:
+    """Half of the fleet at the highest rate, then all of it at each. Raises WorldDown where that fails."""
+    if not _model_is_kept():
+        console.print("no model is kept that the scorers read: training one with a small fleet first")
+        _train(told)
+    journals = scale.memory_dir(told.port_offset)
+    plan = Plan(
+        run_dir=told.run_dir,
+        cars=told.measure_cars,
+        shards=told.shards,
+        fleet_dir=journals,
+        port_offset=told.port_offset,
+    )
+    try:
+        with Staircase(plan, KEPT, lambda text: console.print(text, soft_wrap=True)) as staircase:
+            return staircase.climb(sorted(rates), warm_s=told.warm_s, hold_s=60 * told.minutes)
+    finally:
+        if journals is not None:
+            shutil.rmtree(journals, ignore_errors=True)
+
+
+def _measure(told: Settings, console: Console) -> list[Measured]:
+    """Writes what was measured at --rates. Returns what was at --check-rates, with --check."""
+    held_out = set(told.check_rates) if told.check else set()
+    rates = sorted({*told.rates, *held_out})
+    found = _climb(told, rates, console)
     about = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.machine()}",
@@ -178,15 +206,14 @@ def _measure(told: Settings, console: Console) -> None:
         f"--measure-cars {told.measure_cars} --shards {told.shards} --minutes {told.minutes:g}",
     }
     path = told.measured or costs.MEASURED
-    costs.write(path, about, runs)
+    kept = [run for run, rate in zip(found[1:], rates, strict=True) if rate not in held_out]
+    costs.write(path, about, [found[0], *kept])
     console.print(f"written to {path}")
+    return [run for run, rate in zip(found[1:], rates, strict=True) if rate in held_out]
 
 
-def _check(told: Settings, cost: Mapping[str, Cost], console: Console) -> int:
-    worst = 0.0
-    for rate in told.check_rates:
-        found = _run(told, rate, told.measure_cars, console)
-        worst = max(worst, abs(_compare(found, cost, console)))
+def _check(told: Settings, cost: Mapping[str, Cost], held_out: Sequence[Measured], console: Console) -> int:
+    worst = max(abs(_compare(run, cost, console)) for run in held_out)
     console.print(f"the sum is at most {worst:.0%} off; it may be {_OFF_MAX:.0%}")
     return 1 if worst > _OFF_MAX else 0
 
@@ -206,19 +233,22 @@ def _compare(found: Measured, cost: Mapping[str, Cost], console: Console) -> flo
     return rows[-1][2] / rows[-1][1] - 1
 
 
-def _run(told: Settings, rate: int, cars: int, console: Console) -> Measured:
-    """One scale run in a process of its own. Raises WorldDown where it failed."""
-    folder = told.run_dir / str(rate)
-    console.print(f"a run at {number(rate)} messages/s with {number(cars)} cars")
+def _model_is_kept() -> bool:
+    with contextlib.suppress(FileNotFoundError, Malformed):
+        unpack(KEPT.read_bytes())
+        return True
+    return False
+
+
+def _train(told: Settings) -> None:
+    """A model by a small scale run, which keeps it. Raises WorldDown where that fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "loadtest", "scale", "--cars", str(cars), "--rate", str(rate),
-         "--minutes", str(told.minutes), "--shards", str(told.shards), "--connect-s", "4",
-         "--port-offset", str(told.port_offset), "--run-dir", str(folder)],
+        [sys.executable, "-m", "loadtest", "scale", "--cars", "2000", "--rate", "2000", "--minutes", "0.1",
+         "--connect-s", "4", "--port-offset", str(told.port_offset), "--run-dir", str(told.run_dir)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
-        raise WorldDown(f"the run at {rate} messages/s failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return Measured.of(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        raise WorldDown(f"the run that trains a model failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from loadtest.scale.run import Scale
-from loadtest.scale.settings import Settings
+from loadtest.scale.settings import Settings, memory_dir
 from local.deployment import Deployment
 from plumbing import life, log
 from plumbing.settings import load
@@ -27,5 +27,5 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         console.print("ending all processes")
         deployment.stop()
-        if told.fleet_dir is None and told.memory_dir is not None:
-            shutil.rmtree(told.memory_dir, ignore_errors=True)
+        if told.fleet_dir is None and (journals := memory_dir(told.port_offset)) is not None:
+            shutil.rmtree(journals, ignore_errors=True)

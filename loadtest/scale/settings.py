@@ -80,21 +80,21 @@ class Settings:
             processes=self.processes,
             connects_per_s=max(1_000.0, self.cars / self.connect_s),
             compiler=self.jvm,
-            fleet_dir=self.fleet_dir or self.memory_dir,
+            fleet_dir=self.fleet_dir or memory_dir(self.port_offset),
             port_offset=self.port_offset,
         )
-
-    @property
-    def memory_dir(self) -> Path | None:
-        """Where the cars' journals lie if nothing else is said; None without a /dev/shm.
-
-        In life every car has a flash of its own. Here they would share a disk with two Kafkas, and a write to
-        a mapped page can wait while that page is being written back (docs/decisions/one-session.md).
-        """
-        return _SHM / f"connected-cars-{self.port_offset}" if _SHM.is_dir() else None
 
     def check_room(self) -> None:
         """Raises WorldDown where memory or disk would not do, and says what to change."""
         preflight.check_memory(BASE_MIB + self.cars * CAR_KIB // 1024)
         records = self.rate * (self.hold_s + _BESIDE_HOLD_S)
         preflight.check_disk(self.run_dir, DISK_BASE_MIB + int(records * RECORD_BYTES) // 1024**2)
+
+
+def memory_dir(port_offset: int) -> Path | None:
+    """Where the cars' journals lie if nothing else is said; None without a /dev/shm.
+
+    In life every car has a flash of its own. Here they would share a disk with two Kafkas, and a write to a
+    mapped page can wait while that page is being written back (docs/decisions/one-session.md).
+    """
+    return _SHM / f"connected-cars-{port_offset}" if _SHM.is_dir() else None

@@ -34,6 +34,13 @@ def test_runs_of_one_size_still_give_a_memory():
     assert (cost.base_mib, cost.mib_per_car) == (pytest.approx(41), 0)
 
 
+def test_the_memory_of_a_jvm_does_not_grow_with_cars():
+    """What filled its heap between two runs was time."""
+    cost = costs.fit([_run(2_000, 1_000), _run(10_000, 50_000)])["edge"]
+    assert cost.mib_per_car == 0
+    assert 41 < cost.base_mib < 90
+
+
 def test_one_rate_is_no_line():
     """The message says what is missing."""
     with pytest.raises(ValueError, match="two rates"):
