@@ -61,7 +61,7 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
                 raise BadData(
                     f"{path} has more than {rows_max} rows, which are held in memory: take fewer "
                     f"(one row of several, or one file a month), or say --rows-max (about "
-                    f"{100 + 40 * len(numbers)} bytes a row)"
+                    f"{150 + 50 * len(numbers)} bytes a row)"
                 )
             if rows >= said:
                 say(f"reading {path.name}: {rows} rows")
