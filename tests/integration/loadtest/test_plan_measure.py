@@ -20,7 +20,7 @@ def test_a_deployment_is_measured_at_every_rate_and_the_held_out_one_is_predicte
     """Half of the cars first, then all; what is written can be fitted, without the rate that is held out."""
     path = tmp_path / "measured.json"
     told = {
-        "rates": "200,600", "check-rates": "400", "measure-cars": 400, "warm-s": 2, "minutes": 0.07,
+        "rates": "200,600", "check-rates": "400", "measure-cars": 400, "warm-s": 2, "minutes": 0.15,
         "measured": path, "run-dir": tmp_path / "run", "port-offset": PORT_OFFSET,
     }  # fmt: skip
     flags = [part for name, value in told.items() for part in (f"--{name}", str(value))]
