@@ -42,7 +42,7 @@ class Settings:
         "detectors that are also taught with 1 % of faulty cars among the healthy, with commas",
         default=("ours",),
     )
-    processes: int = setting("seeds at a time, a process of about 1.5 GB each", default=2)
+    processes: int = setting("seeds at a time, a process of 2.2 GiB each", default=2)
     keep_data: bool = setting(
         "keep the simulated samples in --run-dir and use them again while simulator and fleet are the same",
         default=False,
