@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from quality import metrics
+from quality.detectors import STATELESS
 from quality.ground import Ground
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
@@ -72,7 +73,10 @@ def _kinds(outcomes: Sequence[Outcome]) -> list[str]:
 def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
     answers = [outcome.answers[name] for outcome in outcomes]
     seeds = {f"recall_at_{budget:g}": _recalls(answers, budget) for budget in BUDGETS}
-    seeds["recall_at_0.1_by_single_scores"] = [metrics.summary(a.single.lead_h)["recall"] for a in answers]
+    rule = "smoothed" if name in STATELESS else "single"
+    seeds[f"recall_at_0.1_by_{rule}_scores"] = [
+        metrics.summary(a.otherwise.lead_h)["recall"] for a in answers
+    ]
     seeds["auroc"] = [answer.auroc for answer in answers]
     seeds["median_lead_h"] = [metrics.summary(a.at(BUDGETS[0]).lead_h)["median_lead_h"] for a in answers]
     for budget in BUDGETS:

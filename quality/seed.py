@@ -21,8 +21,8 @@ from quality.settings import CHANGES, HOUR_S, Settings
 from quality.truth import Failure
 from trainer.comparison import RULE
 
-# For all detectors alike: the rule that the trainer ships, which takes some samples to open an alert and so
-# lends some memory to detectors without any; and beside it one by which every single score can.
+# By the rule that the trainer ships some samples open an alert, by this one every single score can. Detectors
+# without a memory are asked by this one; beside it by the other, which lends them some; the rest conversely.
 SINGLE_RULE = AlertRule(smoothing=1.0)
 _EXAMPLE_POINTS = 3_000
 _AUROC_EVERY = 8  # samples next to each other say the same
@@ -35,7 +35,7 @@ class Answers:
     """What one detector said on one fleet."""
 
     foresights: tuple[Foresight, ...]  # in the order of metrics.CURVE
-    single: Foresight  # at the first of metrics.BUDGETS, by SINGLE_RULE
+    otherwise: Foresight  # at the first of metrics.BUDGETS, by the other rule
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, every so many samples
@@ -111,14 +111,14 @@ class _Asking:
         if spoilt:
             bad = told.spoilt_cars("calibration")
             scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
-        levels = self._levels(scores, RULE, spoilt)
-        single = self._levels(scores, SINGLE_RULE, spoilt)
+        rule, other = (SINGLE_RULE, RULE) if name in detectors.STATELESS else (RULE, SINGLE_RULE)
+        levels, otherwise = (self._levels(scores, one, spoilt) for one in (rule, other))
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
         foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)
         whole = levels["faulty"].level[self.asked[self.example].car]
         return Answers(
             foresights=foresights,
-            single=self._foresight(single, metrics.BUDGETS[0]),
+            otherwise=self._foresight(otherwise, metrics.BUDGETS[0]),
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
             example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from quality.detectors import STATELESS
 from quality.scorecard import Card
 
 
@@ -53,7 +54,7 @@ def _detectors(card: Card) -> Table:
     columns = (
         "recall at 0.1",
         "±",
-        "by single scores",
+        "by single / smoothed scores",
         "at 1",
         "AUROC",
         "median lead",
@@ -67,7 +68,7 @@ def _detectors(card: Card) -> Table:
             name,
             figure(row["recall_at_0.1"]),
             figure(row["spread"]["recall_at_0.1"], 3),
-            figure(row["recall_at_0.1_by_single_scores"]),
+            _by_rule(name, row),
             figure(row["recall_at_1"]),
             figure(row["auroc"]),
             "-" if lead is None else f"{lead:.1f} h",
@@ -75,6 +76,14 @@ def _detectors(card: Card) -> Table:
             figure(row["false_alarms_at_1"]),
         )
     return table
+
+
+def _by_rule(name: str, row: Card) -> str:
+    """Recall by alerts of single scores, and by those of smoothed ones: the main figure is one of them."""
+    other = "smoothed" if name in STATELESS else "single"
+    both = [row["recall_at_0.1"], row[f"recall_at_0.1_by_{other}_scores"]]
+    single, smoothed = both if other == "smoothed" else both[::-1]
+    return f"{figure(single)} / {figure(smoothed)}"
 
 
 def _per_fault(card: Card) -> Table:

@@ -21,6 +21,8 @@ _PLACES = {
     "ours": ("ours", "Ours"),
 }
 NAMES = tuple(_PLACES)
+# They look at single samples, and so do their alerts: smoothed scores would lend them a memory.
+STATELESS = frozenset({"chance", "isolation_forest", "max_abs_z", "mahalanobis", "autoencoder_stateless"})
 
 
 @dataclass(frozen=True)
