@@ -35,7 +35,8 @@ class Constants:
     `linear` (seen, J), `bias` (J,). Of the residual, in resolutions: `limit` (J,), beyond which it is news by
     itself, and `pull` (J,), the most that a sample's deviation counts. Of the memory's vector (M,), the
     deviations and the repeats: `usual` (M,), and the matrix of its norm, `norm` (M, M). `unshown`: how little
-    the training rows showed of how a car varies; so little its baseline is believed.
+    the training rows showed of how a car varies; so little its baseline is believed. `usual_unrest`: of a
+    car in the middle of the fleet; one that is restless by nature counts less by as much.
     """
 
     domain: Domain
@@ -53,6 +54,12 @@ class Constants:
     usual: NDArray[Any]
     norm: NDArray[Any]
     unshown: float = 0.0
+    usual_unrest: float = 1.0
+
+    @property
+    def spread_within(self) -> NDArray[Any]:
+        """(J,) of a residual within a car, in resolutions."""
+        return np.asarray(self.pull / _PULL_MOST)
 
     @property
     def unit(self) -> NDArray[Any]:
@@ -136,10 +143,10 @@ def fit_limits(constants: Constants, residual: Floats, car: Cars) -> None:
 def fit_norm(constants: Constants, remembered: Floats) -> None:
     """From what healthy cars (n, M) have in memory; a memory that never moves has a floor."""
     judged = int(constants.domain.judged.sum())
-    # A sample that repeats by chance moves a memory by one part: half a deviation, no more.
+    # A sample that repeats by chance moves a memory by one part: two deviations, no more.
     samples = constants.memory.memory_samples
     floor = np.concatenate(
-        [np.full(judged, 0.3 / np.sqrt(samples)), np.full(remembered.shape[1] - judged, 2 / samples)]
+        [np.full(judged, 0.3 / np.sqrt(samples)), np.full(remembered.shape[1] - judged, 0.5 / samples)]
     )
     usual, spread = robust.centre_and_spread(remembered, floor)
     constants.usual = np.where(

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from plumbing.life import Stop
-from trainer import constants, model, robust
+from trainer import constants, robust
 from trainer.coordinates import coordinates
 from trainer.domain import Domain
 from trainer.memory import Memory
 from trainer.model import Graph
+from trainer.network import masked_network
 from trainer.reading import stop_if_asked
 from trainer.replay import ranks, replay
 from trainer.robust import Cars
@@ -149,8 +150,10 @@ def fit_memory(graph: Graph, signals: Floats, car: Cars, fitted: Fitted) -> Floa
     baseline, deviation, repeats = (
         kept[:, slice(*block)] for block in (columns.baseline, columns.deviation, columns.repeats)
     )
-    away = deviation + graph.constants.unshown * baseline
-    constants.fit_norm(graph.constants, np.concatenate([away, repeats], axis=1))
+    c, unrest = graph.constants, kept[:, slice(*columns.unrest)]
+    c.usual_unrest = max(float(np.median(unrest)), 1e-3)
+    calm = np.sqrt(c.usual_unrest / np.maximum(unrest, c.usual_unrest))
+    constants.fit_norm(c, np.concatenate([deviation + c.unshown * baseline, repeats], axis=1) * calm)
     return replay(graph.convert(), signals, car).score
 
 
@@ -178,7 +181,7 @@ def train_network(fitted: Fitted, seed: int, steps_max: int, stop: Stop) -> tupl
         / fitted.graph.constants.spread[domain.targets()[domain.judged]]
     )
     spread = np.maximum(robust.within(fitted.left, fitted.car).std(axis=0), floor).astype(np.float32)
-    network = model.network(domain, seed)
+    network = masked_network(domain, seed)
     owners, owner = np.unique(fitted.car, return_inverse=True)
     inputs, whose = keras.Input((fitted.seen.shape[1],)), keras.Input((), dtype="int32")
     own = keras.layers.Embedding(len(owners), fitted.left.shape[1], embeddings_initializer="zeros")(whose)
@@ -283,10 +286,7 @@ def _judge(network: Any, seen: Floats, left: Floats, car: Cars, spread: Floats) 
 
 
 def some_rows(wanted: NDArray[np.bool_]) -> Rows:
-    """Every wanted row, or every second, third, … so that no more are left than statistics need.
-
-    Every row of a car has its turn: the step is odd, and rows of a car are not a multiple of it apart.
-    """
+    """Every wanted row, or every second, third, … so that no more are left than statistics need."""
     rows = np.flatnonzero(wanted)
     return rows[:: max(1, -(-len(rows) // STATISTICS_ROWS_MAX)) | 1]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.state_layout import SEEN, WIDTH_MAX, Columns, StateLayout
 from trainer.domain import Domain
@@ -34,7 +35,8 @@ class StateColumns:
 
     `baseline` and `deviation`: of the judged signals, in resolutions. `point`: the operating point as it was
     lately, standardised. `last`: of the restless signals, standardised; `repeats`: which share of the samples
-    repeated it lately.
+    repeated it lately. `identity`: of what is neither judged nor a condition, like a firmware: where it
+    changes, the car is learned anew. `unrest`: its mean square from its baseline meanwhile.
     """
 
     baseline: Columns
@@ -42,6 +44,8 @@ class StateColumns:
     point: Columns
     last: Columns
     repeats: Columns
+    identity: Columns
+    unrest: Columns
     width: int
     seen: Columns = (SEEN, SEEN + 1)
 
@@ -49,8 +53,8 @@ class StateColumns:
 def state_columns(domain: Domain) -> StateColumns:
     """Raises ValueError where so many signals need more than a car's 64 columns."""
     judged, point = int(domain.judged.sum()), int(domain.conditions.sum())
-    restless = int(domain.restless.sum())
-    ends = np.cumsum([SEEN + 1, judged, judged, point, restless, restless]).tolist()
+    restless, identity = int(domain.restless.sum()), len(identities(domain))
+    ends = np.cumsum([SEEN + 1, judged, judged, point, restless, restless, identity, 1]).tolist()
     places = list(pairwise(ends))
     width = ends[-1] + (ends[-1] == domain.count)  # tensors are told apart by their widths
     if width > WIDTH_MAX:
@@ -58,8 +62,13 @@ def state_columns(domain: Domain) -> StateColumns:
             f"{judged} judged signals, {point} conditions and {restless} restless signals need a state of "
             f"{width} columns; a car has {WIDTH_MAX}: judge fewer signals, or call fewer restless"
         )
-    names = ("baseline", "deviation", "point", "last", "repeats")
+    names = ("baseline", "deviation", "point", "last", "repeats", "identity", "unrest")
     return StateColumns(width=width, **dict(zip(names, places, strict=True)))
+
+
+def identities(domain: Domain) -> NDArray[np.intp]:
+    """Places of the signals that say what a car is: neither judged nor a condition."""
+    return np.flatnonzero(~domain.judged & ~domain.conditions[: domain.count])
 
 
 def state_layout(domain: Domain, memory: Memory, interval_s: float) -> StateLayout:

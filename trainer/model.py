@@ -15,79 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from trainer.constants import COORDINATE_MOST, Constants, sight
+from trainer.constants import COORDINATE_MOST, Constants
 from trainer.coordinates import coordinates, picks
 from trainer.domain import Domain
-from trainer.memory import StateColumns, state_columns
+from trainer.memory import StateColumns, identities, state_columns
+from trainer.network import nothing
 
-# Hidden units of signals that may see the same of the operating point: together so many, and so many for each
-# signal that sees its own part of it.
-UNITS_SHARED, UNITS_ALONE = 24, 6
 # Times this, all that is not 0 is beyond 1 either way: whether it is, without a comparison.
 _STEEP = 1e20
 # Spreads within which two readings are the same: less than any sensor resolves.
 _SAME = 1e-6
 # A residual at twice its limit scores as much as a memory of three.
 _BEYOND_LIMIT = 3.0
-
-
-def network(domain: Domain, seed: int, noise: float = 0.03) -> Any:
-    """A Keras model (n, seen) to (n, J): what to add to the linear expectation; at first nothing.
-
-    Signals share hidden units where, and only where, the same part of the operating point may be used to
-    expect them. Noise on the inputs in training (a denoising autoencoder) keeps it from leaning on small
-    differences.
-    """
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    to_units, to_signals = _masks(domain)
-    inputs = keras.Input((to_units.shape[0],))
-    hidden = keras.layers.Dense(to_units.shape[1], activation="tanh", kernel_constraint=_keep(to_units))
-    added = keras.layers.Dense(
-        to_signals.shape[1], kernel_initializer="zeros", kernel_constraint=_keep(to_signals)
-    )
-    model = keras.Model(inputs, added(hidden(keras.layers.GaussianNoise(noise)(inputs))))
-    hidden.kernel.assign(hidden.kernel * to_units)
-    return model
-
-
-def _masks(domain: Domain) -> tuple[Floats, Floats]:
-    """What of the seen each hidden unit sees (seen, units), and which judged signals it serves (units, J)."""
-    conditions = np.concatenate([domain.conditions, np.ones(int(domain.conditions.sum()), bool)])
-    may_see = sight(domain) & conditions[:, None]
-    signals_by_sight: dict[bytes, list[int]] = {}
-    for signal in range(may_see.shape[1]):
-        signals_by_sight.setdefault(may_see[:, signal].tobytes(), []).append(signal)
-    to_units, to_signals = [], []
-    for sees, signals in signals_by_sight.items():
-        units = UNITS_SHARED if len(signals) > 1 else UNITS_ALONE
-        to_units += [np.frombuffer(sees, bool)] * units
-        to_signals += [np.isin(np.arange(may_see.shape[1]), signals)] * units
-    return np.array(to_units, np.float32).T, np.array(to_signals, np.float32)
-
-
-def _keep(mask: Floats) -> Any:
-    """A Keras constraint: after every step, weights outside `mask` are 0 again."""
-    import keras
-
-    class Keep(keras.constraints.Constraint):  # type: ignore[misc]
-        def __call__(self, kernel: Any) -> Any:
-            return kernel * mask
-
-    return Keep()
-
-
-def nothing(seen: Any) -> Any:
-    """The network of a detector that has none: (n, seen) to 0."""
-    return 0.0
+# Spreads beyond which a sample makes a car no more restless.
+_UNREST_MOST = 20.0
 
 
 class Graph:
     """The detector as TensorFlow functions: `seen` and `residual` for training, `run` for everybody."""
 
     def __init__(self, constants: Constants, added: Any = nothing) -> None:
-        """`added` is the trained `network`."""
+        """`added` is the trained network, (n, seen) to (n, J)."""
         self.constants, self.added = constants, added
         self.columns: StateColumns = state_columns(constants.domain)
 
@@ -99,24 +47,27 @@ class Graph:
         import tensorflow as tf
 
         c, columns, f4 = self.constants, self.columns, np.float32
-        before = {name: state[:, slice(*getattr(columns, name))] for name in _PARTS}
         values, gap = self._standardised(signals)
+        before = {name: state[:, slice(*getattr(columns, name))] for name in _PARTS}
+        identity = self._recognised(values, gap, before)
         seen, recently = self._seen(values, gap, before["seen"], before["point"])
         residual, judged = self._residual(values, gap, seen)
         warm = tf.clip_by_value(before["seen"] - (c.memory.learning_samples - 1), 0.0, 1.0)
         baseline, deviation = self._remembered(residual, judged, warm, before)
+        unrest = self._unrest(residual, baseline, judged, warm, before)
+        calm = tf.sqrt(c.usual_unrest / tf.maximum(unrest, c.usual_unrest)) * warm
         repeats, last, restless = self._repeats(values, gap, before)
         away = deviation + c.unshown * baseline if c.unshown else deviation
         vector = tf.concat(
-            [away * (judged * warm), (repeats - _usual_repeats(c)) * (restless * warm)], axis=1
+            [away * (judged * calm), (repeats - _usual_repeats(c)) * (restless * calm)], axis=1
         )
         beyond = tf.maximum(tf.abs(residual) * _scale(c) - _BEYOND_LIMIT, 0.0) * judged
         parts = vector * (vector @ c.norm.astype(f4))
         contribution = parts @ _to_signals(c.domain, both=True) + (beyond * beyond) @ _to_signals(c.domain)
         score = tf.sqrt(tf.maximum(tf.reduce_sum(contribution, axis=1), 0.0))
         seen_after = tf.minimum(before["seen"] + 1.0, float(c.memory.learning_samples))
-        after = [seen_after, baseline, deviation, recently, last, repeats]
-        if spare := columns.width - columns.repeats[1]:
+        after = [seen_after, baseline, deviation, recently, last, repeats, identity, unrest]
+        if spare := columns.width - columns.unrest[1]:
             after.append(tf.zeros_like(state[:, -spare:]))
         return score, contribution, tf.concat(after, axis=1)
 
@@ -216,6 +167,32 @@ class Graph:
         away = _bounded(bounded - baseline, -pull, pull) - before["deviation"]
         return baseline, before["deviation"] + (judged * warm) * (away * (1 / c.memory.memory_samples))
 
+    def _recognised(self, values: Any, gap: Any, before: dict[str, Any]) -> Any:
+        """What says what a car is (n, I). Where it changed, `before` is emptied: the car is learned anew."""
+        import tensorflow as tf
+
+        domain = self.constants.domain
+        places = identities(domain)
+        if not len(places):
+            return before["identity"]
+        pick = picks(domain.width, places)
+        value, there = values @ pick, 1.0 - gap @ pick
+        other = tf.minimum(tf.abs(value - before["identity"]) * _STEEP, 1.0) * there
+        same = 1.0 - tf.reduce_max(other, axis=1, keepdims=True) * tf.minimum(before["seen"], 1.0)
+        for name in ("seen", "baseline", "deviation", "unrest"):
+            before[name] = before[name] * same
+        return there * value + (1.0 - there) * before["identity"]
+
+    def _unrest(self, residual: Any, baseline: Any, judged: Any, warm: Any, before: Any) -> Any:
+        """The mean square of the residual while the car is learned, in spreads within a car (n, 1)."""
+        import tensorflow as tf
+
+        spread = self.constants.spread_within.astype(np.float32)
+        away = tf.minimum(tf.abs(residual - baseline) * (1 / spread), _UNREST_MOST) * judged
+        square = tf.reduce_mean(away * away, axis=1, keepdims=True)
+        rate = (1.0 - warm) / (before["seen"] + 1.0)
+        return before["unrest"] + rate * (square - before["unrest"])
+
     def _repeats(self, values: Any, gap: Any, before: Any) -> tuple[Any, Any, Any]:
         """Of the restless signals: (share of repeats, last values, 1 where not missing), (n, R) each."""
         import tensorflow as tf
@@ -249,7 +226,7 @@ class Graph:
         return bytes(converter.convert())
 
 
-_PARTS = ("seen", "baseline", "deviation", "point", "last", "repeats")
+_PARTS = ("seen", "baseline", "deviation", "point", "last", "repeats", "identity", "unrest")
 
 
 def _bounded(values: Any, low: Any, high: Any) -> Any:

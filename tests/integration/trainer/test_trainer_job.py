@@ -69,6 +69,19 @@ def test_from_telemetry_to_a_champion_and_back(cloud: Any, fleet: Fleet) -> None
     assert cloud.trainer("rollback", "9").returncode == 2
 
 
+def test_a_model_is_rebuilt_from_its_manifest(cloud: Any, fleet: Fleet) -> None:
+    """In another process, after more telemetry has come: the same bytes."""
+    signals = fleet(CARS, 2 * SECONDS, seed=8)
+    cloud.drive(signals[:SECONDS])
+    trained = cloud.trainer("train", "--seed", "3", "--steps-max", "100")
+    assert trained.returncode == 0, trained.stderr + trained.stdout
+    cloud.drive(signals[SECONDS:], since=SECONDS + 1)
+    rebuilt = cloud.trainer("rebuild", "1")
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    assert f"version 1: the same {show(cloud, 1).tflite_bytes} bytes" in rebuilt.stdout
+    assert cloud.trainer("rebuild", "9").returncode == 2
+
+
 def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
     cloud: Any, noise: NDArray[np.float32]
 ) -> None:
