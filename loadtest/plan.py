@@ -1,11 +1,9 @@
 """`make plan`: cores, memory, partitions and replicas for a fleet, from the measured cost of a message."""
 
-import contextlib
 import math
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,11 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from contract.errors import Malformed
-from contract.manifest import unpack
 from contract.topics import TELEMETRY_PARTITIONS
 from loadtest import costs
 from loadtest.costs import COMPONENTS, Cost, Measured
+from loadtest.scale import first_model
 from loadtest.scale import settings as scale
 from loadtest.staircase import Staircase
 from local import preflight
@@ -175,9 +172,9 @@ def _show(told: Settings, found: list[Need], about: Mapping[str, Any], console: 
 
 def _climb(told: Settings, rates: Sequence[int], console: Console) -> list[Measured]:
     """Half of the fleet at the highest rate, then all of it at each. Raises WorldDown where that fails."""
-    if not _model_is_kept():
+    if not first_model.is_kept(KEPT):
         console.print("no model is kept that the scorers read: training one with a small fleet first")
-        _train(told)
+        first_model.train(KEPT, told.run_dir, told.port_offset)
     journals = scale.memory_dir(told.port_offset)
     plan = Plan(
         run_dir=told.run_dir,
@@ -231,24 +228,6 @@ def _compare(found: Measured, cost: Mapping[str, Cost], console: Console) -> flo
         table.add_row(name, f"{measured:.3f}", f"{expected:.3f}", off)
     console.print(table)
     return rows[-1][2] / rows[-1][1] - 1
-
-
-def _model_is_kept() -> bool:
-    with contextlib.suppress(FileNotFoundError, Malformed):
-        unpack(KEPT.read_bytes())
-        return True
-    return False
-
-
-def _train(told: Settings) -> None:
-    """A model by a small scale run, which keeps it. Raises WorldDown where that fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "loadtest", "scale", "--cars", "2000", "--rate", "2000", "--minutes", "0.1",
-         "--connect-s", "4", "--port-offset", str(told.port_offset), "--run-dir", str(told.run_dir)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise WorldDown(f"the run that trains a model failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def _processor() -> str:

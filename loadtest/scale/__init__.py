@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from loadtest.scale import first_model
 from loadtest.scale.run import Scale
 from loadtest.scale.settings import Settings, memory_dir
 from local.deployment import Deployment
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     stop = life.Stop().install()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     told.check_room()
+    if told.rate_hz < 1 and not first_model.is_kept(told.model):
+        console.print("no model is kept that the scorers read: training one with a small fleet first")
+        first_model.train(told.model, told.run_dir, told.port_offset)
     deployment = Deployment(told.plan)
     try:
         return Scale(told, deployment, console, stop).run()

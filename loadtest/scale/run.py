@@ -27,7 +27,8 @@ _LINE_EVERY_S = 5.0
 _CONNECT_S_MAX = 180.0
 # A kept model comes down through replication, which needs some seconds to start.
 _KEPT_MODEL_WITHIN_S, _TRAINED_MODEL_WITHIN_S = 45.0, 120.0
-_TRAINING_S_OF_TELEMETRY, _TRAININGS_MAX = 20, 3
+# Of each car; what the trainer reads at most.
+_TRAINING_SAMPLES, _TRAINING_RECORDS_MAX, _TRAININGS_MAX = 40, 1_000_000, 3
 # Steady: no stage is further behind than this. Where that is not reached, the hold shows it.
 _STEADY_S, _STEADY_WITHIN_S = 1.0, 60.0
 
@@ -145,7 +146,7 @@ class Scale:
     def _train(self, observer: Observer, live: Live) -> None:
         """A model from what came so far, kept for the next run; until the scorers have caught up with it."""
         for attempt in range(_TRAININGS_MAX):
-            records = int(self._told.rate * _TRAINING_S_OF_TELEMETRY * 2**attempt)
+            records = min(self._told.cars * _TRAINING_SAMPLES * 2**attempt, _TRAINING_RECORDS_MAX)
             trainer = self._deployment.train(wait_records=records, wait_seconds=_TRAINED_MODEL_WITHIN_S)
             self._until(
                 lambda _, trainer=trainer: trainer.process is None,  # type: ignore[misc]

@@ -15,6 +15,8 @@ BASE_MIB, CAR_KIB = 1_300, 12
 RECORD_BYTES, DISK_BASE_MIB = 300, 1_024
 # Beside the hold: ramp-up, a model where none is kept, the wait for a steady state.
 _BESIDE_HOLD_S = 180.0
+# As in the demo (local/demo.py): a sample is 20 minutes of driving from the next, and ten make a baseline.
+_SAMPLE_SHOWS_S, _LEARNING_SAMPLES = 1_200.0, 10
 _SHM = Path("/dev/shm")
 
 
@@ -64,16 +66,27 @@ class Settings:
         return 60 * self.minutes
 
     @property
+    def rate_hz(self) -> float:
+        """Samples a second of each car."""
+        return self.rate / self.cars
+
+    @property
     def plan(self) -> Plan:
-        """What is to run. Slow faults must show within the run: 20 hours of wear take half of the hold."""
+        """What is to run. Slow faults must show within the run: 20 hours of wear take half of the hold.
+
+        A sample shows as much driving as one of the demo does, so that its model fits.
+        """
         return Plan(
             run_dir=self.run_dir,
             cars=self.cars,
-            rate_hz=self.rate / self.cars,
+            rate_hz=self.rate_hz,
             seed=self.seed,
             faulty_share=self.faulty_share,
             ageing=40 * 60 / self.minutes,
+            time_lapse=_SAMPLE_SHOWS_S * self.rate_hz,
             healthy_s=self.connect_s + 30,
+            learning_s=_LEARNING_SAMPLES / self.rate_hz,
+            memory_s=_LEARNING_SAMPLES / 2 / self.rate_hz,
             bridges=self.bridges,
             scorers=self.scorers,
             shards=self.shards,
