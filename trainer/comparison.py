@@ -8,7 +8,7 @@ import numpy as np
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
-from trainer import baselines, evaluate, gate
+from trainer import alarms, baselines, evaluate, gate
 from trainer.baselines import Detector
 from trainer.domain import Domain
 from trainer.held_out import HeldOut
@@ -16,7 +16,7 @@ from trainer.interpreter import Interpreter
 from trainer.learning import Learned
 from trainer.model import Graph
 from trainer.publication import Entry
-from trainer.replay import runs
+from trainer.replay import ranks, runs
 from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
@@ -71,6 +71,7 @@ def compare(
         false_alarms=own.false_alarms_per_car_week,
         false_alarms_low=own.false_alarms_low,
         budget=told.false_alarms_per_car_week,
+        car_weeks=alarms.car_weeks(int((ranks(data.healthy_car) >= data.judged_from).sum()), data.interval_s),
         suspect_share=own.suspect_share,
         recall=own.recall,
         over_max_abs_z=over["max_abs_z"],

@@ -19,6 +19,7 @@ GOOD = Evidence(
     false_alarms=0.12,
     false_alarms_low=0.05,
     budget=0.1,
+    car_weeks=40.0,
     suspect_share=0.02,
     recall=0.7,
     over_max_abs_z=Difference(0.1, 0.08, 0.12),
@@ -79,6 +80,13 @@ def test_noise_does_not_refuse() -> None:
         false_alarms_low=0.15,
     )
     assert reasons(noisy) == []
+
+
+def test_an_extrapolated_threshold_may_be_further_off() -> None:
+    """Where not one alert is allowed in what the test cars drove, nobody can count: up to ten times."""
+    few = dataclasses.replace(GOOD, car_weeks=0.1, false_alarms=1.5, false_alarms_low=0.9)
+    assert reasons(few) == []
+    assert len(reasons(dataclasses.replace(few, false_alarms_low=1.1))) == 1
 
 
 def test_all_reasons_are_given() -> None:
