@@ -56,7 +56,8 @@ def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) 
     assert result.requests(ANOMALY) > 0
     assert result.failures(PUBLISH) == result.failures(ANOMALY) == 0
     cars = scored.sent(result.requests(PUBLISH))
-    assert sum(len(seqs) for seqs in cars.values()) == result.requests(PUBLISH)
+    # The end of a run may find each car waiting for one PUBACK.
+    assert 0 <= sum(len(seqs) for seqs in cars.values()) - result.requests(PUBLISH) <= CARS
     assert len(cars) == CARS
     assert all(car.startswith("load-") and gapless(seqs) for car, seqs in cars.items())
     assert PUBLISH in result.report
