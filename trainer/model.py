@@ -27,8 +27,11 @@ _STEEP = 1e20
 _SAME = 1e-6
 # A residual at twice its limit scores as much as a memory of three.
 _BEYOND_LIMIT = 3.0
-# Spreads beyond which a sample makes a car no more restless.
-_UNREST_MOST = 20.0
+# Spreads beyond which a signal makes a car no more restless: one broken sensor alone makes it no stranger.
+_UNREST_MOST = 8.0
+# A car so many times as restless as usual while it is learned is of a kind that no training car is: nothing
+# can be said of it before a model has learned its kind. Healthy cars reach 4, an unknown model 10 and more.
+_STRANGE = 7.0
 
 
 class Graph:
@@ -55,13 +58,15 @@ class Graph:
         warm = tf.clip_by_value(before["seen"] - (c.memory.learning_samples - 1), 0.0, 1.0)
         baseline, deviation = self._remembered(residual, judged, warm, before)
         unrest = self._unrest(residual, baseline, judged, warm, before)
-        calm = tf.sqrt(c.usual_unrest / tf.maximum(unrest, c.usual_unrest)) * warm
+        restlessness = before["unrest"] / c.usual_unrest
+        familiar = tf.clip_by_value(_STRANGE - restlessness, 0.0, 1.0)
+        calm = familiar / tf.maximum(restlessness * restlessness, 1.0) * warm
         repeats, last, restless = self._repeats(values, gap, before)
         away = deviation + c.unshown * baseline if c.unshown else deviation
         vector = tf.concat(
             [away * (judged * calm), (repeats - _usual_repeats(c)) * (restless * calm)], axis=1
         )
-        beyond = tf.maximum(tf.abs(residual) * _scale(c) - _BEYOND_LIMIT, 0.0) * judged
+        beyond = tf.maximum(tf.abs(residual) * _scale(c) - _BEYOND_LIMIT, 0.0) * (judged * familiar)
         parts = vector * (vector @ c.norm.astype(f4))
         contribution = parts @ _to_signals(c.domain, both=True) + (beyond * beyond) @ _to_signals(c.domain)
         score = tf.sqrt(tf.maximum(tf.reduce_sum(contribution, axis=1), 0.0))

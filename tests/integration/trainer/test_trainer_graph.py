@@ -134,12 +134,14 @@ def numpy_step(graph: Graph, signals: Floats, state: NDArray[np.float64]) -> tup
     repeats = old["repeats"] + there * rate * (same - old["repeats"])
     usual = c.usual[len(JUDGED) :]
     away = (deviation + c.unshown * baseline) * judged
-    spreads = np.minimum(np.abs(residual - baseline) / c.spread_within, 20) * judged
+    spreads = np.minimum(np.abs(residual - baseline) / c.spread_within, 8) * judged
     square = (spreads**2).mean(axis=1, keepdims=True)
     unrest = old["unrest"] + np.where(is_warm, 0, 1 / (seen + 1)) * (square - old["unrest"])
-    calm = np.sqrt(c.usual_unrest / np.maximum(unrest, c.usual_unrest))
+    restlessness = old["unrest"] / c.usual_unrest
+    familiar = np.clip(7 - restlessness, 0, 1)
+    calm = familiar / np.maximum(restlessness, 1) ** 2
     vector = np.concatenate([away, (repeats - usual) * there], axis=1) * calm * is_warm
-    beyond = np.maximum(3 * np.abs(residual) / c.limit - 3, 0) * judged
+    beyond = np.maximum(3 * np.abs(residual) / c.limit - 3, 0) * judged * familiar
     square = ((vector @ c.norm) * vector).sum(axis=1) + (beyond**2).sum(axis=1)
     after = np.zeros_like(state)
     after[:, SEEN] = np.minimum(seen[:, 0] + 1, MEMORY.learning_samples)
@@ -317,6 +319,21 @@ def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: 
     assert (served.run(newer, state)[2][:, SEEN] == 2).all()
     newer[:, -1] = np.nan
     assert (served.run(newer, state)[2][:, SEEN] == 2).all()
+
+
+def test_a_kind_of_car_that_no_training_car_is_raises_nothing(
+    graph: Graph, served: Interpreter, past: Floats, warm: Floats
+) -> None:
+    """Restless in many signals while it was learned: silent. One broken sensor makes no car a stranger."""
+    unrest = graph.columns.unrest[0]
+    strange, sample = warm.copy(), past[:, -1].copy()
+    strange[:, unrest] = 7.1 * graph.constants.usual_unrest
+    sample[:, TYRE] *= 0.5
+    assert (served.run(sample, warm)[0] > 1).all()
+    assert (served.run(sample, strange)[0] == 0).all()
+    broken = past[:50].copy()
+    broken[:, ::2, COOLANT] = 1e6
+    assert (loop(served, broken)[2][:, unrest] < 6 * graph.constants.usual_unrest).all()
 
 
 def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
