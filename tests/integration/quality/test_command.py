@@ -21,7 +21,7 @@ SMALL = (
     *("--calibration-cars", "24", "--healthy-cars", "16", "--faulty-cars", "24", "--changed-cars", "8"),
 )
 PLAIN = "chance,max_abs_z,mahalanobis,z_baseline,linear_conditional"
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 
 
 @contextmanager
