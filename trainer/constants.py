@@ -21,6 +21,8 @@ _TARGET_MOST = 8.0  # spreads: what a regression is fitted to goes no further
 _LIMIT_QUANTILE, _LIMIT_BEYOND = 0.99998, 2.0
 # How far a single sample can pull a car's memory, in spreads of the residual within a car.
 _PULL_MOST = 20.0
+# By so many samples a car's restlessness is as much its own as chance.
+_UNREST_SAMPLES = 60
 # A slice shows how a car varies once its operating points have this share of the fleet's variance.
 _SHOWN_SHARE = 0.5
 
@@ -60,6 +62,11 @@ class Constants:
     def spread_within(self) -> NDArray[Any]:
         """(J,) of a residual within a car, in resolutions."""
         return np.asarray(self.pull / _PULL_MOST)
+
+    @property
+    def unrest_known(self) -> float:
+        """0..1: how much of a car's restlessness is the car's, and not chance of so few samples."""
+        return self.memory.learning_samples / (self.memory.learning_samples + _UNREST_SAMPLES)
 
     @property
     def unit(self) -> NDArray[Any]:

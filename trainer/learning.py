@@ -153,7 +153,7 @@ def fit_memory(graph: Graph, signals: Floats, car: Cars, fitted: Fitted) -> Floa
     c, unrest = graph.constants, kept[:, slice(*columns.unrest)]
     # What a slice does not show of a car it cannot say of its restlessness either.
     c.usual_unrest = max(float(np.median(unrest)), 1e-3) / max(1 - c.unshown, 1e-3)
-    calm = (c.usual_unrest / np.maximum(unrest, c.usual_unrest)) ** 2
+    calm = 1 / (1 + np.maximum(unrest / c.usual_unrest - 1, 0) * c.unrest_known) ** 2
     constants.fit_norm(c, np.concatenate([deviation + c.unshown * baseline, repeats], axis=1) * calm)
     return replay(graph.convert(), signals, car).score
 

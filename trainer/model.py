@@ -60,7 +60,8 @@ class Graph:
         unrest = self._unrest(residual, baseline, judged, warm, before)
         restlessness = before["unrest"] / c.usual_unrest
         familiar = tf.clip_by_value(_STRANGE - restlessness, 0.0, 1.0)
-        calm = familiar / tf.maximum(restlessness * restlessness, 1.0) * warm
+        more = 1.0 + tf.maximum(restlessness - 1.0, 0.0) * c.unrest_known
+        calm = familiar / (more * more) * warm
         repeats, last, restless = self._repeats(values, gap, before)
         away = deviation + c.unshown * baseline if c.unshown else deviation
         vector = tf.concat(

@@ -139,7 +139,8 @@ def numpy_step(graph: Graph, signals: Floats, state: NDArray[np.float64]) -> tup
     unrest = old["unrest"] + np.where(is_warm, 0, 1 / (seen + 1)) * (square - old["unrest"])
     restlessness = old["unrest"] / c.usual_unrest
     familiar = np.clip(7 - restlessness, 0, 1)
-    calm = familiar / np.maximum(restlessness, 1) ** 2
+    known = MEMORY.learning_samples / (MEMORY.learning_samples + 60)
+    calm = familiar / (1 + np.maximum(restlessness - 1, 0) * known) ** 2
     vector = np.concatenate([away, (repeats - usual) * there], axis=1) * calm * is_warm
     beyond = np.maximum(3 * np.abs(residual) / c.limit - 3, 0) * judged * familiar
     square = ((vector @ c.norm) * vector).sum(axis=1) + (beyond**2).sum(axis=1)
