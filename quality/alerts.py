@@ -14,10 +14,10 @@ from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from quality.smoothing import smoothed
 from trainer import robust
+from trainer.alarms import car_weeks
 
 Seconds = NDArray[np.floating[Any]]
 _SUSPECT_SAMPLES = 1000  # of each car, to judge whether it stands out
-WEEK_S = 168 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Levels:
     @property
     def car_weeks(self) -> float:
         """Of telemetry that is judged."""
-        return self.level.size * self.interval_s / WEEK_S
+        return car_weeks(self.level.size, self.interval_s)
 
     def openings(self, threshold: float) -> tuple[NDArray[np.intp], Seconds]:
         """(car, second of its telemetry) of every alert that opens, by car and time."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +33,6 @@ def leads_h(levels: Levels, threshold: float, failures: Sequence[Failure]) -> ND
         if hits.size:
             found[place] = (failure.failed_s - hits[0]) / 3600
     return found
-
-
-def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
-    """The chance that a fault's score is above a healthy one, ties counting half (Mann and Whitney 1947)."""
-    if not healthy.size or not faulty.size:
-        return float("nan")
-    ordered, asked = np.sort(healthy), np.sort(faulty)
-    below = np.searchsorted(ordered, asked, "left").astype(np.float64)
-    upto = np.searchsorted(ordered, asked, "right")
-    return float((below + upto).mean() / 2 / len(ordered))
 
 
 def grown_samples(

@@ -20,6 +20,7 @@ from quality.samples import Part
 from quality.settings import CHANGES, HOUR_S, Settings
 from quality.truth import Failure
 from trainer.comparison import RULE
+from trainer.evaluate import auroc
 
 # By the rule that the trainer ships some samples open an alert, by this one every single score can. Detectors
 # without a memory are asked by this one; beside it by the other, which lends them some; the rest conversely.
@@ -170,7 +171,7 @@ class _Asking:
         for kind in ["", *sorted({failure.kind for failure in self.every})]:
             chosen = [failure for failure in self.every if kind in ("", failure.kind)]
             grown = metrics.grown_samples(faulty.shape, chosen, self.ground.told.interval_s)
-            found[kind] = metrics.auroc(sound, faulty[grown][::_AUROC_EVERY])
+            found[kind] = auroc(sound, faulty[grown][::_AUROC_EVERY])
         return found
 
 

@@ -25,7 +25,6 @@ _GRID_REACH = 4.0  # times the highest level of the healthy cars
 _TAIL_POWER = 2 / 3
 _TAIL_QUANTILES = (0.5, 0.99)
 _NORMAL = NormalDist()
-_BISECTIONS = 40
 
 
 def levels(score: Floats, car: Cars, rule: AlertRule) -> Floats:

@@ -115,14 +115,13 @@ def difference(candidate: Judgement, other: Judgement) -> Difference:
 
 
 def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
-    """The chance that a faulty row scores higher than a healthy one; ties count half."""
-    if not len(healthy) or not len(faulty):
+    """The chance that a fault's score is above a healthy one, ties counting half (Mann and Whitney 1947)."""
+    if not healthy.size or not faulty.size:
         return float("nan")
-    values, place = np.unique(np.concatenate([healthy, faulty]), return_inverse=True)
-    of_healthy = np.bincount(place[: len(healthy)], minlength=len(values))
-    of_faulty = np.bincount(place[len(healthy) :], minlength=len(values))
-    below = np.cumsum(of_healthy) - of_healthy / 2
-    return float((of_faulty * below).sum() / (len(healthy) * len(faulty)))
+    ordered, asked = np.sort(healthy), np.sort(faulty)
+    below = np.searchsorted(ordered, asked, "left").astype(np.float64)
+    upto = np.searchsorted(ordered, asked, "right")
+    return float((below + upto).mean() / 2 / len(ordered))
 
 
 def _judged(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from contract.alert_rule import AlertRule, advance
-from quality.alerts import WEEK_S, Levels
+from quality.alerts import Levels
 from trainer import alarms
+from trainer.alarms import WEEK_S
 
 PLAIN = AlertRule(smoothing=1.0, close_ratio=0.5)
 HOUR_S = 3600.0

@@ -7,6 +7,7 @@ from contract.alert_rule import AlertRule
 from quality import metrics
 from quality.alerts import Levels
 from quality.truth import Failure
+from trainer.evaluate import auroc
 
 HOUR_S = 3600.0
 
@@ -48,8 +49,8 @@ def test_leads_are_summed_up_over_what_was_foreseen():
 def test_auroc_counts_pairs():
     """Share of pairs in which the faulty sample scores higher, ties half."""
     healthy, faulty = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 5.0])
-    assert metrics.auroc(healthy, faulty) == pytest.approx((1.5 + 4) / 8)
-    assert np.isnan(metrics.auroc(healthy, np.array([])))
+    assert auroc(healthy, faulty) == pytest.approx((1.5 + 4) / 8)
+    assert np.isnan(auroc(healthy, np.array([])))
 
 
 def test_samples_of_a_fault_are_those_from_onset_to_failure():
