@@ -53,7 +53,6 @@ class HeldOut:
     Nothing counts before a car's row number `judged_from`: it is being learned.
     """
 
-    cars: int  # in the slice
     judged_from: int
     interval_s: float
     calibration: Floats
@@ -86,7 +85,6 @@ def held_out(
     if len(np.unique(faulty.failing_car)) < told.labelled_cars_min:
         faulty = _from_deviations(domain, healthy, healthy_car, judged_from, told.seed)
     return HeldOut(
-        cars=len(telemetry.cars),
         judged_from=judged_from,
         interval_s=interval_s,
         calibration=telemetry.signals[calibration],

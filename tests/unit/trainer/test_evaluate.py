@@ -67,7 +67,6 @@ def shifted(by: float) -> HeldOut:
         last + 1,
     )
     return HeldOut(
-        data.cars,
         LEARNED,
         1.0,
         data.calibration,
