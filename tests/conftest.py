@@ -1,8 +1,9 @@
 """What tests of several packages need: a smallest model and telemetry records, as they travel."""
 
+import gc
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,20 @@ from contract.telemetry import SIGNALS, Floats
 # The constants in data/detector.tflite (data/make_detector.py).
 MEAN = np.array([85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 1500], np.float32)
 SPREAD = np.array([8, 6, 9, 15, 12, 25, 10, 400, 0.2, 1, 1, 1, 1, 2, 2, 2, 2, 500], np.float32)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """What imports and collection make lives to the end: no garbage collector needs to look at it again.
+
+    That was a tenth of the CPU of the unit tests. What a test leaves behind is found as before.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.scale.results import Results
 from loadtest.scale.timeline import STAGES, Timeline
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 # Figures of single seconds jump; so many looks are one point.
 _WINDOW_S = 5.0
@@ -25,6 +21,11 @@ _TITLES = {
 
 def draw(results: Results, path: Path) -> None:
     """Write the PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
     figure, (rate, lag, latency) = plt.subplots(3, 1, figsize=(13, 10), sharex=True)
     told = results.told
     figure.suptitle(f"{told.cars} cars, {told.rate:.0f} messages/s, {results.summary['date']}")

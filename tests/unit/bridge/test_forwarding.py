@@ -68,9 +68,10 @@ def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry"
 def _by_the_router(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, bytes | None]]:
     """What must be in Kafka, one message at a time, with nothing remembered."""
     expected: list[tuple[str, bytes, bytes | None]] = []
+    router = Router(schemas(), payload_bytes_max=1_000)
     for topic, payload in stream:
         try:
-            routed = Router(schemas(), payload_bytes_max=1_000).route(topic, payload)
+            routed = router.route(topic, payload)
         except Malformed:
             expected.append((REJECTED, payload, None))
         else:

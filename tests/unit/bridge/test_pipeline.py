@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError
 
-from bridge import pipeline
+from bridge import pipeline, shard
 from bridge.forwarding import Forwarder
 from bridge.pipeline import Pipeline
 from bridge.routing import Router
@@ -174,14 +174,15 @@ class _Bridge:
     def close(self) -> None:
         self.stop._deadline = 0.0  # at once
         self.join()
-        for shard in self._pipeline._shards:
-            shard.close(0.0)  # left open by a process that ends because the world is down
+        for left in self._pipeline._shards:
+            left.close(0.0)  # left open by a process that ends because the world is down
         self.broker.close()
 
 
 @pytest.fixture(autouse=True)
 def _no_idling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_IDLE_WAIT_S", 0.005)
+    monkeypatch.setattr(shard, "_BACKOFF_S_MIN", 0.01)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -23,16 +24,23 @@ def health() -> Health:
     return Health(stalled_after_s=1_000)
 
 
-@pytest.fixture
-def where(health: Health) -> Iterator[str]:
-    """The address of a server with a registry of its own."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    """With a registry of its own; one for all tests, because a server takes a while to end."""
     registry = CollectorRegistry()
     Counter("crates", "carried", registry=registry).inc(3)
-    server = serve(health, host="127.0.0.1", port=_free_port(), registry=registry)
+    server = serve(Health(), host="127.0.0.1", port=_free_port(), registry=registry)
     assert server is not None
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def where(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a server that asks `health`."""
+    monkeypatch.setattr(server.RequestHandlerClass, "probes", health)
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def _get(url: str) -> tuple[int, str]:

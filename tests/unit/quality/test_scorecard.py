@@ -1,5 +1,6 @@
 """The document, and the goals held against it."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ def _outcome(seed: int, **leads: list[float]) -> Outcome:
     return Outcome(seed, FAILURES, 0, answers, spoilt)
 
 
-@pytest.fixture
-def card() -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def drawn_up() -> dict[str, Any]:
     nan = np.nan
     outcomes = [
         _outcome(
@@ -48,6 +49,12 @@ def card() -> dict[str, Any]:
         ),
     ]
     return scorecard.drawn_up(Settings(seeds=2), outcomes, ["--seeds", "2"])
+
+
+@pytest.fixture
+def card(drawn_up: dict[str, Any]) -> dict[str, Any]:
+    """A copy that the test may change."""
+    return copy.deepcopy(drawn_up)
 
 
 def test_figures_are_means_over_seeds_with_their_spread(card: dict[str, Any]):

@@ -143,7 +143,7 @@ def test_random_streams_agree_with_a_naive_memory(
     chance = random.Random(seed)
     seen, known, stream = Seen(), {}, []
     at = [chance.randrange(3) for _ in range(cars)]
-    for _ in range(2_000):
+    for _ in range(1_000):
         car = chance.randrange(cars)
         at[car] = max(0, at[car] + chance.choices([1, 2, 0, -chance.randrange(6)], [85, 5, 5, 5])[0])
         stream.append((f"{car}", at[car]))

@@ -58,7 +58,7 @@ def test_random_batches_come_to_what_a_plain_loop_does(
     at = [chance.randrange(3) for _ in range(cars)]
     for _ in range(12):
         records = []
-        for _ in range(chance.choice([1, 40, 300])):
+        for _ in range(chance.choice([1, 40, 120])):
             car = chance.randrange(cars)
             at[car] = max(0, at[car] + chance.choices([1, 2, 0, -chance.randrange(4)], [85, 5, 5, 5])[0])
             records.append((f"car-{car}", at[car]))

@@ -1,6 +1,7 @@
 """What each fault does to the signals: the right sign and size, at the right wheel, and nowhere else."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -58,14 +59,20 @@ class Everyone:
 
 
 @cache
+def fleet() -> Fleet:
+    """Sound, and warmed up; only copies of it are driven."""
+    return Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
+
+
+@cache
 def drive(damage: Everyone | None = None) -> np.ndarray:
     """(steps, cars, 18), of the cars that are far from a charger: a worn battery needs one sooner."""
-    fleet = Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
+    driven = deepcopy(fleet())
     if damage:
-        fleet.plan = damage  # type: ignore[assignment]
-        fleet._held = np.full(CARS, np.nan, np.float32)
-    far = (fleet._state.charge > 0.45) & (fleet._trips.road != CHARGING)
-    seen = np.stack([fleet.step(slice(0, CARS), i * DT_S, DT_S) for i in range(1, STEPS + 1)])
+        driven.plan = damage  # type: ignore[assignment]
+        driven._held = np.full(CARS, np.nan, np.float32)
+    far = (driven._state.charge > 0.45) & (driven._trips.road != CHARGING)
+    seen = np.stack([driven.step(slice(0, CARS), i * DT_S, DT_S) for i in range(1, STEPS + 1)])
     return seen[:, far]
 
 

@@ -1,10 +1,6 @@
 """The cars' flash: nothing lost and no gap over a kill, bounded, and refused where it is another run's."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,22 +17,6 @@ from simulator.workers import Workers
 
 IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
 EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
-
-# Samples whose 18 signals all say their seq; acknowledges all but the last two. Runs until it is killed.
-WRITER = """
-import sys
-from pathlib import Path
-import numpy as np
-from simulator.journal import Identity, Journal
-journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0))
-everyone = slice(0, 500)
-while True:
-    seq = (journal.sampled + 1).astype(np.float32)
-    journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], 18, axis=1), seq > 0)
-    journal.acknowledged[:] = journal.confirmed[:] = np.maximum(journal.sampled - 2, 0)
-    if seq[0] == 20:
-        print("running", flush=True)
-"""
 
 
 def samples(cars: int = 3, value: float = 1.0) -> np.ndarray:
@@ -92,32 +72,6 @@ def test_a_group_changes_its_own_cars_alone(path: Path, begin: Callable[..., Jou
     journal = begin(path)
     journal.append(slice(1, 3), 5, samples(2), ALL[1:])
     assert journal.sampled.tolist() == [0, 1, 1]
-
-
-def test_seq_has_no_gap_over_kill_9_and_samples_survive(
-    tmp_path: Path, begin: Callable[..., Journal]
-) -> None:
-    """A writer killed while it writes: every unacknowledged sample is there, whole, with its seq."""
-    path = path_of(tmp_path, 0)
-    identity = Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0)
-    reached = 0
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            if not reached:
-                assert writer.stdout.readline() == b"running\n"
-            time.sleep(0.15)
-            os.kill(writer.pid, signal.SIGKILL)
-            writer.wait()
-        journal = begin(path, identity)
-        assert journal.sampled.min() >= reached
-        reached = int(journal.sampled.max())
-        for car in range(500):
-            waiting = np.arange(journal.acknowledged[car] + 1, journal.sampled[car] + 1)
-            _, signals = journal.read(car, waiting)
-            assert len(waiting) <= 3
-            np.testing.assert_array_equal(signals, np.repeat(waiting[:, None], 18, axis=1))
-        journal.close()
 
 
 def test_a_lost_session_makes_the_last_samples_unacknowledged_again(

@@ -1,5 +1,7 @@
 """Statistics that do not move by a few faulty cars, and thresholds made of them."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ RULE = AlertRule(close_ratio=1.0)
 PER_SAMPLE = 168 * 3600.0  # alerts a car-week that are one a sample, with a sample a second
 
 
+@cache  # nobody changes them
 def scores(seed: int, faulty: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Norms of 17 normal residuals, cars a little unlike, `faulty` ones far off; and whose they are."""
     rng = np.random.default_rng(seed)
