@@ -14,7 +14,7 @@ from simulator.journal import Identity, Journal, path_of
 
 pytestmark = pytest.mark.integration
 
-# Samples whose 18 signals all say their seq; acknowledges all but the last two. Says when it has written some.
+# Samples whose 18 signals all say their seq; acknowledges all but the last two. Says when it has begun.
 WRITER = """
 import itertools
 import sys
