@@ -24,7 +24,7 @@ from trainer.memory import Memory
 from trainer.model import Graph
 from trainer.network import masked_network
 from trainer.reading import stop_if_asked
-from trainer.replay import ranks, replay
+from trainer.replay import ranks, replay, runs
 from trainer.robust import Cars
 
 _log = logging.getLogger("trainer")
@@ -40,6 +40,7 @@ VALIDATION_EVERY = 6  # of the training cars, to stop the network before it know
 HUBER_KNEE = 5.0  # beyond so many spreads a residual pulls no harder: it may be a faulty car's
 
 Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,29 +67,31 @@ def learn(
     """
     load_tensorflow()
     stop = stop or Stop()
-    if not (ranks(car) >= memory.learning_samples).any():
+    if runs(car)[1].max(initial=0) <= memory.learning_samples:
         raise ValueError(
             f"no car has more than the {memory.learning_samples} samples that it is learned for: "
             "learn for a shorter time, or from more telemetry of each car"
         )
-    fitted = fit(domain, signals, car, memory)
+    trusted = np.ones(len(car), bool)
+    fitted = fit(domain, signals, car, memory, trusted)
     stop_if_asked(stop)
     suspect = robust.suspects(fitted.score, car)  # faulty cars that no workshop has seen yet
     cars, suspects = len(np.unique(car)), len(np.unique(car[suspect]))
     _log.info("linear detector", extra={"samples": len(car), "cars": cars, "suspect": suspects})
     if suspects:
-        signals, car = signals[~suspect], car[~suspect]
-        fitted = fit(domain, signals, car, memory)
+        del fitted  # before the next one is made: both together are most of the memory that learning takes
+        trusted = ~suspect
+        fitted = fit(domain, signals, car, memory, trusted)
         stop_if_asked(stop)
     network, loss = train_network(fitted, seed, steps_max, stop)
     gain = 1 - loss["loss"] / max(loss["linear_loss"], 1e-9)
     shipped = "network" if network is not None else "linear"
-    metrics = {"samples": len(car), "suspect_cars": suspects} | loss
+    metrics = {"samples": int(trusted.sum()), "suspect_cars": suspects} | loss
     metrics["network"] = {"shipped": shipped, "gain": gain}
     if network is None:
         return fitted.graph, Learned(None, metrics)
     graph = Graph(dataclasses.replace(fitted.graph.constants), network)
-    fit_memory(graph, signals, car, fitted)
+    fit_memory(graph, signals, car, trusted, fitted)
     return graph, Learned(fitted.graph, metrics)
 
 
@@ -123,9 +126,12 @@ class Fitted:
     score: Floats
 
 
-def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory) -> Fitted:
-    """The whole linear detector; its constants are fitted to some of the rows."""
-    rows = some_rows(np.asarray(np.isfinite(signals).all(axis=1)))
+def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory, trusted: Mask) -> Fitted:
+    """The whole linear detector; its constants are fitted to some of the `trusted` rows, of whole cars.
+
+    The others are passed through it like any car: a copy without them would be as large as the slice.
+    """
+    rows = some_rows(np.isfinite(signals).all(axis=1) & trusted)
     graph = Graph(constants.blank(domain, memory, np.asarray(coordinates(domain, signals[rows]))))
     states = remembered(graph, signals, car, rows)
     seen, wanted = in_blocks(graph.inputs, signals[rows], states)
@@ -134,19 +140,18 @@ def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory) -> Fitted:
     seen = np.clip(seen, c.low, c.high).astype(np.float32)
     left = (wanted - seen @ c.linear - c.bias).astype(np.float32)
     fitted = Fitted(graph, rows, states, car[rows], seen, left, np.empty(0, np.float32))
-    return dataclasses.replace(fitted, score=fit_memory(graph, signals, car, fitted))
+    return dataclasses.replace(fitted, score=fit_memory(graph, signals, car, trusted, fitted))
 
 
-def fit_memory(graph: Graph, signals: Floats, car: Cars, fitted: Fitted) -> Floats:
+def fit_memory(graph: Graph, signals: Floats, car: Cars, trusted: Mask, fitted: Fitted) -> Floats:
     """What is too far, and the norm of what healthy cars have in memory; returns all rows' scores (N,)."""
     rows = fitted.rows
-    residual = in_blocks(lambda *given: (graph.residual(*given),), signals[rows], fitted.states)[0]
-    constants.fit_limits(graph.constants, residual, car[rows])
+    residual = in_blocks(lambda *given: (graph.residual(*given),), signals[rows], fitted.states)
+    constants.fit_limits(graph.constants, residual.pop(), car[rows])
     columns, memory = graph.columns, graph.constants.memory
-    settled = ranks(car) >= memory.learning_samples + min(memory.memory_samples, memory.learning_samples / 2)
-    if not settled.any():
-        settled = ranks(car) >= memory.learning_samples
-    kept = remembered(graph, signals, car, some_rows(settled))
+    warm_for = np.where(trusted, ranks(car) - memory.learning_samples, -1)  # samples; below 0: not yet
+    settled = warm_for >= min(memory.memory_samples, memory.learning_samples / 2)
+    kept = remembered(graph, signals, car, some_rows(settled if settled.any() else warm_for >= 0))
     baseline, deviation, repeats = (
         kept[:, slice(*block)] for block in (columns.baseline, columns.deviation, columns.repeats)
     )
@@ -177,10 +182,8 @@ def train_network(fitted: Fitted, seed: int, steps_max: int, stop: Stop) -> tupl
     held = np.isin(fitted.car, np.unique(fitted.car)[::VALIDATION_EVERY])
     learning, others = np.flatnonzero(~held), np.flatnonzero(held)
     steps = min(max(STEPS_MIN, PASSES * len(learning) // BATCH_ROWS), steps_max)
-    floor = (
-        domain.resolution[domain.targets()[domain.judged]]
-        / fitted.graph.constants.spread[domain.targets()[domain.judged]]
-    )
+    targets = domain.targets()[domain.judged]
+    floor = domain.resolution[targets] / fitted.graph.constants.spread[targets]
     spread = np.maximum(robust.within(fitted.left, fitted.car).std(axis=0), floor).astype(np.float32)
     network = masked_network(domain, seed)
     owners, owner = np.unique(fitted.car, return_inverse=True)
@@ -227,7 +230,6 @@ class _Epochs:
         self._network, self._judge, self._stop = network, judge, stop
         self.best, self._since_best, self.count = network.get_weights(), 0, 0
         self.linear_loss = self.best_loss = judge()
-        self.model: Any = None
 
     def batch(self, number: int, logs: Any) -> None:
         """SIGTERM ends the training within a step."""
@@ -236,8 +238,7 @@ class _Epochs:
     def end(self, epoch: int, logs: Any) -> None:
         """Ask the other cars."""
         loss, self.count = self._judge(), epoch + 1
-        extra = {"step": self.count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)}
-        _log.info("training", extra=extra)
+        _log.info("training", extra={"step": self.count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)})
         self._since_best += 1
         if loss < self.best_loss:
             self.best, self.best_loss, self._since_best = self._network.get_weights(), loss, 0
@@ -286,7 +287,7 @@ def _judge(network: Any, seen: Floats, left: Floats, car: Cars, spread: Floats) 
     return judge
 
 
-def some_rows(wanted: NDArray[np.bool_]) -> Rows:
+def some_rows(wanted: Mask) -> Rows:
     """Every wanted row, or every second, third, … so that no more are left than statistics need."""
     rows = np.flatnonzero(wanted)
     return rows[:: max(1, -(-len(rows) // STATISTICS_ROWS_MAX)) | 1]

@@ -33,12 +33,18 @@ def leave_out_linear(
     inputs (n, k), outputs (n, m), both about standardised; visible (k, m).
     """
     k = inputs.shape[1]
-    covariance = np.cov(np.hstack([inputs, outputs]).T.astype(np.float64))
+    covariance = _covariance(np.hstack([inputs, outputs], dtype=np.float64))
     weights = np.zeros(visible.shape)
     for j, see in enumerate(visible.T):
         seen = covariance[:k, :k][np.ix_(see, see)] + ridge * np.eye(see.sum())
         weights[see, j] = np.linalg.solve(seen, covariance[:k, k + j][see])
     return weights, np.median(outputs, axis=0) - np.median(inputs, axis=0) @ weights
+
+
+def _covariance(values: F8) -> F8:
+    """(k, k) of values (n, k), which are centred in place: numpy's own copies them twice more."""
+    values -= values.mean(axis=0)
+    return np.asarray(values.T @ values * (1 / (len(values) - 1)))
 
 
 def precision(residual: NDArray[Any], shrinkage: float = 0.05, least: float | F8 = 1e-3) -> F8:
