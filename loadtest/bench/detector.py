@@ -1,11 +1,11 @@
 """The models that the scorer's stage uses.
 
-One with state, made by the trainer's own job from a simulated fleet, once; and one without, the graph in
-stateless.tflite: a dense autoencoder over ratios of signals, made by the trainer of revision 8e5c368, before
-detectors had a memory.
+One with state, made by the trainer's own job from a simulated fleet; and one without, the scorecard's usual
+autoencoder of single samples, which is what others run. Both are made once.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from loadtest.bench.fleet import ODD_SHARE, Records, fill
 from loadtest.bench.run import Run
 from local import champion, topics
 from local.java import ROOT
+from local.supervisor import Child
 from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.model import Model
@@ -32,6 +33,7 @@ _LEARNING_S, _MEMORY_S = 20, 10
 _GOLDEN_ROWS = 16
 _EDGE, _CLOUD = "bench", "cloud"
 _MADE_FROM = ("trainer/*.py", "simulator/*.py", "contract/schemas/*.avsc", "loadtest/bench/fleet.py")
+_STATELESS_MADE_FROM = ("quality/graph.py", "quality/detectors/autoencoder.py", "simulator/*.py")
 
 
 def record(run: Run) -> bytes:
@@ -39,15 +41,19 @@ def record(run: Run) -> bytes:
 
     Raises WorldDown where the trainer publishes nothing.
     """
-    path = run.run_dir / f"detector-{_fingerprint()}.record"
+    path = run.run_dir / f"detector-{_fingerprint(_MADE_FROM)}.record"
     if not path.exists():
         _train(run, path)
     return _that_finds_the_odd_share(*unpack(path.read_bytes()))
 
 
-def stateless() -> bytes:
-    """A framed record of the graph without state."""
-    tflite = (ROOT / "loadtest/bench/stateless.tflite").read_bytes()
+def stateless(run: Run) -> bytes:
+    """A framed record of the graph without state; kept like the other one. Raises WorldDown."""
+    path = run.run_dir / f"stateless-{_fingerprint(_STATELESS_MADE_FROM)}.tflite"
+    if not path.exists():
+        run.say("scorer: the usual autoencoder learns from simulated cars (once)")
+        _finish(run, run.python("autoencoder", "quality.graph", str(path)))
+    tflite = path.read_bytes()
     manifest = _unproven(tflite)
     signals, none = _signals(1)[:, :_GOLDEN_ROWS], np.empty((_GOLDEN_ROWS, 0), np.float32)
     golden = Golden.of(signals, none, Model(manifest, tflite, "litert").step)
@@ -79,7 +85,7 @@ def _unproven(tflite: bytes) -> Manifest:
         version=1,
         parent=None,
         created_at="",
-        git_revision="8e5c368",
+        git_revision="",
         signals=SIGNALS,
         schema_fingerprint="",
         threshold=float("inf"),
@@ -116,12 +122,18 @@ def _train(run: Run, path: Path) -> None:
     child = run.python("trainer", "trainer", "train", "--kafka-bootstrap", run.edge, "--edge-names", _EDGE,
                        "--wait-records", str(count), "--learning-s", str(_LEARNING_S),
                        "--memory-s", str(_MEMORY_S), "--false-alarms-per-car-week", "100")  # fmt: skip
-    while child.process is not None:
-        run.supervisor.tick()
-    if child.status != 0 or not champion.keep(run.edge, path):
+    _finish(run, child)
+    if not champion.keep(run.edge, path):
         raise WorldDown(f"the trainer published nothing:\n{run.supervisor.last_lines('trainer')}")
 
 
-def _fingerprint() -> str:
-    files = sorted(path for pattern in _MADE_FROM for path in ROOT.glob(pattern))
+def _finish(run: Run, child: Child) -> None:
+    while child.process is not None:
+        run.supervisor.tick()
+    if child.status != 0:
+        raise WorldDown(f"no model:\n{run.supervisor.last_lines(child.name)}")
+
+
+def _fingerprint(patterns: Sequence[str]) -> str:
+    files = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -1,8 +1,10 @@
 """The usual autoencoder: a bottleneck on z-scored single samples, its score the error of reconstruction."""
 
+from typing import Any
+
 import numpy as np
 
-from contract.telemetry import Floats
+from contract.telemetry import SIGNALS, Floats
 from quality.detectors import Lengths
 from quality.detectors.stateless import Standard, thinned
 
@@ -42,6 +44,33 @@ class Autoencoder:
             error = self._rebuilt(part) - part
             scores[start : start + len(part)] = np.sqrt(np.einsum("nk,nk->n", error, error) / error.shape[1])
         return scores.reshape(z.shape[:-1])
+
+    def convert(self) -> bytes:
+        """As its users deploy it: a TFLite graph of raw signals (n, 18) without state, in float32.
+
+        To score (n,) as above, and contribution (n, 18), the squared errors; a signal that no autoencoder
+        judges contributes nothing.
+        """
+        import tensorflow as tf
+
+        signals = tf.TensorSpec((None, len(SIGNALS)), tf.float32, name="signals")
+        of_judged = np.eye(len(SIGNALS), dtype=np.float32)[self._standard.judged]
+
+        @tf.function(input_signature=[signals])  # type: ignore[untyped-decorator]
+        def serve(signals: Any) -> dict[str, Any]:
+            z = (signals @ of_judged.T - self._standard.mean) * (1 / self._standard.deviation)
+            rows = z
+            for place, (weights, bias) in enumerate(self._layers):
+                rows = rows @ weights + bias
+                rows = tf.tanh(rows) if place < len(self._layers) - 1 else rows
+            square = tf.square(rows - z)
+            score = tf.sqrt(tf.reduce_mean(square, axis=1))
+            return {"score": score, "contribution": square @ of_judged}
+
+        module = tf.Module()
+        module.serve = serve
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module)
+        return bytes(converter.convert())
 
     def _rebuilt(self, rows: Floats) -> Floats:
         for place, (weights, bias) in enumerate(self._layers):

@@ -1,0 +1,35 @@
+"""python -m quality.graph FILE: the scorecard's usual autoencoder as a TFLite graph, for the scorer's bars.
+
+It learns from healthy simulated cars, in some seconds. What it is worth as a detector is in the scorecard.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from quality.detectors import Lengths
+from quality.detectors.autoencoder import Autoencoder
+from simulator.faults import Wear
+from simulator.fleet import Fleet
+
+_CARS, _SAMPLES, _INTERVAL_S, _SEED = 200, 500, 20.0, 1
+
+
+def main(path: Path) -> None:
+    """Write the file whole or not at all."""
+    fleet = Fleet(seed=_SEED, first=0, cars=_CARS, wear=Wear(share=0.0))
+    moments = [
+        fleet.step(slice(0, _CARS), _INTERVAL_S * (number + 1), _INTERVAL_S) for number in range(_SAMPLES)
+    ]
+    autoencoder = Autoencoder(_SEED, Lengths(learning_samples=1, memory_samples=1))
+    autoencoder.fit(np.stack(moments, axis=1))
+    unfinished = path.with_suffix(".part")
+    unfinished.write_bytes(autoencoder.convert())
+    unfinished.rename(path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))
