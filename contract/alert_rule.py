@@ -30,16 +30,23 @@ class AlertRule:
                 raise ValueError(f"{name} must be over 0 and at most 1, not {getattr(self, name)}")
 
 
+def follow(level: Scores, score: Scores, *, threshold: float, rule: AlertRule) -> Scores:
+    """The levels (n,) after one more score (n,) of each; a level is in units of the threshold's.
+
+    A score that is not finite counts as just above the threshold.
+    """
+    counted = np.where(np.isfinite(score), score, level.dtype.type(_NO_NUMBER * threshold))
+    return counted if rule.smoothing == 1 else level + level.dtype.type(rule.smoothing) * (counted - level)
+
+
 def advance(
     level: Scores, is_open: Mask, score: Scores, *, threshold: float, rule: AlertRule
 ) -> tuple[Scores, Mask, Mask, Mask]:
     """(level, is_open, opened, closed) of n cars after one more score of each; all (n,), the given unchanged.
 
-    `level` and `score` are in units of the threshold's; a new car's level is 0. A score that is not finite
-    counts as just above the threshold.
+    `level` and `score` are in units of the threshold's, as in `follow`; a new car's level is 0.
     """
-    counted = np.where(np.isfinite(score), score, level.dtype.type(_NO_NUMBER * threshold))
-    level = level + level.dtype.type(rule.smoothing) * (counted - level)
+    level = follow(level, score, threshold=threshold, rule=rule)
     above = level > threshold
     stays = is_open & (level >= rule.close_ratio * threshold)
     now_open = above | stays

@@ -6,14 +6,16 @@ threshold and closes where it falls below a share of it.
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract import alert_rule
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from trainer import robust
-from trainer.replay import runs
+from trainer.replay import in_step, runs
 from trainer.robust import Cars
 
 WEEK_S = 168 * 3600.0  # of telemetry
@@ -25,27 +27,55 @@ _GRID_REACH = 4.0  # times the highest level of the healthy cars
 _TAIL_POWER = 2 / 3
 _TAIL_QUANTILES = (0.5, 0.99)
 _NORMAL = NormalDist()
+# No number is above it. Where healthy cars have scores that are none, it may be that no threshold is enough.
+_NEVER = float(np.finfo(np.float32).max) / 4
 
 
-def levels(score: Floats, car: Cars, rule: AlertRule) -> Floats:
-    """(N,) smoothed scores, each car from 0 on; what is not finite is the highest number there is."""
-    score = np.nan_to_num(score, nan=np.inf, posinf=np.inf)
-    level = np.minimum(score, np.finfo(np.float32).max / 4).astype(np.float32)
-    if rule.smoothing == 1:
-        return level
-    starts, lengths = runs(car)
-    order = np.argsort(-lengths, kind="stable")
-    starts, lengths = starts[order], lengths[order]
-    now = np.zeros(len(starts), np.float32)
-    for sample in range(int(lengths.max(initial=0))):
-        rows = starts[: np.searchsorted(-lengths, -sample)] + sample
-        now[: len(rows)] += np.float32(rule.smoothing) * (level[rows] - now[: len(rows)])
-        level[rows] = now[: len(rows)]
+@dataclass(frozen=True)
+class Levels:
+    """The smoothed scores (N,). A score that is no number counts in thresholds: `at` one, levels are known.
+
+    `known` (N,): of the numbers. `unknown` (N,): what the others add, in thresholds; None without others.
+    """
+
+    known: Floats
+    unknown: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def __getitem__(self, rows: Any) -> "Levels":
+        return Levels(self.known[rows], None if self.unknown is None else self.unknown[rows])
+
+    def at(self, threshold: float) -> Floats:
+        """(N,) where the threshold is this."""
+        return self.known if self.unknown is None else self.known + np.float32(threshold) * self.unknown
+
+
+def levels(score: Floats, car: Cars, rule: AlertRule) -> Levels:
+    """Of scores (N,), each car from 0 on."""
+    score = score.astype(np.float32)
+    finite = np.isfinite(score)
+    if finite.all():
+        return Levels(_smoothed(score, car, rule))
+    # The rule is linear: the one part is 0 where the other is not, and a number in thresholds of 1.
+    numbers, others = np.where(finite, score, np.float32(0)), np.where(finite, np.float32(0), np.nan)
+    return Levels(_smoothed(numbers, car, rule), _smoothed(others.astype(np.float32), car, rule))
+
+
+def _smoothed(score: Floats, car: Cars, rule: AlertRule) -> Floats:
+    """(N,) levels by the scorers' rule, for a threshold of 1."""
+    if rule.smoothing == 1:  # a row's level is its own score's
+        return alert_rule.follow(np.zeros_like(score), score, threshold=1.0, rule=rule)
+    level, now = np.empty_like(score), np.zeros(len(runs(car)[0]), np.float32)
+    for rows, who in in_step(car):
+        level[rows] = now[who] = alert_rule.follow(now[who], score[rows], threshold=1.0, rule=rule)
     return level
 
 
-def openings(level: Floats, car: Cars, threshold: float, rule: AlertRule) -> NDArray[np.intp]:
+def openings(levels: Levels, car: Cars, threshold: float, rule: AlertRule) -> NDArray[np.intp]:
     """Rows at which an alert opens, ascending."""
+    level = levels.at(threshold)
     above = level > threshold
     if not above.any():
         return np.empty(0, np.intp)
@@ -80,12 +110,16 @@ class Healthy:
         """(b,) thresholds at which healthy cars raise `budget` alerts a car-week; weights (b, cars), or one.
 
         Where so few alerts are allowed that they cannot be counted, the rate falls from the last threshold
-        at which they can as a Gaussian process crosses a level (Rice 1945), in the root of the level.
+        at which they can as a Gaussian process crosses a level (Rice 1945), in the root of the level. Where
+        scores that are no numbers raise more at any threshold, it is one that no number reaches.
         """
         weights = np.ones((1, len(self.weeks))) if weights is None else weights
         counted, weeks = weights @ self.opened, weights @ self.weeks
         found = np.empty(len(weights))
         for row, (counts, allowed) in enumerate(zip(counted, budget * weeks, strict=True)):
+            if counts[-1] > allowed:  # far above every number
+                found[row] = _NEVER
+                continue
             enough = counts > max(allowed, min(_COUNTED_MIN, counts.max() / 2))
             place = len(enough) - 1 - int(np.argmax(enough[::-1])) if enough.any() else 0
             if counts[place] <= allowed or allowed >= _COUNTED_MIN:
@@ -97,10 +131,14 @@ class Healthy:
         return found
 
 
-def healthy(level: Floats, car: Cars, rule: AlertRule, interval_s: float) -> Healthy:
-    """Of cars that should raise no alert; cars that stand out far from the others are left out."""
-    trusted = ~robust.suspects(level, car)
-    level, car = level[trusted], car[trusted]
+def healthy(levels: Levels, car: Cars, rule: AlertRule, interval_s: float) -> Healthy:
+    """Of cars that should raise no alert; cars that stand out far from the others are left out.
+
+    Thresholds are looked for where the scores are that are numbers: the others need none of their own.
+    """
+    trusted = ~robust.suspects(levels.known, car)
+    levels, car = levels[trusted], car[trusted]
+    level = levels.known
     _, place = np.unique(car, return_inverse=True)
     quantiles = 1 - np.geomspace(0.5, 0.5 / max(2, len(level)), _GRID_QUANTILES)
     top = float(level.max())
@@ -108,7 +146,7 @@ def healthy(level: Floats, car: Cars, rule: AlertRule, interval_s: float) -> Hea
     grid = np.unique(np.concatenate([np.quantile(level, quantiles), beyond]).astype(np.float64))
     opened = np.zeros((int(place.max()) + 1, len(grid)), np.int32)
     for column, threshold in enumerate(grid):
-        np.add.at(opened[:, column], place[openings(level, car, float(threshold), rule)], 1)
+        np.add.at(opened[:, column], place[openings(levels, car, float(threshold), rule)], 1)
     root = level.astype(np.float64) ** _TAIL_POWER
     middle, high = np.quantile(root, _TAIL_QUANTILES)
     weeks = np.bincount(place).astype(np.float64) * car_weeks(1, interval_s)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer import alarms, robust
+from trainer.alarms import Levels
 from trainer.baselines import Detector
 from trainer.held_out import HeldOut, Labelled
 from trainer.replay import ranks
@@ -48,7 +49,7 @@ def judge(detector: Detector, data: HeldOut, budget: float) -> Judgement:
     threshold = float(limits.thresholds(budget)[0])
     drawn = limits.thresholds(budget, _draws(len(limits.weeks)))
     healthy, car = _judged(detector, data.healthy, data.healthy_car, data.judged_from)
-    trusted = ~robust.suspects(healthy, car)
+    trusted = ~robust.suspects(healthy.known, car)
     owners, owner = np.unique(car[trusted], return_inverse=True)
     opened = owner[alarms.openings(healthy[trusted], owner, threshold, detector.rule)]
     weights = _draws(len(owners))
@@ -72,14 +73,12 @@ def judge(detector: Detector, data: HeldOut, budget: float) -> Judgement:
             for place, name in enumerate(data.faulty.faults)
             if (data.faulty.fault == place).any()
         },
-        auroc=auroc(healthy[trusted], level[grown]),
+        auroc=auroc(healthy[trusted].at(threshold), level[grown].at(threshold)),
         recall_drawn=_recalls(level, data.faulty, drawn, detector),
     )
 
 
-def foreseen(
-    level: NDArray[Any], faulty: Labelled, threshold: float, detector: Detector
-) -> NDArray[np.bool_]:
+def foreseen(level: Levels, faulty: Labelled, threshold: float, detector: Detector) -> NDArray[np.bool_]:
     """(failures,): whether an alert opens while the fault grows."""
     opened = alarms.openings(level, faulty.run, threshold, detector.rule)
     found = np.searchsorted(opened, faulty.after) > np.searchsorted(opened, faulty.first)
@@ -87,7 +86,7 @@ def foreseen(
 
 
 def _recalls(
-    level: NDArray[Any], faulty: Labelled, drawn: NDArray[np.float64], detector: Detector
+    level: Levels, faulty: Labelled, drawn: NDArray[np.float64], detector: Detector
 ) -> NDArray[np.float64]:
     """(draws,) recalls at the thresholds that other draws of cars would give, of other draws of failures."""
     limits = np.unique(np.quantile(drawn, np.linspace(0, 1, _LIMITS)))
@@ -126,8 +125,8 @@ def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
 
 def _judged(
     detector: Detector, signals: Any, car: robust.Cars, judged_from: int
-) -> tuple[NDArray[Any], robust.Cars]:
-    """(level, car) of the rows that count."""
+) -> tuple[Levels, robust.Cars]:
+    """(levels, car) of the rows that count."""
     level = alarms.levels(detector.score(signals, car), car, detector.rule)
     counts = ranks(car) >= judged_from
     return level[counts], car[counts]

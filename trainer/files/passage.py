@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from contract import alert_rule
 from contract.alert_rule import AlertRule
 from contract.golden import Step
+from trainer.replay import in_step
 
 _SAY_EVERY_ROWS = 500_000
 
@@ -65,7 +66,8 @@ def passed(
     score, level = np.zeros(count, np.float32), np.zeros(count)
     alarm, warm = np.zeros(count, bool), np.zeros(count, bool)
     places, kept, done = [np.empty(0, np.intp)], [np.empty((0, signals.shape[1]), np.float32)], 0
-    for rows, who in in_step(machine, len(seen.level)):
+    for rows, _ in in_step(machine):
+        who = machine[rows]
         score[rows], contribution, seen.state[who] = step(signals[rows], seen.state[who])
         warm[rows] = here = seen.state[who, 0] >= learning_samples
         judged, of = rows[here], who[here]
@@ -88,16 +90,3 @@ def passed(
     found = np.concatenate(places)
     order = np.argsort(found)
     return Passage(score, level, alarm, warm, found[order], np.concatenate(kept)[order], seen)
-
-
-def in_step(machine: NDArray[np.integer[Any]], machines: int) -> Any:
-    """The first row of every machine, then the second one, and so on: (rows (k,), their machines (k,))."""
-    counts = np.bincount(machine, minlength=machines)
-    begins = np.cumsum(counts) - counts
-    longest_first = np.argsort(-counts, kind="stable")
-    active = len(longest_first)
-    for place in range(int(counts.max(initial=0))):
-        while counts[longest_first[active - 1]] <= place:
-            active -= 1
-        who = longest_first[:active]
-        yield begins[who] + place, who

@@ -114,7 +114,7 @@ def test_an_alert_that_was_open_before_foresees_nothing() -> None:
 
 
 def test_a_detector_that_gives_nan_only_alarms() -> None:
-    """Nothing of a broken detector looks good: what is no number is the highest there is."""
+    """Nothing of a broken detector looks good: no threshold keeps its budget."""
     broken = Detector("nan", lambda signals, car: signals[:, 0] * np.float32(np.nan), AlertRule())
     found = judge(broken, shifted(3), WEEKLY)
     assert not found.threshold < 1e30

@@ -42,14 +42,8 @@ def test_the_threshold_keeps_its_budget() -> None:
     limits = [threshold(*scores(1), share) for share in (0.05, 0.01, 0.0005)]
     for share, limit in zip((0.05, 0.01, 0.0005), limits, strict=True):
         others = [
-            len(
-                alarms.openings(
-                    *(part.astype(kind) for part, kind in zip(scores(seed), (np.float32, int), strict=True)),
-                    limit,
-                    RULE,
-                )
-            )
-            for seed in range(2, 8)
+            len(alarms.openings(alarms.levels(score, car, RULE), car, limit, RULE))
+            for score, car in map(scores, range(2, 8))
         ]
         assert share / 3 < np.mean(others) / (CARS * SAMPLES) < share * 3
 
@@ -59,16 +53,6 @@ def test_undetected_faulty_cars_hardly_move_the_threshold() -> None:
     for share in (0.01, 0.0005):
         sound, mixed = threshold(*scores(1), share), threshold(*scores(1, faulty=2), share)
         assert abs(mixed / sound - 1) < 0.03
-
-
-def test_alerts_open_and_close_by_the_scorers_rule() -> None:
-    """An alert stays open between the two limits, a car begins closed, and level is the smoothed score."""
-    rule = AlertRule(smoothing=1.0, close_ratio=0.5)
-    level = np.array([0, 3, 1.5, 3, 0.5, 3, 1.5, 1.5, 3], np.float32)
-    car = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
-    assert alarms.openings(level, car, 2.0, rule).tolist() == [1, 5, 8]
-    smooth = alarms.levels(np.array([4, 4, 4], np.float32), np.array([0, 0, 1]), AlertRule(smoothing=0.5))
-    assert smooth.tolist() == [2, 3, 2]
 
 
 def test_a_regression_ignores_what_it_may_not_see() -> None:

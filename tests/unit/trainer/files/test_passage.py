@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
-from trainer.files.passage import Passage, Seen, in_step, passed
+from trainer.files.passage import Passage, Seen, passed
 
 THRESHOLD, LEARNING = 10.0, 2
 Floats = NDArray[np.float32]
@@ -35,17 +35,11 @@ def _passed(
     )
 
 
-def test_machines_of_different_lengths_go_in_step():
-    """First the first rows of all, then the second rows of those that have one."""
-    steps = [(rows.tolist(), who.tolist()) for rows, who in in_step(np.array([0, 1, 1, 1, 2, 2]), 4)]
-    assert steps == [([1, 4, 0], [1, 2, 0]), ([2, 5], [1, 2]), ([3], [1])]
-
-
 def test_each_machine_has_a_state_of_its_own():
     """Scores are those of the machine's own rows, in their order."""
-    found = _passed([1, 2, 4, 100, 200], [0, 0, 0, 1, 1])
+    found = _passed([1, 2, 4, 100, 200], [0, 0, 0, 2, 2])
     assert found.score.tolist() == [1, 3, 7, 100, 300]
-    assert found.seen.state.tolist() == [[2, 7], [2, 300]]
+    assert found.seen.state.tolist() == [[2, 7], [0, 0], [2, 300]]  # of the second there is no row
 
 
 def test_a_machine_is_not_judged_while_it_is_learned():
