@@ -12,64 +12,52 @@ import numpy as np
 
 from contract.signals import Ratio
 from trainer.domain import Domain
+from trainer.rows import column, picked, stacked
 
 
 def coordinates(domain: Domain, signals: Any) -> Any:
-    """(n, K) finite signals to (n, width) coordinates: the signals, then the ratios.
-
-    Columns are picked and combined by constant matrices: TFLite gathers columns ten times more slowly.
-    """
-    import tensorflow as tf
-
-    if not domain.ratios:
-        return tf.convert_to_tensor(signals, tf.float32)
+    """(K, n) finite signals to (width, n) coordinates: the signals, then the ratios."""
     logarithms = [ratio for ratio in domain.ratios if ratio.logarithm]
     quotients = [ratio for ratio in domain.ratios if not ratio.logarithm]
-    found = []
-    if logarithms:
-        pick, offset, combine = _of_logarithms(domain, logarithms)
-        found.append(tf.math.log(tf.abs(signals @ pick) + offset) @ combine)
+    found = [_logarithms(domain, logarithms, signals)] if logarithms else []
     found += [_quotient(domain, ratio, signals) for ratio in quotients]
     order = [domain.ratios.index(ratio) for ratio in (*logarithms, *quotients)]
-    derived = found[0] if len(found) == 1 else tf.concat(found, axis=1)
     if order != sorted(order):
-        derived = derived @ picks(len(order), np.argsort(order))
-    return tf.concat([signals, derived], axis=1)
+        found = [picked(stacked(*found), np.argsort(order))]
+    return stacked(signals, *found)
 
 
-def _of_logarithms(domain: Domain, ratios: list[Ratio]) -> tuple[Any, Any, Any]:
-    """(K, m), (m,), (m, ratios): of the logarithms log(|signals @ pick| + offset), combined to the ratios.
+def all_there(domain: Domain, present: Any) -> Any:
+    """1 where signals (K, n) are there, else 0, to the same of coordinates (width, n)."""
+    parts = [np.flatnonzero(made) for made in domain.parts()[domain.count :]]
+    if not parts:
+        return present
+    # As many factors for each: a part that stands twice changes nothing.
+    first, *others = np.array([np.resize(made, max(map(len, parts))) for made in parts]).T
+    found = picked(present, first)
+    for other in others:
+        found = found * picked(present, other)
+    return stacked(present, found)
 
-    A signal that stands in several ratios with the same offset has one logarithm.
-    """
-    terms: dict[tuple[int, float], int] = {}
-    combine = []
-    for ratio in ratios:
-        parts = (
-            (domain.place(ratio.numerator[0]), ratio.numerator_offset, 1.0),
-            (domain.place(ratio.denominator), ratio.denominator_offset, -ratio.power),
-        )
-        combine.append({terms.setdefault(part[:2], len(terms)): part[2] for part in parts})
-    matrix = np.zeros((len(terms), len(ratios)), np.float32)
-    for column, weights in enumerate(combine):
-        matrix[list(weights), column] = list(weights.values())
-    signals, offsets = zip(*terms, strict=True)
-    return picks(domain.count, list(signals)), np.array(offsets, np.float32), matrix
+
+def _logarithms(domain: Domain, ratios: list[Ratio], signals: Any) -> Any:
+    """(ratios, n): log(|numerator| + its offset) less power times log(|denominator| + its offset)."""
+    import tensorflow as tf
+
+    above = tf.abs(picked(signals, [domain.place(ratio.numerator[0]) for ratio in ratios]))
+    under = tf.abs(picked(signals, [domain.place(ratio.denominator) for ratio in ratios]))
+    above = tf.math.log(above + column([ratio.numerator_offset for ratio in ratios]))
+    under = tf.math.log(under + column([ratio.denominator_offset for ratio in ratios]))
+    return above - under * column([ratio.power for ratio in ratios])
 
 
 def _quotient(domain: Domain, ratio: Ratio, signals: Any) -> Any:
-    """(n, 1): the product of the numerators over the denominator, within its bounds."""
+    """(1, n): the product of the numerators over the denominator, within its bounds."""
     import tensorflow as tf
 
-    names = (*ratio.numerator, ratio.denominator)
-    picked = signals @ picks(domain.count, [domain.place(name) for name in names])
-    product = picked[:, :1]
-    for column in range(1, len(ratio.numerator)):
-        product = product * picked[:, column : column + 1]
-    under = ratio.unit * tf.abs(picked[:, len(ratio.numerator) :]) + ratio.unit * ratio.denominator_offset
+    product, *others = (picked(signals, [domain.place(name)]) for name in ratio.numerator)
+    for other in others:
+        product = product * other
+    under = tf.abs(picked(signals, [domain.place(ratio.denominator)])) * ratio.unit
+    under = under + ratio.unit * ratio.denominator_offset
     return tf.clip_by_value(product / under, -ratio.most, ratio.most)
-
-
-def picks(width: int, columns: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(width, k): what (n, width) is multiplied by to get its `columns` (k); exact where all is finite."""
-    return np.eye(width, dtype=np.float32)[:, columns]

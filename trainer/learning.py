@@ -132,7 +132,7 @@ def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory, trusted: Mas
     The others are passed through it like any car: a copy without them would be as large as the slice.
     """
     rows = some_rows(np.isfinite(signals).all(axis=1) & trusted)
-    graph = Graph(constants.blank(domain, memory, np.asarray(coordinates(domain, signals[rows]))))
+    graph = Graph(constants.blank(domain, memory, np.asarray(coordinates(domain, signals[rows].T)).T))
     states = remembered(graph, signals, car, rows)
     seen, wanted = in_blocks(graph.inputs, signals[rows], states)
     constants.fit_linear(graph.constants, seen, wanted, car[rows])

@@ -6,7 +6,8 @@ the same rule built into its weights' masks, adds what the operating point does 
 left over, minus the car's own baseline, is averaged over time before anything is squared; the norm of that
 memory by one constant matrix is the score. docs/decisions/model-and-norm.md says why.
 
-Nearly all of it is products and sums: TFLite compares and chooses, gathers and slices several times slower.
+Inside, tables lie: a row for each quantity, in it a number of each car (rows.py says why). Only what the
+network and the regression see stands, a row for each car, as in training.
 """
 
 from typing import Any
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from trainer.constants import COORDINATE_MOST, Constants
-from trainer.coordinates import coordinates, picks
-from trainer.domain import Domain
+from trainer.coordinates import all_there, coordinates
 from trainer.memory import StateColumns, identities, state_columns
 from trainer.network import nothing
+from trainer.rows import column, picked, spread_out, stacked, times
 
 # Times this, all that is not 0 is beyond 1 either way: whether it is, without a comparison.
 _STEEP = 1e20
@@ -49,33 +50,33 @@ class Graph:
         """
         import tensorflow as tf
 
-        c, columns, f4 = self.constants, self.columns, np.float32
-        values, gap = self._standardised(signals)
-        before = {name: state[:, slice(*getattr(columns, name))] for name in _PARTS}
-        identity = self._recognised(values, gap, before)
-        seen, recently = self._seen(values, gap, before["seen"], before["point"])
-        residual, judged = self._residual(values, gap, seen)
+        c = self.constants
+        before = self._before(state)
+        values, there = self._standardised(signals)
+        identity = self._recognised(values, there, before)
+        seen, recently = self._seen(values, there, before["seen"], before["point"])
+        residual, judged = self._residual(values, there, seen)
         warm = tf.clip_by_value(before["seen"] - (c.memory.learning_samples - 1), 0.0, 1.0)
-        baseline, deviation = self._remembered(residual, judged, warm, before)
+        limit = column(c.limit)
+        bounded = _bounded(residual, -limit, limit)
+        baseline, deviation = self._remembered(bounded, judged, warm, before)
         unrest = self._unrest(residual, baseline, judged, warm, before)
         restlessness = before["unrest"] / c.usual_unrest
         familiar = tf.clip_by_value(_STRANGE - restlessness, 0.0, 1.0)
         more = 1.0 + tf.maximum(restlessness - 1.0, 0.0) * c.unrest_known
         calm = familiar / (more * more) * warm
-        repeats, last, restless = self._repeats(values, gap, before)
+        repeats, last, restless = self._repeats(values, there, before)
         away = deviation + c.unshown * baseline if c.unshown else deviation
-        vector = tf.concat(
-            [away * (judged * calm), (repeats - _usual_repeats(c)) * (restless * calm)], axis=1
-        )
-        beyond = tf.maximum(tf.abs(residual) * _scale(c) - _BEYOND_LIMIT, 0.0) * (judged * familiar)
-        parts = vector * (vector @ c.norm.astype(f4))
-        contribution = parts @ _to_signals(c.domain, both=True) + (beyond * beyond) @ _to_signals(c.domain)
-        score = tf.sqrt(tf.maximum(tf.reduce_sum(contribution, axis=1), 0.0))
+        vector = stacked(away * (judged * calm), (repeats - column(_usual_repeats(c))) * (restless * calm))
+        beyond = (residual - bounded) * column(_scale(c)) * familiar
+        shares = vector * times(c.norm, vector)
+        contribution = self._of_signals(shares, beyond * beyond)
+        score = tf.sqrt(tf.nn.relu(tf.reduce_sum(contribution, axis=0)))
         seen_after = tf.minimum(before["seen"] + 1.0, float(c.memory.learning_samples))
         after = [seen_after, baseline, deviation, recently, last, repeats, identity, unrest]
-        if spare := columns.width - columns.unrest[1]:
-            after.append(tf.zeros_like(state[:, -spare:]))
-        return score, contribution, tf.concat(after, axis=1)
+        if self.columns.width > self.columns.unrest[1]:  # one is spare, so that widths differ
+            after.append(tf.zeros_like(unrest))
+        return score, tf.transpose(contribution), tf.transpose(stacked(*after))
 
     def inputs(self, signals: Any, state_after: Any) -> tuple[Any, Any]:
         """For training: (what is seen (n, seen), what is to be expected of it (n, J)), standardised.
@@ -85,8 +86,8 @@ class Graph:
         import tensorflow as tf
 
         values, _ = self._standardised(signals)
-        recently = state_after[:, slice(*self.columns.point)]
-        return tf.concat([values, recently], axis=1), values @ self._targets()
+        seen = stacked(values, self._before(state_after)["point"])
+        return tf.transpose(seen), tf.transpose(picked(values, self._targets()))
 
     def residual(self, signals: Any, state_after: Any) -> Any:
         """For training, as `inputs`: (n, J) residuals in resolutions, before any baseline."""
@@ -94,122 +95,136 @@ class Graph:
         seen, wanted = self.inputs(signals, state_after)
         return (wanted - self._expected(_bounded(seen, c.low, c.high))) * c.unit.astype(np.float32)
 
-    def _targets(self) -> Floats:
-        """(width, J): picks what judges each judged signal."""
+    def _targets(self) -> Any:
+        """(J,): places of what judges each judged signal."""
         domain = self.constants.domain
-        return picks(domain.width, domain.targets()[domain.judged])
+        return domain.targets()[domain.judged]
 
     def _expected(self, seen: Any) -> Any:
+        """(n, J) of (n, seen), standardised."""
         c, f4 = self.constants, np.float32
         return seen @ c.linear.astype(f4) + (self.added(seen) + c.bias.astype(f4))
 
-    def _standardised(self, signals: Any) -> tuple[Any, Any]:
-        """Values (n, width), 0 where one is missing, and 1 there, 0 elsewhere (n, width)."""
+    def _before(self, state: Any) -> dict[str, Any]:
+        """The parts of states (n, S) by their names, (rows, n) each."""
         import tensorflow as tf
 
-        c, f4, domain = self.constants, np.float32, self.constants.domain
-        centre, spread = c.centre.astype(f4), c.spread.astype(f4)
-        count = domain.count
-        # A value that is out of all bounds, also an infinite one, is as strange as can be, and finite.
-        most = COORDINATE_MOST * spread[:count]
-        bounded = tf.minimum(tf.maximum(signals, centre[:count] - most), centre[:count] + most)
-        # What a bound makes of NaN differs between runtimes: it is replaced afterwards.
-        raw = tf.where(tf.equal(signals, signals), bounded, centre[:count])
-        missing = tf.cast(tf.not_equal(signals, signals), tf.float32)
-        gap = tf.minimum(missing @ domain.parts().T.astype(f4), 1.0)
-        values = (coordinates(domain, raw) - centre) * (1 / spread)
-        return tf.clip_by_value(values, -COORDINATE_MOST, COORDINATE_MOST) * (1.0 - gap), gap
+        rows = tf.transpose(state)
+        return {name: rows[slice(*getattr(self.columns, name))] for name in _PARTS}
 
-    def _seen(self, values: Any, gap: Any, count: Any, point: Any) -> tuple[Any, Any]:
-        """(What expectations are made of (n, seen), the operating point as it was lately (n, C)).
+    def _standardised(self, signals: Any) -> tuple[Any, Any]:
+        """Of signals (n, K): values (width, n), 0 where one is missing, and 0 there, 1 elsewhere."""
+        import tensorflow as tf
+
+        c, domain = self.constants, self.constants.domain
+        centre, spread = column(c.centre), column(c.spread)
+        raw = tf.transpose(signals)
+        known = tf.equal(raw, raw)
+        present = tf.cast(known, tf.float32)
+        # A value that is out of all bounds, also an infinite one, is as strange as can be, and finite. What a
+        # bound makes of NaN differs between runtimes: it is replaced before, by the 0 of `present`.
+        middle, most = centre[: domain.count], COORDINATE_MOST * spread[: domain.count]
+        raw = _bounded(tf.where(known, raw, present), middle - most, middle + most)
+        there = all_there(domain, present)
+        values = (coordinates(domain, raw) - centre) * (1 / spread)
+        return tf.clip_by_value(values, -COORDINATE_MOST, COORDINATE_MOST) * there, there
+
+    def _seen(self, values: Any, there: Any, count: Any, point: Any) -> tuple[Any, Any]:
+        """(What expectations are made of (seen, n), the operating point as it was lately (C, n)).
 
         A missing coordinate is filled by what the others say.
         """
         import tensorflow as tf
 
-        c, f4, domain = self.constants, np.float32, self.constants.domain
+        c, domain = self.constants, self.constants.domain
         width = domain.width
-        low, high = c.low.astype(f4), c.high.astype(f4)
+        low, high = column(c.low), column(c.high)
         seen = _bounded(values, low[:width], high[:width])
-        filled = seen @ c.fill.astype(f4) + c.fill_bias.astype(f4)
-        now = seen + gap * filled - gap * seen
+        filled = times(c.fill, seen) + column(c.fill_bias)
+        # What is missing is 0 in `seen`, within all bounds. To what is there nothing is added: not even a
+        # rounding may tell a signal's own expectation of it.
+        now = seen + (1.0 - there) * filled
         # At first the mean of all that was seen, then one that forgets.
         rate = tf.maximum(1.0 / (count + 1.0), 1 / c.memory.memory_samples)
-        recently = point + rate * (now @ picks(width, np.flatnonzero(domain.conditions)) - point)
-        return tf.concat([now, _bounded(recently, low[width:], high[width:])], axis=1), recently
+        recently = point + rate * (picked(now, np.flatnonzero(domain.conditions)) - point)
+        return stacked(now, _bounded(recently, low[width:], high[width:])), recently
 
-    def _residual(self, values: Any, gap: Any, seen: Any) -> tuple[Any, Any]:
-        """Observed minus expected, in resolutions (n, J), and 1 where it says something, else 0 (n, J)."""
-        c, f4 = self.constants, np.float32
-        unit = c.unit.astype(f4)
-        expected = seen @ (c.linear * unit).astype(f4) + (self.added(seen) + c.bias.astype(f4)) * unit
-        judged = (1.0 - gap @ self._targets()) * self._moving(values)
-        return (values @ (self._targets() * unit) - expected) * judged, judged
-
-    def _moving(self, values: Any) -> Any:
-        """1 where what judges a signal is above its least denominator, else 0 (n, J)."""
+    def _residual(self, values: Any, there: Any, seen: Any) -> tuple[Any, Any]:
+        """Observed minus expected, in resolutions (J, n), and 1 where it says something, else 0 (J, n)."""
         import tensorflow as tf
 
-        c, f4 = self.constants, np.float32
-        pick, least = _denominators(c)
-        if not pick.any():
-            return 1.0
-        return tf.clip_by_value((values @ pick.astype(f4) - least.astype(f4)) * _STEEP, 0.0, 1.0)
+        targets, unit = self._targets(), column(self.constants.unit)
+        judged = picked(there, targets) * self._moving(values)
+        expected = tf.transpose(self._expected(tf.transpose(seen)))
+        return (picked(values, targets) - expected) * unit * judged, judged
 
-    def _remembered(self, residual: Any, judged: Any, warm: Any, before: Any) -> tuple[Any, Any]:
-        """(baseline, deviation) after this sample, (n, J) each.
+    def _moving(self, values: Any) -> Any:
+        """1 where what judges a signal is above its least denominator, else 0 (J, n)."""
+        import tensorflow as tf
+
+        of, least = _denominators(self.constants)
+        if not len(of):
+            return 1.0
+        return tf.clip_by_value((picked(values, of) - column(least)) * _STEEP, 0.0, 1.0)
+
+    def _remembered(self, bounded: Any, judged: Any, warm: Any, before: Any) -> tuple[Any, Any]:
+        """(baseline, deviation) after this sample, (J, n) each.
 
         The baseline is the mean of the learning period and frozen afterwards; the first value of a signal
         that was never seen is its baseline, whenever it comes.
         """
         import tensorflow as tf
 
-        c, f4 = self.constants, np.float32
-        limit, pull = c.limit.astype(f4), c.pull.astype(f4)
-        bounded = _bounded(residual, -limit, limit)
-        known = tf.minimum(tf.abs(before["baseline"]) * _STEEP, 1.0)
-        rate = (1.0 - known) + known * ((1.0 - warm) / (before["seen"] + 1.0))
+        c = self.constants
+        pull = column(c.pull)
+        unknown = tf.nn.relu(1.0 - tf.abs(before["baseline"]) * _STEEP)
+        rate = tf.maximum(unknown, (1.0 - warm) / (before["seen"] + 1.0))
         baseline = before["baseline"] + judged * rate * (bounded - before["baseline"])
         away = _bounded(bounded - baseline, -pull, pull) - before["deviation"]
-        return baseline, before["deviation"] + (judged * warm) * (away * (1 / c.memory.memory_samples))
+        return baseline, before["deviation"] + away * (judged * (warm * (1 / c.memory.memory_samples)))
 
-    def _recognised(self, values: Any, gap: Any, before: dict[str, Any]) -> Any:
-        """What says what a car is (n, I). Where it changed, `before` is emptied: the car is learned anew."""
+    def _recognised(self, values: Any, there: Any, before: dict[str, Any]) -> Any:
+        """What says what a car is (I, n). Where it changed, `before` is emptied: the car is learned anew."""
         import tensorflow as tf
 
-        domain = self.constants.domain
-        places = identities(domain)
+        places = identities(self.constants.domain)
         if not len(places):
             return before["identity"]
-        pick = picks(domain.width, places)
-        value, there = values @ pick, 1.0 - gap @ pick
+        value, there = picked(values, places), picked(there, places)
         other = tf.minimum(tf.abs(value - before["identity"]) * _STEEP, 1.0) * there
-        same = 1.0 - tf.reduce_max(other, axis=1, keepdims=True) * tf.minimum(before["seen"], 1.0)
+        same = 1.0 - tf.reduce_max(other, axis=0, keepdims=True) * tf.minimum(before["seen"], 1.0)
         for name in ("seen", "baseline", "deviation", "unrest"):
             before[name] = before[name] * same
-        return there * value + (1.0 - there) * before["identity"]
+        return value + (1.0 - there) * before["identity"]
+
+    def _of_signals(self, shares: Any, beyond: Any) -> Any:
+        """(K, n): what is each signal's of the memory's `shares` (M, n) and of what is `beyond` (J, n)."""
+        domain, judged = self.constants.domain, len(self.constants.limit)
+        contribution = spread_out(shares[:judged] + beyond, domain.judged)
+        if domain.restless.any():
+            contribution += spread_out(shares[judged:], domain.restless)
+        return contribution
 
     def _unrest(self, residual: Any, baseline: Any, judged: Any, warm: Any, before: Any) -> Any:
-        """The mean square of the residual while the car is learned, in spreads within a car (n, 1)."""
+        """The mean square of the residual while the car is learned, in spreads within a car (1, n)."""
         import tensorflow as tf
 
-        spread = self.constants.spread_within.astype(np.float32)
+        spread = column(self.constants.spread_within)
         away = tf.minimum(tf.abs(residual - baseline) * (1 / spread), _UNREST_MOST) * judged
-        square = tf.reduce_mean(away * away, axis=1, keepdims=True)
+        square = tf.reduce_mean(away * away, axis=0, keepdims=True)
         rate = (1.0 - warm) / (before["seen"] + 1.0)
         return before["unrest"] + rate * (square - before["unrest"])
 
-    def _repeats(self, values: Any, gap: Any, before: Any) -> tuple[Any, Any, Any]:
-        """Of the restless signals: (share of repeats, last values, 1 where not missing), (n, R) each."""
+    def _repeats(self, values: Any, there: Any, before: Any) -> tuple[Any, Any, Any]:
+        """Of the restless signals: (share of repeats, last values, 1 where not missing), (R, n) each."""
         import tensorflow as tf
 
-        c, domain = self.constants, self.constants.domain
-        pick = picks(domain.width, np.flatnonzero(domain.restless))
-        value, there = values @ pick, 1.0 - gap @ pick
-        same = tf.maximum(1.0 - tf.abs(value - before["last"]) * (1 / _SAME), 0.0)
+        c, places = self.constants, np.flatnonzero(self.constants.domain.restless)
+        value, there = picked(values, places), picked(there, places)
+        same = tf.nn.relu(1.0 - tf.abs(value - before["last"]) * (1 / _SAME))
         rate = tf.maximum(1.0 / (before["seen"] + 1.0), 1 / c.memory.memory_samples)
         repeats = before["repeats"] + there * (rate * (same - before["repeats"]))
-        return repeats, there * value + (1.0 - there) * before["last"], there
+        return repeats, value + (1.0 - there) * before["last"], there
 
     def convert(self) -> bytes:
         """The graph as TFLite: float32, builtin operators, dynamic batch. Tensors as in `run`."""
@@ -251,24 +266,18 @@ def _scale(constants: Constants) -> Floats:
     return np.asarray(_BEYOND_LIMIT / constants.limit, np.float32)
 
 
-def _to_signals(domain: Domain, both: bool = False) -> Floats:
-    """(J, K), or (M, K) for both blocks of the memory: whose signal a share is."""
-    every = np.eye(domain.count, dtype=np.float32)
-    judged = every[domain.judged]
-    return np.concatenate([judged, every[domain.restless]]) if both else judged
-
-
 def _denominators(constants: Constants) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(width, J) and (J,): pick what must be above what, standardised, for a signal to be judged.
+    """(J,) each: whose value must be above what, standardised, for a signal to be judged; none: always.
 
     A denominator counts by its size; where one can be negative, its ratio must not have a `judged_above`.
     """
     domain = constants.domain
-    pick = np.zeros((domain.width, domain.count))
-    least = np.full(domain.count, -2 * COORDINATE_MOST)
+    of, least = np.arange(domain.count), np.full(domain.count, -2 * COORDINATE_MOST)
     for ratio in domain.ratios:
         if ratio.judges is not None and ratio.judged_above > 0:
-            place, of = domain.place(ratio.judges), domain.place(ratio.denominator)
-            pick[of, place] = 1
-            least[place] = (ratio.judged_above - constants.centre[of]) / constants.spread[of]
-    return pick[:, domain.judged], least[domain.judged]
+            judged, under = domain.place(ratio.judges), domain.place(ratio.denominator)
+            of[judged] = under
+            least[judged] = (ratio.judged_above - constants.centre[under]) / constants.spread[under]
+    if (least == -2 * COORDINATE_MOST).all():
+        return of[:0], least[:0]
+    return of[domain.judged], least[domain.judged]

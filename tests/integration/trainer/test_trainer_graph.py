@@ -98,7 +98,8 @@ def numpy_step(graph: Graph, signals: Floats, state: NDArray[np.float64]) -> tup
         for name in ("baseline", "deviation", "point", "last", "repeats", "identity", "unrest")
     }
     seen = state[:, :1]
-    values, gap = (np.asarray(part, np.float64) for part in graph._standardised(signals))
+    values, there = (np.asarray(part, np.float64).T for part in graph._standardised(signals))
+    gap = 1 - there
     firmware = np.where(gap[:, [FIRMWARE]] > 0, old["identity"], values[:, [FIRMWARE]])
     other = (firmware != old["identity"]) & (seen > 0)
     seen = np.where(other, 0, seen)
@@ -297,10 +298,9 @@ def test_no_signal_reaches_its_own_expectation(graph: Graph, past: Floats) -> No
         moved[:, place] += 3 * rows[:, place].std()
         seen = []
         for each in (moved, rows):
-            values, gap = graph._standardised(each)
-            seen.append(
-                np.asarray(graph._seen(values, gap, state[:, :1], state[:, slice(*graph.columns.point)])[0])
-            )
+            values, there = graph._standardised(each)
+            before = graph._before(state)
+            seen.append(np.asarray(graph._seen(values, there, before["seen"], before["point"])[0]).T)
         linear = graph.constants.linear.astype(np.float32)[:, number]
         assert np.abs((seen[0] - seen[1]) @ linear).max() == 0, SIGNALS[place]
         if graph.added is not nothing:

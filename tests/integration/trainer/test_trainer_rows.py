@@ -1,0 +1,70 @@
+"""Tables with a row for each quantity and a column for each car, and coordinates in them, as numpy has them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.signals import Ratio
+from trainer.coordinates import all_there, coordinates
+from trainer.domain import Domain
+from trainer.rows import spread_out, times
+
+pytestmark = pytest.mark.integration
+
+RNG = np.random.default_rng(1)
+ABOUT: dict[str, Any] = {"resolution": 0.1, "denominator_offset": 1.0}
+RATIOS = (
+    Ratio(name="power", numerator=("a", "c"), denominator="d", unit=10.0, most=0.5, **ABOUT),
+    Ratio(
+        name="reaction",
+        numerator=("b",),
+        denominator="d",
+        numerator_offset=2.0,
+        power=0.5,
+        logarithm=True,
+        **ABOUT,
+    ),
+    Ratio(name="share", numerator=("e",), denominator="a", **ABOUT),
+)
+DOMAIN = Domain(
+    signals=tuple("abcde"),
+    judged=np.array([False, True, True, True, True]),
+    conditions=np.zeros(8, bool),
+    resolution=np.full(8, 0.1),
+    restless=np.zeros(5, bool),
+    ratios=RATIOS,
+)
+
+
+def test_ratios_stand_behind_the_signals_in_the_domains_order() -> None:
+    """Logarithms and quotients are computed apart, and put back in their order; quotients within bounds."""
+    signals = RNG.normal(0, 3, (5, 40)).astype(np.float32)
+    a, b, c, d, e = signals.astype(np.float64)
+    expected = [
+        np.clip(a * c / (10 * (np.abs(d) + 1)), -0.5, 0.5),
+        np.log(np.abs(b) + 2) - 0.5 * np.log(np.abs(d) + 1),
+        e / (np.abs(a) + 1),
+    ]
+    found = np.asarray(coordinates(DOMAIN, signals))
+    assert np.allclose(found, [*signals, *expected], rtol=1e-5, atol=1e-5)
+
+
+def test_a_ratio_is_there_where_all_of_its_parts_are() -> None:
+    """Of ratios of two and of three signals; the signals themselves are as they were."""
+    present = (RNG.random((5, 60)) < 0.7).astype(np.float32)
+    a, b, c, d, e = present
+    assert np.array_equal(np.asarray(all_there(DOMAIN, present)), [*present, a * c * d, b * d, e * a])
+
+
+def test_rows_are_spread_out_over_the_places_that_are_theirs() -> None:
+    """0 at every other place; where all places are theirs, the rows as they are."""
+    rows = RNG.normal(size=(4, 7)).astype(np.float32)
+    assert np.array_equal(np.asarray(spread_out(rows, DOMAIN.judged)), [np.zeros(7), *rows])
+    assert np.array_equal(np.asarray(spread_out(rows, np.ones(4, bool))), rows)
+
+
+def test_a_matrix_multiplies_each_cars_numbers() -> None:
+    """Of a table that lies: as if each car had a row of its own."""
+    matrix, rows = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 7)).astype(np.float32)
+    assert np.allclose(np.asarray(times(matrix, rows)), (rows.T @ matrix).T, atol=1e-5)
