@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self
 
 from contract import records
@@ -75,7 +75,7 @@ class Manifest:
 
     def to_json(self, indent: int | None = None) -> str:
         """The manifest as JSON, values that are not finite as null."""
-        return json.dumps(_finite(asdict(self)), indent=indent, allow_nan=False)
+        return json.dumps(_plain(self), indent=indent, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -134,12 +134,14 @@ def _check_graph(manifest: Manifest, tflite: bytes) -> None:
         raise Malformed("bad_checksum", f"{len(tflite)} bytes of TFLite are not those of the manifest")
 
 
-def _finite(node: Any) -> Any:
+def _plain(node: Any) -> Any:
     if isinstance(node, float):
         return node if math.isfinite(node) else None
+    if is_dataclass(node):  # `asdict` copies every number of the golden vectors, deeply
+        return {each.name: _plain(getattr(node, each.name)) for each in fields(node)}
     if isinstance(node, Mapping):
-        return {key: _finite(value) for key, value in node.items()}
-    return [_finite(item) for item in node] if isinstance(node, list | tuple) else node
+        return {key: _plain(value) for key, value in node.items()}
+    return [_plain(item) for item in node] if isinstance(node, list | tuple) else node
 
 
 def _offsets(value: Any) -> Offsets:

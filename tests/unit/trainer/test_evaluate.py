@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ TOLD = Settings(kafka_bootstrap="localhost:9092", label_window_s=5.0, labelled_c
 WEEKLY = 168 * 3600 / 100  # one alert in a hundred samples, which come a second apart
 
 
+@cache  # nobody changes it
 def telemetry() -> Telemetry:
     """Every signal standard normal around 100; one sample a second."""
     rng = np.random.default_rng(1)
@@ -32,13 +34,14 @@ def telemetry() -> Telemetry:
     return Telemetry(ids, car, second, second * 1000, signals, 0, Counter())
 
 
-def held(reports: list[Report] | None = None) -> HeldOut:
+@cache  # nobody changes it, either
+def held(*reports: Report) -> HeldOut:
     slice_ = telemetry()
     return held_out(
         fleet_domain(),
         slice_,
         parts_of(slice_.cars),
-        reports or [],
+        list(reports),
         TOLD,
         judged_from=LEARNED,
         interval_s=1.0,
@@ -154,7 +157,7 @@ def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
         Report(slice_.cars[repaired], "air_filter", "repaired", 22_000),
         Report(b"a car of another slice", "tire_1_1", "failed", 22_000),
     ]
-    data = held(reports)
+    data = held(*reports)
     assert data.faulty.source == WORKSHOP
     assert data.faulty.faults == ("tire_1_1",)
     assert data.faulty.failing_car.tolist() == sorted(failed)
@@ -169,7 +172,7 @@ def test_with_few_reports_deviations_are_the_labels() -> None:
     slice_ = telemetry()
     test = np.flatnonzero(parts_of(slice_.cars) == TEST)
     reports = [Report(slice_.cars[car], "tire_1_1", "failed", 22_000) for car in test[:2]]
-    assert held(reports).faulty.source == DEVIATION
+    assert held(*reports).faulty.source == DEVIATION
 
 
 def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
