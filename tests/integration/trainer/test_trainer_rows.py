@@ -1,4 +1,4 @@
-"""Tables with a row for each quantity and a column for each car, and coordinates in them, as numpy has them."""
+"""Tables with a row for each quantity and a column for each car, and coordinates in them, against numpy."""
 
 from typing import Any
 
