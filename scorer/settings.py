@@ -34,7 +34,7 @@ class Settings:
     batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100)
     fetch_wait_ms: int = setting(
         "Kafka answers after so long with less than 100 kB: less time costs CPU, more costs latency",
-        default=5,
+        default=3,
     )
     in_flight_batches_max: int = setting(
         "batches scored but not delivered; above it consuming waits", default=100
