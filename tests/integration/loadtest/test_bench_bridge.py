@@ -68,7 +68,7 @@ def test_the_bridge_is_measured_and_the_summary_says_with_what(tmp_path: Path):
 
 def test_a_program_that_loses_messages_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Every tenth message missing: no figure of ours could come of that."""
-    monkeypatch.setattr(bridge, "_ARRIVES_WITHIN_S", 15.0)  # the rest never comes
+    monkeypatch.setattr(bridge, "_ARRIVES_WITHIN_S", 4.0)  # the rest never comes
     script = tmp_path / "loses.py"
     script.write_text(LOSES)
 

@@ -11,6 +11,7 @@ import pytest
 pytestmark = pytest.mark.integration
 
 CARS = 40
+_FAST = ("--rate-hz", "10", "--buffer-s", "3")  # 30 samples
 Simulator = Listener = Any  # of conftest.py
 
 
@@ -30,7 +31,7 @@ def test_what_was_acknowledged_and_not_delivered_survives_the_brokers_death(
 ) -> None:
     """The subscriber is behind by seconds of acknowledged messages when the broker is killed: all come again,
     although the broker stays away for longer than the buffer reaches."""
-    listener, simulator = listen(), simulate("--buffer-s", "6", "--answer-timeout-s", "5")
+    listener, simulator = listen(), simulate(*_FAST, "--answer-timeout-s", "5")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     listener.leave()
     held = max(max(seen) for seen in listener.telemetry.values())
