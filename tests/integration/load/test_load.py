@@ -48,7 +48,8 @@ def test_an_impossible_budget_breaks_the_run(target: Any) -> None:
 def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) -> None:
     """Every publish has its PUBACK and its record, per car without a gap; every faulty sample its anomaly."""
     result = scored.locust(
-        "--users", str(CARS), "--run-time", "12s", "--shape", "steady", "--faulty-every", "3",
+        "--users", str(CARS), "--run-time", "8s", "--shape", "steady", "--faulty-every", "3",
+        "--healthy-first", "2",
         budgets=NOTHING_LOST,
     )  # fmt: skip
     assert result.status == 0, result.text
