@@ -16,6 +16,7 @@ from contract.alert_rule import AlertRule
 from contract.errors import Malformed
 from contract.fields import Reader, exactly, listed, number, read, record
 from contract.golden import Golden
+from contract.hypotheses import Hypotheses
 from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS
 
@@ -46,8 +47,9 @@ class Manifest:
     compared with. Offsets: {topic: {partition: (first, next)}} of the mirrored topics. `threshold` is in
     units of the score: an anomaly is `not (score <= threshold)`; with the rule `alert` it was set so that
     healthy cars raise `false_alarms_per_car_week`. `components`: of each the signals that speak of it, the
-    more particular one first. `state` is None for a graph without. `metrics` has the keys candidate,
-    champion and baselines. `reference_quantiles`: per signal its values at QUANTILES.
+    more particular one first; `hypotheses`: how a state tells them apart. `state` is None for a graph
+    without; then, and in manifests of before they were known, `hypotheses` is None too. `metrics` has the
+    keys candidate, champion and baselines. `reference_quantiles`: per signal its values at QUANTILES.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Manifest:
     tflite_sha256: str
     tflite_bytes: int
     decision: Decision
+    hypotheses: Hypotheses | None = None
     manifest_version: int = field(default=MANIFEST_VERSION)
 
     def to_json(self, indent: int | None = None) -> str:
@@ -89,7 +92,11 @@ class Manifest:
         version = document.get("manifest_version")
         if version != MANIFEST_VERSION:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
-        return cls(**read(cls, _READERS, document))
+        values = read(cls, _READERS, {"hypotheses": None} | document)
+        state, hypotheses = values["state"], values["hypotheses"]
+        if hypotheses is not None and (state is None or max(hypotheses.columns) >= state.width):
+            raise Malformed("malformed_manifest", "hypotheses: of columns that the state does not have")
+        return cls(**values)
 
 
 def sha256(tflite: bytes) -> str:
@@ -192,6 +199,18 @@ def _state(value: Any) -> StateLayout | None:
     return layout
 
 
+def _hypotheses(value: Any) -> Hypotheses | None:
+    rows = listed(listed(number))
+    readers = {
+        "columns": listed(exactly(int)),
+        "usual": listed(number),
+        "norm": rows,
+        "directions": lambda found: {name: rows(directions) for name, directions in found.items()},
+    }
+    found: Hypotheses | None = None if value is None else record(Hypotheses, readers)(value)
+    return found
+
+
 _strings = listed(exactly(str))
 
 
@@ -207,6 +226,7 @@ _READERS: Mapping[str, Reader] = {
     "false_alarms_per_car_week": number,
     "alert": record(AlertRule, {"smoothing": number, "close_ratio": number}),
     "components": lambda value: {name: _strings(signals) for name, signals in value.items()},
+    "hypotheses": _hypotheses,
     "state": _state,
     "training_offsets": _offsets,
     "validation_offsets": _offsets,

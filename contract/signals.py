@@ -4,6 +4,7 @@ A deployment with signals of its own brings its own schema and this file; nothin
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -14,6 +15,9 @@ from typing import Any, TypeVar
 from contract.schema import signals_file
 from contract.telemetry import SIGNALS
 
+# Each way a component's signals can go together is a direction of its own.
+_EITHER_WAY_MAX = 3
+_CHANGE = re.compile(r"(\+-|[-+*])\s*([0-9]+(?:\.[0-9]+)?)(,\s*stuck)?")
 _SECTIONS = ("signals", "ratio", "components", "deviation")
 _Entry = TypeVar("_Entry", "Signal", "Ratio", "Deviation")
 
@@ -59,6 +63,20 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """What a beginning fault does to a signal: times `factor` plus `offset`, in its unit.
+
+    `offset` None: nobody said by how much. `either_way`: or the opposite. `stuck`: or it repeats itself.
+    """
+
+    signal: str
+    factor: float = 1.0
+    offset: float | None = 0.0
+    either_way: bool = False
+    stuck: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deviation:
     """One of `signals` (drawn for each car) times `factor` plus `offset`, in its unit, at full size."""
 
@@ -70,11 +88,11 @@ class Deviation:
 
 @dataclass(frozen=True)
 class SignalSettings:
-    """A whole signals.toml. `components`: component -> the signals that speak of it."""
+    """A whole signals.toml. `components`: component -> what its faults do to the signals."""
 
     signals: tuple[Signal, ...]
     ratios: tuple[Ratio, ...]
-    components: Mapping[str, tuple[str, ...]]
+    components: Mapping[str, tuple[Change, ...]]
     deviations: tuple[Deviation, ...]
 
 
@@ -109,9 +127,7 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     signals = tuple(_made(Signal, {"name": name} | table[name]) for name in names)
     ratios = tuple(_made(Ratio, entry) for entry in document.get("ratio", []))
     deviations = tuple(_made(Deviation, entry) for entry in document.get("deviation", []))
-    components = {name: tuple(of) for name, of in document.get("components", {}).items()}
-    for of in components.values():
-        _known("components", of, names)
+    components = {name: _changes(name, of, names) for name, of in document.get("components", {}).items()}
     for deviation in deviations:
         _known(f"deviation {deviation.name}", deviation.signals, names)
     for ratio in ratios:
@@ -125,6 +141,37 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     if twice := sorted({name for name in judged if judged.count(name) > 1}):
         raise ValueError(f"more than one ratio judges {', '.join(twice)}")
     return SignalSettings(signals, ratios, components, deviations)
+
+
+def _changes(component: str, said: Any, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Of a component: a list of signals that go whichever way, or a table of what becomes of each."""
+    _known(f"components: {component}", said, names)
+    if not said:
+        raise ValueError(f"components: {component} must name at least one signal")
+    if isinstance(said, Mapping):
+        changes = tuple(_change(component, signal, text) for signal, text in said.items())
+    else:
+        changes = tuple(Change(signal=signal, offset=None, either_way=True, stuck=True) for signal in said)
+    if sum(change.either_way for change in changes) > _EITHER_WAY_MAX:
+        raise ValueError(
+            f"components: {component} has more than {_EITHER_WAY_MAX} signals that go either way: "
+            "say which way they go, as { signal = '+ 5' }"
+        )
+    return changes
+
+
+def _change(component: str, signal: str, text: Any) -> Change:
+    found = _CHANGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or float(found[2]) == (found[1] == "*"):
+        raise ValueError(
+            f"components: {component}: {signal} must be a change like '+ 5', '- 5', '+- 5' or '* 0.9', "
+            f"with ', stuck' behind it for a sensor that may repeat itself, not {text!r}"
+        )
+    size, either_way, stuck = float(found[2]), found[1] == "+-", found[3] is not None
+    if found[1] == "*":
+        return Change(signal=signal, factor=size, stuck=stuck)
+    offset = -size if found[1] == "-" else size
+    return Change(signal=signal, offset=offset, either_way=either_way, stuck=stuck)
 
 
 def _check_ratio(ratio: Ratio, names: tuple[str, ...]) -> None:

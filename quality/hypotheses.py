@@ -1,27 +1,27 @@
-"""Whether an alert names the component that then fails: by the scorers' own hypothesis."""
+"""What alerts name, by the scorers' own comparison, beside the component that then fails."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.signals import signal_settings
 from quality.detectors import Explaining
 from quality.samples import Part
 from quality.truth import Failure
-from scorer.shares import Components, shares_of
+from simulator.faults import WHEELS
+
+OTHER_WHEEL = "other wheel"
 
 
-def right(
+def named(
     detector: Explaining,
     part: Part,
     failures: Sequence[Failure],
     lead_h: NDArray[np.float64],
     interval_s: float,
-) -> NDArray[np.float64]:
-    """(failures,) 1 where the alert that foresaw a failure named its component, else 0; NaN: not foreseen."""
-    components = Components(signal_settings().components)
-    found = np.full(len(failures), np.nan)
+) -> tuple[str | None, ...]:
+    """Of each failure the component that the alert named which foresaw it; None where none did."""
+    found: list[str | None] = [None] * len(failures)
     foreseen = np.flatnonzero(~np.isnan(lead_h)).tolist()
     for first, signals in part.groups():
         here = [i for i in foreseen if first <= failures[i].car < first + len(signals)]
@@ -30,8 +30,30 @@ def right(
         cars = np.array([failures[i].car - first for i in here])
         opened_s = np.array([failures[i].failed_s - 3600 * lead_h[i] for i in here])
         sample = np.round(opened_s / interval_s).astype(np.intp) - 1
-        contributions = detector.contributions(signals)[cars, sample]
-        shares = shares_of(contributions, signals[cars, sample])
-        for i, share in zip(here, shares, strict=True):
-            found[i] = components.hypothesis(share)[0] == failures[i].component
-    return found
+        for i, name in zip(here, detector.named(signals, cars, sample), strict=True):
+            found[i] = name
+    return tuple(found)
+
+
+def confusion(said: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mapping[str, int]]:
+    """Kind of fault -> what its alerts named, without the wheel -> how often, the most frequent first.
+
+    The right component at another wheel counts as OTHER_WHEEL.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for failure, name in said:
+        if name is not None:
+            right = _family(failure.component)
+            family = OTHER_WHEEL if _family(name) == right and name != failure.component else _family(name)
+            if failure.kind.startswith("sensor_"):  # six of them: which one matters, not its name
+                family = "the sensor" if name == failure.component else family
+            row = counts.setdefault(failure.kind, {})
+            row[family] = row.get(family, 0) + 1
+    return {
+        kind: dict(sorted(row.items(), key=lambda item: (-item[1], item[0])))
+        for kind, row in sorted(counts.items())
+    }
+
+
+def _family(component: str) -> str:
+    return next((component[: -len(wheel) - 1] for wheel in WHEELS if component.endswith(wheel)), component)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from quality import metrics
+from quality import hypotheses, metrics
 from quality.detectors import STATELESS
 from quality.ground import Ground
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
 from quality.settings import CHANGES, PARTS, Settings
+from quality.truth import Failure
 from simulator.faults import severities
 
 Card = Mapping[str, Any]
@@ -86,6 +87,7 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
         "spread": {key: _spread(values) for key, values in seeds.items()},
         "of_seeds": seeds,
         "component_named": _named(outcomes, name),
+        "named": hypotheses.confusion(_said(outcomes, name)),
         "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
         "during_changes": {
@@ -129,12 +131,16 @@ def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, A
 
 def _named(outcomes: Sequence[Outcome], name: str, kind: str | None = None) -> float | None:
     """The share of the foreseen failures whose alert named the component that then failed."""
-    found: list[float | None] = []
+    said = [(failure, named) for failure, named in _said(outcomes, name) if kind in (None, failure.kind)]
+    return _mean([float(named == failure.component) for failure, named in said if named is not None])
+
+
+def _said(outcomes: Sequence[Outcome], name: str) -> list[tuple[Failure, str | None]]:
+    """All failures, with what the alert that foresaw one named."""
+    found: list[tuple[Failure, str | None]] = []
     for outcome in outcomes:
-        named = outcome.answers[name].named
-        if named is not None:
-            found += named[[kind in (None, failure.kind) for failure in outcome.failures]].tolist()
-    return _mean(found)
+        found += zip(outcome.failures, outcome.answers[name].named or (), strict=False)
+    return found
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

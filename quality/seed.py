@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
@@ -40,7 +39,7 @@ class Answers:
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, every so many samples
-    named: NDArray[np.float64] | None  # of the failures: 1 its component named, 0 another; NaN not foreseen
+    named: tuple[str | None, ...] | None  # of the failures: the component named; None: not foreseen
     seconds: float
 
     def at(self, budget: float) -> Foresight:
@@ -127,11 +126,11 @@ class _Asking:
             seconds=time.monotonic() - started,
         )
 
-    def _named(self, detector: Detector, foresight: Foresight) -> NDArray[np.float64] | None:
+    def _named(self, detector: Detector, foresight: Foresight) -> tuple[str | None, ...] | None:
         if not isinstance(detector, Explaining):
             return None
         part, interval_s = self.ground.part("faulty"), self.ground.told.interval_s
-        return hypotheses.right(detector, part, self.asked, foresight.lead_h, interval_s)
+        return hypotheses.named(detector, part, self.asked, foresight.lead_h, interval_s)
 
     def _training(self, spoilt: bool) -> Floats:
         cars = self.ground.part("training")

@@ -21,6 +21,9 @@ def show(console: Console, card: Card) -> None:
     console.print(_detectors(card))
     console.print(_per_fault(card))
     console.print(_changes(card))
+    for name, row in card["detectors"].items():
+        if row["named"]:
+            console.print(_confusion(name, row["named"]))
     if card["spoilt"]:
         console.print(_spoilt(card))
 
@@ -96,6 +99,14 @@ def _per_fault(card: Card) -> Table:
         leads = (figure(rows[-1][key], 1) + " h" for key in ("median_lead_h", "p10_lead_h"))
         recalls = (figure(row["recall_at_0.1"]) for row in rows)
         table.add_row(kind, *recalls, *leads, figure(rows[-1]["component_named"]))
+    return table
+
+
+def _confusion(name: str, named: Card) -> Table:
+    table = _table(f"What alerts of {name} named", "fault", ("foreseen", "component and how often"))
+    for kind, row in named.items():
+        said = ", ".join(f"{family or 'nothing'} {count}" for family, count in row.items())
+        table.add_row(kind, str(sum(row.values())), said)
     return table
 
 

@@ -15,6 +15,7 @@ from scorer.generations import Generations
 from scorer.memory import Memory
 from scorer.model import Model
 from scorer.shares import Components, Shares, shares_of
+from scorer.states import States
 
 Rows = NDArray[np.intp]
 
@@ -139,15 +140,22 @@ class Detector:
 
     def _turn(self, car: int, row: int, shares: Shares | None, of: Decoded) -> Turn:
         """`shares`: an alert opens; None: it closes."""
+        states = self.generations.scored_by(car)
         if shares is None:
             alert = self.alerts.close(car)
         else:
-            alert = Alert(int(of.seq[row]), int(of.sampled_at_ms[row]), *self._components.hypothesis(shares))
+            hypothesis = self._hypothesis(states, car, shares)
+            alert = Alert(int(of.seq[row]), int(of.sampled_at_ms[row]), *hypothesis)
             self.alerts.open(car, alert)
         self.changed.values[car] = True
-        states = self.generations.scored_by(car)
         level = float(self.alerts.level.values[car] * states.model.threshold)
         return Turn(row, alert, level, states.model.manifest, shares)
+
+    def _hypothesis(self, states: States, car: int, shares: Shares) -> tuple[str, float]:
+        """By what the model remembers of the car; else, also of a single strange sample, by the shares."""
+        known = states.model.manifest.hypotheses
+        found = known.of(states.column.values[car]) if known else ("", 0.0)
+        return found if found[0] else self._components.hypothesis(shares)
 
     def _moved(self, by_car: ByCar, moving: Mask, of: Decoded) -> None:
         """The cars' states hold these records now: sorted, so of several of a car the last one stays."""

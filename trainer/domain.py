@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.signals import Deviation, Ratio, SignalSettings, signal_settings
+from contract.signals import Change, Deviation, Ratio, SignalSettings, signal_settings
 
 Bools = NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ class Domain:
     resolution: NDArray[np.float64]
     restless: Bools
     ratios: tuple[Ratio, ...] = ()
-    components: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    components: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
     deviations: tuple[Deviation, ...] = ()
 
     @property

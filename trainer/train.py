@@ -21,6 +21,7 @@ from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from trainer import comparison, decision, reading
+from trainer.directions import hypotheses
 from trainer.domain import fleet_domain
 from trainer.held_out import held_out
 from trainer.interpreter import Interpreter
@@ -89,7 +90,8 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
             threshold=compared.threshold,
             false_alarms_per_car_week=told.false_alarms_per_car_week,
             alert=comparison.RULE,
-            components=domain.components,
+            components={name: tuple(c.signal for c in of) for name, of in domain.components.items()},
+            hypotheses=hypotheses(graph, tflite, signals, car),
             state=state_layout(domain, memory, interval_s),
             training_offsets=data.offsets,
             validation_offsets=data.offsets,  # the parts differ by car, not by offset (trainer/split.py)

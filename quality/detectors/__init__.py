@@ -7,7 +7,12 @@ import importlib
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from contract.telemetry import Floats
+
+Places = NDArray[np.intp]
 
 # Name in the scorecard -> module here and its class.
 _PLACES = {
@@ -45,10 +50,13 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Explaining(Detector, Protocol):
-    """A detector that says which signals make its scores."""
+    """A detector that names a component."""
 
-    def contributions(self, signals: Floats) -> Floats:
-        """(cars, samples, 18) with signs: what each signal adds to the score squared."""
+    def named(self, signals: Floats, cars: Places, samples: Places) -> list[str]:
+        """The component that each of m alerts names, of (cars, samples, 18); "" for none.
+
+        Alert i opens with the sample number samples[i] of the car cars[i].
+        """
 
 
 def make(name: str, seed: int, lengths: Lengths) -> Detector:

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from contract.hypotheses import Hypotheses
 from contract.telemetry import Floats
-from quality.detectors import Lengths
+from quality.detectors import Lengths, Places
+from trainer.directions import hypotheses
 from trainer.domain import fleet_domain
 from trainer.learning import learn
 from trainer.memory import Memory
-from trainer.replay import Replay, replay
+from trainer.replay import replay
 
 
 class Ours:
@@ -17,28 +19,30 @@ class Ours:
         self._seed = seed
         self._memory = Memory(lengths.learning_samples, lengths.memory_samples)
         self._tflite: bytes
+        self._hypotheses: Hypotheses | None
 
     def fit(self, training: Floats) -> None:
         """Train and convert."""
         signals, car = _rows(training)
         graph, _ = learn(fleet_domain(), signals, car, self._memory, self._seed)
         self._tflite = graph.convert()
+        self._hypotheses = hypotheses(graph, self._tflite, signals, car)
 
     def score(self, signals: Floats) -> Floats:
         """(cars, samples)."""
-        return self._replay(signals).score.reshape(signals.shape[:2])
+        return replay(self._tflite, *_rows(signals)).score.reshape(signals.shape[:2])
 
-    def contributions(self, signals: Floats) -> Floats:
-        """(cars, samples, 18)."""
-        contribution = self._replay(signals, contributions=True).contribution
-        assert contribution is not None
-        return contribution.reshape(signals.shape)
+    def named(self, signals: Floats, cars: Places, samples: Places) -> list[str]:
+        """By the state that the sample leaves, as in a scorer."""
+        assert self._hypotheses is not None  # of a fleet whose settings name components
+        rows = cars * signals.shape[1] + samples
+        kept, place = np.unique(rows, return_inverse=True)
+        states = replay(self._tflite, *_rows(signals), keep=kept).kept
+        assert states is not None
+        return [self._hypotheses.of(state)[0] for state in states[place]]
 
-    def _replay(self, signals: Floats, *, contributions: bool = False) -> Replay:
-        return replay(self._tflite, *_rows(signals), contributions=contributions)
 
-
-def _rows(signals: Floats) -> tuple[Floats, np.ndarray[tuple[int], np.dtype[np.intp]]]:
+def _rows(signals: Floats) -> tuple[Floats, Places]:
     """(n, 18) rows by car and time, and (n,) whose they are."""
     cars, samples, count = signals.shape
     return signals.reshape(-1, count), np.repeat(np.arange(cars), samples)

@@ -12,6 +12,7 @@ from contract.manifest import TFLITE_BYTES_MAX
 from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from plumbing.life import Stop
+from trainer.directions import hypotheses
 from trainer.domain import fleet_domain
 from trainer.interpreter import Interpreter
 from trainer.learning import Learned, learn
@@ -269,6 +270,24 @@ def test_a_stuck_sensor_is_seen_by_its_silence(served: Interpreter, past: Floats
     score, contribution, _ = loop(served, stuck, warm)
     assert (score[:, -1] > limit).mean() > 0.95
     assert (contribution[:, -1].argmax(axis=1) == COOLANT).mean() > 0.9
+
+
+def test_a_fault_goes_in_its_components_direction(
+    graph: Graph, tflite: bytes, past: Floats, served: Interpreter, warm: Floats
+) -> None:
+    """A tyre that loses air, one that a brake heats, and a silent sensor are told apart in the state."""
+    known = hypotheses(
+        graph, tflite, past.reshape(-1, past.shape[2]), np.repeat(range(len(past)), past.shape[1])
+    )
+    assert known is not None
+    recent = past[:, -20:]
+    for name, column, moved in (
+        ("tire_1_1", TYRE, recent[..., TYRE] * 0.95),
+        ("brake_1_1", TYRE, recent[..., TYRE] * 1.05),
+        ("coolant_temp_sensor", COOLANT, np.repeat(recent[:, :1, COOLANT], 20, axis=1)),
+    ):
+        after = loop(served, np.where(np.arange(18) == column, moved[..., None], recent), warm)[2]
+        assert np.mean([known.of(state)[0] == name for state in after]) > 0.9
 
 
 def test_a_new_model_keeps_what_the_old_one_knew_of_a_drift(

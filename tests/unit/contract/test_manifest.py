@@ -10,6 +10,7 @@ from contract import records
 from contract.alert_rule import AlertRule
 from contract.errors import Malformed
 from contract.golden import Golden
+from contract.hypotheses import Hypotheses
 from contract.manifest import (
     MANIFEST_BYTES_MAX,
     QUANTILES,
@@ -41,6 +42,9 @@ GOLDEN = Golden(
 )
 
 
+HYPOTHESES = Hypotheses(columns=(3,), usual=(0.0,), norm=((2.0,),), directions={"battery": ((-1.0,),)})
+
+
 def manifest(**changes: object) -> Manifest:
     values = {
         "name": "failure-detector",
@@ -55,6 +59,7 @@ def manifest(**changes: object) -> Manifest:
         "alert": AlertRule(smoothing=0.5, close_ratio=0.7),
         "components": {"battery": ("battery_voltage", "battery_percentage")},
         "state": LAYOUT,
+        "hypotheses": HYPOTHESES,
         "training_offsets": {"edge.telemetry": {0: (5, 105), 1: (0, 90)}},
         "validation_offsets": {"edge.telemetry": {0: (105, 120)}},
         "seed": 7,
@@ -69,6 +74,7 @@ def manifest(**changes: object) -> Manifest:
 
 
 GOLDEN_DOCUMENT = json.loads(manifest().to_json())["golden"]
+HYPOTHESES_DOCUMENT = json.loads(manifest().to_json())["hypotheses"]
 STATE_DOCUMENT = json.loads(manifest().to_json())["state"]
 
 
@@ -106,6 +112,13 @@ def test_a_manifest_of_an_unknown_version_is_refused() -> None:
     assert caught.value.reason == "unknown_manifest_version"
 
 
+def test_a_manifest_of_before_there_were_hypotheses_is_read() -> None:
+    """It names components by the signals that speak of them, as it did then."""
+    old = document()
+    del old["hypotheses"]
+    assert Manifest.from_json(json.dumps(old)) == manifest(hypotheses=None)
+
+
 def test_missing_and_unknown_fields_are_named() -> None:
     """A manifest is refused by the names of the fields it lacks or has too many."""
     lacking = document()
@@ -134,6 +147,10 @@ def test_missing_and_unknown_fields_are_named() -> None:
         ("state", STATE_DOCUMENT | {"baseline": [1, 3]}),
         ("state", STATE_DOCUMENT | {"deviation": [4, 5]}),
         ("state", STATE_DOCUMENT | {"baseline": [0, 1]}),
+        ("hypotheses", HYPOTHESES_DOCUMENT | {"usual": []}),
+        ("hypotheses", HYPOTHESES_DOCUMENT | {"norm": [["2"]]}),
+        ("hypotheses", HYPOTHESES_DOCUMENT | {"directions": {"battery": [-1.0]}}),
+        ("hypotheses", HYPOTHESES_DOCUMENT | {"columns": [LAYOUT.width]}),
         ("alert", {"smoothing": 0.0, "close_ratio": 0.5}),
         ("alert", None),
         ("components", {"battery": "battery_voltage"}),
@@ -194,7 +211,7 @@ def test_a_manifest_that_would_not_fit_beside_the_graph_is_not_packed() -> None:
 
 def test_a_graph_without_state_has_no_layout() -> None:
     """null stands for no state, and is read as such."""
-    assert Manifest.from_json(manifest(state=None).to_json()).state is None
+    assert Manifest.from_json(manifest(state=None, hypotheses=None).to_json()).state is None
 
 
 def test_a_record_that_contradicts_its_manifest_is_refused() -> None:

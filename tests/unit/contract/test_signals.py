@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.signals import read, signal_settings
+from contract.signals import Change, read, signal_settings
 from contract.telemetry import SIGNALS
 
 TWO = "signals.a = { resolution = 0.5 }\nsignals.b = { resolution = 1, condition = true }\n"
@@ -44,6 +44,10 @@ def test_signals_take_the_schemas_order(tmp_path: Path) -> None:
         (TWO.replace("condition", "conditoin"), "unknown conditoin"),
         (TWO + "colour = 1", "unknown colour"),
         (TWO + "[components]\nx = ['c']", "unknown c"),
+        (TWO + "[components]\nx = []", "x must name at least one signal"),
+        (TWO + "[components]\nx = { a = '5' }", "x: a must be a change like"),
+        (TWO + "[components]\nx = { a = '+ 0' }", "not '\\+ 0'"),
+        (TWO + "[components]\nx = { a = 5 }", "not 5"),
         (TWO + "[[ratio]]\nname='r'\nnumerator=['a']\ndenominator='b'\nresolution=1", "denominator_offset"),
         (TWO + "[[deviation]]\nname='d'", "signals must be given"),
         (TWO + "x = [", "Invalid value"),
@@ -60,3 +64,21 @@ def test_a_schema_without_the_file_says_what_is_missing(tmp_path: Path) -> None:
     """The message says that the file belongs beside the schema."""
     with pytest.raises(ValueError, match="needs this file"):
         read(tmp_path / "signals.toml", ("a",))
+
+
+def test_a_component_says_what_becomes_of_its_signals(tmp_path: Path) -> None:
+    """More, less, either, times so much, and stuck; or a list of signals, and nobody knows which way."""
+    text = "[components]\nx = { a = '- 5', b = '* 0.9' }\ny = { a = '+- 1.5, stuck' }\nz = ['b']\n"
+    components = read(written(tmp_path, TWO + text), ("a", "b")).components
+    assert components == {
+        "x": (Change(signal="a", offset=-5.0), Change(signal="b", factor=0.9)),
+        "y": (Change(signal="a", offset=1.5, either_way=True, stuck=True),),
+        "z": (Change(signal="b", offset=None, either_way=True, stuck=True),),
+    }
+
+
+def test_a_component_has_few_signals_that_go_either_way(tmp_path: Path) -> None:
+    """Each way they can go together is looked at, so four of them must say which way."""
+    text = "".join(f"signals.{name} = {{ resolution = 1 }}\n" for name in "abcd")
+    with pytest.raises(ValueError, match="more than 3 signals that go either way: say which way"):
+        read(written(tmp_path, text + "[components]\nx = ['a', 'b', 'c', 'd']"), tuple("abcd"))

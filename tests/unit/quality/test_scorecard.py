@@ -23,7 +23,8 @@ FAILURES = tuple(
 def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
     foresights = tuple(Foresight(budget, 1.0, alarms, np.array(lead_h)) for budget in CURVE)
-    named = np.where(np.isnan(lead_h), np.nan, np.array([1.0, 0.0, 1.0, 1.0]))
+    said = ["leak_part", "other_part", "drift_part", "drift_part"]
+    named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, said, strict=True))
     aurocs = {"leak": 0.9, "drift": 0.6}
     return Answers(foresights, foresights[1], 0.75, aurocs, np.zeros(4, np.float32), named, 1.0)
 
@@ -74,6 +75,7 @@ def test_figures_of_a_fault_are_of_all_seeds_failures(card: dict[str, Any]):
     assert drift["median_lead_h"] == 3.0
     leak = card["detectors"]["ours"]["per_fault"]["leak"]
     assert (leak["component_named"], drift["component_named"]) == (0.5, 1.0)
+    assert card["detectors"]["ours"]["named"]["leak"] == {"leak_part": 2, "other_part": 2}
     assert card["faults"]["drift"]["failures"] == 4
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from contract import records
 from contract.alert_rule import AlertRule
+from contract.hypotheses import Hypotheses
 from contract.telemetry import SIGNALS
 from scorer.detector import Detector
 from scorer.model import Model
@@ -132,3 +133,19 @@ def test_the_hypothesis_is_the_component_of_the_signals(
 def test_without_components_there_is_no_hypothesis() -> None:
     """A model that names none opens alerts all the same."""
     assert Components({}).hypothesis(np.full(18, 1 / 18)) == ("", 0.0)
+
+
+def test_a_state_tells_components_with_the_same_signals_apart(remembering: Any) -> None:
+    """By the way the car's deviation goes, in the model that scores it, not by the shares alone."""
+    tyre = SIGNALS.index("tire_pressure_1_1")
+    column = remembering.layout.deviation[0] + tyre
+    known = Hypotheses(
+        columns=(column,), usual=(0.0,), norm=((1.0,),), directions={"tire": ((-1.0,),), "brake": ((1.0,),)}
+    )
+    record = remembering.record(1, 3.0, alert=RULE, components=COMPONENTS, hypotheses=known)
+    fleet = Fleet(Model.open(record, "litert"))
+    signals = np.tile(remembering.mean, (20, 2, 1))
+    signals[12:, :, tyre] += remembering.spread[tyre] * np.array([-9, 9])
+    fleet.samples(["soft", "hot"] * 20, signals.reshape(-1, len(SIGNALS)))
+    found = {car: fleet.detector.alerts.of(car.encode()) for car in ("soft", "hot")}
+    assert {car: alert.component for car, alert in found.items() if alert} == {"soft": "tire", "hot": "brake"}

@@ -1,0 +1,79 @@
+"""Which component a car's deviation speaks of: what the model says a fault of each would look like.
+
+The trainer moves healthy telemetry as signals.toml says that a fault of a component would, and keeps the
+direction in which the model's memory then goes (trainer/directions.py). Scorers and scorecard compare.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F8 = NDArray[np.float64]
+# Cosines. Directions that differ by less cannot be told apart: of these, the component named first.
+_CLEARLY = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypotheses:
+    """`columns` (m) of a state are compared, less their `usual` value (m) in a healthy car.
+
+    Angles are measured by `norm` (m, m), the inverse covariance of healthy cars. `directions`: of each
+    component those (m each) in which its faults go, the component that is to be named first where two are
+    alike.
+
+    Raises ValueError where sizes differ, there is no component, or a direction or the norm has no length.
+    """
+
+    columns: tuple[int, ...]
+    usual: tuple[float, ...]
+    norm: tuple[tuple[float, ...], ...]
+    directions: Mapping[str, tuple[tuple[float, ...], ...]]
+
+    def __post_init__(self) -> None:
+        size = len(self.columns)
+        rows = [self.usual, *self.norm, *(row for rows in self.directions.values() for row in rows)]
+        if len(self.norm) != size or {len(row) for row in rows} != {size} or min(self.columns) < 0:
+            raise ValueError(f"usual, norm and directions must be of {size} columns, none of them negative")
+        if not self.directions or not all(self.directions.values()):
+            raise ValueError("every component needs a direction, and there must be one")
+        if not np.isfinite(self._measured).all():
+            raise ValueError("every direction must have a length by the norm")
+
+    def of(self, state: NDArray[Any]) -> tuple[str, float]:
+        """(component, cosine of the angle to its direction) for a car's state (S,).
+
+        ("", 0) for a car that does not deviate, or in no component's direction.
+        """
+        away = state[list(self.columns)].astype(np.float64) - self.usual
+        size = np.sqrt(max(float(away @ self._norm @ away), 0.0))
+        if not 0 < size < np.inf:
+            return "", 0.0
+        cosines = np.maximum.reduceat(self._measured @ away / size, self._firsts)
+        best = int(np.argmax(cosines > cosines.max() - _CLEARLY))
+        return (self._names[best], float(min(cosines[best], 1.0))) if cosines[best] > 0 else ("", 0.0)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self.directions)
+
+    @cached_property
+    def _norm(self) -> F8:
+        return np.array(self.norm, np.float64)
+
+    @cached_property
+    def _firsts(self) -> NDArray[np.intp]:
+        """(components,) of each its first row in `_measured`."""
+        counts = [len(rows) for rows in self.directions.values()]
+        return np.cumsum([0, *counts[:-1]])
+
+    @cached_property
+    def _measured(self) -> F8:
+        """(directions, m): times a deviation and over its length, the cosine of the angle between both."""
+        rows = np.array([row for rows in self.directions.values() for row in rows], np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lengths = np.sqrt(np.einsum("dm,mn,dn->d", rows, self._norm, rows))
+            return np.asarray(rows @ self._norm / lengths[:, None])
