@@ -176,8 +176,12 @@ class FollowingCar(Car):
 
     @task
     def drive(self) -> None:
-        """One sample; every --faulty-every'th is faulty, and the car waits for its anomaly."""
-        faulty = (self.sensors.seq + 1) % self.options.faulty_every == 0
+        """One sample; every --faulty-every'th is faulty, and the car waits for its anomaly.
+
+        A car that is broken while a model learns what is usual for it is, to that model, of an unknown kind.
+        """
+        after = self.sensors.seq - self.options.healthy_first
+        faulty = after >= 0 and after % self.options.faulty_every == 0
         if not faulty or self.anomalies is None:
             self.publish()
             return

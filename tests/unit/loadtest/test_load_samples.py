@@ -38,5 +38,5 @@ def test_locust_reports_under_var_load_and_its_workers_nowhere():
 
 def test_help_explains_every_flag_of_ours():
     """locust's own help does not know them."""
-    for flag in ("--host", "--shape", "--rate-hz", "--faulty-every", "--kafka-bootstrap", "--budgets"):
+    for flag in ("--host", "--shape", "--rate-hz", "--healthy-first", "--kafka-bootstrap", "--budgets"):
         assert flag in flags.text()
