@@ -30,7 +30,7 @@ class Settings:
     learning_h: float = setting(
         "hours in which a car's baseline is learned; nothing counts in them", default=8.0
     )
-    memory_h: float = setting("hours over which the detectors with a memory remember", default=0.75)
+    memory_h: float = setting("hours over which the detectors with a memory remember", default=1.0)
     training_cars: int = setting("healthy cars to learn from", default=200)
     calibration_cars: int = setting("healthy cars that set the thresholds", default=300)
     healthy_cars: int = setting("healthy test cars: false alarms", default=300)

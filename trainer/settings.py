@@ -32,7 +32,7 @@ class Settings:
         "how long a car is watched before it is judged, in seconds of its telemetry", default=28_800.0
     )
     memory_s: float = setting(
-        "how far back a car's deviations are averaged, in seconds of its telemetry", default=2_700.0
+        "how far back a car's deviations are averaged, in seconds of its telemetry", default=3_600.0
     )
     false_alarms_per_car_week: float = setting(
         "budget: alerts that healthy cars may raise in 168 h of their telemetry", default=0.1
