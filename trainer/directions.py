@@ -15,6 +15,7 @@ from contract.signals import Change
 from contract.telemetry import Floats
 from trainer.domain import Domain
 from trainer.interpreter import Interpreter
+from trainer.learning import some_rows
 from trainer.memory import Memory
 from trainer.model import Graph
 from trainer.replay import replay, runs
@@ -36,7 +37,8 @@ def hypotheses(graph: Graph, tflite: bytes, signals: Floats, car: Cars) -> Hypot
     """
     c, columns = graph.constants, graph.columns
     compared = [*range(*columns.deviation), *range(*columns.repeats)]
-    moves = list(_moves(c.domain, np.nanstd(signals, axis=0)))
+    whole = some_rows(np.asarray(np.isfinite(signals).all(axis=1)))
+    moves = list(_moves(c.domain, signals[whole].std(axis=0)))
     found: dict[str, list[F8]] = {name: [] for name in c.domain.components}
     if moves:
         still = np.array([np.ones(c.domain.count), np.zeros(c.domain.count)])
