@@ -83,6 +83,7 @@ def test_bad_models_are_refused_and_scoring_goes_on(
         assert scorer.probe("/readyz")[0] == 200
         edge.publish(model_record(version=3))
         scorer.wait_shows("scorer_model_version", 3)
+        scorer.wait_scored(100)  # by it: what was read before it came is scored by then
     until(edge.scored_once, "every record scored")
     assert {audit["model_version"] for audit in edge.decoded(AUDIT)} == {1, 3}
     logged = [json.loads(line)["message"] for line in scorer.log.splitlines() if '"error"' in line]
