@@ -30,7 +30,7 @@ class Settings:
         "name of the cloud cluster in replication: models come from <cloud>.models", default="cloud"
     )
     runtime: RuntimeName = setting("TFLite interpreter", default="litert")
-    batch_records_max: int = setting("records scored at once", default=8_000)
+    batch_records_max: int = setting("records scored at once", default=16_000)
     batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100)
     fetch_wait_ms: int = setting(
         "Kafka answers after so long with less than 100 kB: less time costs CPU, more costs latency",
