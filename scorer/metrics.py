@@ -34,7 +34,7 @@ batch_age_seconds = Histogram(
 batch_records = Histogram(
     "scorer_batch_records",
     "Records in a batch",
-    buckets=(1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000),
+    buckets=(1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000, 16_000),
 )
 assignment_seconds = Histogram(
     "scorer_assignment_seconds",
