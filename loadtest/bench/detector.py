@@ -32,8 +32,8 @@ CARS, SECONDS, SEED = 1_000, 60, 1
 _LEARNING_S, _MEMORY_S = 20, 10
 _GOLDEN_ROWS = 16
 _EDGE, _CLOUD = "bench", "cloud"
-_MADE_FROM = ("trainer/*.py", "simulator/*.py", "contract/schemas/*.avsc", "loadtest/bench/fleet.py")
-_STATELESS_MADE_FROM = ("quality/graph.py", "quality/detectors/autoencoder.py", "simulator/*.py")
+_MADE_FROM = ("trainer/*.py", "simulator/*.py", "contract/schemas/*", "loadtest/bench/fleet.py")
+_STATELESS_MADE_FROM = ("quality/graph.py", "quality/detectors/*.py", "simulator/*.py", "contract/schemas/*")
 
 
 def record(run: Run) -> bytes:
