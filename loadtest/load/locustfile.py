@@ -116,6 +116,8 @@ def _check(environment: Any) -> None:
                  "puback_timeout_s", "anomaly_timeout_s"):  # fmt: skip
         if not getattr(told, name) > 0:
             raise SettingsError(f"{name} must be above 0, not {getattr(told, name)}")
+    if told.healthy_first < 0:
+        raise SettingsError(f"healthy_first must not be negative, not {told.healthy_first}")
     budgets.read(Path(told.budgets))
     if not told.master or told.processes:  # workers elsewhere have limits of their own
         target.check_files(told.num_users, told.processes or 1)
