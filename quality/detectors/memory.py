@@ -4,6 +4,8 @@ The first samples of a car give its baseline, which is then frozen. From there o
 over the memory before anything is squared: what stays adds up, what comes and goes cancels.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from contract.signals import signal_settings
@@ -18,16 +20,16 @@ _GROUP_CARS = 16
 _RIDGE = 1e-3
 
 
-class _Memory:
+class _Memory(ABC):
     """What the two have in common: `deviations` of a car's samples, and the norm of what is remembered."""
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         self._lengths = lengths
         self._inverse: Floats
 
+    @abstractmethod
     def _residuals(self, signals: Floats) -> Floats:
         """(cars, samples, k): in a unit in which healthy cars vary by about 1."""
-        raise NotImplementedError
 
     def _vector(self, signals: Floats) -> Floats:
         """(cars, samples, m): what is remembered of each car, 0 while it is learned."""
