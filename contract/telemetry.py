@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
+from contract.joined import Joined
 from contract.schema import Schema, get
 from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, packed, padded, whole
 
@@ -137,10 +138,11 @@ class Decoder:
         A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, or
         `malformed_record` where its length, its strings or its varints cannot be those of its schema and key.
         """
-        try:
-            data, sizes, key_sizes = _joined(values, keys)
-        except TypeError:  # looking for None beforehand costs as much as taking the lengths
-            data, sizes, key_sizes = _joined([v or b"" for v in values], [k or b"" for k in keys])
+        return self.decode_joined(Joined.of(values, keys), keys)
+
+    def decode_joined(self, values: Joined, keys: Sequence[bytes | None]) -> Decoded:
+        """The same of values that lie behind each other already."""
+        data, sizes, key_sizes = values.data, values.sizes, values.key_sizes
         layout = self._by_header.get(data[:CONFLUENT_BYTES])
         if layout and sizes and (alike := _decode_alike(layout, data, sizes, key_sizes)):
             return alike
@@ -152,25 +154,25 @@ class Decoder:
             if len(rows):
                 parts.append(_decode_same(layout, batch, rows))
         found = parts[0] if len(parts) == 1 else _in_order(parts)
-        if len(found.rows) == len(values):
+        if len(found.rows) == len(sizes):
             return found
-        sound = np.zeros(len(values), np.bool_)
+        sound = np.zeros(len(sizes), np.bool_)
         sound[found.rows] = True
         bad = np.flatnonzero(~sound).tolist()
         return replace(found, rejected=[(row, self._blame(values[row], keys[row])) for row in bad])
 
-    def _blame(self, value: bytes | None, key: bytes | None) -> Malformed:
+    def _blame(self, value: bytes, key: bytes | None) -> Malformed:
         """What is wrong with a record that is known to be."""
         if not key:
             return Malformed("missing_key", "the key must be the car id")
         try:
-            schema_id, _ = split_confluent(value or b"")
+            schema_id, _ = split_confluent(value)
         except Malformed as error:
             return error
         if schema_id not in self._layouts:
             return Malformed("unknown_schema", f"schema id {schema_id} is no telemetry")
         version = self._layouts[schema_id].schema.version
-        detail = f"{len(value or b'')} bytes are no telemetry v{version} of {key!r:.80}"
+        detail = f"{len(value)} bytes are no telemetry v{version} of {key!r:.80}"
         return Malformed("malformed_record", detail)
 
 
@@ -190,12 +192,6 @@ class _Batch:
         starts = np.cumsum(lengths) - lengths
         heads = at(data, starts) & low_bytes(CONFLUENT_BYTES)
         return cls(data, starts, lengths, np.array(key_sizes, np.int64), heads)
-
-
-def _joined(values: Sequence[Any], keys: Sequence[Any]) -> tuple[bytes, list[int], list[int]]:
-    """All values behind each other, their sizes and those of the keys. Raises TypeError for None."""
-    data = b"".join([*values, bytes(WORD_BYTES)])  # room for the last word
-    return data, list(map(len, values)), list(map(len, keys))
 
 
 def _decode_alike(layout: Layout, data: bytes, sizes: list[int], key_sizes: list[int]) -> Decoded | None:

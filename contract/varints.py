@@ -25,6 +25,8 @@ _STEPS = tuple(
         (0x000000000FFFFFFF, 0x0FFFFFFF00000000, 4),
     )
 )
+# From these on a zigzag takes one byte more.
+_GROWS_AT = 1 << 7 * np.arange(1, WORD_BYTES)
 # By size in bytes. A size of 0 has no varint and is never whole: no top bits are all bits.
 _WHOLE = np.array(
     [2**64 - 1, *(int.from_bytes(bytes([0x80] * (size - 1)), "little") for size in range(1, 9))], np.uint64
@@ -60,28 +62,30 @@ def longs(words: Words) -> Longs:
 def packed(numbers: Longs, bytes_max: int) -> tuple[NDArray[np.uint8], Longs]:
     """The varints (n, bytes_max) of n numbers, each at the end of its row; and their sizes (n,)."""
     zigzag = _zigzag(numbers)
-    sizes = np.ones(len(numbers), np.int64)
-    for i in range(1, bytes_max):
-        sizes += zigzag >= 1 << 7 * i
-    block = np.empty((len(numbers), bytes_max), np.uint8)
-    for i in range(bytes_max):
-        place = sizes - bytes_max + i  # below 0: not part of the varint
-        more = 0x80 if i < bytes_max - 1 else 0
-        block[:, i] = zigzag >> 7 * np.maximum(place, 0) & 0x7F | more
-    return block, sizes
+    sizes = 1 + np.searchsorted(_GROWS_AT, zigzag, side="right")
+    words = (_spread(zigzag) | _WHOLE[sizes]) << (8 * (bytes_max - sizes)).astype(np.uint64)
+    return _bytes(words, bytes_max), sizes
 
 
 def padded(numbers: Longs, size: int) -> NDArray[np.uint8]:
     """The varints (n, size) of n numbers, shorter ones with zeros behind, which every reader takes."""
-    zigzag, last = _zigzag(numbers), size - 1
-    block = np.empty((len(numbers), size), np.uint8)
-    for i in range(size):
-        block[:, i] = zigzag >> 7 * i & 0x7F | (0x80 if i < last else 0)
-    return block
+    return _bytes(_spread(_zigzag(numbers)) | _WHOLE[size], size)
 
 
 def _zigzag(numbers: Longs) -> Longs:
     return numbers << 1 ^ numbers >> 63
+
+
+def _spread(zigzag: Longs) -> Words:
+    """7 bits in each byte: the steps of `longs` backwards."""
+    bits: Words = zigzag.view(np.uint64)
+    for lower, higher, shift in reversed(_STEPS):
+        bits = bits & lower | bits << shift & higher
+    return bits
+
+
+def _bytes(words: Words, count: int) -> NDArray[np.uint8]:
+    return words.astype(WORD, copy=False).view(np.uint8).reshape(-1, WORD_BYTES)[:, :count]
 
 
 def varint(number: int) -> bytes:

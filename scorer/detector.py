@@ -11,13 +11,15 @@ from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, Cars, Mask, Places, Rounds
-from scorer.generations import Generations
+from scorer.generations import Behind, Generations
 from scorer.memory import Memory
 from scorer.model import Model
 from scorer.shares import Components, Shares, shares_of
 from scorer.states import States
 
 Rows = NDArray[np.intp]
+# Of one call of the graph: rows, scores and contributions over the threshold, and which model said so.
+_Hits = tuple[Rows, Floats, Floats, Behind]
 
 # Of a car before its first sample.
 _NO_SEQ = -1
@@ -83,18 +85,19 @@ class Detector:
         # `take` copies rows in a fifth of the time of an index.
         rows, cars, signals = rounds.rows, rounds.cars, of.signals.take(rounds.rows, axis=0)
         shares = np.empty(len(rows), np.float32)
-        found = []
+        hits = []
         # Without a state no score depends on the sample before.
         whole = [slice(0, len(rows))]
         for span in _pieces(rounds.spans if self.generations.stateful else whole):
-            shares[span], detections = self._score(cars[span], signals[span], rows[span])
-            found.append(detections)
-        turns = self._turns(rounds, shares, _joined(found), of)
-        self._moved(by_car, moving, of)
+            shares[span], hit = self._score(cars[span], signals[span], rows[span])
+            hits.append(hit)
         still = np.flatnonzero(fresh & ~moving)
         if len(still):
-            found.append(self._score(by_car.cars[still], of.signals[still], still, moves=False)[1])
-        return _joined(found), turns
+            hits.append(self._score(by_car.cars[still], of.signals[still], still, moves=False)[1])
+        found = self._detections(hits, of)
+        turns = self._turns(rounds, shares, found, of)
+        self._moved(by_car, moving, of)
+        return found, turns
 
     def remember(self, keys: Sequence[bytes], partitions: NDArray[np.int32], of: Decoded) -> None:
         """m records that were scored before: they count as seen, and what no state holds yet moves it on."""
@@ -108,22 +111,22 @@ class Detector:
         self.memory.keep(kept)
         self.alerts.keep()
 
-    def _score(
-        self, cars: Places, signals: Floats, rows: Rows, moves: bool = True
-    ) -> tuple[Floats, Detections]:
+    def _score(self, cars: Places, signals: Floats, rows: Rows, moves: bool = True) -> tuple[Floats, _Hits]:
         """n scores as shares of the threshold, and those that are over it."""
         score, contribution, behind = self.generations.step(cars, signals, moves)
         thresholds = self.generations.thresholds(behind)
         # Also a score that is no number: such a record is far from anything that was learnt.
         hits = np.flatnonzero(~(score <= thresholds))
-        backs = [0] * len(hits) if behind is None else behind[hits].tolist()
-        detections = Detections(
-            rows[hits],
-            score[hits],
-            shares_of(contribution[hits], signals[hits]),
-            [self.generations.manifest(back) for back in backs],
-        )
-        return score / thresholds, detections
+        backs = np.zeros(len(hits), np.int8) if behind is None else behind[hits]
+        return score / thresholds, (rows[hits], score[hits], contribution[hits], backs)
+
+    def _detections(self, hits: list[_Hits], of: Decoded) -> Detections:
+        if not hits:
+            none = np.empty(0, np.intp)
+            return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
+        rows, scores, contributions, backs = map(np.concatenate, zip(*hits, strict=True))
+        manifests = [self.generations.manifest(back) for back in backs.tolist()]
+        return Detections(rows, scores, shares_of(contributions, of.signals[rows]), manifests)
 
     def _turns(self, rounds: Rounds, shares: Floats, found: Detections, of: Decoded) -> list[Turn]:
         """The alerts that open or close with one of m scores, round by round."""
@@ -171,17 +174,3 @@ def _pieces(spans: list[slice]) -> Iterator[slice]:
     for span in spans:
         for start in range(span.start, span.stop, _CALL_ROWS_MAX):
             yield slice(start, min(start + _CALL_ROWS_MAX, span.stop))
-
-
-def _joined(parts: list[Detections]) -> Detections:
-    if len(parts) == 1:
-        return parts[0]
-    if not parts:
-        none = np.empty(0, np.intp)
-        return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
-    return Detections(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.shares for part in parts]),
-        [manifest for part in parts for manifest in part.manifests],
-    )

@@ -11,10 +11,11 @@ from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
 from scorer import metrics
 from scorer.assignment import Assignment
+from scorer.batch import PIECE_RECORDS, Batch
 from scorer.detector import Detector
 from scorer.model_feed import ModelFeed
 from scorer.results import Results
-from scorer.scoring import Batch, score
+from scorer.scoring import score
 from scorer.settings import Settings
 from scorer.snapshots import Snapshots
 
@@ -118,15 +119,26 @@ class Pipeline:
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
             return None
-        found = [first, *self._consumer.consume(self._settings.batch_records_max - 1, 0)]
+        found, left, pieces = [first], self._settings.batch_records_max, []
+        while True:
+            count = min(left, PIECE_RECORDS)
+            found += self._consumer.consume(count - len(found), 0)
+            taken, left = len(found), left - len(found)
+            if piece := self._piece(found):
+                pieces.append(piece)
+            found = []  # their memory is the next ones'
+            if taken < count or not left:
+                break
         if (still_s := time.monotonic() - self._moved_at) > _STANDSTILL_S_MAX:
             raise WorldDown(f"stood still for {still_s:.0f} s: others may score its partitions by now")
+        if self._reassigned:  # a rebalance came in between, and a successor may be at work
+            pieces = [mine for piece in pieces if (mine := piece.only(self._next_offsets))]
+        return Batch.joined(pieces) if pieces else None
+
+    def _piece(self, found: list[Message]) -> Batch | None:
         keys = list(map(Message.key, found))
-        # A record has a key, a report of the client's has none.
-        if self._reassigned or not all(keys):
-            found = [m for m in found if not self._fault(m)]
-            if self._reassigned:  # a rebalance came in between, and a successor may be at work
-                found = [m for m in found if m.partition() in self._next_offsets]
+        if not all(keys):  # a record has a key, a report of the client's has none
+            found = [message for message in found if not self._fault(message)]
             keys = list(map(Message.key, found))
         return Batch.of(found, keys) if found else None
 
@@ -146,7 +158,7 @@ class Pipeline:
     def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
         done = score(batch, self._decoder, self._detector, now_ms=now_ms, scorer=self._settings.scorer_id)
-        rejected = [(error, batch.messages[row]) for row, error in done.rejected]
+        rejected = [(error, batch.record(row)) for row, error in done.rejected]
         self._results.write(
             anomalies=done.anomalies,
             alerts=done.alerts,
@@ -164,7 +176,7 @@ class Pipeline:
             (metrics.alerts_opened if alert["action"] == "opened" else metrics.alerts_closed).inc()
         for error, _ in rejected:
             metrics.rejected.labels(error.reason).inc()
-        metrics.batch_records.observe(len(batch.messages))
+        metrics.batch_records.observe(len(batch))
         metrics.batch_age_seconds.observe(max(0.0, (now_ms - done.oldest_sample_ms) / 1_000))
 
     def _commit_when_due(self) -> None:

@@ -8,8 +8,9 @@ from confluent_kafka import KafkaError, Producer
 
 from contract import records
 from contract.errors import Malformed
-from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
+from scorer.batch import Record
 from scorer.snapshots import Snapshot
 
 _DETAIL_CHARS_MAX = 500
@@ -70,7 +71,7 @@ class Results:
     ) -> None:
         """Hand a batch's results to Kafka; `settle` sends the audit records after them, then the car states.
 
-        `anomalies`: key and value; `rejected`: the reason and the Kafka message; `next_offsets`: partition to
+        `anomalies`: key and value; `rejected`: the reason and the record; `next_offsets`: partition to
         the offset after the batch.
         """
         batch = _Batch(audits, next_offsets or {}, snapshots)
@@ -79,9 +80,9 @@ class Results:
             self._produce(batch, ANOMALIES, value, key=key)
         for alert in alerts:
             self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
-        for error, message in rejected:
-            value = (message.value() or b"")[:_DEAD_VALUE_BYTES_MAX]
-            self._produce(batch, REJECTED, value, key=message.key(), headers=_headers(error, message))
+        for error, record in rejected:
+            value = record.value[:_DEAD_VALUE_BYTES_MAX]
+            self._produce(batch, REJECTED, value, key=record.key, headers=_headers(error, record))
 
     def settle(self, wait_s: float = 0.0) -> None:
         """Take in Kafka's delivery reports. Raises WorldDown for a result that Kafka did not take."""
@@ -120,6 +121,6 @@ def _sound(batch: _Batch) -> _Batch:
     return batch
 
 
-def _headers(error: Malformed, message: Any) -> list[tuple[str, str | bytes | None]]:
-    place = f"{message.topic()}/{message.partition()}/{message.offset()}"
+def _headers(error: Malformed, record: Record) -> list[tuple[str, str | bytes | None]]:
+    place = f"{TELEMETRY}/{record.partition}/{record.offset}"
     return [("reason", error.reason), ("detail", error.detail[:_DETAIL_CHARS_MAX]), ("kafka_record", place)]

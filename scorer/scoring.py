@@ -1,16 +1,16 @@
 """One batch, from Kafka's bytes to anomalies, alerts and audit records. Pure: touches no client."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Message
 from numpy.typing import NDArray
 
 from contract import anomaly
 from contract.errors import Malformed
 from contract.telemetry import Decoded, Decoder
+from scorer.batch import Batch
 from scorer.cars import Mask
 from scorer.detector import Detections, Detector, Turn
 from scorer.shares import largest, named
@@ -34,57 +34,28 @@ class Scored:
     oldest_sample_ms: int
 
 
-@dataclass(frozen=True)
-class Batch:
-    """n records as Kafka gave them; `spans`: partition to the first and the last offset in the batch."""
-
-    messages: Sequence[Message]
-    values: Sequence[bytes | None]
-    keys: Sequence[bytes | None]
-    partitions: NDArray[np.int32]
-    spans: dict[int, tuple[int, int]]
-
-    @classmethod
-    def of(cls, messages: Sequence[Message], keys: Sequence[bytes | None]) -> "Batch":
-        """From at least one message, none of them an error, and their keys."""
-        # `map` over a method of the class calls it without a frame of Python's: a third of a loop's cost.
-        partitions = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
-        # A client that catches up reads one after another: few runs of the same partition.
-        starts = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist()]
-        spans: dict[int, tuple[int, int]] = {}
-        for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
-            partition = int(partitions[start])
-            first, _ = spans.get(partition) or (_offset(messages[start]), 0)
-            spans[partition] = first, _offset(messages[end - 1])
-        return cls(messages, list(map(Message.value, messages)), keys, partitions, spans)
-
-
-def _offset(message: Message) -> int:
-    offset = message.offset()
-    assert offset is not None, "a record has an offset"
-    return offset
-
-
 def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, scorer: str) -> Scored:
     """Decode, leave out what was seen before, score the rest. `now_ms` stamps the results."""
-    decoded = decoder.decode(batch.values, batch.keys)
+    decoded = decoder.decode_joined(batch.values, batch.keys)
     rows = decoded.rows
     keys: Sequence[Any] = batch.keys if len(rows) == len(batch.keys) else [batch.keys[row] for row in rows]
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
     found, turns = detector.detect(by_car, fresh, late, decoded)
     # While a hand-over goes on an older model scores some of them; anomalies say which.
     version = detector.generations.newest.version
+    spans = batch.spans
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
+    scored = int(np.count_nonzero(fresh))
     return Scored(
         anomalies(keys, decoded, found, now_ms),
         alerts(keys, decoded, turns, now_ms),
-        [audit | stamp for audit in audits(batch, rows, fresh, late)],
+        [audit | stamp for audit in audits(batch.partitions, spans, rows, fresh, late)],
         decoded.rejected,
-        {partition: last + 1 for partition, (_, last) in batch.spans.items()},
-        scored=int(fresh.sum()),
-        duplicates=int((~fresh).sum()),
-        late=int(late.sum()),
-        oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min()) if fresh.any() else now_ms,
+        {partition: last + 1 for partition, (_, last) in spans.items()},
+        scored=scored,
+        duplicates=len(fresh) - scored,
+        late=int(np.count_nonzero(late)),
+        oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min()) if scored else now_ms,
     )
 
 
@@ -138,11 +109,17 @@ def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: in
     ]
 
 
-def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
+def audits(
+    partitions: NDArray[np.int32],
+    spans: Mapping[int, tuple[int, int]],
+    rows: NDArray[np.intp],
+    fresh: Mask,
+    late: Mask,
+) -> list[dict[str, int]]:
     """What was done with each partition's records; `rows` (m,) are the sound ones, fresh and late (m,)."""
-    size = max(batch.spans) + 1
-    of_sound = batch.partitions[rows]
-    total = np.bincount(batch.partitions, minlength=size)
+    size = max(spans) + 1
+    of_sound = partitions[rows]
+    total = np.bincount(partitions, minlength=size)
     sound = np.bincount(of_sound, minlength=size)
     scored = np.bincount(of_sound[fresh], minlength=size)
     behind = np.bincount(of_sound[late], minlength=size)
@@ -156,5 +133,5 @@ def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> lis
             "late": int(behind[partition]),
             "rejected": int(total[partition] - sound[partition]),
         }
-        for partition, (first, last) in batch.spans.items()
+        for partition, (first, last) in spans.items()
     ]

@@ -18,9 +18,10 @@ from contract.telemetry import Decoder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
 from plumbing import kafka
 from plumbing.life import WorldDown
+from scorer.batch import Batch
 from scorer.detector import Detector
 from scorer.model import Model
-from scorer.scoring import Batch, audits, score
+from scorer.scoring import audits, score
 
 BATCH, BATCHES, WARM_UP = 2_000, 150, 25
 _COMES_WITHIN_S = 10.0
@@ -58,12 +59,12 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
             spent.clear()
         keys = timed("messages", lambda found: list(map(Message.key, found)), messages)
         batch = timed("messages", Batch.of, messages, keys)
-        decoded = timed("decode", decoder.decode, batch.values, keys)
+        decoded = timed("decode", decoder.decode_joined, batch.values, keys)
         by_car, fresh, late = timed("sift", detector.sift, keys, batch.partitions[decoded.rows], decoded.seq)
         timed("detect", detector.detect, by_car, fresh, late, decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)
-        timed("audits", audits, batch, decoded.rows, fresh, late)
+        timed("audits", audits, batch.partitions, batch.spans, decoded.rows, fresh, late)
         timed("all", _score, batch, decoder, other)
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")

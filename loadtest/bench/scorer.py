@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, ConsumerGroupTopicPart
 from confluent_kafka.admin import AdminClient
 
 from contract import records as small
-from contract.manifest import unpack
+from contract.manifest import pack, unpack
 from contract.topics import ANOMALIES, AUDIT, TELEMETRY, TELEMETRY_PARTITIONS, edge_topics
 from loadtest.bench import detector, parts, states
 from loadtest.bench.arrivals import percentiles
@@ -67,7 +67,10 @@ def measure(run: Run) -> dict[str, float]:
 def _measure(run: Run, name: str, model: bytes, first_seq: int | None) -> dict[str, float]:
     """A scorer of its own group and all records that are there; then more, from `first_seq` on if any."""
     _forget_audits(run.edge)
-    child = _scorer(run, name, unpack(model)[0].name)
+    # Under a name of its own: of a model that another scorer was given it would not wait for the clock.
+    manifest, tflite = unpack(model)
+    model = pack(replace(manifest, name=name), tflite)
+    child = _scorer(run, name)
     figures = _drain(run, child, model)
     if first_seq is not None:
         figures |= _steady(run, child, first_seq)
@@ -85,10 +88,10 @@ def peers(run: Run) -> dict[str, dict[str, float]]:
         return {}
 
 
-def _scorer(run: Run, name: str, model_name: str) -> Child:
+def _scorer(run: Run, name: str) -> Child:
     """Started, and waiting for its first model."""
     port = run.ports.scorer(0)
-    told = {"kafka-bootstrap": run.edge, "group-id": name, "scorer-id": name, "model-name": model_name,
+    told = {"kafka-bootstrap": run.edge, "group-id": name, "scorer-id": name, "model-name": name,
             "metrics-port": str(port)}  # fmt: skip
     child = run.python(name, "scorer", *(part for key, value in told.items() for part in (f"--{key}", value)))
     deadline = time.monotonic() + READY_WITHIN_S

@@ -9,9 +9,10 @@ from contract import records
 from contract.alert_rule import AlertRule
 from contract.hypotheses import Hypotheses
 from contract.telemetry import SIGNALS
+from scorer.batch import Batch
 from scorer.detector import Detector
 from scorer.model import Model
-from scorer.scoring import Batch, score
+from scorer.scoring import score
 from scorer.shares import Components
 
 from .fleet import SAMPLED_AT_MS, Fleet

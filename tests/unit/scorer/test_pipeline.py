@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,9 +76,25 @@ def test_a_batch_is_scored_by_the_model_of_its_time(scene: Scene, give: Any, det
     assert [audit["model_version"] for audit in scene.audits] == [3, 8]
 
 
-@pytest.mark.parametrize("taken", [0, 1, 2])
-def test_a_record_taken_before_its_partition_is_given_up_is_left(scene: Scene, give: Any, taken: int) -> None:
+@pytest.mark.parametrize("piece_records", [1, 2, 3, 100])
+def test_a_batch_is_taken_in_pieces(
+    scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch, piece_records: int
+) -> None:
+    """Whatever a piece holds: what is there is one batch, up to its greatest size; the rest is another."""
+    monkeypatch.setattr(pipeline_module, "PIECE_RECORDS", piece_records)
+    scene.pipeline._settings = replace(scene.pipeline._settings, batch_records_max=5)
+    scene.run(lambda: give(*[("a", seq, 0) for seq in range(1, 8)]), lambda: None)
+    assert scene.audited == [(0, 0, 4), (0, 5, 6)]
+    assert [audit["scored"] for audit in scene.audits] == [5, 2]
+
+
+@pytest.mark.parametrize("piece_records", [1, 2, 100])
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_a_record_taken_before_its_partition_is_given_up_is_left(
+    scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch, taken: int, piece_records: int
+) -> None:
     """Where a rebalance comes while a batch is being taken, only what is still this replica's is scored."""
+    monkeypatch.setattr(pipeline_module, "PIECE_RECORDS", piece_records)
 
     def rebalance() -> None:
         give(*[("a", 1, 0), ("b", 1, 1), ("c", 1, 1)][:taken])

@@ -9,9 +9,10 @@ import pytest
 
 from contract import records
 from contract.telemetry import SIGNALS, Decoder
+from scorer.batch import Batch
 from scorer.detector import Detector
 from scorer.model import Model
-from scorer.scoring import Batch, Scored, score
+from scorer.scoring import Scored, score
 from scorer.shares import named, shares_of
 
 SAMPLED_AT_MS, SCORED_AT_MS = 1_800_000_000_000, 1_800_000_000_250
