@@ -50,4 +50,4 @@ def advance(
     above = level > threshold
     stays = is_open & (level >= rule.close_ratio * threshold)
     now_open = above | stays
-    return level, now_open, now_open & ~is_open, is_open & ~now_open
+    return level, now_open, now_open > is_open, now_open < is_open

@@ -36,6 +36,7 @@ class Settings:
     steady_s: float = setting("how long a steady load is measured", default=20.0)
     backlog: int = setting("messages that the bridge drains", default=300_000)
     records: int = setting("records that the scorer drains", default=1_000_000)
+    drains: int = setting("scorers that drain them, one after another; their median counts", default=5)
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     run_dir: Path = setting("logs, state and summary.json; emptied stage by stage", default=Path("var/bench"))
 
@@ -44,8 +45,8 @@ class Settings:
             raise ValueError(f"--stages {','.join(unknown)}: known are {','.join(STAGES)}")
         if not self.stages:
             raise ValueError(f"--stages must name at least one of {','.join(STAGES)}")
-        if min(self.rate, self.steady_s, self.backlog, self.records) <= 0:
-            raise ValueError("--rate, --steady-s, --backlog and --records must be positive")
+        if min(self.rate, self.steady_s, self.backlog, self.records, self.drains) <= 0:
+            raise ValueError("--rate, --steady-s, --backlog, --records and --drains must be positive")
 
 
 class Run:

@@ -6,7 +6,8 @@ records of car-state are written meanwhile, too.
 - drain: `records` records of a simulated fleet wait in the 12 partitions, 1 % of them odd. `python -m scorer`
   is started without a model and so reads nothing; then the model comes. The clock runs from the first batch's
   score to the last audit record in Kafka; CPU (user and system, all threads) from before the model to the
-  moment when all is scored, audited and committed. The audit records must cover every offset once.
+  moment when all is scored, audited and committed. The audit records must cover every offset once. This
+  `drains` times, each with a scorer of its own: the median counts.
 - steady: `rate` records a second, each stamped right before it is given to Kafka's client. An odd one's
   latency ends when a consumer beside us holds its anomaly: both of Kafka's ways, two clients' pauses (linger)
   and the scoring lie in between.
@@ -16,6 +17,7 @@ Then what a restart costs: the states of 100 000 cars, written to car-state and 
 With --peers the same records and the model without state run through a Quix Streams application.
 """
 
+import statistics
 import time
 import urllib.error
 import urllib.request
@@ -56,7 +58,9 @@ def measure(run: Run) -> dict[str, float]:
     fill(run.edge, TELEMETRY, Records(CARS, SEED), count)
     figures: dict[str, float] = {}
     run.say("once that does not count: Kafka's JVM compiles while it serves a first backlog")
-    _measure(run, "scorer-0", models[""], first_seq=None)
+    child = _scorer(run, "scorer-0")
+    _drain(run, child, models[""])
+    run.supervisor.stop(child.name)
     for number, (prefix, model) in enumerate(models.items(), 1):
         found = _measure(run, f"scorer-{number}", model, first_seq=number * 1_000_000)
         found |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
@@ -64,18 +68,17 @@ def measure(run: Run) -> dict[str, float]:
     return figures | states.measure(run.edge, models["state_"])
 
 
-def _measure(run: Run, name: str, model: bytes, first_seq: int | None) -> dict[str, float]:
-    """A scorer of its own group and all records that are there; then more, from `first_seq` on if any."""
-    _forget_audits(run.edge)
-    # Under a name of its own: of a model that another scorer was given it would not wait for the clock.
-    manifest, tflite = unpack(model)
-    model = pack(replace(manifest, name=name), tflite)
-    child = _scorer(run, name)
-    figures = _drain(run, child, model)
-    if first_seq is not None:
-        figures |= _steady(run, child, first_seq)
-    run.supervisor.stop(name)
-    return figures
+def _measure(run: Run, name: str, model: bytes, first_seq: int) -> dict[str, float]:
+    """`drains` scorers, each of its own group, and all records that are there; the last one gets more."""
+    drained = []
+    for again in range(run.settings.drains):
+        child = _scorer(run, f"{name}-{again}")
+        drained.append(_drain(run, child, model))
+        steady = _steady(run, child, first_seq) if again == run.settings.drains - 1 else {}
+        run.supervisor.stop(child.name)
+    median = {key: statistics.median(one[key] for one in drained) for key in drained[0]}
+    micros = [one["us_per_record"] for one in drained]
+    return median | {"us_per_record_least": min(micros), "us_per_record_most": max(micros)} | steady
 
 
 def peers(run: Run) -> dict[str, dict[str, float]]:
@@ -89,7 +92,8 @@ def peers(run: Run) -> dict[str, dict[str, float]]:
 
 
 def _scorer(run: Run, name: str) -> Child:
-    """Started, and waiting for its first model."""
+    """Started, and waiting for its first model; nothing is scored yet as far as it can see."""
+    _forget_audits(run.edge)
     port = run.ports.scorer(0)
     told = {"kafka-bootstrap": run.edge, "group-id": name, "scorer-id": name, "model-name": name,
             "metrics-port": str(port)}  # fmt: skip
@@ -160,6 +164,9 @@ class Audits:
 
 def _drain(run: Run, child: Child, model: bytes) -> dict[str, float]:
     assert child.pid is not None
+    # Under a name of its own: of a model that another scorer was given it would not wait for the clock.
+    manifest, tflite = unpack(model)
+    model = pack(replace(manifest, name=child.name), tflite)
     count = _count(run.edge)
     audits = Audits(run.edge, child.name)
     before = {name: _cpu(run, name) for name in (child.name, "edge")}
