@@ -7,6 +7,7 @@ are unpacked and let go a piece at a time (`PIECE_RECORDS`): a tenth less CPU th
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -85,9 +86,9 @@ class Batch:
             if run.partition in partitions:
                 runs.append(run._replace(start=start))
                 start += len(run.offsets)
-        return type(self)(keys, Joined.of(values, keys), self.partitions[rows], runs)
+        return Batch(keys, Joined.of(values, keys), self.partitions[rows], runs)
 
-    @property
+    @cached_property
     def spans(self) -> dict[int, tuple[int, int]]:
         """Partition to the first and the last offset in the batch."""
         spans: dict[int, tuple[int, int]] = {}

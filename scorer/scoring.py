@@ -1,6 +1,6 @@
 """One batch, from Kafka's bytes to anomalies, alerts and audit records. Pure: touches no client."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +43,14 @@ def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, sc
     found, turns = detector.detect(by_car, fresh, late, decoded)
     # While a hand-over goes on an older model scores some of them; anomalies say which.
     version = detector.generations.newest.version
-    spans = batch.spans
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
     scored = int(np.count_nonzero(fresh))
     return Scored(
         anomalies(keys, decoded, found, now_ms),
         alerts(keys, decoded, turns, now_ms),
-        [audit | stamp for audit in audits(batch.partitions, spans, rows, fresh, late)],
+        [audit | stamp for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
-        {partition: last + 1 for partition, (_, last) in spans.items()},
+        {partition: last + 1 for partition, (_, last) in batch.spans.items()},
         scored=scored,
         duplicates=len(fresh) - scored,
         late=int(np.count_nonzero(late)),
@@ -109,17 +108,11 @@ def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: in
     ]
 
 
-def audits(
-    partitions: NDArray[np.int32],
-    spans: Mapping[int, tuple[int, int]],
-    rows: NDArray[np.intp],
-    fresh: Mask,
-    late: Mask,
-) -> list[dict[str, int]]:
+def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
     """What was done with each partition's records; `rows` (m,) are the sound ones, fresh and late (m,)."""
-    size = max(spans) + 1
-    of_sound = partitions[rows]
-    total = np.bincount(partitions, minlength=size)
+    size = max(batch.spans) + 1
+    of_sound = batch.partitions[rows]
+    total = np.bincount(batch.partitions, minlength=size)
     sound = np.bincount(of_sound, minlength=size)
     scored = np.bincount(of_sound[fresh], minlength=size)
     behind = np.bincount(of_sound[late], minlength=size)
@@ -133,5 +126,5 @@ def audits(
             "late": int(behind[partition]),
             "rejected": int(total[partition] - sound[partition]),
         }
-        for partition, (first, last) in spans.items()
+        for partition, (first, last) in batch.spans.items()
     ]

@@ -64,7 +64,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         timed("detect", detector.detect, by_car, fresh, late, decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)
-        timed("audits", audits, batch.partitions, batch.spans, decoded.rows, fresh, late)
+        timed("audits", audits, batch, decoded.rows, fresh, late)
         timed("all", _score, batch, decoder, other)
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")

@@ -164,7 +164,7 @@ class Audits:
 
 def _drain(run: Run, child: Child, model: bytes) -> dict[str, float]:
     assert child.pid is not None
-    # Under a name of its own: of a model that another scorer was given it would not wait for the clock.
+    # By the name that this one asks for: it would find another one's model, and begin before the clock.
     manifest, tflite = unpack(model)
     model = pack(replace(manifest, name=child.name), tflite)
     count = _count(run.edge)
