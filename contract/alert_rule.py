@@ -47,7 +47,12 @@ def advance(
     `level` and `score` are in units of the threshold's, as in `follow`; a new car's level is 0.
     """
     level = follow(level, score, threshold=threshold, rule=rule)
+    return level, *judge(level, is_open, threshold=threshold, rule=rule)
+
+
+def judge(level: Scores, is_open: Mask, *, threshold: float, rule: AlertRule) -> tuple[Mask, Mask, Mask]:
+    """(is_open, opened, closed) of n cars whose levels are these now; all (n,), the given unchanged."""
     above = level > threshold
     stays = is_open & (level >= rule.close_ratio * threshold)
     now_open = above | stays
-    return level, now_open, now_open > is_open, now_open < is_open
+    return now_open, now_open > is_open, now_open < is_open

@@ -138,15 +138,14 @@ class Decoder:
         A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, or
         `malformed_record` where its length, its strings or its varints cannot be those of its schema and key.
         """
-        return self.decode_joined(Joined.of(values, keys), keys)
+        return self.decode_joined(Joined.of(values), Joined.of(keys))
 
-    def decode_joined(self, values: Joined, keys: Sequence[bytes | None]) -> Decoded:
-        """The same of values that lie behind each other already."""
-        data, sizes, key_sizes = values.data, values.sizes, values.key_sizes
-        layout = self._by_header.get(data[:CONFLUENT_BYTES])
-        if layout and sizes and (alike := _decode_alike(layout, data, sizes, key_sizes)):
+    def decode_joined(self, values: Joined, keys: Joined) -> Decoded:
+        """The same of values, and of keys, that lie behind each other already."""
+        layout = self._by_header.get(values.data[:CONFLUENT_BYTES])
+        if layout and (alike := _decode_alike(layout, values, keys)):
             return alike
-        batch = _Batch.of(data, sizes, key_sizes)
+        batch = _Batch.of(values, keys)
         parts = []
         for schema_id, head in self._heads.items():
             layout = self._layouts[schema_id]
@@ -154,14 +153,14 @@ class Decoder:
             if len(rows):
                 parts.append(_decode_same(layout, batch, rows))
         found = parts[0] if len(parts) == 1 else _in_order(parts)
-        if len(found.rows) == len(sizes):
+        if len(found.rows) == len(values):
             return found
-        sound = np.zeros(len(sizes), np.bool_)
+        sound = np.zeros(len(values), np.bool_)
         sound[found.rows] = True
         bad = np.flatnonzero(~sound).tolist()
         return replace(found, rejected=[(row, self._blame(values[row], keys[row])) for row in bad])
 
-    def _blame(self, value: bytes, key: bytes | None) -> Malformed:
+    def _blame(self, value: bytes, key: bytes) -> Malformed:
         """What is wrong with a record that is known to be."""
         if not key:
             return Malformed("missing_key", "the key must be the car id")
@@ -187,24 +186,24 @@ class _Batch:
     heads: Words  # the 5 bytes of each frame
 
     @classmethod
-    def of(cls, data: bytes, sizes: Sequence[int], key_sizes: Sequence[int]) -> "_Batch":
-        lengths = np.array(sizes, np.int64)
-        starts = np.cumsum(lengths) - lengths
-        heads = at(data, starts) & low_bytes(CONFLUENT_BYTES)
-        return cls(data, starts, lengths, np.array(key_sizes, np.int64), heads)
+    def of(cls, values: Joined, keys: Joined) -> "_Batch":
+        sizes = np.array(values.sizes, np.int64)
+        starts = np.cumsum(sizes) - sizes
+        heads = at(values.data, starts) & low_bytes(CONFLUENT_BYTES)
+        return cls(values.data, starts, sizes, np.array(keys.sizes, np.int64), heads)
 
 
-def _decode_alike(layout: Layout, data: bytes, sizes: list[int], key_sizes: list[int]) -> Decoded | None:
+def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | None:
     """All records of a batch in which every field stands at the same place: usual, and half the cost.
 
     None where they are not alike, or one is not sound: then the general way finds out which.
     """
-    count, size, key_size = len(sizes), sizes[0], key_sizes[0]
-    if size < layout.bytes_min or not sizes.count(size) == key_sizes.count(key_size) == count:
+    data, size, key_size = values.data, values.same, keys.same
+    if not key_size or size is None or size < layout.bytes_min:
         return None
 
     def column(place: int, dtype: np.dtype[Any] = WORD) -> NDArray[Any]:
-        return np.ndarray((count,), dtype, data, place, (size,))
+        return np.ndarray((len(values),), dtype, data, place, (size,))
 
     stamp_at = size - STAMP_BYTES - layout.block.itemsize
     begin = column(0) & low_bytes(CONFLUENT_BYTES + 1)  # the frame, and the length of car_id
@@ -212,7 +211,6 @@ def _decode_alike(layout: Layout, data: bytes, sizes: list[int], key_sizes: list
     seq_bytes = stamp_at - CONFLUENT_BYTES - sum(1 + (length >> 1) for _, length in lengths)
     if (
         lengths[0][1] != 2 * key_size
-        or key_size == 0
         or not 1 <= seq_bytes <= SEQ_BYTES_MAX
         or any(length & 0x81 for _, length in lengths)
         or (begin != begin[0]).any()
@@ -225,7 +223,7 @@ def _decode_alike(layout: Layout, data: bytes, sizes: list[int], key_sizes: list
         return None
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
     signals = layout.signals(column(stamp_at + STAMP_BYTES, layout.block).copy())
-    return Decoded(np.arange(count), seq, sampled_at_ms, signals)
+    return Decoded(np.arange(len(values)), seq, sampled_at_ms, signals)
 
 
 def _string_lengths(layout: Layout, data: bytes, limit: int) -> list[tuple[int, int]]:

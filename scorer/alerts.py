@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.alert_rule import AlertRule, advance
+from contract.alert_rule import AlertRule, follow, judge
 from contract.telemetry import Floats
-from scorer.cars import Cars, Mask, Places
+from scorer.cars import Cars, Mask, Places, Rounds
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,38 @@ class Alerts:
         """How many are open."""
         return len(self._open)
 
-    def advance(self, cars: Places, shares: Floats, rule: AlertRule) -> tuple[Mask, Mask]:
-        """Which of n different cars' alerts open, and which close, with one more score each, (n,).
+    def advance(
+        self, rounds: Rounds, shares: Floats, rule: AlertRule
+    ) -> tuple[Floats, list[tuple[int, bool]]]:
+        """The levels (m,) after each of m scores, and the turns: which of these opens (True) or closes an alert.
 
-        shares: the scores as shares of the threshold. What opens must be told by `open`.
+        shares (m,): the scores as shares of the threshold. What opens must be told by `open`.
         """
-        level, is_open, opened, closed = advance(
-            self.level.values[cars], self._is_open.values[cars], shares, threshold=1.0, rule=rule
-        )
-        self.level.values[cars] = level
-        self._is_open.values[cars] = is_open
-        return opened, closed
+        levels = np.empty_like(shares)
+        for span in rounds.spans:
+            cars = rounds.cars[span]
+            levels[span] = level = follow(
+                self.level.values.take(cars), shares[span], threshold=1.0, rule=rule
+            )
+            self.level.values[cars] = level
+        return levels, self._turns(rounds, levels, rule)
+
+    def _turns(self, rounds: Rounds, levels: Floats, rule: AlertRule) -> list[tuple[int, bool]]:
+        """Few cars have an alert, or come to have one: only these are judged, round by round."""
+        is_open = self._is_open.values
+        restless = rounds.cars[(levels > 1) | is_open.take(rounds.cars)]
+        if not len(restless):
+            return []
+        rows = np.flatnonzero(np.isin(rounds.cars, restless))
+        turns: list[tuple[int, bool]] = []
+        for span in rounds.spans:
+            start, stop = np.searchsorted(rows, (span.start, span.stop))
+            here = rows[start:stop]
+            cars = rounds.cars[here]
+            is_open[cars], opened, closed = judge(levels[here], is_open[cars], threshold=1.0, rule=rule)
+            turned = opened | closed
+            turns += zip(here[turned].tolist(), opened[turned].tolist(), strict=True)
+        return turns
 
     def open(self, car: int, alert: Alert) -> None:
         """The alert of a car; also one that is read back."""

@@ -18,6 +18,7 @@ from contract.errors import Malformed
 from contract.telemetry import Decoder
 from contract.topics import AUDIT, CAR_STATE, TELEMETRY
 from plumbing.life import WorldDown
+from scorer.batch import Batch
 from scorer.detector import Detector
 from scorer.snapshots import Snapshots
 
@@ -100,10 +101,10 @@ class Assignment:
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
         """What was seen, and what of it is newer than the states."""
         for messages in self._read(TELEMETRY, tails):
-            keys: list[Any] = [message.key() for message in messages]
-            decoded = self._decoder.decode([message.value() for message in messages], keys)
-            partitions = np.array([message.partition() for message in messages], np.int32)
-            self._detector.remember([keys[row] for row in decoded.rows], partitions[decoded.rows], decoded)
+            batch = Batch.of(messages, [message.key() for message in messages])
+            decoded = self._decoder.decode_joined(batch.values, batch.keys)
+            rows = decoded.rows
+            self._detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         marks = self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)

@@ -20,7 +20,7 @@ PIECE_RECORDS = 2_000
 
 
 class Record(NamedTuple):
-    """One of them, as it came."""
+    """One of them, as it came; an empty key is none."""
 
     partition: int
     offset: int
@@ -40,7 +40,7 @@ class Run(NamedTuple):
 class Batch:
     """n records in order of arrival; `partitions` (n,)."""
 
-    keys: list[bytes | None]
+    keys: Joined
     values: Joined
     partitions: NDArray[np.int32]
     runs: list[Run]
@@ -49,7 +49,7 @@ class Batch:
         return len(self.keys)
 
     @classmethod
-    def of(cls, messages: Sequence[Message], keys: list[bytes | None]) -> "Batch":
+    def of(cls, messages: Sequence[Message], keys: Sequence[bytes | None]) -> "Batch":
         """From at least one message, none of them an error, and their keys."""
         # `map` over a method of the class calls it without a frame of Python's: a third of a loop's cost.
         partitions = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
@@ -59,18 +59,19 @@ class Batch:
             Run(start, int(partitions[start]), _offsets(messages, start, end))
             for start, end in zip(starts, [*starts[1:], len(messages)], strict=True)
         ]
-        return cls(keys, Joined.of(list(map(Message.value, messages)), keys), partitions, runs)
+        return cls(Joined.of(keys), Joined.of(list(map(Message.value, messages))), partitions, runs)
 
     @classmethod
     def joined(cls, pieces: Sequence["Batch"]) -> "Batch":
         """At least one piece, one behind another."""
         if len(pieces) == 1:
             return pieces[0]
-        keys: list[bytes | None] = []
         runs: list[Run] = []
+        start = 0
         for piece in pieces:
-            runs += (run._replace(start=run.start + len(keys)) for run in piece.runs)
-            keys += piece.keys
+            runs += (run._replace(start=start + run.start) for run in piece.runs)
+            start += len(piece)
+        keys = Joined.behind_each_other([piece.keys for piece in pieces])
         values = Joined.behind_each_other([piece.values for piece in pieces])
         return cls(keys, values, np.concatenate([piece.partitions for piece in pieces]), runs)
 
@@ -79,14 +80,13 @@ class Batch:
         rows = np.flatnonzero(np.isin(self.partitions, list(partitions)))
         if len(rows) == len(self):
             return self
-        keys = [self.keys[row] for row in rows.tolist()]
-        values = [self.values[row] for row in rows.tolist()]
         runs, start = [], 0
         for run in self.runs:
             if run.partition in partitions:
                 runs.append(run._replace(start=start))
                 start += len(run.offsets)
-        return Batch(keys, Joined.of(values, keys), self.partitions[rows], runs)
+        kept = rows.tolist()
+        return Batch(self.keys.take(kept), self.values.take(kept), self.partitions[rows], runs)
 
     @cached_property
     def spans(self) -> dict[int, tuple[int, int]]:
@@ -100,7 +100,7 @@ class Batch:
     def record(self, row: int) -> Record:
         """One of them."""
         run = self.runs[bisect_right(self.runs, row, key=lambda run: run.start) - 1]
-        return Record(run.partition, run.offsets[row - run.start], self.keys[row], self.values[row])
+        return Record(run.partition, run.offsets[row - run.start], self.keys[row] or None, self.values[row])
 
 
 def _offsets(messages: Sequence[Message], start: int, end: int) -> Sequence[int]:

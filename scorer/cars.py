@@ -1,24 +1,18 @@
 """Whom this replica knows: a car's place in every array of per-car values, and a batch's records by car."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.joined import Joined
+from scorer.index import Index, Places
+
 Mask = NDArray[np.bool_]
-Places = NDArray[np.intp]
 
 _CAPACITY = 1024
-
-
-class _Index(dict[bytes, int]):
-    """Car id to its place; a new car gets the next one."""
-
-    def __missing__(self, key: bytes) -> int:
-        place = self[key] = len(self)
-        return place
 
 
 class Column:
@@ -48,14 +42,18 @@ class Cars:
     """All cars of this replica's partitions."""
 
     def __init__(self) -> None:
-        self.ids: list[bytes] = []
-        self._index = _Index()
+        self._index = Index()
         self._capacity = _CAPACITY
         self._columns: list[Column] = []
         self._partition = self.column(0, np.int32)
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def ids(self) -> list[bytes]:
+        """Of all cars, by their places."""
+        return self._index.ids
 
     def column(self, fill: Any, dtype: Any, width: int | None = None) -> Column:
         """A new column, that grows and shrinks with the cars."""
@@ -67,13 +65,11 @@ class Cars:
         """A column that nobody needs any more."""
         self._columns.remove(column)
 
-    def places(self, keys: Sequence[bytes], partitions: NDArray[np.int32]) -> Places:
+    def places(self, ids: Joined, partitions: NDArray[np.int32]) -> Places:
         """The place of each of n cars, known or new."""
-        known = len(self._index)
-        places = np.fromiter(map(self._index.__getitem__, keys), np.intp, len(keys))
-        count = len(self._index)
-        if count > known:
-            self.ids += list(self._index)[known:]
+        known = len(self)
+        places = self._index.places(ids)
+        if (count := len(self)) > known:
             if count > self._capacity:
                 self._capacity = max(2 * self._capacity, count)
                 for column in self._columns:
@@ -98,8 +94,7 @@ class Cars:
         gone = np.zeros(len(self), np.bool_)
         gone[self.of(partitions)] = True
         kept = np.flatnonzero(~gone)
-        self.ids = [self.ids[place] for place in kept.tolist()]
-        self._index = _Index((key, place) for place, key in enumerate(self.ids))
+        self._index = Index([self.ids[place] for place in kept.tolist()])
         self._capacity = max(_CAPACITY, len(kept))
         for column in self._columns:
             column.keep(kept, self._capacity)
@@ -125,16 +120,20 @@ class ByCar:
         # 16 bits are sorted by radix, in a sixth of the time.
         short = not len(cars) or cars.max() < 1 << 16
         order = np.argsort(cars.astype(np.uint16) if short else cars, kind="stable")
-        car = cars[order]
+        car = cars.take(order)
         return cls(cars, order, car, _first(car))
+
+    def chosen(self, chosen: Mask) -> tuple[NDArray[np.intp], Places]:
+        """(rows, cars) of the chosen ones of n records, sorted by car."""
+        if chosen.all():
+            return self.order, self.car
+        kept = chosen.take(self.order)
+        return self.order[kept], self.car[kept]
 
     def rounds(self, chosen: Mask) -> "Rounds":
         """The chosen records (of n) in rounds."""
-        if chosen.all():
-            return Rounds.of(self.order, self.car, self.first)
-        kept = chosen[self.order]
-        car = self.car[kept]
-        return Rounds.of(self.order[kept], car, _first(car))
+        order, car = self.chosen(chosen)
+        return Rounds.of(order, car, self.first if car is self.car else _first(car))
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class Rounds:
         rank = np.arange(len(order)) - np.repeat(starts, sizes)
         by_rank = np.argsort(rank.astype(np.uint16) if len(rank) < 1 << 16 else rank, kind="stable")
         ends = [0, *np.cumsum(np.bincount(rank)).tolist()]
-        return cls(order[by_rank], car[by_rank], list(map(slice, ends, ends[1:])))
+        return cls(order.take(by_rank), car.take(by_rank), list(map(slice, ends, ends[1:])))
 
 
 def _first(car: Places) -> Mask:

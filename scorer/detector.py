@@ -1,11 +1,12 @@
 """All that is known of this replica's cars, and what one more batch of their samples comes to."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.joined import Joined
 from contract.manifest import Manifest
 from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
@@ -67,9 +68,7 @@ class Detector:
         self.generations.add(model)
         self._components = Components(model.manifest.components)
 
-    def sift(
-        self, keys: Sequence[bytes], partitions: NDArray[np.int32], seq: Longs
-    ) -> tuple[ByCar, Mask, Mask]:
+    def sift(self, keys: Joined, partitions: NDArray[np.int32], seq: Longs) -> tuple[ByCar, Mask, Mask]:
         """m records by car; which of them were not seen before; which of those come late, (m,)."""
         by_car = ByCar.of(self.cars.places(keys, partitions))
         return by_car, *self.memory.sift(by_car, seq)
@@ -99,7 +98,7 @@ class Detector:
         self._moved(by_car, moving, of)
         return found, turns
 
-    def remember(self, keys: Sequence[bytes], partitions: NDArray[np.int32], of: Decoded) -> None:
+    def remember(self, keys: Joined, partitions: NDArray[np.int32], of: Decoded) -> None:
         """m records that were scored before: they count as seen, and what no state holds yet moves it on."""
         by_car, fresh, late = self.sift(keys, partitions, of.seq)
         known = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
@@ -130,19 +129,17 @@ class Detector:
 
     def _turns(self, rounds: Rounds, shares: Floats, found: Detections, of: Decoded) -> list[Turn]:
         """The alerts that open or close with one of m scores, round by round."""
-        turns: list[Turn] = []
         rule = self.generations.newest.model.manifest.alert
-        for span in rounds.spans:
-            cars, rows = rounds.cars[span], rounds.rows[span]
-            opened, closed = self.alerts.advance(cars, shares[span], rule)
-            for place in np.flatnonzero(opened | closed).tolist():
-                car, row = int(cars[place]), int(rows[place])
-                said = found.shares[found.rows == row].sum(axis=0) if opened[place] else None
-                turns.append(self._turn(car, row, said, of))
+        levels, turned = self.alerts.advance(rounds, shares, rule)
+        turns: list[Turn] = []
+        for place, opens in turned:
+            car, row = int(rounds.cars[place]), int(rounds.rows[place])
+            said = found.shares[found.rows == row].sum(axis=0) if opens else None
+            turns.append(self._turn(car, row, levels[place], said, of))
         return turns
 
-    def _turn(self, car: int, row: int, shares: Shares | None, of: Decoded) -> Turn:
-        """`shares`: an alert opens; None: it closes."""
+    def _turn(self, car: int, row: int, level: np.float32, shares: Shares | None, of: Decoded) -> Turn:
+        """`level`: as a share of the threshold. `shares`: an alert opens; None: it closes."""
         states = self.generations.scored_by(car)
         if shares is None:
             alert = self.alerts.close(car)
@@ -151,8 +148,7 @@ class Detector:
             alert = Alert(int(of.seq[row]), int(of.sampled_at_ms[row]), *hypothesis)
             self.alerts.open(car, alert)
         self.changed.values[car] = True
-        level = float(self.alerts.level.values[car] * states.model.threshold)
-        return Turn(row, alert, level, states.model.manifest, shares)
+        return Turn(row, alert, float(level * states.model.threshold), states.model.manifest, shares)
 
     def _hypothesis(self, states: States, car: int, shares: Shares) -> tuple[str, float]:
         """By what the model remembers of the car; else, also of a single strange sample, by the shares."""
@@ -162,10 +158,9 @@ class Detector:
 
     def _moved(self, by_car: ByCar, moving: Mask, of: Decoded) -> None:
         """The cars' states hold these records now: sorted, so of several of a car the last one stays."""
-        rows = by_car.order if moving.all() else by_car.order[moving[by_car.order]]
-        cars = by_car.cars[rows]
-        self.seq.values[cars] = of.seq[rows]
-        self.sampled_at.values[cars] = of.sampled_at_ms[rows]
+        rows, cars = by_car.chosen(moving)
+        self.seq.values[cars] = of.seq.take(rows)
+        self.sampled_at.values[cars] = of.sampled_at_ms.take(rows)
         if self.generations.stateful:  # else the records that are remembered bring the levels back
             self.changed.values[cars] = True
 

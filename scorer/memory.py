@@ -27,7 +27,7 @@ class Memory:
 
         They count as seen from now on.
         """
-        car, number, highest = by_car.car, seq[by_car.order], self._highest.values
+        car, number, highest = by_car.car, seq.take(by_car.order), self._highest.values
         before = np.empty_like(number)
         before[1:] = number[:-1]
         before[by_car.first] = highest[car[by_car.first]]

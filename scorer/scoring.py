@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract import anomaly
 from contract.errors import Malformed
+from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
 from scorer.batch import Batch
 from scorer.cars import Mask
@@ -38,7 +39,7 @@ def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, sc
     """Decode, leave out what was seen before, score the rest. `now_ms` stamps the results."""
     decoded = decoder.decode_joined(batch.values, batch.keys)
     rows = decoded.rows
-    keys: Sequence[Any] = batch.keys if len(rows) == len(batch.keys) else [batch.keys[row] for row in rows]
+    keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
     found, turns = detector.detect(by_car, fresh, late, decoded)
     # While a hand-over goes on an older model scores some of them; anomalies say which.
@@ -58,9 +59,7 @@ def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, sc
     )
 
 
-def anomalies(
-    keys: Sequence[bytes], of: Decoded, found: Detections, now_ms: int
-) -> list[tuple[bytes, bytes]]:
+def anomalies(keys: Joined, of: Decoded, found: Detections, now_ms: int) -> list[tuple[bytes, bytes]]:
     """Keys and records of what was found among m decoded ones with their keys."""
     rows = found.rows
     if not len(rows):
@@ -87,7 +86,7 @@ def _text(key: bytes) -> bytes:
     return key if key.isascii() else key.decode(errors="replace").encode()
 
 
-def alerts(keys: Sequence[bytes], of: Decoded, turns: Sequence[Turn], now_ms: int) -> list[dict[str, Any]]:
+def alerts(keys: Joined, of: Decoded, turns: Sequence[Turn], now_ms: int) -> list[dict[str, Any]]:
     """The records of alerts that open or close."""
     return [
         {

@@ -13,6 +13,7 @@ import numpy as np
 
 from contract import car_state, records
 from contract.errors import Malformed
+from contract.joined import Joined
 from scorer import metrics
 from scorer.alerts import Alert
 from scorer.cars import Places
@@ -119,7 +120,7 @@ class Snapshots:
             partitions.append(partition)
             sound.append(fields)
         if sound:
-            places = self._detector.cars.places(cars, np.array(partitions, np.int32))
+            places = self._detector.cars.places(Joined.of(cars), np.array(partitions, np.int32))
             self._put(places, sound)
             metrics.states_restored.inc(len(sound))
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from contract.framing import schema_ids
+from contract.joined import Joined
 from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import CAR_STATE, TELEMETRY_PARTITIONS
@@ -27,9 +28,8 @@ def measure(bootstrap: str, record: bytes) -> dict[str, float]:
     model = Model.open(record, "litert")
     detector, snapshots = _detector(model)
     cars = np.arange(CARS)
-    detector.cars.places(
-        [b"state-%06d" % car for car in cars], (cars % TELEMETRY_PARTITIONS).astype(np.int32)
-    )
+    ids = Joined.of([b"state-%06d" % car for car in cars])
+    detector.cars.places(ids, (cars % TELEMETRY_PARTITIONS).astype(np.int32))
     known = detector.generations.newest.column.values[:CARS]
     known[:] = np.random.default_rng(1).normal(size=known.shape)
     detector.seq.values[:CARS], detector.sampled_at.values[:CARS] = 1_000, time.time_ns() // 1_000_000

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from contract import records
+from contract.joined import Joined
 from contract.telemetry import Decoder
 from plumbing.life import WorldDown
 from scorer import assignment as assignment_module
@@ -102,7 +103,7 @@ def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
 def known(detector: Detector, car: str, seqs: range) -> list[int]:
     """Those of `seqs` that the scorer takes for duplicates."""
     keys, partitions = [car.encode()] * len(seqs), np.zeros(len(seqs), np.int32)
-    _, fresh, _ = detector.sift(keys, partitions, np.array(seqs))
+    _, fresh, _ = detector.sift(Joined.of(keys), partitions, np.array(seqs))
     return [seq for seq, new in zip(seqs, fresh, strict=True) if not new]
 
 

@@ -58,10 +58,10 @@ def test_no_value_is_an_empty_one() -> None:
 
 
 def test_a_flood_of_refused_records_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bounds of the values are found once for all of a batch, not once for each that is asked for."""
+    """The bounds of keys and of values are found once for all of a batch, not for each that is asked for."""
     calls: list[Any] = []
     found = joined.accumulate
     monkeypatch.setattr(joined, "accumulate", lambda *a, **k: calls.append(a) or found(*a, **k))
     many = batch(RECORDS)
     assert [many.record(row).value for row in range(len(many))] == [record.value for record in RECORDS]
-    assert len(calls) == 1
+    assert len(calls) == 2

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from contract.joined import Joined
 from scorer import memory
 from scorer.cars import ByCar, Cars
 from scorer.memory import GAPS_MAX, Memory
@@ -31,7 +32,7 @@ class Seen:
 def sift(seen: Seen, *records: tuple[str, int], partition: int = 0) -> str:
     """One letter a record: new, late (and new), or a duplicate."""
     keys, partitions = [car.encode() for car, _ in records], np.full(len(records), partition, np.int32)
-    by_car = ByCar.of(seen.cars.places(keys, partitions))
+    by_car = ByCar.of(seen.cars.places(Joined.of(keys), partitions))
     fresh, late = seen.memory.sift(by_car, np.array([seq for _, seq in records], np.int64))
     return "".join(
         {(True, False): "n", (True, True): "l", (False, False): "d"}[bool(new), bool(behind)]
