@@ -8,7 +8,7 @@ from contract.framing import schema_ids
 from contract.schema import Schema, schemas
 from contract.telemetry import Decoder
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, MODELS, REJECTED, TELEMETRY, mirrored
-from plumbing import health, kafka, life, log, registry, settings
+from plumbing import health, heap, kafka, life, log, registry, settings
 from scorer.assignment import Assignment
 from scorer.detector import Detector
 from scorer.model_feed import ModelFeed
@@ -56,6 +56,7 @@ def _run() -> None:
     detector = Detector()
     snapshots = Snapshots(detector, told.model_name, told.state_interval_s, feed.earlier)
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
+    heap.keep_freed()
     Pipeline(
         told,
         consumer=kafka.consumer(

@@ -6,7 +6,8 @@ import numpy as np
 
 from contract.alert_rule import AlertRule, follow, judge
 from contract.telemetry import Floats
-from scorer.cars import Cars, Mask, Places, Rounds
+from scorer.cars import Cars, Mask, Rounds
+from scorer.index import Places
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Alerts:
     def advance(
         self, rounds: Rounds, shares: Floats, rule: AlertRule
     ) -> tuple[Floats, list[tuple[int, bool]]]:
-        """The levels (m,) after each of m scores, and the turns: which of these opens (True) or closes an alert.
+        """The levels (m,) after each of m scores; and the turns: which of them opens or closes an alert.
 
-        shares (m,): the scores as shares of the threshold. What opens must be told by `open`.
+        shares (m,): the scores as shares of the threshold. A turn is a place among the m, and whether an
+        alert opens with it, which must be told by `open`, or closes.
         """
         levels = np.empty_like(shares)
         for span in rounds.spans:

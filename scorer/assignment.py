@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from contract import records

@@ -11,8 +11,9 @@ from contract.manifest import Manifest
 from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
 from scorer.alerts import Alert, Alerts
-from scorer.cars import ByCar, Cars, Mask, Places, Rounds
+from scorer.cars import ByCar, Cars, Mask, Rounds
 from scorer.generations import Behind, Generations
+from scorer.index import Places
 from scorer.memory import Memory
 from scorer.model import Model
 from scorer.shares import Components, Shares, shares_of

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from contract.manifest import Manifest
 from contract.telemetry import Floats
-from scorer.cars import Cars, Places
+from scorer.cars import Cars
+from scorer.index import Places
 from scorer.model import Model
 from scorer.states import States
 

@@ -7,7 +7,8 @@ is filled, because only so can a record that comes late be told from one that co
 import numpy as np
 
 from contract.varints import Longs
-from scorer.cars import ByCar, Cars, Mask, Places
+from scorer.cars import ByCar, Cars, Mask
+from scorer.index import Places
 
 # Of a car; the oldest is given up for a newer one, its records then count as scored.
 GAPS_MAX = 32

@@ -16,8 +16,8 @@ from contract.errors import Malformed
 from contract.joined import Joined
 from scorer import metrics
 from scorer.alerts import Alert
-from scorer.cars import Places
 from scorer.detector import Detector
+from scorer.index import Places
 from scorer.model import Model
 from scorer.states import States
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from contract.telemetry import Floats
 from scorer import metrics
-from scorer.cars import Cars, Mask, Places
+from scorer.cars import Cars, Mask
+from scorer.index import Places
 from scorer.model import Model
 
 

@@ -60,7 +60,9 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         keys = timed("messages", lambda found: list(map(Message.key, found)), messages)
         batch = timed("messages", Batch.of, messages, keys)
         decoded = timed("decode", decoder.decode_joined, batch.values, batch.keys)
-        by_car, fresh, late = timed("sift", detector.sift, batch.keys, batch.partitions[decoded.rows], decoded.seq)
+        by_car, fresh, late = timed(
+            "sift", detector.sift, batch.keys, batch.partitions[decoded.rows], decoded.seq
+        )
         timed("detect", detector.detect, by_car, fresh, late, decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)

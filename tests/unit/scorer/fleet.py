@@ -42,7 +42,9 @@ class Fleet:
         decoded = Decoded(
             np.arange(len(keys)), seq, SAMPLED_AT_MS + seq, np.ascontiguousarray(signals, np.float32)
         )
-        by_car, fresh, late = self.detector.sift(Joined.of(keys), np.full(len(keys), partition, np.int32), seq)
+        by_car, fresh, late = self.detector.sift(
+            Joined.of(keys), np.full(len(keys), partition, np.int32), seq
+        )
         found, turns = self.detector.detect(by_car, fresh, late, decoded)
         for row, score, manifest in zip(
             found.rows.tolist(), found.scores.tolist(), found.manifests, strict=True
