@@ -43,7 +43,7 @@ class Alerts:
         """The levels (m,) after each of m scores; and the turns: which of them opens or closes an alert.
 
         shares (m,): the scores as shares of the threshold. A turn is a place among the m, and whether an
-        alert opens with it, which must be told by `open`, or closes.
+        alert opens with it or closes; they must be told, in this order, by `open` and `close`.
         """
         levels = np.empty_like(shares)
         for span in rounds.spans:
@@ -78,6 +78,7 @@ class Alerts:
 
     def close(self, car: int) -> Alert:
         """The alert of a car, which is over."""
+        self._is_open.values[car] = False
         return self._open.pop(self._cars.ids[car])
 
     def of(self, car: bytes) -> Alert | None:

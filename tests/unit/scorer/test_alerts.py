@@ -62,6 +62,17 @@ def test_cars_have_alerts_of_their_own(detector: Any, model: Model) -> None:
     assert fleet.turns == [("a", 1, True), ("a", 3, False), ("b", 3, True)]
 
 
+def test_what_opened_and_closed_in_one_batch_is_over(detector: Any, model: Model) -> None:
+    """A level that comes to lie between the bounds, and falls again, is then no alert's."""
+    fleet = Fleet(model)
+    fleet.samples(["a"] * 3, np.array([off(detector, spreads) for spreads in (40, 0, 0)]))
+    # Levels: 20, 10, 5; 9.5, 4.8
+    fleet.samples(["a"], off(detector, 14))
+    fleet.samples(["a"], off(detector, 0))
+    assert fleet.turns == [("a", 1, True), ("a", 3, False)]
+    assert not len(fleet.detector.alerts)
+
+
 def test_late_and_repeated_records_move_no_level(detector: Any, model: Model) -> None:
     """A late record is an anomaly if it is one; the alert it might have made is past."""
     fleet = Fleet(model)
