@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from contract import records
-from contract.alert_rule import AlertRule
+from contract.alert_rule import AlertRule, advance
 from contract.hypotheses import Hypotheses
+from contract.joined import Joined
 from contract.telemetry import SIGNALS
+from scorer.alerts import Alert, Alerts
 from scorer.batch import Batch
+from scorer.cars import ByCar, Cars
 from scorer.detector import Detector
 from scorer.model import Model
 from scorer.scoring import score
@@ -71,6 +74,38 @@ def test_what_opened_and_closed_in_one_batch_is_over(detector: Any, model: Model
     fleet.samples(["a"], off(detector, 0))
     assert fleet.turns == [("a", 1, True), ("a", 3, False)]
     assert not len(fleet.detector.alerts)
+
+
+def test_batches_of_many_cars_turn_as_the_rule_does() -> None:
+    """Of random scores every turn and every level is `advance`'s, one score of one car at a time."""
+    random, cars, count = np.random.default_rng(1), Cars(), 20
+    alerts = Alerts(cars)
+    cars.places(Joined.of([b"car-%d" % car for car in range(count)]), np.zeros(count, np.int32))
+    level, is_open, turns = np.zeros(count, np.float32), np.zeros(count, np.bool_), 0
+    for _ in range(40):
+        of = random.integers(0, count, random.integers(1, 80))
+        shares = random.normal(0.8, 0.7, len(of)).astype(np.float32)
+        rounds = ByCar.of(of).rounds(np.ones(len(of), np.bool_))
+        found = set()
+        for place, opens in alerts.advance(rounds, shares[rounds.rows], RULE)[1]:
+            found.add((int(rounds.rows[place]), opens))
+            if opens:
+                alerts.open(int(rounds.cars[place]), Alert(1, 1, "", 0.0))
+            else:
+                alerts.close(int(rounds.cars[place]))
+        expected = set()
+        for row, car in enumerate(of.tolist()):
+            one = slice(car, car + 1)
+            level[one], is_open[one], opened, closed = advance(
+                level[one], is_open[one], shares[row : row + 1], threshold=1.0, rule=RULE
+            )
+            if opened or closed:
+                expected.add((row, bool(opened)))
+        assert found == expected
+        turns += len(found)
+        np.testing.assert_array_equal(alerts.level.values[:count], level)
+        np.testing.assert_array_equal(alerts.are_open(np.arange(count)), is_open)
+    assert turns > 100
 
 
 def test_late_and_repeated_records_move_no_level(detector: Any, model: Model) -> None:
