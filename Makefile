@@ -68,7 +68,7 @@ cluster: ## a real Kubernetes here, our images as pods: trained, scaled, rolled,
 
 cluster-up: ## the same cluster with brokers and pods, until Ctrl-C
 	@local/setup --cluster
-	@exec $(PYTHON) -m local.cluster
+	@exec $(PYTHON) -m cluster
 
 terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 250 MB once)
 	@$(PYTHON) -m tests.terraform.downloads

@@ -1,7 +1,7 @@
 """Which component a car's deviation speaks of: what the model says a fault of each would look like.
 
 The trainer moves healthy telemetry as signals.toml says that a fault of a component would, and keeps the
-direction in which the model's memory then goes (trainer/directions.py). Scorers and scorecard compare.
+direction in which the model's memory then goes (trainer/model/directions.py). Scorers and scorecard compare.
 """
 
 from collections.abc import Mapping

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from quality.smoothing import smoothed
-from trainer import robust
-from trainer.alarms import car_weeks
+from trainer.judge.alarms import car_weeks
+from trainer.model import robust
 
 Seconds = NDArray[np.floating[Any]]
 _SUSPECT_SAMPLES = 1000  # of each car, to judge whether it stands out

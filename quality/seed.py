@@ -18,8 +18,8 @@ from quality.metrics import Foresight
 from quality.samples import Part
 from quality.settings import CHANGES, HOUR_S, Settings
 from quality.truth import Failure
-from trainer.comparison import RULE
-from trainer.evaluate import auroc
+from trainer.judge.comparison import RULE
+from trainer.judge.evaluate import auroc
 
 # By the rule that the trainer ships some samples open an alert, by this one every single score can. Detectors
 # without a memory are asked by this one; beside it by the other, which lends them some; the rest conversely.

@@ -1,16 +1,16 @@
-"""python -m trainer: train (the default), list, show, rollback, rebuild, launch, fit, score."""
+"""python -m trainer: train (the default), list, show, rollback, rebuild, launch."""
 
 import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from contract.manifest import Manifest
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
-from trainer.domain import fleet_domain
-from trainer.files import commands
-from trainer.memory import state_columns
+from trainer.model.domain import fleet_domain
+from trainer.model.state import state_columns
 from trainer.publication import Entry, NotPublishable, Publication, earlier
 from trainer.settings import Settings
 from trainer.table import table
@@ -25,14 +25,13 @@ usage: python -m trainer [COMMAND] [settings]
   rebuild VERSION   learn a version again from its manifest, and say whether it is the same
   launch            start the training Job in a Kubernetes cluster and follow it (launch --help)
 
-  fit               a detector from a plain file of yours, without Kafka (fit --help, docs/your-data.md)
-  score             score another file by it (score --help)
-  example           write a file to try it with
+Detectors from a plain CSV or Parquet file, without Kafka: `python -m files --help`.
 
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
 143 stopped. `python -m trainer train --help` explains the settings.
 """
 _EXIT_NO_SUCH_VERSION = 2
+_MOVED = ("fit", "score", "example")
 _VERSIONED = ("show", "rollback", "rebuild")
 _COMMANDS = ("train", "list", "launch", *_VERSIONED)
 
@@ -47,8 +46,12 @@ def _run() -> int:
     if arguments[:1] in (["--help"], ["-h"], ["help"]):
         print(USAGE)
         return 0
-    if arguments[:1] in (["launch"], *[[name] for name in commands.NAMES]):
-        return _elsewhere(arguments[0], arguments[1:])
+    if arguments[:1] == ["launch"]:
+        from trainer.launch import command as launch
+
+        return launch.main(arguments)
+    if arguments[:1] in ([name] for name in _MOVED):
+        _run_files(arguments)
     command, version, flags = split_command(arguments)
     told = settings.load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
     log.configure("trainer", told.log_format)
@@ -72,13 +75,10 @@ def check_signals() -> None:
         raise SettingsError(str(error)) from error
 
 
-def _elsewhere(command: str, arguments: Sequence[str]) -> int:
-    """Commands with settings of their own, which run where no Kafka is."""
-    if command != "launch":
-        return commands.run(command, arguments)
-    from trainer import launch
-
-    return launch.main(arguments)
+def _run_files(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by `python -m files`: the old names of its commands still work."""
+    print(f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`", file=sys.stderr)
+    os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
 
 
 def _of_version(command: str, version: int, told: Settings, publication: Publication) -> int:

@@ -11,9 +11,10 @@ import numpy as np
 
 from contract.manifest import Manifest, sha256
 from plumbing.life import Stop, WorldDown
-from trainer import decision, reading, train
-from trainer.domain import fleet_domain
-from trainer.learning import learn, load_tensorflow
+from trainer import reading, train
+from trainer.judge import decision
+from trainer.model.domain import fleet_domain
+from trainer.model.learning import learn, load_tensorflow
 from trainer.publication import Entry
 from trainer.settings import Settings
 from trainer.split import parts_of

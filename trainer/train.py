@@ -1,7 +1,7 @@
 """The training, read from top to bottom: a slice of the log, a detector, its proof, its publication.
 
-Read `run`, then each step in the order in which it is called; trainer/learning.py has the learning itself. No
-device is named anywhere: TensorFlow takes the GPU where there is one.
+Read `run`, then each step in the order in which it is called; trainer/model/learning.py has the learning.
+No device is named anywhere: TensorFlow takes the GPU where there is one.
 """
 
 import logging
@@ -20,18 +20,19 @@ from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
-from trainer import comparison, decision, reading
-from trainer.directions import hypotheses
-from trainer.domain import fleet_domain
-from trainer.held_out import held_out
-from trainer.interpreter import Interpreter
-from trainer.learning import learn, load_tensorflow
+from trainer import reading
+from trainer.judge import comparison, decision
+from trainer.judge.held_out import held_out
 from trainer.log_slice import Telemetry
-from trainer.memory import Memory, state_layout
+from trainer.model.directions import hypotheses
+from trainer.model.domain import fleet_domain
+from trainer.model.interpreter import Interpreter
+from trainer.model.learning import learn, load_tensorflow
+from trainer.model.replay import ranks, replay, runs
+from trainer.model.robust import Cars
+from trainer.model.state import Memory, state_layout
 from trainer.publication import Entry, Publication
 from trainer.reading import Slice, Stopped, stop_if_asked
-from trainer.replay import ranks, replay, runs
-from trainer.robust import Cars
 from trainer.settings import Settings
 from trainer.split import PARTS, TRAINING, parts_of
 

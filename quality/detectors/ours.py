@@ -5,11 +5,11 @@ import numpy as np
 from contract.hypotheses import Hypotheses
 from contract.telemetry import Floats
 from quality.detectors import Lengths, Places
-from trainer.directions import hypotheses
-from trainer.domain import fleet_domain
-from trainer.learning import learn
-from trainer.memory import Memory
-from trainer.replay import replay
+from trainer.model.directions import hypotheses
+from trainer.model.domain import fleet_domain
+from trainer.model.learning import learn
+from trainer.model.replay import replay
+from trainer.model.state import Memory
 
 
 class Ours:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from local.cluster import cluster as clusters
-from local.cluster import images, node, overlay
-from local.cluster.api import Api
-from local.cluster.cluster import Cluster
-from local.cluster.kind import NO_PODS, Kind
-from local.cluster.store import Say
+from cluster import cluster as clusters
+from cluster import images, node, overlay
+from cluster.api import Api
+from cluster.cluster import Cluster
+from cluster.kind import NO_PODS, Kind
+from cluster.store import Say
 from local.deployment import Deployment, Plan
 from plumbing.life import WorldDown
 from tests.cluster.world import CARS, RATE_HZ, RUN, World

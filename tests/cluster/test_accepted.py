@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.cluster.api import Api
+from cluster.api import Api
 from local.java import ROOT
 from plumbing.life import WorldDown
 from tests.integration.k8s.rendered import CLUSTERS, CRD_DIR, K8S, Object, build, with_component

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from cluster.api import Api
 from contract.topics import TELEMETRY_PARTITIONS
-from local.cluster.api import Api
 from tests.cluster.test_accepted import apply
 from tests.integration.k8s import rendered
 

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from cluster import cluster as clusters
+from cluster import images, overlay
 from contract.topics import TELEMETRY_PARTITIONS
 from local import ledger
-from local.cluster import cluster as clusters
-from local.cluster import images, overlay
 from local.java import ROOT
 from tests.cluster.world import CARS, RATE_HZ, RUN, World
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
+from cluster import overlay
+from cluster.cluster import Cluster
 from contract import records
 from contract.topics import AUDIT, TELEMETRY_PARTITIONS
-from local.cluster import overlay
-from local.cluster.cluster import Cluster
 from local.deployment import Deployment
 from local.java import ROOT
 from local.watch import scrape

@@ -19,7 +19,9 @@ class Tree:
         "bridge",
         "scorer",
         "trainer",
+        "files",
         "local",
+        "cluster",
         "loadtest",
         "quality",
     )

@@ -14,6 +14,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plumbing": set(),
     **{service: {"contract", "plumbing"} for service in SERVICES},
     "local": {"contract", "plumbing"},
+    # A Kubernetes on this machine, with the brokers of the local deployment beside it.
+    "cluster": {"contract", "plumbing", "local"},
+    # The trainer's model and judgement on a plain file.
+    "files": {"contract", "plumbing", "trainer"},
     # The scorecard is no service: it asks the trainer's model, as scorers do, about the simulator's cars.
     "quality": {"contract", "plumbing", "simulator", "trainer", "scorer"},
     # Of the simulator its fleet's physics: what the scorer is measured with must look like telemetry.
@@ -61,8 +65,8 @@ def test_contract_is_pure(tree: Any):
 
 
 def test_only_training_imports_tensorflow(tree: Any):
-    """The trainer does, and the scorecard, which trains an autoencoder to compare with; no other process."""
-    others = [name for name in tree.packages if name not in ("trainer", "quality")]
+    """Only the trainer, `files` and the scorecard do; every other process starts without it."""
+    others = [name for name in tree.packages if name not in ("trainer", "files", "quality")]
     wrong = {f"{path}: {name}" for path in tree.python(*others) for name in _imports(tree.text(path)) & HEAVY}
     assert not wrong
 
@@ -86,12 +90,12 @@ def test_no_module_hides_a_library_that_it_imports(tree: Any):
     assert not tops & (third_party | set(sys.stdlib_module_names))
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "local"])
+@pytest.mark.parametrize("service", [*SERVICES, "local", "files", "cluster"])
 def test_services_have_the_same_shape(tree: Any, service: str):
     """Who has read one has read them all: __main__.py, and settings.py where something can be set."""
     names = {path.name for path in tree.python(service)}
     assert "__main__.py" in names
-    if service != "local":
+    if service in SERVICES:
         assert "settings.py" in names
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import yaml
 
-from trainer.cluster import RIGHTS
+from trainer.launch.api import RIGHTS
 
 
 def test_the_launcher_may_do_what_it_does_and_nothing_else(tree: Any):
-    """The Role in k8s/ and the calls in trainer/cluster.py are the same list; only its template is named."""
+    """The Role in k8s/ and trainer/launch/api.py list the same rights; only the CronJob is named."""
     documents = list(yaml.safe_load_all(tree.text("k8s/apps/trainer/launcher.yaml")))
     (role,) = (document for document in documents if document["kind"] == "Role")
     granted = {

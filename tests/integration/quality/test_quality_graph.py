@@ -6,7 +6,7 @@ import pytest
 from contract.telemetry import SIGNALS
 from quality.detectors import Lengths
 from quality.detectors.autoencoder import Autoencoder
-from trainer.interpreter import Interpreter
+from trainer.model.interpreter import Interpreter
 
 
 def test_the_graph_scores_as_the_scorecard_does():

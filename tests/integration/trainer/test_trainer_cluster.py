@@ -1,4 +1,4 @@
-"""trainer/cluster.py and an HTTP server that answers as an API server does; a real one: `make cluster`."""
+"""trainer/launch/api.py and an HTTP server that answers as an API server does; a real one: `make cluster`."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ import pytest
 
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
-from trainer.cluster import Cluster, Gone, connect
+from trainer.launch.api import Cluster, Gone, connect
 
 JOBS = "/apis/batch/v1/namespaces/cars/jobs"
 CRONJOB = "/apis/batch/v1/namespaces/cars/cronjobs/trainer"

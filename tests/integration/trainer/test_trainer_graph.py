@@ -12,15 +12,15 @@ from contract.manifest import TFLITE_BYTES_MAX
 from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from plumbing.life import Stop
-from trainer.directions import hypotheses
-from trainer.domain import fleet_domain
-from trainer.interpreter import Interpreter
-from trainer.learning import Learned, learn
-from trainer.memory import Memory, state_layout
-from trainer.model import Graph
-from trainer.network import nothing
+from trainer.model.directions import hypotheses
+from trainer.model.domain import fleet_domain
+from trainer.model.graph import Graph
+from trainer.model.interpreter import Interpreter
+from trainer.model.learning import Learned, learn
+from trainer.model.network import nothing
+from trainer.model.replay import replay
+from trainer.model.state import Memory, state_layout
 from trainer.reading import Stopped
-from trainer.replay import replay
 
 pytestmark = pytest.mark.integration
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from contract.signals import Ratio
-from trainer.coordinates import all_there, coordinates
-from trainer.domain import Domain
-from trainer.rows import spread_out, times
+from trainer.model.coordinates import all_there, coordinates
+from trainer.model.domain import Domain
+from trainer.model.rows import spread_out, times
 
 pytestmark = pytest.mark.integration
 

@@ -5,8 +5,8 @@ import pytest
 
 from contract.alert_rule import AlertRule, advance
 from quality.alerts import Levels
-from trainer import alarms
-from trainer.alarms import WEEK_S
+from trainer.judge import alarms
+from trainer.judge.alarms import WEEK_S
 
 PLAIN = AlertRule(smoothing=1.0, close_ratio=0.5)
 HOUR_S = 3600.0

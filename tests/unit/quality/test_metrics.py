@@ -7,7 +7,7 @@ from contract.alert_rule import AlertRule
 from quality import metrics
 from quality.alerts import Levels
 from quality.truth import Failure
-from trainer.evaluate import auroc
+from trainer.judge.evaluate import auroc
 
 HOUR_S = 3600.0
 

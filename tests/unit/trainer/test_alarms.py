@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from contract.alert_rule import AlertRule, advance
-from trainer import alarms
-from trainer.alarms import Levels
+from trainer.judge import alarms
+from trainer.judge.alarms import Levels
 
 
 def test_alerts_open_and_close_by_the_scorers_rule() -> None:

@@ -8,7 +8,7 @@ import pytest
 from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
 from trainer.__main__ import listing, newest, pretty, split_command
-from trainer.decision import shown
+from trainer.judge.decision import shown
 from trainer.publication import Entry, NotPublishable, earlier
 from trainer.settings import Settings
 from trainer.table import table

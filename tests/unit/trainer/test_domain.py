@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.domain import fleet_domain, plain_domain
+from trainer.model.domain import fleet_domain, plain_domain
 
 
 def test_no_signal_is_expected_from_anything_made_of_it() -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import SIGNALS, Floats
-from trainer.baselines import Detector
-from trainer.deviations import growing, of
-from trainer.domain import fleet_domain, plain_domain
-from trainer.evaluate import auroc, difference, judge
-from trainer.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
+from trainer.judge.baselines import Detector
+from trainer.judge.deviations import growing, of
+from trainer.judge.evaluate import auroc, difference, judge
+from trainer.judge.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
 from trainer.log_slice import Report, Telemetry
+from trainer.model.domain import fleet_domain, plain_domain
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING, parts_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from contract.manifest import TFLITE_BYTES_MAX
-from trainer.evaluate import Difference
-from trainer.gate import Evidence, reasons
+from trainer.judge.evaluate import Difference
+from trainer.judge.gate import Evidence, reasons
 
 GOOD = Evidence(
     tflite_bytes=40_000,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainer.job_state import BLOCKING, state
+from trainer.launch.job_state import BLOCKING, state
 
 CREATED = "2026-01-01T00:00:00Z"
 

@@ -7,9 +7,9 @@ import pytest
 
 from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError, load
-from trainer.cluster import Gone, message_of
-from trainer.launch import STOPPED, TIMED_OUT, Launch, job_from, split
-from trainer.launch_settings import Settings
+from trainer.launch.api import Gone, message_of
+from trainer.launch.command import STOPPED, TIMED_OUT, Launch, job_from, split
+from trainer.launch.settings import Settings
 
 CRONJOB = {
     "metadata": {"name": "trainer", "uid": "u-1"},

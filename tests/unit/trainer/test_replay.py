@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.replay import in_step, ranks, runs
+from trainer.model.replay import in_step, ranks, runs
 
 CAR = np.array([7, 3, 3, 3, 5, 5])
 

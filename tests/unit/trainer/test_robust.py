@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
-from trainer import alarms, robust
+from trainer.judge import alarms
+from trainer.model import robust
 
 CARS, SAMPLES = 200, 30
 RULE = AlertRule(close_ratio=1.0)

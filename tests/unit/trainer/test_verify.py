@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.verify import reasons
+from trainer.judge.verify import reasons
 
 
 def test_a_sound_record_has_nothing_against_it(detector: Any) -> None:

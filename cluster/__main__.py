@@ -1,0 +1,81 @@
+"""python -m cluster: the cluster with the brokers beside it and clusters/local in it, until Ctrl-C."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import cluster as clusters
+from cluster import images, overlay
+from cluster.cluster import Cluster
+from local.deployment import Deployment, Plan
+from plumbing import life, log, settings
+from plumbing.settings import setting
+
+_LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags, environment (KUBERNETES_HERE_…) or these defaults."""
+
+    run_dir: Path = setting("everything that the run keeps; emptied first", default=Path("var/cluster"))
+    cars: int = setting("cars of the fleet", default=500)
+    rate_hz: float = setting("samples per second of each car", default=1.0)
+    port_offset: int = setting("moves every port, to run beside another deployment", default=0)
+
+
+def main() -> None:
+    """Entry point."""
+    life.main(_run)
+
+
+def _run() -> int:
+    told = settings.load(
+        Settings, prefix="KUBERNETES_HERE", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
+    )
+    log.configure("cluster", "text")
+    stop = life.Stop().install()
+    programs = clusters.build(print)
+    brokers = told.run_dir / "brokers"
+    brokers.mkdir(parents=True, exist_ok=True)
+    plan = Plan(run_dir=brokers, cars=told.cars, rate_hz=told.rate_hz, shards=1,
+                port_offset=told.port_offset, fleet_dir=brokers / "fleet")  # fmt: skip
+    cluster = Cluster(programs, told.run_dir / "kubernetes", told.port_offset)
+    deployment = Deployment(plan)
+    try:
+        print("starting control plane, node and brokers")
+        cluster.start_control_plane()
+        cluster.start_node()
+        deployment.start_brokers()
+        deployment.start_mirror()
+        folder = overlay.of_plan(told.run_dir / "overlay", plan, images.tags())
+        cluster.kubectl("apply", "-k", folder)
+        _say_how(cluster, programs)
+        while not stop.requested:
+            cluster.supervisor.tick()
+            deployment.supervisor.tick()
+            time.sleep(_LOOK_S)
+    finally:
+        print("stopping")
+        try:
+            cluster.stop()
+        finally:
+            deployment.stop()
+    return 0
+
+
+def _say_how(cluster: Cluster, programs: Path) -> None:
+    print(
+        f"up. In another shell:\n"
+        f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"
+        f"  kubectl get pods\n"
+        f"  var/venv/bin/python -m trainer launch -- --wait-records 20000\n"
+        f"  kubectl scale deployment scorer --replicas=3\n"
+        f"Ctrl-C here ends it"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The cluster as a whole: built, started, asked through kubectl, stopped without a trace."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TextIO
+
+from cluster import binaries, controlplane, images, node
+from cluster.api import Api
+from cluster.credentials import Credentials
+from cluster.overlay import NAMESPACE
+from cluster.ports import ClusterPorts
+from cluster.store import STORE, Say
+from local.preflight import check_ports
+from local.supervisor import Supervisor
+from plumbing.life import WorldDown
+
+READY_WITHIN_S, STOP_WITHIN_S = 60.0, 60.0
+_NEEDED = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+}
+
+
+def why_no_node() -> str:
+    """Why real pods cannot run on this machine; empty where they can."""
+    if os.geteuid() != 0:
+        return "not root: containerd, the kubelet and their namespaces need it (`sudo make cluster`)"
+    missing = [
+        f"{program} (package {package})" for program, package in _NEEDED.items() if not shutil.which(program)
+    ]
+    return f"not installed: {', '.join(missing)}; `local/setup --cluster` installs them" if missing else ""
+
+
+def build(say: Say) -> Path:
+    """Build what is missing and hand it to containerd; the folder with the programs. Raises WorldDown."""
+    programs = binaries.build(say)
+    if why_no_node():
+        return programs  # the control plane needs no images
+    wanted = [(service, images.tag(service)) for service in images.SERVICES]
+    wanted.append(("scorer", next_tag()))
+    archives = []
+    for service, tag in wanted:
+        if not node.has_image(images.name(service, tag)):
+            archives.append(images.build(service, tag, say))
+    if not node.has_image(images.PAUSE):
+        archives.append(images.build_pause(programs / "pause", say))
+    if archives:
+        folder = STORE / "import"
+        shutil.rmtree(folder, ignore_errors=True)
+        node.prepare_containerd(folder)
+        keep = [images.PAUSE, *(images.name(service, tag) for service, tag in wanted)]
+        node.import_images(folder, archives, keep, say)
+        for archive in archives:
+            images.forget(archive)
+        shutil.rmtree(folder)
+    return programs
+
+
+def next_tag() -> str:
+    """Of the same scorer under another version, for a rolling update."""
+    return f"{images.tag('scorer')}-next"
+
+
+class Cluster(Api):
+    """A control plane and one node, with everything they keep under `folder`."""
+
+    def __init__(self, programs: Path, folder: Path, port_offset: int = 0) -> None:
+        """`programs` from `build`. Raises WorldDown where something stands in the way."""
+        self.folder = folder.resolve()
+        self._ports = ClusterPorts(port_offset)
+        check_ports(self._ports.all())
+        self._lock = _only_one()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._programs = programs
+        self._own = Credentials(self.folder / "credentials")
+        super().__init__(programs / "kubectl", self._own.kubeconfig("admin"))
+        self.supervisor = Supervisor(self.folder / "logs")
+
+    def start_control_plane(self) -> None:
+        """Until the API server answers; needs no root. Raises WorldDown with the end of a log."""
+        self._own.make(self._ports.api)
+        kube = self._programs / "kube"
+        for child in controlplane.children(kube, self.folder, self._own, self._ports):
+            self.supervisor.start(child)
+            if child.name in ("etcd", "api-server"):  # the others end where these do not answer
+                self.supervisor.wait_ready([child.name], READY_WITHIN_S)
+        self.supervisor.wait_ready(["controllers", "scheduler"], READY_WITHIN_S)
+
+    def start_node(self) -> None:
+        """Until it can run pods. Raises WorldDown without root, or with the end of a log."""
+        if why := why_no_node():
+            raise WorldDown(why)
+        node.remove_cgroups()  # of one that was killed
+        node.prepare(self.folder, self._own, self._ports)
+        self.supervisor.start(node.child(self._programs / "kube", self.folder, self._ports))
+        self.supervisor.wait_ready(["node"], READY_WITHIN_S)
+        self._until_registered()
+        self.kubectl("wait", "--for=condition=Ready", "node/localhost", f"--timeout={READY_WITHIN_S:.0f}s")
+
+    def end_pods(self) -> None:
+        """Delete the namespace and wait until its pods have drained. Raises WorldDown."""
+        self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+
+    def stop(self) -> None:
+        """End the node, its pods in order where they still run, and the control plane; nothing is left."""
+        try:
+            if "node" in self.supervisor.children:
+                with contextlib.suppress(WorldDown, subprocess.TimeoutExpired):
+                    self.end_pods()
+                self._end_node()
+                _until_gone()
+        finally:
+            self.supervisor.stop_all()
+            self._lock.close()
+
+    def _end_node(self) -> None:
+        # unshare itself blocks SIGTERM; its child, the namespaces' first process, does not.
+        tree = self.supervisor.children["node"].tree()
+        if len(tree) > 1:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(tree[1], signal.SIGTERM)
+        self.supervisor.stop("node")
+
+    def _until_registered(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while self.ask("get", "node", "localhost").returncode != 0:
+            self.supervisor.tick()
+            if time.monotonic() > deadline:
+                raise WorldDown(f"the kubelet does not register its node; see {self.folder / 'kubelet.log'}")
+            time.sleep(0.1)
+
+
+def _only_one() -> TextIO:
+    STORE.mkdir(parents=True, exist_ok=True)
+    lock = (STORE / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise WorldDown(f"another cluster of yours runs: they share containerd's images in {STORE}") from None
+    return lock
+
+
+def _until_gone() -> None:
+    """The kernel takes a moment to empty the cgroups of what was killed. Raises OSError when it does not."""
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while True:
+        try:
+            node.remove_cgroups()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

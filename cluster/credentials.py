@@ -1,0 +1,105 @@
+"""Who is who in the cluster: one authority, one certificate, and a token for each part.
+
+Made anew for each run, readable by the owner only: on a machine with other users nobody else may start a pod,
+which would be root's process.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.overlay import NAMESPACE
+from plumbing.life import WorldDown
+
+# user, groups of each token (static tokens: --token-auth-file).
+_WHO = {
+    "admin": ("admin", "system:masters"),
+    "controllers": ("system:kube-controller-manager", ""),
+    "scheduler": ("system:kube-scheduler", ""),
+    "kubelet": ("system:node:localhost", "system:nodes"),
+}
+_DAYS = "30"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Files under `folder`."""
+
+    folder: Path
+
+    @property
+    def authority(self) -> Path:
+        """The authority's certificate."""
+        return self.folder / "ca.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """Of the API server and etcd as servers, and of the API server as etcd's and the kubelet's client."""
+        return self.folder / "own.crt"
+
+    @property
+    def key(self) -> Path:
+        """Of the certificate."""
+        return self.folder / "own.key"
+
+    @property
+    def account_key(self) -> Path:
+        """Signs the tokens of service accounts."""
+        return self.folder / "accounts.key"
+
+    @property
+    def tokens(self) -> Path:
+        """The API server's table of tokens."""
+        return self.folder / "tokens.csv"
+
+    def kubeconfig(self, who: str) -> Path:
+        """Of admin, controllers, scheduler or kubelet."""
+        return self.folder / f"{who}.kubeconfig"
+
+    def make(self, api_port: int) -> None:
+        """Write all of them. Raises WorldDown where openssl fails."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        with os.fdopen(os.open(self.folder / "own.ext", os.O_CREAT | os.O_WRONLY, 0o600), "w") as extensions:
+            extensions.write(
+                "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n"
+            )
+        ca_key, request = self.folder / "ca.key", self.folder / "own.csr"
+        new_key = ["-newkey", "rsa:2048", "-nodes"]
+        self._openssl("req", "-x509", *new_key, "-keyout", ca_key, "-out", self.authority, "-days", _DAYS,
+                      "-subj", "/CN=cars", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+        self._openssl("req", *new_key, "-keyout", self.key, "-out", request, "-subj", "/CN=control-plane")
+        self._openssl("x509", "-req", "-in", request, "-CA", self.authority, "-CAkey", ca_key,
+                      "-set_serial", "2", "-out", self.certificate, "-days", _DAYS,
+                      "-extfile", self.folder / "own.ext")  # fmt: skip
+        self._openssl("genrsa", "-out", self.account_key, "2048")
+        tokens = {who: secrets.token_hex(16) for who in _WHO}
+        rows = [f'{tokens[who]},{user},{user},"{groups}"' for who, (user, groups) in _WHO.items()]
+        self.tokens.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        for who, token in tokens.items():
+            self.kubeconfig(who).write_text(self._kubeconfig(api_port, token), encoding="utf-8")
+
+    def _kubeconfig(self, api_port: int, token: str) -> str:
+        cluster = {"server": f"https://127.0.0.1:{api_port}", "certificate-authority": str(self.authority)}
+        return json.dumps(  # which is YAML, too
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "local",
+                "clusters": [{"name": "local", "cluster": cluster}],
+                "users": [{"name": "me", "user": {"token": token}}],
+                "contexts": [
+                    {"name": "local", "context": {"cluster": "local", "user": "me", "namespace": NAMESPACE}}
+                ],
+            },
+            indent=1,
+        )
+
+    @staticmethod
+    def _openssl(*arguments: str | Path) -> None:
+        done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise WorldDown(f"openssl {arguments[0]} failed: {done.stderr[-500:]}")

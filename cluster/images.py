@@ -1,0 +1,146 @@
+"""Our images, built by buildah without an image registry, on a base that debootstrap makes."""
+
+import os
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from cluster.store import STORE, Say, digest, run
+from local.java import ROOT
+from plumbing.life import WorldDown
+
+SERVICES = ("simulator", "bridge", "scorer", "trainer")
+PAUSE = "localhost/connected-cars/pause:1"
+_PREFIX = "localhost/connected-cars"
+_PACKAGES = "python3,python3-venv,ca-certificates"
+# What no program reads; 60 MB.
+_TRIMMED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+_ARCHIVES = STORE / "images"
+
+
+def tag(service: str) -> str:
+    """The version with the hash of what the service's image is made of."""
+    made_of = [ROOT / name for name in ("Dockerfile", "pyproject.toml", "constraints.txt")]
+    made_of += [ROOT / name for name in ("contract", "plumbing", service)]
+    made_of.append(Path(__file__))
+    return f"{metadata.version('connected-cars')}-{digest(made_of)}"
+
+
+def tags() -> dict[str, str]:
+    """Every service's."""
+    return {service: tag(service) for service in SERVICES}
+
+
+def name(service: str, of: str) -> str:
+    """The image of a service under a tag."""
+    return f"{_PREFIX}/{service}:{of}"
+
+
+def build(service: str, of: str, say: Say) -> Path:
+    """An archive of the service's image under the tag `of`, for containerd. Raises WorldDown."""
+    flags = ["--build-arg", f"BASE={_base(say)}"]
+    # pip reaches its index as it does outside: through the same certificates, if they are special ones.
+    if certificates := os.environ.get("PIP_CERT"):
+        flags += ["--build-arg", f"PIP_CERT={certificates}", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+    unstamped, image = f"{_PREFIX}/unstamped-{service}", name(service, of)
+    build_it = ["bud", "--isolation", "chroot", "--layers", "--target", service, *flags, "--tag", unstamped]
+    run(f"building the image of {service} {of}", [*_buildah(), *build_it, ROOT], say)
+    # Not by VERSION and REVISION: buildah 1.28 takes a cached layer although a build argument has changed.
+    stamp = [f"--label=org.opencontainers.image.version={of}"]
+    stamp.append(f"--label=org.opencontainers.image.revision={_revision()}")
+    if service == "trainer":
+        stamp.append(f"--env=TRAINER_GIT_REVISION={_revision()}")
+    script = (
+        'container=$("$@" from "$UNSTAMPED") && "$@" config $STAMP "$container" && '
+        '"$@" commit --rm "$container" "$IMAGE"'
+    )
+    env = {"UNSTAMPED": unstamped, "STAMP": " ".join(stamp), "IMAGE": image}
+    run(f"stamping the image of {service} {of}", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    return _export(image, _ARCHIVES / f"{service}-{of}.tar", say)
+
+
+def build_pause(program: Path, say: Say) -> Path:
+    """An archive of the image that holds a pod's namespaces: one static program."""
+    script = (
+        'container=$("$@" from scratch) && "$@" copy "$container" "$PROGRAM" /pause && '
+        '"$@" config --entrypoint \'["/pause"]\' "$container" && "$@" commit --rm "$container" "$IMAGE"'
+    )
+    argv = ["sh", "-c", script, "sh", *_buildah()]
+    run("building the image of pause", argv, say, env={"PROGRAM": str(program), "IMAGE": PAUSE})
+    return _export(PAUSE, _ARCHIVES / "pause.tar", say)
+
+
+def forget(archive: Path) -> None:
+    """Remove an archive that containerd has taken over. buildah keeps the layers for the next build."""
+    archive.unlink(missing_ok=True)
+
+
+def _export(image: str, archive: Path, say: Say) -> Path:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    archive.unlink(missing_ok=True)
+    run(
+        f"exporting {image.rpartition('/')[2]}",
+        [*_buildah(), "push", image, f"docker-archive:{archive}:{image}"],
+        say,
+    )
+    return archive
+
+
+def _base(say: Say) -> str:
+    """The base image: Debian's or Ubuntu's release of this machine, with its Python."""
+    suite = _os_release("VERSION_CODENAME")
+    image = f"{_PREFIX}/base:{suite}-{digest([], _PACKAGES, *_TRIMMED)}"
+    if subprocess.run([*_buildah(), "inspect", image], capture_output=True, check=False).returncode == 0:
+        return image
+    folder = STORE / "base"
+    shutil.rmtree(folder, ignore_errors=True)
+    argv = [
+        "debootstrap",
+        "--variant=minbase",
+        "--components=main,universe" if _os_release("ID") == "ubuntu" else "--components=main",
+        f"--include={_PACKAGES}",
+        suite,
+        folder,
+        _mirror(),
+    ]
+    run("making the base image (debootstrap)", argv, say)
+    for trimmed in _TRIMMED:
+        shutil.rmtree(folder / trimmed, ignore_errors=True)
+    script = (
+        'container=$("$@" from scratch) && "$@" add "$container" "$FOLDER" / && '
+        '"$@" commit --rm "$container" "$IMAGE"'
+    )
+    env = {"FOLDER": str(folder), "IMAGE": image}
+    run("packing the base image", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    shutil.rmtree(folder)
+    return image
+
+
+def _buildah() -> list[str]:
+    # In mount namespaces of its own: the storage driver leaves a mount behind otherwise.
+    storage = ["--root", str(STORE / "buildah"), "--runroot", str(STORE / "buildah-run")]
+    return ["unshare", "--mount", "buildah", *storage]
+
+
+def _revision() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _os_release(key: str) -> str:
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{key}="):
+            return line.partition("=")[2].strip('"')
+    raise WorldDown(f"/etc/os-release has no {key}: the base image is made on Debian or Ubuntu")
+
+
+def _mirror() -> str:
+    """Where this machine's apt takes its packages from."""
+    argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]
+    suite = _os_release("VERSION_CODENAME")
+    for line in subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines():
+        uri, _, codename = line.partition(" ")
+        if codename == suite:
+            return uri
+    raise WorldDown(f"apt has no lists of {suite}: run `apt-get update`")

@@ -1,0 +1,60 @@
+"""The control plane by kind, where there is Docker; its pods are not on this machine's 127.0.0.1."""
+
+import shutil
+from pathlib import Path
+
+from cluster.api import Api
+from cluster.overlay import NAMESPACE
+from cluster.store import Say, run
+from local.java import ROOT
+from plumbing.life import WorldDown
+
+NAME = "connected-cars"
+NO_PODS = (
+    "in kind's container 127.0.0.1 is not this machine's: the pods of clusters/local would find no broker; "
+    "run `make cluster` without CLUSTER=kind for steps 2 to 6"
+)
+
+
+class Kind(Api):
+    """A cluster of one container, deleted at the end."""
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        """Raises WorldDown without kind and Docker."""
+        for program in ("kind", "docker"):
+            if shutil.which(program) is None:
+                raise WorldDown(f"CLUSTER=kind needs {program}, which is not installed")
+        self.folder = folder.resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._say = say
+        own = ROOT / "var/kubectl/kubectl"
+        super().__init__(own if own.exists() else "kubectl", self.folder / "kind.kubeconfig")
+
+    def start_control_plane(self) -> None:
+        """Until the API server answers. Raises WorldDown."""
+        argv: list[str | Path] = [
+            "kind",
+            "create",
+            "cluster",
+            "--name",
+            NAME,
+            "--kubeconfig",
+            self.kubeconfig,
+            "--wait",
+            "120s",
+        ]
+        run("creating the kind cluster", argv, self._say)
+        self.kubectl("config", "set-context", "--current", f"--namespace={NAMESPACE}")
+
+    def stop(self) -> None:
+        """Delete it. Raises WorldDown."""
+        argv: list[str | Path] = [
+            "kind",
+            "delete",
+            "cluster",
+            "--name",
+            NAME,
+            "--kubeconfig",
+            self.kubeconfig,
+        ]
+        run("deleting the kind cluster", argv, self._say)

@@ -1,0 +1,154 @@
+"""The node: containerd and kubelet in namespaces of their own (node.sh), and what they are told."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from cluster import images
+from cluster.credentials import Credentials
+from cluster.ports import ClusterPorts
+from cluster.store import STORE, Say, run
+from local.probe import port_is_open
+from local.supervisor import Child
+
+_SCRIPT = Path(__file__).with_name("node.sh")
+_CGROUP = "connected-cars"
+# Killed with its parent: what is in a PID namespace ends with its first process.
+_UNSHARE = [
+    "unshare",
+    "--cgroup",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--propagation",
+    "private",
+]
+
+_CONTAINERD = """\
+version = 2
+root = "{store}/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+# Nobody may lower a score below that of containerd itself, where that is not the machine's root.
+restrict_oom_score_adj = true
+disable_apparmor = true
+stream_server_address = "127.0.0.1"
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+# Pods on the host's network ask for none, but without one the node is never ready.
+bin_dir = "{folder}/cni-bin"
+conf_dir = "{folder}/cni"
+"""
+_CNI = '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "loopback"}]}\n'
+
+
+def prepare_containerd(folder: Path) -> None:
+    """Write what containerd is told."""
+    for name in ("cni", "cni-bin"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "cni/none.conflist").write_text(_CNI, encoding="utf-8")
+    text = _CONTAINERD.format(store=STORE, folder=folder, pause=images.PAUSE)
+    (folder / "containerd.toml").write_text(text, encoding="utf-8")
+
+
+def prepare(folder: Path, own: Credentials, ports: ClusterPorts) -> None:
+    """Write what containerd and the kubelet are told."""
+    prepare_containerd(folder)
+    for name in ("pod-logs", "volume-plugins"):
+        (folder / name).mkdir(exist_ok=True)
+    shutil.copy(own.kubeconfig("kubelet"), folder / "kubelet.kubeconfig")
+    (folder / "kubelet.yaml").write_text(json.dumps(_kubelet(folder, own, ports), indent=1), encoding="utf-8")
+
+
+def child(kube: Path, folder: Path, ports: ClusterPorts) -> Child:
+    """The node's process; `folder` was prepared."""
+    argv = [*_UNSHARE, str(_SCRIPT), "run", str(folder), str(STORE), str(kube)]
+    return Child("node", argv, lambda: port_is_open(ports.kubelet_health), restart=False)
+
+
+def import_images(folder: Path, archives: Sequence[Path], keep: Sequence[str], say: Say) -> None:
+    """Hand images over to containerd, which keeps those named `keep` in the store and forgets the others."""
+    argv: list[str | Path] = [*_UNSHARE, _SCRIPT, "import", folder, STORE, *archives]
+    run("importing images", argv, say, env={"KEEP": " ".join(keep)})
+    for mark in _mark("").glob("*"):
+        mark.unlink()
+    for image in keep:
+        _mark(image).parent.mkdir(parents=True, exist_ok=True)
+        _mark(image).touch()
+
+
+def has_image(image: str) -> bool:
+    """Whether it was imported: the marks of imports lie beside containerd's store."""
+    return _mark(image).exists()
+
+
+def _mark(image: str) -> Path:
+    return STORE / "containerd/imported" / image.replace("/", "_")
+
+
+def remove_cgroups() -> None:
+    """What the kubelet made in the hierarchies of this process, after the node has ended."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        name = controllers.removeprefix("name=")
+        root = Path("/sys/fs/cgroup", name, path.strip("/"), _CGROUP)
+        for folder in sorted(root.rglob("*/"), key=lambda found: -len(found.parts)):
+            folder.rmdir()
+        if root.is_dir():
+            root.rmdir()
+
+
+def mounts_left(folder: Path) -> list[str]:
+    """Mount points of this machine under the folder or the store; there should be none."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    return [point for point in points if point.startswith((str(folder), str(STORE)))]
+
+
+def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": "127.0.0.1",
+        "port": ports.kubelet,
+        "healthzPort": ports.kubelet_health,
+        "readOnlyPort": 0,
+        # Only who has a certificate of ours: that is the API server.
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": False},
+            "x509": {"clientCAFile": str(own.authority)},
+        },
+        "authorization": {"mode": "AlwaysAllow"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{_CGROUP}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "enforceNodeAllocatable": [],
+        "oomScoreAdj": 0,
+        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
+        "podLogsDir": str(folder / "pod-logs"),
+        "volumePluginDir": str(folder / "volume-plugins"),
+        # By default it removes images once the disk is 85 % full, and none can be fetched again.
+        "imageGCHighThresholdPercent": 100,
+        "evictionHard": {"memory.available": "1%", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "maxPods": 50,
+        # Pods are on the host's network. With these chains, which stay behind, the kernel follows every
+        # connection on the loopback: 10 % more CPU for cars and MQTT brokers until the machine is restarted.
+        "makeIPTablesUtilChains": False,
+        # Changes are seen within a second instead of 10.
+        "nodeStatusUpdateFrequency": "5s",
+    }
+
+
+def processes_left(folder: Path) -> list[str]:
+    """Command lines that name the folder; there should be none after the end."""
+    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if str(folder) in line]

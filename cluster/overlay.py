@@ -1,0 +1,82 @@
+"""What `kubectl apply -k` is given: clusters/local with this run's ports, image tags and folder on top."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.images import name
+from cluster.ports import PODS_METRICS
+from local.deployment import Plan
+from local.java import ROOT
+
+NAMESPACE = "connected-cars"
+# Of the image's user (Dockerfile).
+USER = 10001
+
+
+def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
+    """The folder for `kubectl apply -k`: the plan's ports and cars, the images' `tags` by service.
+
+    The plan's fleet folder becomes the volume of the journals, where the ledger finds the cars' own record.
+    """
+    fleet = plan.fleet_dir or plan.run_dir / "fleet"
+    folder.mkdir(parents=True, exist_ok=True)
+    fleet.mkdir(parents=True, exist_ok=True)
+    os.chown(fleet, USER, USER)
+    simulator = {
+        "SIMULATOR_CARS": str(plan.cars),
+        "SIMULATOR_RATE_HZ": str(plan.rate_hz),
+        "SIMULATOR_SEED": str(plan.seed),
+    }
+    brokers = plan.mqtt_brokers
+    edge, cloud = f"127.0.0.1:{plan.ports.edge}", f"127.0.0.1:{plan.ports.cloud}"
+    told = {
+        "simulator": {"SIMULATOR_MQTT_BROKERS": brokers, **simulator},
+        "bridge": {"BRIDGE_MQTT_BROKERS": brokers, "BRIDGE_KAFKA_BOOTSTRAP": edge},
+        "scorer": {"SCORER_KAFKA_BOOTSTRAP": edge},
+        "trainer": {"TRAINER_KAFKA_BOOTSTRAP": cloud},
+    }
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(ROOT / "k8s/clusters/local", folder.resolve()), "volume.json"],
+        "configMapGenerator": [
+            {
+                "name": f"{service}-settings",
+                "namespace": NAMESPACE,
+                "behavior": "merge",
+                "literals": [f"{key}={value}" for key, value in settings.items()],
+            }
+            for service, settings in told.items()
+        ],
+        "images": [{"name": name(service, "").rstrip(":"), "newTag": tag} for service, tag in tags.items()],
+    }
+    (folder / "volume.json").write_text(json.dumps(_volume(fleet), indent=1), encoding="utf-8")
+    (folder / "kustomization.yaml").write_text(json.dumps(kustomization, indent=1), encoding="utf-8")
+    return folder
+
+
+def metrics_address(pod: str) -> tuple[str, int]:
+    """Where a pod on the host's network listens: as loopback.sh makes it of the pod's name."""
+    done = subprocess.run(["cksum"], input=pod, capture_output=True, text=True, check=True)
+    number = int(done.stdout.split()[0])
+    return f"127.77.{number // 256 % 256}.{number % 254 + 1}", PODS_METRICS
+
+
+def _volume(fleet: Path) -> dict[str, object]:
+    """Made by hand where no provisioner runs; it binds to the claim of the first simulator."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "journal-simulator-0"},
+        "spec": {
+            "capacity": {"storage": "2Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "",
+            "claimRef": {"namespace": NAMESPACE, "name": "journal-simulator-0"},
+            "hostPath": {"path": str(fleet.resolve()), "type": "Directory"},
+        },
+    }

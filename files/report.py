@@ -1,0 +1,137 @@
+"""What came of a run, for people and for programs: tables, summary.json, and the scores of all rows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from files.scored import Alarm, Scored, striking
+from files.table import Table
+from trainer.table import table
+
+SUMMARY, SCORES_CSV, SCORES_PARQUET = "summary.json", "scores.csv", "scores.parquet"
+_ALARMS_SHOWN, _MACHINES_SHOWN = 20, 12
+_ALARMS_KEPT = 10_000
+
+
+def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) -> str:
+    """A row for each row that was scored, by machine and time, as the file was: CSV or Parquet; its name.
+
+    `alarm` and `level` are empty while a machine is learned; without a time column `time` counts the file's
+    rows from 1. Raises OSError.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    found, cold = scored.recording, ~scored.warm
+    tops: list[str | None] = [None] * len(found.row)
+    for row in scored.places.tolist():
+        tops[row] = signals_in_words(scored.signals_of(row))
+    columns = {
+        "time": data.texts[time].take(pa.array(found.row)) if time else pa.array(found.row + 1),
+        "group": pa.array(found.machines, pa.string()).take(pa.array(found.machine)),
+        "score": pa.array(_rounded(scored.score)),
+        "level": pa.array(_rounded(scored.level), mask=cold),
+        "alarm": pa.array(scored.alarm.astype(np.int8), mask=cold),
+        "top_signals": pa.array(tops, pa.string()),
+    }
+    rows = pa.table(columns)
+    if data.is_parquet:
+        parquet.write_table(rows, folder / SCORES_PARQUET)
+        return SCORES_PARQUET
+    csv.write_csv(rows, folder / SCORES_CSV)
+    return SCORES_CSV
+
+
+def _rounded(values: Any) -> Any:
+    """As many digits as float32 is good for."""
+    return np.round(np.asarray(values, np.float64), 5)
+
+
+def signals_in_words(signals: Sequence[tuple[str, float]]) -> str:
+    """`bearing_temp 71 %, vibration 22 %`."""
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in signals)
+
+
+def summary(scored: Scored, found: Sequence[Alarm], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the tables show, and all alarms, as JSON knows it."""
+    recording = scored.recording
+    rows = np.arange(len(recording.row))
+    hours = float(len(rows) * recording.interval_s / 3600)
+    return {
+        **about,
+        "rows": len(rows),
+        "machines": len(recording.machines),
+        "machine_weeks": hours / 168,
+        "interval_s": recording.interval_s,
+        "signals": list(recording.columns),
+        "notes": list(recording.notes),
+        "threshold": scored.threshold,
+        "rows_learning": int((~scored.warm).sum()),
+        "rows_in_alarm": int(scored.alarm.sum()),
+        "alarms_total": len(found),
+        "alarms": [_alarm(scored, alarm) for alarm in found[:_ALARMS_KEPT]],
+    }
+
+
+def _alarm(scored: Scored, alarm: Alarm) -> dict[str, Any]:
+    return {
+        "machine": alarm.machine,
+        "opened": scored.when(alarm.opened),
+        "closed": None if alarm.still_open else scored.when(alarm.closed),
+        "rows": alarm.closed - alarm.opened + 1,
+        "peak": float(scored.level[alarm.peak]),
+        "peak_over_threshold": float(scored.level[alarm.peak]) / scored.threshold,
+        "signals": [{"name": name, "share": share} for name, share in scored.signals_of(alarm.peak)],
+    }
+
+
+def write_summary(said: Mapping[str, Any], folder: Path) -> str:
+    """Raises OSError."""
+    (folder / SUMMARY).write_text(json.dumps(said, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return SUMMARY
+
+
+def tables(scored: Scored, found: Sequence[Alarm], facts: Mapping[str, object]) -> str:
+    """Facts and what was done to the data, the most striking machines, the first alarms."""
+    lines = [(name.replace("_", " "), _fact(value)) for name, value in facts.items()]
+    lines += [("note", note) for note in scored.recording.notes]
+    shown = [table(("what", "value"), lines)]
+    rows = [_machine(scored, found, machine) for machine in striking(scored, _MACHINES_SHOWN)]
+    left = len(scored.recording.machines) - len(rows)
+    header = ("machine", "rows", "learning", "highest level / threshold", "alarms")
+    shown.append(table(header, rows) + (f"\nand {left} machines that stayed lower" if left > 0 else ""))
+    if not found:
+        return "\n\n".join([*shown, "no alarms"])
+    alarms = [
+        (
+            alarm.machine,
+            scored.when(alarm.opened),
+            "still open" if alarm.still_open else scored.when(alarm.closed),
+            float(scored.level[alarm.peak]) / scored.threshold,
+            signals_in_words(scored.signals_of(alarm.peak)),
+        )
+        for alarm in found[:_ALARMS_SHOWN]
+    ]
+    left = len(found) - len(alarms)
+    shown.append(
+        table(("machine", "alarm opened", "closed", "peak / threshold", "signals at the peak"), alarms)
+        + (f"\nand {left} more in {SUMMARY}" if left > 0 else "")
+    )
+    return "\n\n".join(shown)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def _machine(scored: Scored, found: Sequence[Alarm], machine: int) -> tuple[object, ...]:
+    rows = np.flatnonzero(scored.recording.machine == machine)
+    warm = scored.warm[rows]
+    peak = float(scored.level[rows][warm].max()) / scored.threshold if warm.any() else None
+    name = scored.recording.machines[machine]
+    return name, len(rows), int((~warm).sum()), peak, sum(alarm.machine == name for alarm in found)

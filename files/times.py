@@ -1,0 +1,131 @@
+"""A column of times as seconds: written as ISO 8601, as s, ms, µs or ns since 1970, or as plain numbers."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from files.errors import BadData
+
+Seconds = NDArray[np.float64]
+Kind = Literal["ISO 8601", "s since 1970", "ms since 1970", "µs since 1970", "ns since 1970", "plain seconds"]
+
+# A number of this size is a time since 1970 in that unit (1973 to 5138); below all of them it counts seconds
+# from a start of its own.
+_SINCE_1970: tuple[tuple[float, float, Kind], ...] = (
+    (1e17, 1e-9, "ns since 1970"),
+    (1e14, 1e-6, "µs since 1970"),
+    (1e11, 1e-3, "ms since 1970"),
+    (1e8, 1.0, "s since 1970"),
+)
+
+
+@dataclass(frozen=True)
+class Times:
+    """`seconds` (n,) since 1970 or some other start, NaN where none stands; how the file writes them."""
+
+    seconds: Seconds
+    kind: Kind
+    zoned: bool = False  # ISO 8601 with a zone
+
+    def value(self, text: str) -> float:
+        """`text`, written as the column is, in seconds. Raises ValueError."""
+        if self.kind == "ISO 8601":
+            return _moment(text, self.zoned)
+        return float(text) * _factor(self.kind)
+
+    def shown(self, second: float) -> str:
+        """For people."""
+        if self.kind == "plain seconds":
+            return f"{second:g} s"
+        return (
+            datetime.fromtimestamp(second, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+        )
+
+
+def read(name: str, column: Any) -> Times:
+    """Of an Arrow column. Raises BadData naming the first value that is no time."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_date(kind):
+        column, kind = column.cast(pa.timestamp("s")), pa.timestamp("s")
+    if pa.types.is_timestamp(kind):
+        return Times(_seconds(column), "ISO 8601", kind.tz is not None)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _numbers(name, np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64))
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise BadData(f"{name} cannot be a time: its type is {kind}")
+    try:
+        return _numbers(name, np.asarray(column.cast(pa.float64()).to_numpy(), np.float64))
+    except pa.ArrowInvalid:
+        return _texts(name, column)
+
+
+def _numbers(name: str, values: Seconds) -> Times:
+    known = np.abs(values[np.isfinite(values)])
+    if not len(known):
+        raise BadData(f"{name}: no row has a time")
+    size = float(np.median(known))
+    kind: Kind = next((kind for least, _, kind in _SINCE_1970 if size >= least), "plain seconds")
+    return Times(np.where(np.isfinite(values), values, np.nan) * _factor(kind), kind)
+
+
+def _texts(name: str, column: Any) -> Times:
+    """ISO 8601, all with a zone or all without."""
+    import pyarrow as pa
+
+    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
+        try:
+            return Times(_seconds(column.cast(kind)), "ISO 8601", kind.tz is not None)
+        except pa.ArrowInvalid:
+            continue
+    # Some way of ISO 8601 that Arrow does not read, or the first value that is none.
+    texts = column.to_pylist()
+    found = np.full(len(texts), np.nan)
+    first = next(text for text in texts if text is not None)
+    zoned = _has_zone(first)
+    for place, text in enumerate(texts):
+        if text is not None:
+            try:
+                found[place] = _moment(text, zoned)
+            except ValueError as error:
+                raise BadData(
+                    f"{name}: {text[:60]!r} (row {place + 1}) is no time: {error}. Write all times as "
+                    "ISO 8601 (2026-03-01T08:30:00; with +01:00 for a zone, all or none), or as numbers"
+                ) from error
+    return Times(found, "ISO 8601", zoned)
+
+
+def _has_zone(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text.strip()).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _moment(text: str, zoned: bool) -> float:
+    """Raises ValueError. Without a zone it is taken for UTC: only differences count."""
+    moment = datetime.fromisoformat(text.strip())
+    if (moment.tzinfo is not None) != zoned:
+        raise ValueError("some times have a zone, others have none")
+    return (moment if zoned else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds(column: Any) -> Seconds:
+    """An Arrow column of timestamps."""
+    import pyarrow as pa
+
+    whole = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
+    values = whole.cast(pa.float64(), safe=False).to_numpy() * 1e-6  # null is NaN
+    if np.isnan(values).all():
+        raise BadData("no row has a time")
+    return np.asarray(values, np.float64)
+
+
+def _factor(kind: Kind) -> float:
+    return next((factor for _, factor, name in _SINCE_1970 if name == kind), 1.0)

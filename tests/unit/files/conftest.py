@@ -1,0 +1,53 @@
+"""Small files, and how a test has them read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from files.recording import Recording, recording
+from files.table import Table, read
+from files.times import Times
+
+Write = Callable[[str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file with this content."""
+
+    def written(content: str | bytes) -> Path:
+        path = tmp_path / "data.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return written
+
+
+@pytest.fixture
+def table(write: Write) -> Callable[..., Table]:
+    """What is read of a file: columns a and b as numbers, unless others are named."""
+
+    def made(
+        content: str | bytes,
+        numbers: tuple[str, ...] = ("a", "b"),
+        texts: tuple[str, ...] = (),
+        most: int = 1000,
+    ) -> Table:
+        return read(write(content), numbers, texts, rows_max=most, say=lambda _: None)
+
+    return made
+
+
+@pytest.fixture
+def recorded(table: Callable[..., Table]) -> Callable[..., tuple[Recording, Times | None]]:
+    """Columns a and b of a file whose header is `who,when,a,b`, by machine and time."""
+
+    def made(
+        rows: str, group: str | None = "who", time: str | None = "when", interval_s: float = 1.0
+    ) -> tuple[Recording, Times | None]:
+        texts = tuple(name for name in (group, time) if name)
+        found = table("who,when,a,b\n" + rows, texts=texts)
+        return recording(found, ("a", "b"), group=group, time=time, interval_s=interval_s)
+
+    return made

@@ -1,0 +1,1 @@
+"""The judgement: a candidate beside the champion and the baselines, on cars that no model learned from."""
