@@ -24,6 +24,7 @@ class Tree:
         "cluster",
         "loadtest",
         "quality",
+        "docs",
     )
 
     def __init__(self) -> None:

@@ -18,6 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cluster": {"contract", "plumbing", "local"},
     # The trainer's model and judgement on a plain file.
     "files": {"contract", "plumbing", "trainer"},
+    # The pictures of the documents are drawn from the topics and from the demo's screen.
+    "docs": {"contract", "local"},
     # The scorecard is no service: it asks the trainer's model, as scorers do, about the simulator's cars.
     "quality": {"contract", "plumbing", "simulator", "trainer", "scorer"},
     # Of the simulator its fleet's physics: what the scorer is measured with must look like telemetry.
