@@ -1,4 +1,4 @@
-"""When an alert of a car opens and closes: the one rule of scorers, trainer and scorecard."""
+"""When an alert of a car opens and closes: the one rule of scorers, trainer, scorecard and files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +9,17 @@ from numpy.typing import NDArray
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.floating[Any]]
 
-# What a score that is no number counts as, in thresholds: alone it raises no alarm that smoothing would not
-# raise for any other score over the threshold; if it stays, it does.
-_NO_NUMBER = 1.01
+# A NaN or infinite score counts as this many thresholds: where levels are smoothed, one of them opens no
+# alert by itself, lasting ones do.
+_NAN_THRESHOLDS = 1.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertRule:
-    """`smoothing`: share of the newest score in the level (1: the level is the score).
+    """Smoothing and hysteresis. Raises ValueError for a value outside of (0, 1]."""
 
-    An open alert closes below `close_ratio` times the threshold. Raises ValueError outside of (0, 1].
-    """
-
-    smoothing: float = 1.0
-    close_ratio: float = 0.8
+    smoothing: float = 1.0  # share of the newest score in the level; 1: the level is the score
+    close_ratio: float = 0.8  # an open alert closes below this share of the threshold
 
     def __post_init__(self) -> None:
         for name in ("smoothing", "close_ratio"):
@@ -31,28 +28,25 @@ class AlertRule:
 
 
 def follow(level: Scores, score: Scores, *, threshold: float, rule: AlertRule) -> Scores:
-    """The levels (n,) after one more score (n,) of each; a level is in units of the threshold's.
+    """The levels (n,) of n cars after one more score (n,) of each; all in units of the threshold.
 
-    A score that is not finite counts as just above the threshold.
+    The level is an exponentially weighted mean of the scores; a new car's level is 0.
     """
-    counted = np.where(np.isfinite(score), score, level.dtype.type(_NO_NUMBER * threshold))
+    counted = np.where(np.isfinite(score), score, level.dtype.type(_NAN_THRESHOLDS * threshold))
     return counted if rule.smoothing == 1 else level + level.dtype.type(rule.smoothing) * (counted - level)
+
+
+def judge(level: Scores, is_open: Mask, *, threshold: float, rule: AlertRule) -> tuple[Mask, Mask, Mask]:
+    """(is_open, opened, closed) (n,) of n cars with these levels now; the arguments are not changed."""
+    above = level > threshold
+    stays = is_open & (level >= rule.close_ratio * threshold)
+    now_open = above | stays
+    return now_open, now_open > is_open, now_open < is_open
 
 
 def advance(
     level: Scores, is_open: Mask, score: Scores, *, threshold: float, rule: AlertRule
 ) -> tuple[Scores, Mask, Mask, Mask]:
-    """(level, is_open, opened, closed) of n cars after one more score of each; all (n,), the given unchanged.
-
-    `level` and `score` are in units of the threshold's, as in `follow`; a new car's level is 0.
-    """
+    """`follow`, then `judge`: (level, is_open, opened, closed) (n,) after one more score of each car."""
     level = follow(level, score, threshold=threshold, rule=rule)
     return level, *judge(level, is_open, threshold=threshold, rule=rule)
-
-
-def judge(level: Scores, is_open: Mask, *, threshold: float, rule: AlertRule) -> tuple[Mask, Mask, Mask]:
-    """(is_open, opened, closed) of n cars whose levels are these now; all (n,), the given unchanged."""
-    above = level > threshold
-    stays = is_open & (level >= rule.close_ratio * threshold)
-    now_open = above | stays
-    return now_open, now_open > is_open, now_open < is_open

@@ -164,7 +164,7 @@ def calibrate(
     score = replay(tflite, found.signals[training].astype(np.float32), car).score
     level = alarms.levels(score, car, rule)[late[training]]
     car = car[late[training]]
-    threshold = float(alarms.healthy(level, car, rule, found.interval_s).thresholds(budget)[0])
+    threshold = float(alarms.healthy_alerts(level, car, rule, found.interval_s).thresholds(budget)[0])
     opened = len(alarms.openings(level, car, threshold, rule))
     return Calibration(threshold, len(level), alarms.car_weeks(len(level), found.interval_s), opened)
 

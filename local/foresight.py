@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+from contract.hypotheses import without_wheel
+
 Verdict = Literal["confirmed", "late", "false", "pending"]
 
 # Beyond it alerts are counted and not matched: a model that alarms on everything must not fill the memory.
@@ -267,7 +269,7 @@ def _tally(alerts: list[Alert], failures: list[Failure]) -> Tally:
 
 
 def kind(component: str) -> str:
-    """The component without its place: tire_1_2 is a tire, every sensor is a sensor; "" is unknown."""
+    """The component without its wheel; every sensor is a `sensor`, no component is `unknown`."""
     if component.endswith("_sensor"):
         return "sensor"
-    return component.rstrip("_0123456789") or "unknown"
+    return without_wheel(component) or "unknown"

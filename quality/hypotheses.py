@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.hypotheses import without_wheel
 from quality.detectors import Explaining
 from quality.samples import Part
 from quality.truth import Failure
-from simulator.faults import WHEELS
 
 OTHER_WHEEL = "other wheel"
 
@@ -43,8 +43,9 @@ def confusion(said: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mappin
     counts: dict[str, dict[str, int]] = {}
     for failure, name in said:
         if name is not None:
-            right = _family(failure.component)
-            family = OTHER_WHEEL if _family(name) == right and name != failure.component else _family(name)
+            family = without_wheel(name)
+            if family == without_wheel(failure.component) and name != failure.component:
+                family = OTHER_WHEEL
             if failure.kind.startswith("sensor_"):  # six of them: which one matters, not its name
                 family = "the sensor" if name == failure.component else family
             row = counts.setdefault(failure.kind, {})
@@ -53,7 +54,3 @@ def confusion(said: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mappin
         kind: dict(sorted(row.items(), key=lambda item: (-item[1], item[0])))
         for kind, row in sorted(counts.items())
     }
-
-
-def _family(component: str) -> str:
-    return next((component[: -len(wheel) - 1] for wheel in WHEELS if component.endswith(wheel)), component)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quality.alerts import Levels
+from quality.alerts import FleetLevels
 from quality.truth import Failure
 
 BUDGETS = (0.1, 1.0)  # false alarms per car-week for which the tables stand
@@ -23,7 +23,7 @@ class Foresight:
     lead_h: NDArray[np.float64]
 
 
-def leads_h(levels: Levels, threshold: float, failures: Sequence[Failure]) -> NDArray[np.float64]:
+def leads_h(levels: FleetLevels, threshold: float, failures: Sequence[Failure]) -> NDArray[np.float64]:
     """(failures,) hours from the first alert that opens between onset and failure; NaN where none does."""
     car, at_s = levels.openings(threshold)
     found = np.full(len(failures), np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from quality import detectors, hypotheses, metrics
-from quality.alerts import Levels
+from quality.alerts import FleetLevels
 from quality.detectors import Detector, Explaining, Lengths
 from quality.ground import Ground
 from quality.metrics import Foresight
@@ -140,17 +140,17 @@ class _Asking:
             training[:bad] = self.ground.part("spoilt").read(0, bad)
         return training
 
-    def _levels(self, scores: Mapping[str, Floats], rule: AlertRule, spoilt: bool) -> dict[str, Levels]:
+    def _levels(self, scores: Mapping[str, Floats], rule: AlertRule, spoilt: bool) -> dict[str, FleetLevels]:
         told = self.ground.told
         levels = {
-            part: Levels.of(score, told.learning_samples, told.interval_s, rule)
+            part: FleetLevels.of(score, told.learning_samples, told.interval_s, rule)
             for part, score in scores.items()
         }
         if spoilt:  # then nobody knows which of these cars are healthy
             levels["calibration"] = levels["calibration"].trusted()
         return levels
 
-    def _foresight(self, levels: Mapping[str, Levels], budget: float) -> Foresight:
+    def _foresight(self, levels: Mapping[str, FleetLevels], budget: float) -> Foresight:
         threshold = levels["calibration"].threshold(budget)
         return Foresight(
             budget=budget,

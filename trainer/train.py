@@ -29,7 +29,7 @@ from trainer.model.domain import fleet_domain
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import learn, load_tensorflow
 from trainer.model.replay import ranks, replay, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 from trainer.model.state import Memory, state_layout
 from trainer.publication import Entry, Publication
 from trainer.reading import Slice, Stopped, stop_if_asked
@@ -125,7 +125,7 @@ def memory_of(told: Settings, interval_s: float) -> Memory:
     return Memory(learning, float(min(memory, learning)))
 
 
-def training_rows(data: Slice, part: NDArray[np.int8], memory: Memory) -> tuple[Floats, Cars]:
+def training_rows(data: Slice, part: NDArray[np.int8], memory: Memory) -> tuple[Floats, CarNumbers]:
     """(signals (n, K), car (n,)) of the training cars without a workshop report.
 
     Raises WorldDown where too few cars of a part have been watched for longer than they are learned for.
@@ -145,7 +145,7 @@ def training_rows(data: Slice, part: NDArray[np.int8], memory: Memory) -> tuple[
     return telemetry.signals[rows], telemetry.car[rows]
 
 
-def judged_from(memory: Memory, champion: Entry | None, car: Cars) -> int:
+def judged_from(memory: Memory, champion: Entry | None, car: CarNumbers) -> int:
     """From which row of a car on candidate and champion are compared: both have learned it by then.
 
     A champion that learns cars for longer than the slice holds of nearly all of them cannot be waited for.
@@ -170,7 +170,7 @@ def reference_quantiles(signals: Floats) -> Mapping[str, tuple[float, ...]]:
     return {name: tuple(map(float, quantiles[:, i])) for i, name in enumerate(SIGNALS)}
 
 
-def golden(tflite: bytes, signals: Floats, car: Cars, memory: Memory) -> Golden:
+def golden(tflite: bytes, signals: Floats, car: CarNumbers, memory: Memory) -> Golden:
     """A closed loop of three cars: a new one, one that is learned within it, and a warm one; with gaps."""
     interpreter = Interpreter(tflite, signals.shape[1])
     starts, lengths = runs(car)

@@ -4,6 +4,7 @@ The first samples of a car give its baseline, which is then frozen. From there o
 over the memory before anything is squared: what stays adds up, what comes and goes cancels.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -12,7 +13,6 @@ from contract.signals import signal_settings
 from contract.telemetry import Floats
 from quality.detectors import Lengths
 from quality.detectors.stateless import Standard, inverse_covariance, norm, thinned
-from quality.smoothing import smoothed
 
 # The memory of a car changes slowly: a covariance needs few samples of each, and many cars.
 _MEMORIES = 400_000
@@ -128,3 +128,13 @@ class LinearConditional(_Memory):
         square[:, :learning] = 0
         grown = np.log1p(np.maximum(smoothed(square, share), -0.99))
         return np.concatenate([smoothed(residual, share), grown], axis=2)
+
+
+def smoothed(values: Floats, share: float) -> Floats:
+    """(cars, samples, k) as `values`: the exponentially weighted mean over time; it begins at 0."""
+    by_time = np.array(values.swapaxes(0, 1), np.float32, order="C")
+    by_time *= np.float32(share)
+    kept = np.float32(1 - share)
+    for before, now in itertools.pairwise(by_time):
+        np.add(now, kept * before, out=now)
+    return by_time.swapaxes(0, 1)

@@ -1,7 +1,7 @@
-"""Alerts in replayed scores, by the scorers' own rule, and the threshold for a budget of false ones.
+"""Alerts in replayed scores, by the scorers' rule (contract/alert_rule.py), and thresholds for a budget.
 
-Arrays are (N,), rows by car and time. A level is the smoothed score; an alert opens where it rises above the
-threshold and closes where it falls below a share of it.
+Arrays are (N,), rows ordered by car and time. A level is the smoothed score; an alert opens where the level
+rises above the threshold and closes where it falls below a share of it (hysteresis).
 """
 
 from dataclasses import dataclass
@@ -16,144 +16,141 @@ from contract.alert_rule import AlertRule
 from contract.telemetry import Floats
 from trainer.model import robust
 from trainer.model.replay import in_step, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 
 WEEK_S = 168 * 3600.0  # of telemetry
-# From so many openings on they are counted; where the budget allows fewer, the tail is extrapolated.
+# With at least this many openings the threshold is read from counts; with fewer the tail is extrapolated.
 _COUNTED_MIN = 20
-_GRID_QUANTILES, _GRID_BEYOND = 160, 64
-_GRID_REACH = 4.0  # times the highest level of the healthy cars
-# Fits the tail: its root of the level is about normal (Wilson and Hilferty: the cube root of a square).
+_GRID_QUANTILES, _GRID_BEYOND = (
+    160,
+    64,
+)  # thresholds tried: quantiles of the levels, and some above all levels
+_GRID_REACH = 4.0  # the highest threshold tried, in times the highest level of the healthy cars
+# For fitting the tail: this power of the level is about normal (Wilson and Hilferty 1931: the cube root of a
+# sum of squares, and the level is the root of one).
 _TAIL_POWER = 2 / 3
 _TAIL_QUANTILES = (0.5, 0.99)
 _NORMAL = NormalDist()
-# No number is above it. Where healthy cars have scores that are none, it may be that no threshold is enough.
+# A threshold above every finite level, for cars whose NaN scores alone use up the budget.
 _NEVER = float(np.finfo(np.float32).max) / 4
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The smoothed scores (N,). A score that is no number counts in thresholds: `at` one, levels are known.
+    """Smoothed scores of N rows for any threshold: a NaN score counts in thresholds, so they depend on it."""
 
-    `known` (N,): of the numbers. `unknown` (N,): what the others add, in thresholds; None without others.
-    """
-
-    known: Floats
-    unknown: Floats | None = None
+    finite: Floats  # (N,) levels with every NaN or infinite score counted as 0
+    from_nan: Floats | None = None  # (N,) what these scores add, in thresholds; None where all are finite
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.finite)
 
     def __getitem__(self, rows: Any) -> "Levels":
-        return Levels(self.known[rows], None if self.unknown is None else self.unknown[rows])
+        return Levels(self.finite[rows], None if self.from_nan is None else self.from_nan[rows])
 
     def at(self, threshold: float) -> Floats:
-        """(N,) where the threshold is this."""
-        return self.known if self.unknown is None else self.known + np.float32(threshold) * self.unknown
+        """(N,) the levels under this threshold."""
+        return self.finite if self.from_nan is None else self.finite + np.float32(threshold) * self.from_nan
 
 
-def levels(score: Floats, car: Cars, rule: AlertRule) -> Levels:
-    """Of scores (N,), each car from 0 on."""
+def levels(score: Floats, car: CarNumbers, rule: AlertRule) -> Levels:
+    """The levels of scores (N,); every car starts at level 0."""
     score = score.astype(np.float32)
     finite = np.isfinite(score)
     if finite.all():
         return Levels(_smoothed(score, car, rule))
-    # The rule is linear: the one part is 0 where the other is not, and a number in thresholds of 1.
+    # The smoothing is linear, so the finite scores and the others (at threshold 1) go apart.
     numbers, others = np.where(finite, score, np.float32(0)), np.where(finite, np.float32(0), np.nan)
     return Levels(_smoothed(numbers, car, rule), _smoothed(others.astype(np.float32), car, rule))
 
 
-def _smoothed(score: Floats, car: Cars, rule: AlertRule) -> Floats:
-    """(N,) levels by the scorers' rule, for a threshold of 1."""
-    if rule.smoothing == 1:  # a row's level is its own score's
+def _smoothed(score: Floats, car: CarNumbers, rule: AlertRule) -> Floats:
+    """(N,) levels for a threshold of 1."""
+    if rule.smoothing == 1:  # the level is the score: no need to go through time
         return alert_rule.follow(np.zeros_like(score), score, threshold=1.0, rule=rule)
     level, now = np.empty_like(score), np.zeros(len(runs(car)[0]), np.float32)
-    for rows, who in in_step(car):
-        level[rows] = now[who] = alert_rule.follow(now[who], score[rows], threshold=1.0, rule=rule)
+    for rows, cars in in_step(car):
+        level[rows] = now[cars] = alert_rule.follow(now[cars], score[rows], threshold=1.0, rule=rule)
     return level
 
 
-def openings(levels: Levels, car: Cars, threshold: float, rule: AlertRule) -> NDArray[np.intp]:
-    """Rows at which an alert opens, ascending."""
+def openings(levels: Levels, car: CarNumbers, threshold: float, rule: AlertRule) -> NDArray[np.intp]:
+    """Rows at which an alert opens, ascending: `alert_rule.judge` over all rows at once."""
     level = levels.at(threshold)
-    above = level > threshold
-    if not above.any():
-        return np.empty(0, np.intp)
-    first = np.diff(car, prepend=-1) != 0
-    decided = above | (level < rule.close_ratio * threshold) | first
-    last = np.maximum.accumulate(np.where(decided, np.arange(len(level)), 0))
-    is_open = above[last]  # between the two limits, what was decided last holds
-    before = np.concatenate([[False], is_open[:-1]]) & ~first
-    return np.flatnonzero(is_open & ~before)
+    rises = _begins(level > threshold, car)
+    falls = _begins(level < rule.close_ratio * threshold, car)
+    # A rise opens an alert if it is the car's first, or if the level fell far enough since the rise before.
+    falls_before = np.searchsorted(falls, rises)
+    opens = np.ones(len(rises), bool)
+    opens[1:] = (np.diff(falls_before) > 0) | (np.diff(car[rises]) != 0)
+    return rises[opens]
+
+
+def _begins(condition: NDArray[np.bool_], car: CarNumbers) -> NDArray[np.intp]:
+    """Rows (N,) where the condition holds and did not hold in the car's row before."""
+    begins = condition.copy()
+    begins[1:] &= ~condition[:-1] | (car[1:] != car[:-1])
+    return np.flatnonzero(begins)
 
 
 def car_weeks(rows: int, interval_s: float) -> float:
-    """Of telemetry in so many rows."""
+    """Weeks of telemetry in so many rows that are `interval_s` apart."""
     return rows * interval_s / WEEK_S
 
 
 @dataclass(frozen=True)
-class Healthy:
-    """How often healthy cars raise an alert at each threshold of a grid.
+class HealthyAlerts:
+    """How often healthy cars raise an alert, at each threshold of a grid."""
 
-    grid (g,) ascending; opened (cars, g): openings of each car; weeks (cars,) of its telemetry.
-    `middle` and `deviation` are those of the root of the level.
-    """
-
-    grid: NDArray[np.float64]
-    opened: NDArray[np.int32]
-    weeks: NDArray[np.float64]
-    middle: float
-    deviation: float
+    grid: NDArray[np.float64]  # (g,) thresholds, ascending
+    opened: NDArray[np.int32]  # (cars, g) alerts of each car at each threshold
+    weeks: NDArray[np.float64]  # (cars,) of telemetry
+    middle: float  # median of the levels' power _TAIL_POWER
+    deviation: float  # its standard deviation, from its upper quantiles
 
     def thresholds(self, budget: float, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        """(b,) thresholds at which healthy cars raise `budget` alerts a car-week; weights (b, cars), or one.
+        """(b,) thresholds at which healthy cars raise `budget` alerts a car-week.
 
-        Where so few alerts are allowed that they cannot be counted, the rate falls from the last threshold
-        at which they can as a Gaussian process crosses a level (Rice 1945), in the root of the level. Where
-        scores that are no numbers raise more at any threshold, it is one that no number reaches.
+        `weights` (b, cars): how often each car counts, for each of the b thresholds; None: one threshold,
+        each car once. Where the budget allows too few alerts to count them, the rate falls from the last
+        countable threshold on as the rate at which a Gaussian process crosses a level (Rice 1945). Where NaN
+        scores alone raise more alerts than allowed, the threshold is one that no finite level reaches.
         """
         weights = np.ones((1, len(self.weeks))) if weights is None else weights
         counted, weeks = weights @ self.opened, weights @ self.weeks
-        found = np.empty(len(weights))
+        chosen = np.empty(len(weights))
         for row, (counts, allowed) in enumerate(zip(counted, budget * weeks, strict=True)):
-            if counts[-1] > allowed:  # far above every number
-                found[row] = _NEVER
+            if counts[-1] > allowed:
+                chosen[row] = _NEVER
                 continue
             enough = counts > max(allowed, min(_COUNTED_MIN, counts.max() / 2))
-            place = len(enough) - 1 - int(np.argmax(enough[::-1])) if enough.any() else 0
-            if counts[place] <= allowed or allowed >= _COUNTED_MIN:
-                found[row] = self.grid[min(place + 1, len(self.grid) - 1)]
+            last = len(enough) - 1 - int(np.argmax(enough[::-1])) if enough.any() else 0
+            if counts[last] <= allowed or allowed >= _COUNTED_MIN:
+                chosen[row] = self.grid[min(last + 1, len(self.grid) - 1)]
                 continue
-            off = self.grid[place] ** _TAIL_POWER - self.middle
-            steeper = 2 * self.deviation**2 * np.log(counts[place] / allowed)
-            found[row] = (self.middle + np.sqrt(max(off, 0) ** 2 + steeper)) ** (1 / _TAIL_POWER)
-        return found
+            distance = self.grid[last] ** _TAIL_POWER - self.middle
+            further = 2 * self.deviation**2 * np.log(counts[last] / allowed)
+            chosen[row] = (self.middle + np.sqrt(max(distance, 0) ** 2 + further)) ** (1 / _TAIL_POWER)
+        return chosen
 
 
-def healthy(levels: Levels, car: Cars, rule: AlertRule, interval_s: float) -> Healthy:
-    """Of cars that should raise no alert; cars that stand out far from the others are left out.
+def healthy_alerts(levels: Levels, car: CarNumbers, rule: AlertRule, interval_s: float) -> HealthyAlerts:
+    """Count the alerts of cars that should raise none; cars that stand out far from the others are left out.
 
-    Thresholds are looked for where the scores are that are numbers: the others need none of their own.
+    The grid spans the finite levels: what NaN scores add grows with the threshold itself.
     """
-    trusted = ~robust.suspects(levels.known, car)
+    trusted = ~robust.suspects(levels.finite, car)
     levels, car = levels[trusted], car[trusted]
-    level = levels.known
-    _, place = np.unique(car, return_inverse=True)
+    level = levels.finite
+    _, number = np.unique(car, return_inverse=True)
     quantiles = 1 - np.geomspace(0.5, 0.5 / max(2, len(level)), _GRID_QUANTILES)
     top = float(level.max())
     beyond = np.geomspace(max(top, 1e-6), max(_GRID_REACH * top, 1e-5), _GRID_BEYOND)
     grid = np.unique(np.concatenate([np.quantile(level, quantiles), beyond]).astype(np.float64))
-    opened = np.zeros((int(place.max()) + 1, len(grid)), np.int32)
+    opened = np.zeros((int(number.max()) + 1, len(grid)), np.int32)
     for column, threshold in enumerate(grid):
-        np.add.at(opened[:, column], place[openings(levels, car, float(threshold), rule)], 1)
-    root = level.astype(np.float64) ** _TAIL_POWER
-    middle, high = np.quantile(root, _TAIL_QUANTILES)
-    weeks = np.bincount(place).astype(np.float64) * car_weeks(1, interval_s)
-    return Healthy(
-        grid,
-        opened,
-        weeks,
-        float(middle),
-        float(max(high - middle, 1e-9) / _NORMAL.inv_cdf(_TAIL_QUANTILES[1])),
-    )
+        np.add.at(opened[:, column], number[openings(levels, car, float(threshold), rule)], 1)
+    middle, high = np.quantile(level.astype(np.float64) ** _TAIL_POWER, _TAIL_QUANTILES)
+    weeks = np.bincount(number).astype(np.float64) * car_weeks(1, interval_s)
+    deviation = max(high - middle, 1e-9) / _NORMAL.inv_cdf(_TAIL_QUANTILES[1])
+    return HealthyAlerts(grid, opened, weeks, float(middle), float(deviation))

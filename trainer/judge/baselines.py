@@ -10,7 +10,7 @@ from contract.telemetry import Floats
 from trainer.model import robust
 from trainer.model.domain import Domain
 from trainer.model.replay import replay
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 
 # As in the model: further off says no more, and numbers stay finite.
 _MOST = 100.0
@@ -21,7 +21,7 @@ class Detector:
     """A name, scores (n,) of rows by car and time: signals (n, K), car (n,); and its rule of alerts."""
 
     name: str
-    score: Callable[[Floats, Cars], Floats]
+    score: Callable[[Floats, CarNumbers], Floats]
     rule: AlertRule
 
 
@@ -41,7 +41,7 @@ def mahalanobis(domain: Domain, training: Floats, rule: AlertRule) -> Detector:
     placed = _standardised(domain, training)
     inverse = robust.precision(np.clip(placed(training), -10, 10), shrinkage=0.01)
 
-    def score(signals: Floats, car: Cars) -> Floats:
+    def score(signals: Floats, car: CarNumbers) -> Floats:
         z = placed(signals)
         return np.asarray(np.sqrt(np.maximum(((z @ inverse) * z).sum(axis=1), 0)), np.float32)
 

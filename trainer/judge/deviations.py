@@ -13,7 +13,7 @@ from contract.signals import Deviation
 from contract.telemetry import Floats
 from trainer.model.domain import Domain
 from trainer.model.replay import ranks, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 
 # It grows for this share of the time that a car is judged, and stays at its full size.
 _GROWS_FOR = 0.5
@@ -37,7 +37,7 @@ def of(domain: Domain, healthy: Floats) -> tuple[Deviation, ...]:
 
 
 def growing(
-    domain: Domain, signals: Floats, car: Cars, deviation: Deviation, *, begins: int, seed: int
+    domain: Domain, signals: Floats, car: CarNumbers, deviation: Deviation, *, begins: int, seed: int
 ) -> Floats:
     """`signals` (n, K), by car and time, with the deviation from a car's row number `begins` on."""
     starts, lengths = runs(car)

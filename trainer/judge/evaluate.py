@@ -46,11 +46,11 @@ class Judgement:
 def judge(detector: Detector, data: HeldOut, budget: float) -> Judgement:
     """Set the detector's threshold on the calibration cars and count on the test cars."""
     calibration, car = _judged(detector, data.calibration, data.calibration_car, data.judged_from)
-    limits = alarms.healthy(calibration, car, detector.rule, data.interval_s)
+    limits = alarms.healthy_alerts(calibration, car, detector.rule, data.interval_s)
     threshold = float(limits.thresholds(budget)[0])
     drawn = limits.thresholds(budget, _draws(len(limits.weeks)))
     healthy, car = _judged(detector, data.healthy, data.healthy_car, data.judged_from)
-    trusted = ~robust.suspects(healthy.known, car)
+    trusted = ~robust.suspects(healthy.finite, car)
     owners, owner = np.unique(car[trusted], return_inverse=True)
     opened = owner[alarms.openings(healthy[trusted], owner, threshold, detector.rule)]
     weights = _draws(len(owners))
@@ -125,8 +125,8 @@ def auroc(healthy: NDArray[Any], faulty: NDArray[Any]) -> float:
 
 
 def _judged(
-    detector: Detector, signals: Any, car: robust.Cars, judged_from: int
-) -> tuple[Levels, robust.Cars]:
+    detector: Detector, signals: Any, car: robust.CarNumbers, judged_from: int
+) -> tuple[Levels, robust.CarNumbers]:
     """(levels, car) of the rows that count."""
     level = alarms.levels(detector.score(signals, car), car, detector.rule)
     counts = ranks(car) >= judged_from

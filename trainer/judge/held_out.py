@@ -11,7 +11,7 @@ from trainer.judge import deviations
 from trainer.log_slice import Report, Telemetry
 from trainer.model.domain import Domain
 from trainer.model.replay import ranks, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING
 
@@ -34,14 +34,14 @@ class Labelled:
     source: str
     faults: tuple[str, ...]
     signals: Floats
-    run: Cars
-    car: Cars
+    run: CarNumbers
+    car: CarNumbers
     fault: Rows
     first: Rows
     after: Rows
 
     @property
-    def failing_car(self) -> Cars:
+    def failing_car(self) -> CarNumbers:
         """(f,) whose failures they are."""
         return np.asarray(self.car[self.first])
 
@@ -56,9 +56,9 @@ class HeldOut:
     judged_from: int
     interval_s: float
     calibration: Floats
-    calibration_car: Cars
+    calibration_car: CarNumbers
     healthy: Floats
-    healthy_car: Cars
+    healthy_car: CarNumbers
     faulty: Labelled
 
 
@@ -128,7 +128,9 @@ def _from_workshops(
     )
 
 
-def _from_deviations(domain: Domain, healthy: Floats, car: Cars, judged_from: int, seed: int) -> Labelled:
+def _from_deviations(
+    domain: Domain, healthy: Floats, car: CarNumbers, judged_from: int, seed: int
+) -> Labelled:
     """Every deviation grown into healthy cars, or into some of them where they are many."""
     every = deviations.of(domain, healthy)
     number = ranks(car)
@@ -161,7 +163,7 @@ def _from_deviations(domain: Domain, healthy: Floats, car: Cars, judged_from: in
     )
 
 
-def _whole_cars(car: Cars, wanted: NDArray[np.bool_]) -> Rows:
+def _whole_cars(car: CarNumbers, wanted: NDArray[np.bool_]) -> Rows:
     """The wanted rows, or those of every second, third, … of their cars, so that not too many are left."""
     rows = np.flatnonzero(wanted)
     every = -(-len(rows) // _ROWS_MAX)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contract.telemetry import Floats
 from trainer.model import robust
 from trainer.model.domain import Domain
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 from trainer.model.state import Memory
 
 # Standardised: beyond these a value says no more than "far off", and numbers stay finite.
@@ -99,7 +99,7 @@ def blank(domain: Domain, memory: Memory, values: Floats) -> Constants:
     )
 
 
-def fit_linear(constants: Constants, seen: Floats, wanted: Floats, car: Cars) -> None:
+def fit_linear(constants: Constants, seen: Floats, wanted: Floats, car: CarNumbers) -> None:
     """Fit expectations within cars: seen (n, seen), wanted (n, J), both standardised, of cars (n,).
 
     What differs between cars only, like the filling of their tyres, teaches nothing: a car's own mean is
@@ -122,7 +122,7 @@ def fit_linear(constants: Constants, seen: Floats, wanted: Floats, car: Cars) ->
     constants.bias = np.median(wanted - seen @ constants.linear, axis=0)
 
 
-def unshown(domain: Domain, values: Floats, car: Cars) -> float:
+def unshown(domain: Domain, values: Floats, car: CarNumbers) -> float:
     """0..1: how little the rows (n, width) show of how a car varies, by its operating point.
 
     In 20 s a car hardly leaves its road; in hours it has been nearly everywhere that the others have been.
@@ -140,7 +140,7 @@ def sight(domain: Domain) -> NDArray[np.bool_]:
     return np.concatenate([visible, visible[domain.conditions]])
 
 
-def fit_limits(constants: Constants, residual: Floats, car: Cars) -> None:
+def fit_limits(constants: Constants, residual: Floats, car: CarNumbers) -> None:
     """From residuals (n, J) of training cars, in resolutions: what is news by itself, and what may pull."""
     constants.limit = _LIMIT_BEYOND * np.maximum(np.quantile(np.abs(residual), _LIMIT_QUANTILE, axis=0), 1)
     own = robust.within(residual, car)

@@ -18,7 +18,7 @@ from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import some_rows
 from trainer.model.replay import replay, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 from trainer.model.state import Memory
 
 F8 = NDArray[np.float64]
@@ -30,7 +30,7 @@ _SPREADS = 0.5
 _DIGITS = 6  # of a number in the manifest
 
 
-def hypotheses(graph: Graph, tflite: bytes, signals: Floats, car: Cars) -> Hypotheses | None:
+def hypotheses(graph: Graph, tflite: bytes, signals: Floats, car: CarNumbers) -> Hypotheses | None:
     """From rows (n, K) of healthy cars (n,) by car and time; None where the domain names no component.
 
     One car at least must have more rows than it is learned for, as `learn` demands.
@@ -76,7 +76,7 @@ def _offset(change: Change, spread: float) -> float:
     return _SPREADS * spread if change.offset is None else change.offset
 
 
-def _states(tflite: bytes, signals: Floats, car: Cars, memory: Memory, moves: Floats) -> F8:
+def _states(tflite: bytes, signals: Floats, car: CarNumbers, memory: Memory, moves: Floats) -> F8:
     """(v, S) mean states of cars, each moved by v factors and offsets (v, 2, K) once it was learned."""
     begins = memory.learning_samples
     starts, lengths = runs(car)

@@ -23,7 +23,7 @@ from trainer.model.domain import Domain
 from trainer.model.graph import Graph
 from trainer.model.network import masked_network
 from trainer.model.replay import ranks, replay, runs
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 from trainer.model.state import Memory
 from trainer.reading import stop_if_asked
 
@@ -54,7 +54,7 @@ class Learned:
 def learn(
     domain: Domain,
     signals: Floats,
-    car: Cars,
+    car: CarNumbers,
     memory: Memory,
     seed: int,
     *,
@@ -120,13 +120,13 @@ class Fitted:
     graph: Graph
     rows: Rows
     states: Floats
-    car: Cars
+    car: CarNumbers
     seen: Floats
     left: Floats
     score: Floats
 
 
-def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory, trusted: Mask) -> Fitted:
+def fit(domain: Domain, signals: Floats, car: CarNumbers, memory: Memory, trusted: Mask) -> Fitted:
     """The whole linear detector; its constants are fitted to some of the `trusted` rows, of whole cars.
 
     The others are passed through it like any car: a copy without them would be as large as the slice.
@@ -143,7 +143,7 @@ def fit(domain: Domain, signals: Floats, car: Cars, memory: Memory, trusted: Mas
     return dataclasses.replace(fitted, score=fit_memory(graph, signals, car, trusted, fitted))
 
 
-def fit_memory(graph: Graph, signals: Floats, car: Cars, trusted: Mask, fitted: Fitted) -> Floats:
+def fit_memory(graph: Graph, signals: Floats, car: CarNumbers, trusted: Mask, fitted: Fitted) -> Floats:
     """What is too far, and the norm of what healthy cars have in memory; returns all rows' scores (N,)."""
     rows = fitted.rows
     residual = in_blocks(lambda *given: (graph.residual(*given),), signals[rows], fitted.states)
@@ -163,7 +163,7 @@ def fit_memory(graph: Graph, signals: Floats, car: Cars, trusted: Mask, fitted: 
     return replay(graph.convert(), signals, car).score
 
 
-def remembered(graph: Graph, signals: Floats, car: Cars, rows: Rows) -> Floats:
+def remembered(graph: Graph, signals: Floats, car: CarNumbers, rows: Rows) -> Floats:
     """The states (n, S) after some rows (n,)."""
     kept = replay(graph.convert(), signals, car, keep=rows).kept
     assert kept is not None
@@ -275,7 +275,7 @@ def _loss(spread: Floats) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def _judge(network: Any, seen: Floats, left: Floats, car: Cars, spread: Floats) -> Callable[[], float]:
+def _judge(network: Any, seen: Floats, left: Floats, car: CarNumbers, spread: Floats) -> Callable[[], float]:
     """The loss on other cars, each with its own mean taken out, as its baseline will be."""
     loss = _loss(spread)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from trainer.model.interpreter import Interpreter
-from trainer.model.robust import Cars
+from trainer.model.robust import CarNumbers
 
 Rows = NDArray[np.intp]
 _GROUP_CARS = 1024  # in step: larger blocks were slower
@@ -30,7 +30,7 @@ class Replay:
 def replay(
     tflite: bytes,
     signals: Floats,
-    car: Cars,
+    car: CarNumbers,
     *,
     contributions: bool = False,
     keep: Rows | None = None,
@@ -60,7 +60,7 @@ def replay(
     return Replay(score, state, contribution if contributions else None, None if keep is None else kept)
 
 
-def in_step(car: Cars, cars_max: int | None = None) -> Iterator[tuple[Rows, Rows]]:
+def in_step(car: CarNumbers, cars_max: int | None = None) -> Iterator[tuple[Rows, Rows]]:
     """The first row of every car, then the second of each that has one, and so on: (rows (k,), whose (k,)).
 
     `car` (N,) by car and time; `whose` numbers the cars in their order in it. No more than `cars_max` cars go
@@ -77,13 +77,13 @@ def in_step(car: Cars, cars_max: int | None = None) -> Iterator[tuple[Rows, Rows
             yield begins[:active] + sample, cars[:active]
 
 
-def runs(car: Cars) -> tuple[Rows, Rows]:
+def runs(car: CarNumbers) -> tuple[Rows, Rows]:
     """(first row, number of rows) of each run of the same car in `car` (N,)."""
     starts = np.flatnonzero(np.diff(car, prepend=-1)) if len(car) else np.empty(0, np.intp)
     return starts, np.diff(starts, append=len(car))
 
 
-def ranks(car: Cars) -> Rows:
+def ranks(car: CarNumbers) -> Rows:
     """(N,): how many rows of the same car stand before each row."""
     starts, lengths = runs(car)
     return np.arange(len(car)) - np.repeat(starts, lengths)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
-Cars = NDArray[np.integer[Any]]
+CarNumbers = NDArray[np.integer[Any]]  # (n,) which car each of n rows is of: 0, 1, 2, …
 
 # Spreads beyond which a memory says no more than "far off".
 FAR = 20.0
@@ -66,7 +66,7 @@ def precision(residual: NDArray[Any], shrinkage: float = 0.05, least: float | F8
     return np.asarray((inverse + inverse.T) / 2)
 
 
-def suspects(score: NDArray[Any], car: Cars) -> NDArray[np.bool_]:
+def suspects(score: NDArray[Any], car: CarNumbers) -> NDArray[np.bool_]:
     """(n,): whether the sample is of a car whose high scores stand out from those of the other cars."""
     order = np.argsort(car, kind="stable")
     numbers, starts = np.unique(car[order], return_index=True)
@@ -76,7 +76,7 @@ def suspects(score: NDArray[Any], car: Cars) -> NDArray[np.bool_]:
     return np.isin(car, numbers[high > limit])
 
 
-def within(values: NDArray[Any], car: Cars, kept: float = 0.0) -> NDArray[Any]:
+def within(values: NDArray[Any], car: CarNumbers, kept: float = 0.0) -> NDArray[Any]:
     """(n, k) values minus their car's mean, of which the share `kept` stays; rows of a car together."""
     starts = np.flatnonzero(np.diff(car, prepend=-1))
     lengths = np.diff(starts, append=len(car))

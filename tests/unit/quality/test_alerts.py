@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contract.alert_rule import AlertRule, advance
-from quality.alerts import Levels
+from quality.alerts import FleetLevels
 from trainer.judge import alarms
 from trainer.judge.alarms import WEEK_S
 
@@ -12,8 +12,8 @@ PLAIN = AlertRule(smoothing=1.0, close_ratio=0.5)
 HOUR_S = 3600.0
 
 
-def _levels(*cars: list[float], from_sample: int = 0, rule: AlertRule = PLAIN) -> Levels:
-    return Levels.of(np.array(cars, np.float32), from_sample, HOUR_S, rule)
+def _levels(*cars: list[float], from_sample: int = 0, rule: AlertRule = PLAIN) -> FleetLevels:
+    return FleetLevels.of(np.array(cars, np.float32), from_sample, HOUR_S, rule)
 
 
 def test_an_alert_opens_once_until_it_has_closed():
@@ -37,7 +37,7 @@ def test_openings_are_those_of_the_rule_that_scorers_run():
     for sample in range(200):
         level, is_open, opened, _ = advance(level, is_open, score[:, sample], threshold=1.4, rule=rule)
         wanted += [(car, (sample + 1) * HOUR_S) for car in np.flatnonzero(opened).tolist()]
-    car, at_s = Levels.of(score, 0, HOUR_S, rule).openings(1.4)
+    car, at_s = FleetLevels.of(score, 0, HOUR_S, rule).openings(1.4)
     assert len(wanted) > 50
     assert list(zip(car.tolist(), at_s.tolist(), strict=True)) == sorted(wanted)
 
@@ -48,7 +48,7 @@ def test_openings_are_those_that_the_trainer_counts():
     score = np.random.default_rng(2).exponential(size=(20, 200)).astype(np.float32)
     number = np.repeat(np.arange(20), 200)
     rows = alarms.openings(alarms.levels(score.ravel(), number, rule), number, 1.4, rule)
-    car, at_s = Levels.of(score, 0, HOUR_S, rule).openings(1.4)
+    car, at_s = FleetLevels.of(score, 0, HOUR_S, rule).openings(1.4)
     assert (car * 200 + at_s / HOUR_S - 1).tolist() == rows.tolist()
 
 
@@ -56,7 +56,7 @@ def test_the_threshold_keeps_the_budget_and_no_more():
     """Of ten cars with one peak each, a week long, 0.3 alarms per car-week let the three highest through."""
     score = np.zeros((10, 168), np.float32)
     score[np.arange(10), 50] = np.arange(1, 11)
-    levels = Levels.of(score, 0, HOUR_S, PLAIN)
+    levels = FleetLevels.of(score, 0, HOUR_S, PLAIN)
     threshold = levels.threshold(0.3)
     assert threshold == 7
     assert levels.false_alarms_per_car_week(threshold) == pytest.approx(0.3)
@@ -72,7 +72,7 @@ def test_cars_that_stand_out_set_no_threshold():
     """Of thirty alike and one that is always far above them, the one is left out, its weeks too."""
     score = np.random.default_rng(1).exponential(size=(31, 400)).astype(np.float32)
     score[7] += 20
-    levels = Levels.of(score, 0, HOUR_S, PLAIN)
+    levels = FleetLevels.of(score, 0, HOUR_S, PLAIN)
     trusted = levels.trusted()
     assert trusted.car_weeks == pytest.approx(levels.car_weeks * 30 / 31)
     assert trusted.threshold(0.5) < 20 < levels.highest[7]

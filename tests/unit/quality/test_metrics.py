@@ -5,7 +5,7 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from quality import metrics
-from quality.alerts import Levels
+from quality.alerts import FleetLevels
 from quality.truth import Failure
 from trainer.judge.evaluate import auroc
 
@@ -16,8 +16,8 @@ def _failure(car: int, onset_h: float, failed_h: float, kind: str = "a") -> Fail
     return Failure(car, kind, kind, onset_h * HOUR_S, failed_h * HOUR_S, (failed_h + 1) * HOUR_S)
 
 
-def _levels(*cars: list[float]) -> Levels:
-    return Levels.of(np.array(cars, np.float32), 0, HOUR_S, AlertRule(close_ratio=0.5))
+def _levels(*cars: list[float]) -> FleetLevels:
+    return FleetLevels.of(np.array(cars, np.float32), 0, HOUR_S, AlertRule(close_ratio=0.5))
 
 
 def test_a_failure_is_foreseen_by_an_alert_between_onset_and_failure():

@@ -48,7 +48,7 @@ def test_a_budget_that_scores_without_a_number_use_up_has_no_threshold() -> None
     score[::2, 50] = np.nan
     car, rule = np.repeat(np.arange(40), 100), AlertRule(close_ratio=0.5)
     levels = alarms.levels(score.ravel(), car, rule)
-    healthy = alarms.healthy(levels, car, rule, 60.0)
+    healthy = alarms.healthy_alerts(levels, car, rule, 60.0)
     weeks = healthy.weeks.sum()
     enough, few = (float(healthy.thresholds(alerts / weeks)[0]) for alerts in (25, 19))
     assert 20 <= len(alarms.openings(levels, car, enough, rule)) <= 25

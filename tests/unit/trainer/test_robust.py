@@ -28,7 +28,7 @@ def scores(seed: int, faulty: int = 0) -> tuple[NDArray[np.float64], NDArray[np.
 def threshold(score: NDArray[np.float64], car: NDArray[np.int64], share: float) -> float:
     """For one alert in so many samples."""
     level = alarms.levels(score.astype(np.float32), car, RULE)
-    return float(alarms.healthy(level, car, RULE, 1.0).thresholds(share * PER_SAMPLE)[0])
+    return float(alarms.healthy_alerts(level, car, RULE, 1.0).thresholds(share * PER_SAMPLE)[0])
 
 
 def test_cars_that_stand_out_are_suspect_and_others_are_not() -> None:
