@@ -1,8 +1,8 @@
-"""What makes a car this car: parameters drawn once from the seed and the car's number.
+"""Parameters of the individual cars, drawn once from the seed and the number of the car.
 
-The cars are battery-electric. Where the telemetry's names speak of an engine, it is the electric motor; the
-coolant is that of motor and inverter; the intake air is the cooling air that a duct with a filter and a fan
-leads to the radiator.
+The cars are battery-electric. "Engine" in the names of the telemetry means the electric motor, the coolant is
+that of motor and inverter, and the intake air is the cooling air that a duct with a filter and a fan leads to
+the radiator.
 """
 
 from dataclasses import dataclass, fields
@@ -14,8 +14,8 @@ from simulator import chance
 from simulator.chance import F4, F8, U8
 from simulator.changes import NEVER
 
-# Shares and typical sizes of the three models that a fleet knows: a compact car, a saloon, a van. The last
-# one, a crossover, is new: only cars from a number on are such (changes.Changes.new_model_from).
+# Shares and typical values of the three usual models. The last model, the crossover, is new: only cars from
+# changes.Changes.new_model_from on are crossovers.
 MODELS = ("compact", "saloon", "van", "crossover")
 _MODEL_SHARE = np.array([0.45, 0.35, 0.20])
 _MASS_KG = np.array([1550.0, 1900.0, 2250.0, 2150.0])
@@ -29,15 +29,15 @@ _TYRE_PSI = np.array([34.0, 37.0, 42.0, 40.0])
 FIRMWARES = (1000.0, 2000.0)
 FIRMWARE_NEXT = 3000.0  # rolled out during the run (changes.Changes)
 _FIRMWARE_NEW_SHARE = 0.4
-_WALLBOX_SHARE = 0.6  # who charges at home
+_WALLBOX_SHARE = 0.6  # of the cars, charged at home
 CELL_NOMINAL_V = 3.65
 
 _PURPOSE = 1
 
 
 @dataclass(frozen=True)
-class Cars:
-    """Parameters, one entry per car; arrays (n,) float32 unless said otherwise."""
+class CarParameters:
+    """Parameters of n cars; arrays (n,) float32 unless another shape is given."""
 
     mass_kg: F4
     drag_area_m2: F4  # drag coefficient times frontal area
@@ -46,56 +46,59 @@ class Cars:
     force_max_n: F4
     motor_loss: F4  # share of the mechanical power that becomes heat
     comfort_mps2: F4  # how hard the driver accelerates
-    haste: F4  # the driver's speed over what is usual on the road
-    climate_c: F4  # mean of the year's temperature where the car lives
+    haste: F4  # the driver's speed over the usual speed of the road
+    climate_c: F4  # mean temperature of the year where the car is
     season_k: F4  # half of the difference between summer and winter
     swing_k: F4  # half of the difference between day and night
-    cells: F4  # of the battery, in series
-    capacity_as: F4  # of the battery, ampere seconds
+    cells: F4  # cells of the battery in series
+    capacity_as: F4  # capacity of the battery in ampere seconds
     resistance_ohm: F4  # of the battery at 25 °C
-    wallbox: F4  # 1 where the car is charged at home
-    heat_capacity_jpk: F4  # of motor, inverter and coolant, half of it the coolant's
+    wallbox: F4  # 1 where the car is charged at home, else 0
+    heat_capacity_jpk: F4  # of motor, inverter and coolant; half of it is the coolant's
     radiator_wpk: F4  # at the reference air flow with the thermostat open
-    opens_at_c: F4  # the thermostat
-    duct_m2: F4
+    opens_at_c: F4  # temperature at which the thermostat opens
+    duct_m2: F4  # cross-section of the duct of the cooling air
     vibration_mv_per_mps: F4
     resonance_mps: F4  # road speed at which the drive train hums
-    tyre_psi: F4  # (4, n): filled at 20 °C
-    wheel_gain: F4  # (4, n): how strongly a wheel's sensor feels the road
+    tyre_psi: F4  # (4, n) filling pressure at 20 °C
+    wheel_gain: F4  # (4, n) gain from the roughness of the road to the acceleration at a wheel
     firmware: F4
-    turn: F4  # 0 to 1: whose turn it is when a new firmware is rolled out
-    gain: F4  # (18, n): of the sensors
-    bias: F4  # (18, n): of the sensors, in the signal's unit
+    turn: F4  # 0 to 1: the order in which cars get a new firmware
+    gain: F4  # (signals, n) gain of the sensors
+    bias: F4  # (signals, n) bias of the sensors in the signal's unit
 
     @property
     def energy_j(self) -> F4:
-        """Of the full battery."""
+        """Energy of the full battery."""
         return self.cells * self.capacity_as * CELL_NOMINAL_V
 
-    def __getitem__(self, group: slice) -> "Cars":
-        """The same for a part of the cars: views."""
-        return Cars(*[getattr(self, name)[..., group] for name in _NAMES])
+    def __getitem__(self, group: slice) -> "CarParameters":
+        """The parameters of a group of the cars, as views."""
+        return CarParameters(*[getattr(self, name)[..., group] for name in _NAMES])
 
 
-_NAMES = tuple(field.name for field in fields(Cars))
+_NAMES = tuple(field.name for field in fields(CarParameters))
 
 
 def car_id(index: int) -> str:
-    """The name of a car: car-000042."""
+    """Id of the car with this number: car-000042."""
     return f"car-{index:06d}"
 
 
 def models(keys: U8, first: int = 0, new_from: int = NEVER) -> NDArray[np.intp]:
-    """(n,) places in MODELS of the cars first, first+1, …; the new one from car new_from on."""
-    place: NDArray[np.intp] = np.searchsorted(
+    """(n,) index in MODELS of the cars first, first+1, …; the last model from car new_from on."""
+    index: NDArray[np.intp] = np.searchsorted(
         np.cumsum(_MODEL_SHARE)[:-1], chance.uniforms(keys, _PURPOSE, 1)[0]
     )
-    place[max(0, new_from - first) :] = len(MODELS) - 1
-    return place
+    index[max(0, new_from - first) :] = len(MODELS) - 1
+    return index
 
 
-def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) -> Cars:
-    """The cars of these keys and models; sensor_gain and sensor_bias (18,) spread the sensors' errors."""
+def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) -> CarParameters:
+    """Draw the cars of these keys and models.
+
+    sensor_gain and sensor_bias (signals,) are the standard deviations of the sensors' errors over the cars.
+    """
     spread = iter(chance.normals(keys, _PURPOSE + 1, 32).clip(-3, 3))
     u = chance.uniforms(keys, _PURPOSE + 2, 3)
     firmware = np.where(u[0] < _FIRMWARE_NEW_SHARE, *FIRMWARES[::-1])
@@ -109,7 +112,7 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "motor_loss": 0.10 * (1 + 0.08 * next(spread)),
         "comfort_mps2": 1.5 * np.exp(0.2 * next(spread)),
         "haste": 1 + 0.07 * next(spread),
-        # Cities of Central Europe: 6 to 14 °C in the mean of the year (DWD, 1991-2020).
+        # Mean of the year in cities of Central Europe: 6 to 14 °C (DWD, 1991-2020).
         "climate_c": 10 + 2.5 * next(spread),
         "season_k": 9 + 1.0 * next(spread),
         "swing_k": 4 + 0.8 * next(spread),
@@ -119,8 +122,8 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "wallbox": u[1] < _WALLBOX_SHARE,
         "heat_capacity_jpk": 5.0e4 * (1 + 0.08 * next(spread)),  # 7 kg of coolant, 30 kg of aluminium
         "radiator_wpk": 110 * (1 + 0.08 * next(spread)),
-        # Inverters like it cooler than engines do: their radiators come in at about 40 °C. The new firmware
-        # keeps the motor 3 K cooler still: a legitimate difference between cars.
+        # The thermostat of an inverter opens at about 40 °C, below that of a combustion engine. The second
+        # firmware keeps the motor 3 K cooler: a legitimate difference between cars.
         "opens_at_c": 40 + 1.0 * next(spread) - 3.0 * (firmware > FIRMWARES[0]),
         "duct_m2": _DUCT_M2[model] * (1 + 0.06 * next(spread)),
         "vibration_mv_per_mps": 80 * np.exp(0.15 * next(spread)),
@@ -132,4 +135,4 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "gain": 1 + sensor_gain[:, None] * chance.normals(keys, _PURPOSE + 3, 18),
         "bias": sensor_bias[:, None] * chance.normals(keys, _PURPOSE + 4, 18),
     }
-    return Cars(**{name: np.asarray(values, np.float32) for name, values in drawn.items()})
+    return CarParameters(**{name: np.asarray(values, np.float32) for name, values in drawn.items()})

@@ -1,7 +1,7 @@
-"""Chance that belongs to a car: the same for a car however the fleet is split, and in any order of calls.
+"""Random numbers of a car that do not depend on how the fleet is split or on the order of calls.
 
-Nothing here keeps a state. A draw is a hash of the fleet's seed, the car, a purpose, and (where it changes
-with time) the time.
+Nothing here keeps a state: a draw is a hash of the fleet's seed, the number of the car, a purpose and, where
+it changes over time, the time.
 """
 
 from functools import cache
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# float32 and float64. numpy's stubs say Any or float64 for float32 with a Python float, hence no dtype here.
+# Arrays of float32 and of float64. The dtype is not declared because numpy's stubs give Any or float64 for
+# float32 combined with a Python float.
 F4 = NDArray[Any]
 F8 = NDArray[Any]
 U8 = NDArray[np.uint64]
@@ -18,25 +19,25 @@ U8 = NDArray[np.uint64]
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: multiples of it spread evenly (splitmix64)
 
-# A quarter of a million standard normals, 1 MiB: stays in a core's cache. A row of noise is a window of it.
+# The deck has 2**18 numbers (1 MiB), which fit into a core's cache. The noise of a car is a window of it.
 _DECK_BITS = 18
 
 
 def keys(seed: int, first: int, cars: int) -> U8:
-    """One key a car, (cars,), for the cars first, first+1, …"""
+    """Keys (cars,) of the cars first, first+1, …, one per car."""
     index = np.arange(first, first + cars, dtype=np.uint64)
     return mixed(mixed(index + np.uint64(seed * _GOLDEN & _MASK)))
 
 
 def mixed(value: U8) -> U8:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): every bit in changes half of the bits out."""
+    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): an input bit changes half of the output."""
     value = (value ^ value >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ value >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return value ^ value >> np.uint64(31)
 
 
 def uniforms(car_keys: U8, purpose: int, count: int) -> F8:
-    """(count, n) numbers in (0, 1); another `purpose` (0 to 2**40) gives others."""
+    """(count, n) uniform numbers in (0, 1), independent for every `purpose` (0 to 2**40)."""
     salt = np.arange(count, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(
         (purpose + 1) * 4093 * _GOLDEN & _MASK
     )
@@ -51,26 +52,26 @@ def normals(car_keys: U8, purpose: int, count: int) -> F8:
 
 
 def noise(car_keys: U8, now_ms: int, width: int) -> F4:
-    """(width, n) standard normal numbers for this moment: per car one window of a fixed deck.
+    """(width, n) standard normal numbers for this time: one window of a fixed deck per car.
 
-    Cheap (one hash a car and moment, not one a number): two windows may overlap, shifted against each other,
-    which no single signal can show.
+    One hash per car and time is cheaper than one per number. Two windows may overlap with a shift, which
+    cannot be seen in any single signal.
     """
-    return np.ascontiguousarray(_normal_deck(width)[_places(car_keys, now_ms)].T)
+    return np.ascontiguousarray(_normal_deck(width)[_window_starts(car_keys, now_ms)].T)
 
 
 def dice(car_keys: U8, now_ms: int, width: int) -> F4:
-    """(width, n) numbers in (0, 1) for this moment, as cheap as `noise`."""
-    return np.ascontiguousarray(_uniform_deck(width)[_places(car_keys, ~now_ms)].T)
+    """(width, n) uniform numbers in (0, 1) for this time, as cheap as `noise`."""
+    return np.ascontiguousarray(_uniform_deck(width)[_window_starts(car_keys, ~now_ms)].T)
 
 
-def _places(car_keys: U8, now_ms: int) -> NDArray[np.int64]:
-    """(n,) where the windows begin."""
-    moment = car_keys + np.uint64(now_ms * _GOLDEN & _MASK)
-    moment ^= moment >> np.uint64(32)
-    moment *= np.uint64(0xBF58476D1CE4E5B9)  # the keys are mixed already: half of `mixed` is enough
-    moment >>= np.uint64(64 - _DECK_BITS)
-    return moment.view(np.int64)
+def _window_starts(car_keys: U8, now_ms: int) -> NDArray[np.int64]:
+    """(n,) index in the deck at which the window of each car begins."""
+    bits = car_keys + np.uint64(now_ms * _GOLDEN & _MASK)
+    bits ^= bits >> np.uint64(32)
+    bits *= np.uint64(0xBF58476D1CE4E5B9)  # the keys are mixed already: half of `mixed` is enough
+    bits >>= np.uint64(64 - _DECK_BITS)
+    return bits.view(np.int64)
 
 
 @cache

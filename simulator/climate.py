@@ -1,4 +1,4 @@
-"""The air outside over the day and the year, on the car's own clock: it runs on while the car is parked."""
+"""Temperature of the air over the day and the year."""
 
 import numpy as np
 
@@ -6,14 +6,13 @@ from simulator.chance import F4
 
 DAY_S = 86_400.0
 YEAR_DAYS = 365.25
-# Central Europe (DWD, 1991-2020): warmest in the middle of July, 9 K above the mean of the year; over the
-# day warmest in the afternoon.
+# Central Europe (DWD, 1991-2020): warmest in the middle of July and in the afternoon.
 WARMEST_DAY, WARMEST_HOUR = 198.0, 15.5
-FIRST_DAY = 120.0  # the end of April, where the season says little
+FIRST_DAY = 120.0  # the end of April, when the temperature is near the mean of the year
 
 
 def ambient_c(*, mean_c: F4, season_k: F4, swing_k: F4, day: F4) -> F4:
-    """Temperature of the air where the cars are; day (n,) counts from 1 January, with the hour behind it."""
+    """Air temperature at the cars; day (n,) counts from 1 January, its fraction is the time of day."""
     season = np.cos((day - WARMEST_DAY) * (2 * np.pi / YEAR_DAYS))
     hour = np.cos((day % 1 - WARMEST_HOUR / 24) * (2 * np.pi))
     air_c: F4 = mean_c + season_k * season + swing_k * hour

@@ -1,6 +1,6 @@
 """Longitudinal dynamics: from a target speed to speed, acceleration, force at the wheels and the pedal.
 
-All functions are exact for any dt_s, so that a car sampled every 10 s drives like one sampled every second.
+All functions are exact for any dt_s, so a car sampled every 10 s drives like one sampled every second.
 """
 
 import math
@@ -13,30 +13,32 @@ from simulator.chance import F4
 AIR_KGPM3 = 1.204  # at 20 °C and sea level
 AIR_AT_K = 293.15
 GRAVITY_MPS2 = 9.81
-REACTION_S = 3.0  # time in which a driver closes the gap to the target speed
+REACTION_S = 3.0  # time constant with which a driver closes the gap to the target speed
 BRAKING_MPS2 = 2.0  # comfortable braking (about 0.2 g)
-FOOT_S, FOOT_MPS2 = 4.0, 0.25  # a foot is never still: size and memory of small changes of the pedal
-SWAYS_FROM_MPS = 5.0  # below it a driver creeps with a still foot
+# Small random accelerations by the driver's foot: correlation time and standard deviation.
+FOOT_S, FOOT_MPS2 = 4.0, 0.25
+SWAYS_FROM_MPS = 5.0  # speed from which the foot has its full effect
 STANDS_BELOW_MPS = 0.3
-HILL_M = 400.0  # the distance over which a grade forgets itself
+HILL_M = 400.0  # correlation length of the grade
 
 
 def sway(foot: F4, sway_mps: F4, noise: F4, dt_s: float) -> tuple[F4, F4]:
-    """(small accelerations by the foot m/s², what they do to the speed m/s) after dt_s; noise (2, n).
+    """(acceleration by the foot in m/s², its effect on the speed in m/s) after dt_s; noise is (2, n).
 
-    The foot forgets itself in FOOT_S (Ornstein-Uhlenbeck), the driver takes the speed back in REACTION_S.
+    The acceleration is an Ornstein-Uhlenbeck process with correlation time FOOT_S; the driver corrects the
+    speed with time constant REACTION_S.
     """
-    kept, into, back, own, shared, rest = _sway_steps(dt_s)
+    kept, into, back, own, shared, rest = _sway_coefficients(dt_s)
     after: F4 = back * sway_mps + into * foot + shared * noise[0] + rest * noise[1]
     return kept * foot + own * noise[0], after
 
 
 @cache
-def _sway_steps(dt_s: float) -> tuple[float, float, float, float, float, float]:
-    """The exact step of both: what is kept, and the Cholesky factor of what chance adds."""
+def _sway_coefficients(dt_s: float) -> tuple[float, float, float, float, float, float]:
+    """The exact step of both: three coefficients of decay, and the Cholesky factor of the noise."""
     kept, back = math.exp(-dt_s / FOOT_S), math.exp(-dt_s / REACTION_S)
     into = (kept - back) / (1 / REACTION_S - 1 / FOOT_S)
-    foot = FOOT_MPS2**2  # variances in the long run
+    foot = FOOT_MPS2**2  # stationary variances
     both = foot / (1 / FOOT_S + 1 / REACTION_S)
     speed = REACTION_S * both
     own = math.sqrt(foot * (1 - kept * kept))
@@ -46,9 +48,9 @@ def _sway_steps(dt_s: float) -> tuple[float, float, float, float, float, float]:
 
 
 def follow(speed: F4, target: F4, comfort: F4, dt_s: F4) -> tuple[F4, F4]:
-    """(speed m/s, acceleration m/s² at the end) after dt_s (n,) of following the target speed.
+    """(speed in m/s, acceleration in m/s²) after following the target speed for dt_s (n,).
 
-    A driver accelerates no harder than is comfortable, and closes the last of the gap in REACTION_S.
+    The driver accelerates at most with `comfort` m/s² and closes the last of the gap with REACTION_S.
     """
     gap = target - speed
     limit = np.where(gap > 0, comfort, np.float32(BRAKING_MPS2))
@@ -61,7 +63,7 @@ def follow(speed: F4, target: F4, comfort: F4, dt_s: F4) -> tuple[F4, F4]:
 
 
 def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
-    """Slope of the road, height over distance: forgets itself over distance, not over time."""
+    """Slope of the road (height over distance) after dt_s; it decorrelates over distance, not over time."""
     kept = np.exp(speed * (-dt_s / HILL_M))
     slope: F4 = kept * before + steepness * np.sqrt(1 - kept * kept) * noise
     return slope
@@ -70,14 +72,14 @@ def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
 def wheel_force(
     *, mass: F4, drag_area: F4, rolling: F4, speed: F4, acceleration: F4, slope: F4, ambient_c: F4
 ) -> F4:
-    """Force in N at the wheels: inertia, grade, rolling resistance, drag; 0 for a car that stands."""
+    """Force at the wheels in N: inertia, grade, rolling resistance and drag; 0 at a standstill."""
     weight = mass * (acceleration + GRAVITY_MPS2 * (slope + rolling))
     air = (AIR_KGPM3 * AIR_AT_K / 2) / (ambient_c + 273.15)  # cold air is dense
     return (weight + air * drag_area * speed * speed) * (speed > 0)
 
 
 def pedal(force: F4, speed: F4, force_max: F4, power_max: F4) -> F4:
-    """Throttle 0..1 for a force: its share of what the motor can do, on a pedal blunt at its end."""
-    able = np.minimum(force_max, power_max / np.maximum(speed, 1.0))
-    share = np.clip(force / able, 0, 1)
+    """Throttle of 0 to 1 for a force: its share of the motor's maximum, on a degressive pedal curve."""
+    limit = np.minimum(force_max, power_max / np.maximum(speed, 1.0))
+    share = np.clip(force / limit, 0, 1)
     return share * (1.6 - 0.6 * share)

@@ -1,8 +1,8 @@
 """Gradual faults of components: hidden onset, growth to failure, repair by a workshop, which reports later.
 
-The plan of a car's incidents is drawn from its key, so it is the same however the fleet is split. `ageing`
-divides every time of wear and workshop and never touches the driving. Severity is 0 for a sound component
-and 1 when it has failed; what a severity does is said in numbers of physics (`Kind.parts`, `Damage`).
+The plan of a car's incidents is drawn from its key, so it does not depend on how the fleet is split. `ageing`
+divides the durations of wear and repair and does not change the driving. The severity is 0 for a healthy
+component and 1 for a failed one; `FaultKind.components` and `Damage` give its physical effect.
 """
 
 import bisect
@@ -19,13 +19,13 @@ from simulator.chance import F4, F8, U8
 
 WHEELS = ("1_1", "1_2", "2_1", "2_2")
 HOUR_S = 3600.0
-INCIDENTS_PER_CAR = 4  # of a car that is prone to faults, one after the other
+INCIDENTS_PER_CAR = 4  # of a car that is prone to faults, one after another
 
-# Sensors that exist once, with the error of one that drifts at the end, about where on-board diagnosis calls
-# it implausible (SAE J2012: P0101, P0111, P0116 …): 1 % of the voltage, 2 % of a Hall sensor's 400 A, an NTC
-# by its resistance 15 to 20 % off, dust on the hot wire, a loose mount. Not here: four pressures, four
-# accelerometers and the speed of four wheels show an outlier by comparison, a pedal has two sensors for
-# safety, the state of charge is computed, the firmware is a number.
+# Sensors of which a car has only one, with their error when fully drifted: about where on-board diagnosis
+# finds a reading implausible (SAE J2012: P0101, P0111, P0116 …). 1 % of the voltage, 2 % of the 400 A of a
+# Hall sensor, 15 to 20 % of the resistance of an NTC, dust on the hot wire, a loose mount. Not listed:
+# pressures, accelerometers and wheel speeds (comparing the four shows an outlier), the pedal (it has two
+# sensors), the state of charge (it is computed) and the firmware (it is no measurement).
 DRIFTS = {
     "coolant_temp": (8.0, "K"),
     "intake_air_temp": (8.0, "K"),
@@ -36,18 +36,18 @@ DRIFTS = {
 }
 
 _PURPOSE = 8
-_STUCK_PURPOSE = 1 << 32  # and from there on, one a window of time
-# A loose contact comes and goes by bumps and warmth: in minutes, with ageing faster, but not within samples.
+_STUCK_PURPOSE = 1 << 32  # the first of many, one per window of time
+# Bumps and warmth open and close a loose contact within minutes, or faster with `ageing`, but not per sample.
 STUCK_WINDOW_S, STUCK_WINDOW_MIN_S = 60.0, 5.0
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A way of failing. From onset to failure it takes hours of driving between the two bounds."""
+class FaultKind:
+    """A way in which components fail."""
 
     name: str
-    parts: dict[str, tuple[float, str]]  # component: size of the effect when it has failed, its unit
-    hours: tuple[float, float]
+    components: dict[str, tuple[float, str]]  # name: effect of the failed component and its unit
+    hours: tuple[float, float]  # shortest and longest driving time from onset to failure
     shape: float = 1.0  # severity = progress ** shape: 1 is linear, above 1 it accelerates
 
 
@@ -56,102 +56,102 @@ def _four(component: str, size: float, unit: str) -> dict[str, tuple[float, str]
 
 
 KINDS = (
-    # A weeping hose or water pump: litres in days, faster as the crack opens.
-    Kind("coolant_leak", {"coolant_circuit": (0.8, "of the coolant")}, (6, 20), 1.3),
-    # Dust: the pressure drop grows about linearly with what the filter has caught.
-    Kind("clogged_air_filter", {"air_filter": (0.65, "of the air")}, (20, 50)),
-    # Spalling of a raceway feeds itself (ISO 281 speaks of the end of life at its first sign).
-    Kind("bearing_wear", _four("wheel_bearing", 6.0, "m/s² at 25 m/s"), (15, 40), 2.0),
-    # A nail: 16 psi in 4 to 12 h, that is 1.3 to 4 psi an hour; the law's warning comes at 25 % (FMVSS 138).
-    Kind("slow_puncture", _four("tire", 16.0, "psi"), (4, 12)),
-    # End of life is twice the resistance or four fifths of the capacity (USABC); the years until the knee
-    # cannot be seen, after it the decline accelerates (Attia et al. 2022). Here: that last part, a quick one.
-    Kind("battery_ageing", {"battery": (1.0, "of the resistance")}, (30, 80), 1.5),
-    # Slide pins seize with rust: residual torque from 2 N·m of a sound brake to 100 N·m, at 0.32 m of radius.
-    Kind("brake_drag", _four("brake", 310.0, "N"), (10, 40), 1.5),
-    # Fretting of a contact: interruptions, during which the last value stands, multiply (Antler 1985).
-    Kind("sensor_stuck", {f"{name}_sensor": (1.0, "of the time") for name in DRIFTS}, (8, 30), 2.0),
-    Kind("sensor_drift", {f"{name}_sensor": size for name, size in DRIFTS.items()}, (20, 60)),
+    # A leaking hose or water pump loses litres within days, faster as the crack opens.
+    FaultKind("coolant_leak", {"coolant_circuit": (0.8, "of the coolant")}, (6, 20), 1.3),
+    # The pressure drop grows about linearly with the dust in the filter.
+    FaultKind("clogged_air_filter", {"air_filter": (0.65, "of the air")}, (20, 50)),
+    # Spalling of a raceway accelerates itself (ISO 281: its first sign is the end of life).
+    FaultKind("bearing_wear", _four("wheel_bearing", 6.0, "m/s² at 25 m/s"), (15, 40), 2.0),
+    # A nail: 16 psi in 4 to 12 h are 1.3 to 4 psi an hour; a warning is mandatory at 25 % (FMVSS 138).
+    FaultKind("slow_puncture", _four("tire", 16.0, "psi"), (4, 12)),
+    # End of life is twice the resistance or four fifths of the capacity (USABC). The decline accelerates
+    # after a knee (Attia et al. 2022); only the part after the knee is simulated, and a fast one.
+    FaultKind("battery_ageing", {"battery": (1.0, "of the resistance")}, (30, 80), 1.5),
+    # Rusty slide pins: the residual torque grows from 2 N·m (healthy) to 100 N·m, at a radius of 0.32 m.
+    FaultKind("brake_drag", _four("brake", 310.0, "N"), (10, 40), 1.5),
+    # Fretting of a contact: interruptions, which freeze the reading, become more frequent (Antler 1985).
+    FaultKind("sensor_stuck", {f"{name}_sensor": (1.0, "of the time") for name in DRIFTS}, (8, 30), 2.0),
+    FaultKind("sensor_drift", {f"{name}_sensor": size for name, size in DRIFTS.items()}, (20, 60)),
 )
-# One row a component and kind; those of sensors come last and are nothing that the car itself feels.
+# Every component of every kind has a row. Faults of sensors come last; they have no effect on the car itself.
 FIRST_ROW: dict[str, int] = dict(
-    zip((k.name for k in KINDS), np.cumsum([0, *(len(k.parts) for k in KINDS)]).tolist(), strict=False)
+    zip((k.name for k in KINDS), np.cumsum([0, *(len(k.components) for k in KINDS)]).tolist(), strict=False)
 )
 _DAMAGE_ROWS = FIRST_ROW["sensor_stuck"]
-_SIZES = np.array([size for kind in KINDS for size, _ in kind.parts.values()], np.float32)
+_SIZES = np.array([size for kind in KINDS for size, _ in kind.components.values()], np.float32)
 
-# A failed bearing more than doubles the vibration of the drive train: added share of it over m/s².
+# A failed bearing more than doubles the vibration of the drive train: added share per m/s² of the bearing.
 _VIBRATION_OF_BEARING = 1.2 / 6.0
 _CAPACITY_LOST_MAX = 0.2
 
 
 @dataclass(frozen=True)
-class Acting:
-    """Incidents that act on the cars of a group now; arrays (m,)."""
+class ActiveFaults:
+    """The incidents that affect the cars of a group at one time; arrays (m,)."""
 
-    incident: NDArray[np.intp]
-    place: NDArray[np.intp]  # of the car in the group
-    row: NDArray[np.intp]
+    incident: NDArray[np.intp]  # index in the plan
+    car: NDArray[np.intp]  # index in the group
+    row: NDArray[np.intp]  # of the component, see FIRST_ROW
     severity: F4
 
-    def of(self, kind: str) -> tuple["Acting", NDArray[np.intp]]:
-        """Those of one kind, and which of its parts (m,)."""
-        first, count = FIRST_ROW[kind], next(len(k.parts) for k in KINDS if k.name == kind)
-        its = (self.row >= first) & (self.row < first + count)
-        few = Acting(self.incident[its], self.place[its], self.row[its], self.severity[its])
-        return few, few.row - first
+    def of_kind(self, kind: str) -> tuple["ActiveFaults", NDArray[np.intp]]:
+        """(the incidents of one kind, index of the component of each within the kind (m,))."""
+        first, count = FIRST_ROW[kind], next(len(k.components) for k in KINDS if k.name == kind)
+        mask = (self.row >= first) & (self.row < first + count)
+        faults = ActiveFaults(self.incident[mask], self.car[mask], self.row[mask], self.severity[mask])
+        return faults, faults.row - first
 
 
 class Damage:
-    """What the incidents that act do to k cars; wheels in the order of WHEELS."""
+    """Physical effects of active faults on k cars; wheels in the order of WHEELS."""
 
-    def __init__(self, acting: Acting, cars: int) -> None:
+    def __init__(self, faults: ActiveFaults, cars: int) -> None:
         effect = np.zeros((_DAMAGE_ROWS, cars), np.float32)
-        felt = acting.row < _DAMAGE_ROWS
-        row = acting.row[felt]
-        effect[row, acting.place[felt]] = acting.severity[felt] * _SIZES[row]
-        of = {kind.name: effect[FIRST_ROW[kind.name] :][: len(kind.parts)] for kind in KINDS}
-        self.coolant_kept = 1 - of["coolant_leak"][0]  # share of the coolant and of its flow
-        self.filter_pass = 1 - of["clogged_air_filter"][0]  # share of the air that the filter lets through
-        self.bearing_mps2 = of["bearing_wear"]  # (4, k) at 25 m/s
-        self.lost_psi = of["slow_puncture"]  # (4, k)
-        self.resistance = 1 + of["battery_ageing"][0]  # times that of the sound battery
-        self.capacity = 1 - _CAPACITY_LOST_MAX * of["battery_ageing"][0]
-        self.drag_n = of["brake_drag"]  # (4, k)
+        physical = faults.row < _DAMAGE_ROWS
+        row = faults.row[physical]
+        effect[row, faults.car[physical]] = faults.severity[physical] * _SIZES[row]
+        effects = {kind.name: effect[FIRST_ROW[kind.name] :][: len(kind.components)] for kind in KINDS}
+        self.coolant_kept = 1 - effects["coolant_leak"][0]  # share of the coolant and of its flow
+        self.filter_pass = 1 - effects["clogged_air_filter"][0]  # share of the air flow through the filter
+        self.bearing_mps2 = effects["bearing_wear"]  # (4, k) at 25 m/s
+        self.lost_psi = effects["slow_puncture"]  # (4, k)
+        self.resistance = 1 + effects["battery_ageing"][0]  # factor on the resistance of the battery
+        self.capacity = 1 - _CAPACITY_LOST_MAX * effects["battery_ageing"][0]  # factor on its capacity
+        self.drag_n = effects["brake_drag"]  # (4, k)
 
     @property
     def vibration(self) -> F4:
-        """(k,) share by which the worst bearing adds to the vibration of the drive train."""
+        """(k,) share that the worst bearing adds to the vibration of the drive train."""
         worst: F4 = self.bearing_mps2.max(axis=0) * _VIBRATION_OF_BEARING
         return worst
 
 
 @dataclass(frozen=True)
 class Wear:
-    """How the plan is drawn. Times of wear are in hours of the car; `ageing` makes them shorter."""
+    """Parameters of a fault plan."""
 
-    share: float = 0.05
-    ageing: float = 1.0
-    healthy_s: float = 0.0  # no fault begins in the first seconds of the run
-    spread_h: float = 24.0  # a prone car's next fault begins within these hours
-    kinds: tuple[str, ...] = tuple(FIRST_ROW)  # that occur
+    share: float = 0.05  # of the cars that are prone to faults
+    ageing: float = 1.0  # divides all durations of wear and repair
+    healthy_s: float = 0.0  # no fault begins in these first seconds of the run
+    spread_h: float = 24.0  # the next fault of a prone car begins within these hours
+    kinds: tuple[str, ...] = tuple(FIRST_ROW)  # the kinds that occur
 
     def __post_init__(self) -> None:
-        """Raises ValueError for kinds that there are not."""
+        """Raises ValueError for an unknown kind."""
         if not self.kinds or not {*self.kinds} <= {*FIRST_ROW}:
             raise ValueError(f"kinds {self.kinds} must be some of {', '.join(FIRST_ROW)}")
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a workshop says about a car, some time after it happened. Times in seconds of the run."""
+class WorkshopReport:
+    """A workshop's report about a component of a car. Times are in seconds of the run."""
 
-    car: int
+    car: int  # number of the car
     report_id: str
     component: str
     action: str  # failed or repaired
     occurred_s: float
-    reported_s: float
+    reported_s: float  # some time after it occurred
 
 
 class FaultPlan:
@@ -168,14 +168,15 @@ class FaultPlan:
         allowed = np.array([names.index(name) for name in wear.kinds], np.intp)
         kind = allowed[(u[:, 0] * len(allowed)).astype(np.intp)]
         self.kind = _by_car(kind)
-        parts = np.array([len(k.parts) for k in KINDS])
-        self.row = _by_car(np.array(list(FIRST_ROW.values()))[kind] + (u[:, 1] * parts[kind]).astype(np.intp))
-        self.upwards = _by_car(u[:, 7] < 0.5)  # the way a sensor drifts
+        components = np.array([len(k.components) for k in KINDS])[kind]
+        first_row = np.array(list(FIRST_ROW.values()))[kind]
+        self.row = _by_car(first_row + (u[:, 1] * components).astype(np.intp))
+        self.upwards = _by_car(u[:, 7] < 0.5)  # direction of the drift of a sensor
         self._shape = np.array([k.shape for k in KINDS], np.float32)[self.kind]
         self._schedule(kind, u, wear)
         self._cars_sorted = self.car.tolist()
-        # Report 2i tells of the failure of incident i, report 2i+1 of its repair.
-        self.reported_s = np.stack([self._failure_told_s, self._repair_told_s], axis=1).ravel()
+        # Report 2i is about the failure of incident i, report 2i+1 about its repair.
+        self.reported_s = np.stack([self._failure_reported_s, self._repair_reported_s], axis=1).ravel()
         self.report_order = np.argsort(self.reported_s, kind="stable")
 
     def _schedule(self, kind: NDArray[np.intp], u: F8, wear: Wear) -> None:
@@ -188,79 +189,77 @@ class FaultPlan:
         self.onset_s = _by_car(wear.healthy_s + before + wait_s)
         self.failed_s = self.onset_s + _by_car(growth_s)
         self.repaired_s = self.failed_s + _by_car(workshop_s)
-        self._failure_told_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
-        self._repair_told_s = self.repaired_s + _by_car((0.1 + 0.4 * u[:, 6]) * hour_s)
+        self._failure_reported_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
+        self._repair_reported_s = self.repaired_s + _by_car((0.1 + 0.4 * u[:, 6]) * hour_s)
 
-    def severity(self, now_s: float, part: slice = slice(None)) -> F4:
-        """0..1 for every incident of `part`: 0 before the onset and after the repair."""
-        onset, failed = self.onset_s[part], self.failed_s[part]
+    def severity(self, now_s: float, incidents: slice = slice(None)) -> F4:
+        """Severity, 0 to 1, of these incidents of the plan; 0 before the onset and after the repair."""
+        onset, failed = self.onset_s[incidents], self.failed_s[incidents]
         progress = np.clip((now_s - onset) / (failed - onset), 0, 1).astype(np.float32)
-        progress *= self.repaired_s[part] > now_s
-        grown: F4 = progress ** self._shape[part]
-        return grown
+        progress *= self.repaired_s[incidents] > now_s
+        severity: F4 = progress ** self._shape[incidents]
+        return severity
 
-    def acting(self, group: slice, now_s: float) -> Acting:
-        """What acts now on the cars start:stop of this plan."""
+    def active(self, group: slice, now_s: float) -> ActiveFaults:
+        """The incidents that affect the cars of `group` (start:stop within this plan) at now_s."""
         start = bisect.bisect_left(self._cars_sorted, self._first + group.start)
         stop = bisect.bisect_left(self._cars_sorted, self._first + group.stop, start)
         severity = self.severity(now_s, slice(start, stop))
-        few = np.flatnonzero(severity)
-        incident = few + start
-        place = self.car[incident] - (self._first + group.start)
-        return Acting(incident, place, self.row[incident], severity[few])
+        active = np.flatnonzero(severity)
+        incident = active + start
+        car = self.car[incident] - (self._first + group.start)
+        return ActiveFaults(incident, car, self.row[incident], severity[active])
 
-    def out_of_contact(self, acting: Acting, now_s: float) -> NDArray[np.bool_]:
-        """(m,) whether a sensor that acts as stuck is so now: its severity is the share of such times."""
+    def out_of_contact(self, faults: ActiveFaults, now_s: float) -> NDArray[np.bool_]:
+        """(m,) whether each loose contact is open at now_s; its severity is the share of time that it is."""
         lasts_s = max(STUCK_WINDOW_S / self.wear.ageing, STUCK_WINDOW_MIN_S)
         window = _STUCK_PURPOSE + max(0, int(now_s // lasts_s))
-        car_keys = self._keys[self.car[acting.incident] - self._first]
-        lost: NDArray[np.bool_] = chance.uniforms(car_keys, window, 1)[0] < acting.severity
-        return lost
+        car_keys = self._keys[self.car[faults.incident] - self._first]
+        is_open: NDArray[np.bool_] = chance.uniforms(car_keys, window, 1)[0] < faults.severity
+        return is_open
 
     def component(self, incident: int) -> str:
-        """Name of the part, with its wheel where there are four of it: wheel_bearing_1_2."""
-        kind: Kind = KINDS[self.kind[incident]]
-        return tuple(kind.parts)[int(self.row[incident]) - FIRST_ROW[kind.name]]
+        """Name of the component of an incident, with the wheel where there are four: wheel_bearing_1_2."""
+        kind: FaultKind = KINDS[self.kind[incident]]
+        return tuple(kind.components)[int(self.row[incident]) - FIRST_ROW[kind.name]]
 
-    def report(self, number: int) -> Report:
-        """The report that is told as number 0, 1, 2, … of this plan. Raises IndexError past the last."""
+    def report(self, number: int) -> WorkshopReport:
+        """Report number 0, 1, 2, … of this plan in the order of time. Raises IndexError after the last."""
         incident, repaired = divmod(int(self.report_order[number]), 2)
         car, component = int(self.car[incident]), self.component(incident)
         action = "repaired" if repaired else "failed"
-        happened = self.repaired_s if repaired else self.failed_s
-        return Report(
+        occurred_s = self.repaired_s if repaired else self.failed_s
+        return WorkshopReport(
             car=car,
             report_id=f"{car_id(car)}-{incident % INCIDENTS_PER_CAR}-{component}-{action}",
             component=component,
             action=action,
-            occurred_s=float(happened[incident]),
+            occurred_s=float(occurred_s[incident]),
             reported_s=float(self.reported_s[2 * incident + repaired]),
         )
 
     def truth(self, epoch_ms: int) -> list[dict[str, Any]]:
-        """What no telemetry may tell: every incident, times in ms since 1970."""
+        """Every incident, for the scorecard; no telemetry contains this. Times in ms since 1970."""
+        times = {"onset_at": self.onset_s, "failed_at": self.failed_s, "repaired_at": self.repaired_s}
         return [
             {"car_id": car_id(car), "kind": KINDS[self.kind[i]].name, "component": self.component(i)}
-            | {name: epoch_ms + round(1000 * float(times[i])) for name, times in self._times()}
+            | {name: epoch_ms + round(1000 * float(times_s[i])) for name, times_s in times.items()}
             for i, car in enumerate(self._cars_sorted)
         ]
 
-    def _times(self) -> tuple[tuple[str, F8], ...]:
-        return (("onset_at", self.onset_s), ("failed_at", self.failed_s), ("repaired_at", self.repaired_s))
-
 
 def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
-    """How fast faults grow in these plans, a row a kind and size, for a table or JSON.
+    """How fast faults grow in these plans: a row per kind and effect, for a table or JSON.
 
-    Hours of wear from onset to failure and the mean growth an hour, in the unit, each as {p10, p50, p90}.
+    Hours of wear from onset to failure and mean growth per hour (in the unit), each as {p10, p50, p90}.
     """
     hours: dict[tuple[str, float, str], list[float]] = {}
     for plan in plans:
-        grown_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
-        for incident, growth_h in enumerate(grown_h.tolist()):
+        wear_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
+        for incident, hours_to_failure in enumerate(wear_h.tolist()):
             kind = KINDS[plan.kind[incident]]
-            key = (kind.name, *kind.parts[plan.component(incident)])
-            hours.setdefault(key, []).append(growth_h)
+            key = (kind.name, *kind.components[plan.component(incident)])
+            hours.setdefault(key, []).append(hours_to_failure)
     return [
         {
             "kind": name,
@@ -279,5 +278,5 @@ def _spread(values: F8) -> dict[str, float]:
 
 
 def _by_car(table: NDArray[Any]) -> NDArray[Any]:
-    """(incidents a car, cars) to one row ordered by car."""
+    """Flatten (incidents per car, cars) to a row (incidents,) ordered by car."""
     return np.ascontiguousarray(table.T).ravel()

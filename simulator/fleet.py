@@ -1,4 +1,4 @@
-"""The fleet: composes trips, driving, powertrain, chassis, faults and sensors for a run of cars."""
+"""The physics of a fleet: one time step composes trips, driving, powertrain, chassis, faults and sensors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,22 +6,22 @@ from numpy.typing import NDArray
 from contract.telemetry import SIGNALS
 from simulator import cars as car_parameters
 from simulator import chance, chassis, climate, driving, powertrain, sensors, trips
-from simulator.cars import Cars
+from simulator.cars import CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
 from simulator.faults import Damage, FaultPlan, Wear
-from simulator.moment import Moment, State
+from simulator.step import DrivingState, Step
 from simulator.trips import Trips
 
-_CHUNK_CARS = 1024  # the arrays of so many cars stay in a core's cache
-# Rows of noise: foot (2), slope, motor, four wheels; then one a sensor.
+_CHUNK_CARS = 1024  # their arrays stay in a core's cache
+# Rows of noise: foot (2), slope, motor, four wheels (4); then one per sensor.
 _DRIVING_NOISES = 8
 _NOISES = _DRIVING_NOISES + len(SIGNALS)
-_WARM_UP_STEP_S, _WARM_UP_STEPS = 20.0, 30  # ten minutes: longer than a leg, most of a warm-up
+_WARM_UP_STEP_S, _WARM_UP_STEPS = 20.0, 30  # ten minutes: longer than a leg
 
 
 class Fleet:
-    """The cars first … first+cars-1 of the fleet with this seed. A car is the same in every split."""
+    """The cars first … first+cars-1 of this seed; a car does not depend on how the fleet is split."""
 
     def __init__(
         self,
@@ -34,27 +34,27 @@ class Fleet:
         now_s: float = 0.0,
         first_day: float = climate.FIRST_DAY,
     ) -> None:
-        """now_s: second of the run that this begins at; first_day: of the year, at second 0."""
+        """Begin at second now_s of the run; first_day is the day of the year at second 0."""
         self.first, self.cars, self.changes = first, cars, changes or Changes()
         self._first_day = first_day
         self._keys = chance.keys(seed, first, cars)
         self.plan = FaultPlan(self._keys, first, wear or Wear())
         model = car_parameters.models(self._keys, first, self.changes.new_model_from)
         self.parameters = car_parameters.draw(self._keys, model, sensors.GAIN_SPREAD, sensors.BIAS_SPREAD)
-        self._held: F4 = np.full(len(self.plan.car), np.nan, np.float32)  # by sensors that may be stuck
+        self._held: F4 = np.full(len(self.plan.car), np.nan, np.float32)  # see sensors.stick
         charge = (0.25 + 0.5 * chance.uniforms(self._keys, 0, 1)[0]).astype(np.float32)
         self._trips = trips.start(self._keys, self.parameters, charge)
         self._state = self._warm_state(charge, now_s)
         for back in range(_WARM_UP_STEPS, 0, -1):
             self.step(slice(0, cars), now_s - back * _WARM_UP_STEP_S, _WARM_UP_STEP_S)
 
-    def _warm_state(self, charge: F4, now_s: float) -> State:
-        """Cars in the middle of their trips, with about the temperatures of some time on the road."""
+    def _warm_state(self, charge: F4, now_s: float) -> DrivingState:
+        """State of cars in the middle of a trip, with about the temperatures of a car that is warmed up."""
         car, road = self.parameters, self._trips.road.astype(np.intp)
-        warm = chassis.WARMING_K_PER_MPS * np.array([6, 14, 24, 6], np.float32)[road]
+        tyre_warming_k = chassis.WARMING_K_PER_MPS * np.array([6, 14, 24, 6], np.float32)[road]
         air_c = self._air_c(car, self._trips, now_s)
         still = np.zeros(self.cars, np.float32)
-        return State(
+        return DrivingState(
             speed=self._trips.target_mps * 1,
             foot=still * 1,
             sway_mps=still * 1,
@@ -64,14 +64,14 @@ class Fleet:
             heat_w=np.full(self.cars, 800, np.float32),
             coolant_c=car.opens_at_c - 5,
             air_c=air_c + 3,
-            tyre_c=np.tile(air_c + warm, (4, 1)),
+            tyre_c=np.tile(air_c + tyre_warming_k, (4, 1)),
         )
 
     def step(self, group: slice, now_s: float, dt_s: float) -> F4:
         """Let dt_s pass for the cars of `group` (start:stop within this fleet), ending at now_s of the run.
 
-        Returns what their sensors say, (k, 18) in the order of SIGNALS. Time parked between two trips is left
-        out: the next sample is from the beginning of the next trip.
+        Returns the readings of their sensors, (k, signals) in the order of SIGNALS. Time parked is skipped:
+        the sample after a trip is from the beginning of the next one.
         """
         if group.stop - group.start <= _CHUNK_CARS:
             return self._step(group, now_s, dt_s)
@@ -81,31 +81,31 @@ class Fleet:
 
     def _step(self, group: slice, now_s: float, dt_s: float) -> F4:
         now_ms, keys = round(now_s * 1000), self._keys[group]
-        acting = self.plan.acting(group, now_s)
+        faults = self.plan.active(group, now_s)
         car, trip, noise = self.parameters[group], self._trips[group], chance.noise(keys, now_ms, _NOISES)
-        moment = Moment(
+        step = Step(
             car=car,
             state=self._state[group],
             trip=trip,
-            damage=Damage(acting, len(keys)),
+            damage=Damage(faults, len(keys)),
             updated=self.changes.updated(car.turn, now_s),
             noise=noise,
             dt_s=dt_s,
         )
-        away, parked_s = _turn(moment, keys, now_ms)
-        moment.ambient_c = self._air_c(car, trip, now_s)
-        _park(moment, away, parked_s)
-        true = _signals(moment)
-        drifting, sensor = acting.of("sensor_drift")
+        parked, parked_s = _end_legs(step, keys, now_ms)
+        step.ambient_c = self._air_c(car, trip, now_s)
+        _cool_down(step, parked, parked_s)
+        true = _signals(step)
+        drifting, sensor = faults.of_kind("sensor_drift")
         if sensor.size:
             sensors.drift(true, drifting, sensor, self.plan.upwards)
-        seen = sensors.read(true, car.gain, car.bias, noise[_DRIVING_NOISES:])
-        stuck, sensor = acting.of("sensor_stuck")
+        readings = sensors.read(true, car.gain, car.bias, noise[_DRIVING_NOISES:])
+        stuck, sensor = faults.of_kind("sensor_stuck")
         if sensor.size:
-            sensors.stick(seen, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
-        return seen
+            sensors.stick(readings, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
+        return readings
 
-    def _air_c(self, car: Cars, trip: Trips, now_s: float) -> F4:
+    def _air_c(self, car: CarParameters, trip: Trips, now_s: float) -> F4:
         air_c = climate.ambient_c(
             mean_c=car.climate_c,
             season_k=car.season_k,
@@ -115,55 +115,56 @@ class Fleet:
         return air_c - self.changes.colder_k(now_s)
 
 
-def _turn(moment: Moment, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
-    """Legs and trips that end within the step: drive to their end, then what follows has the rest of it.
+def _end_legs(step: Step, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
+    """Drive to the end of legs and trips that end within the step and begin the next ones.
 
-    Returns (whose next trip begins (m,), how long they were parked before it in s (m,)).
+    Returns (cars that were parked in between (m,), for how many seconds (m,)).
     """
-    car, state, trip = moment.car, moment.state, moment.trip
-    due, rest_s = trips.ending(trip, moment.dt_s)
+    car, state, trip = step.car, step.state, step.trip
+    due, rest_s = trips.ending(trip, step.dt_s)
     if not due.size:
         return due, rest_s
     state.speed[due], _ = driving.follow(
-        state.speed[due], trip.target_mps[due], car.comfort_mps2[due], moment.dt_s - rest_s
+        state.speed[due], trip.target_mps[due], car.comfort_mps2[due], step.dt_s - rest_s
     )
-    moment.driven_s[due] = rest_s
+    step.driven_s[due] = rest_s
     parked_s = trips.go_on(trip, due, keys=keys, car=car, charge=state.charge, now_ms=now_ms)
     trip.leg_left_s[due] -= rest_s
-    away = parked_s > 0
-    return due[away], parked_s[away]
+    was_parked = parked_s > 0
+    return due[was_parked], parked_s[was_parked]
 
 
-def _park(moment: Moment, place: NDArray[np.intp], parked_s: F4) -> None:
-    """The cars at `place` (m,) stood for so long: cold, and about to set off."""
-    if not place.size:
+def _cool_down(step: Step, parked: NDArray[np.intp], parked_s: F4) -> None:
+    """Let the cars `parked` (m,) cool down for parked_s (m,) seconds; they stand and are about to set off."""
+    if not parked.size:
         return
-    state, ambient_c = moment.state, moment.ambient_c[place]
-    state.speed[place] = 0
-    state.heat_w[place] = 0
-    for warm, cools_s in (
+    state, ambient_c = step.state, step.ambient_c[parked]
+    state.speed[parked] = 0
+    state.heat_w[parked] = 0
+    for temperature_c, tau_s in (
         (state.coolant_c, powertrain.MOTOR_COOLS_S),
         (state.battery_c, powertrain.BATTERY_COOLS_S),
         (state.air_c, powertrain.BAY_COOLS_S),
-        *((tyre, chassis.TYRE_COOLS_S) for tyre in state.tyre_c),
+        *((tyre_c, chassis.TYRE_COOLS_S) for tyre_c in state.tyre_c),
     ):
-        warm[place] = ambient_c + (warm[place] - ambient_c) * np.exp(-parked_s / cools_s)
+        excess_k = temperature_c[parked] - ambient_c
+        temperature_c[parked] = ambient_c + excess_k * np.exp(-parked_s / tau_s)
 
 
-def _signals(moment: Moment) -> F4:
-    """Let the step pass. What is true at its end, (18, k) in the order of SIGNALS."""
-    car, state, damage, noise = moment.car, moment.state, moment.damage, moment.noise
-    speed, force = _move(moment)
-    loss_w, voltage, current = _draw_power(moment, force, speed)
-    air_mps = _cool(moment, loss_w, speed)
+def _signals(step: Step) -> F4:
+    """Let the step pass. Returns the true values at its end, (signals, k) in the order of SIGNALS."""
+    car, state, damage, noise = step.car, step.state, step.damage, step.noise
+    speed, force = _move(step)
+    loss_w, voltage, current = _draw_power(step, force, speed)
+    air_mps = _cool(step, loss_w, speed)
     state.tyre_c[:] = chassis.tyre_c(
         state.tyre_c,
-        ambient_c=moment.ambient_c,
+        ambient_c=step.ambient_c,
         speed=speed,
-        mass=moment.mass_kg,
+        mass=step.mass_kg,
         lost_psi=damage.lost_psi,
         drag_n=damage.drag_n,
-        dt_s=moment.dt_s,
+        dt_s=step.dt_s,
     )
     true = np.empty((len(SIGNALS), len(speed)), np.float32)
     true[0] = powertrain.outlet_c(state.coolant_c, state.heat_w, damage.coolant_kept, noise[3])
@@ -182,19 +183,19 @@ def _signals(moment: Moment) -> F4:
         noise=noise[3],
     )
     true[8] = driving.pedal(force, speed, car.force_max_n, car.power_max_w)
-    true[9:13] = chassis.tyre_psi(car.tyre_psi, damage.lost_psi, state.tyre_c, moment.mass_kg)
+    true[9:13] = chassis.tyre_psi(car.tyre_psi, damage.lost_psi, state.tyre_c, step.mass_kg)
     true[13:17] = chassis.shaking_mps2(
-        moment.trip.roughness, speed, car.wheel_gain, damage.bearing_mps2, noise[4:8]
+        step.trip.roughness, speed, car.wheel_gain, damage.bearing_mps2, noise[4:8]
     )
-    true[17] = np.where(moment.updated > 0, car_parameters.FIRMWARE_NEXT, car.firmware)
+    true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, car.firmware)
     return true
 
 
-def _move(moment: Moment) -> tuple[F4, F4]:
-    """Drive: speed, foot and slope change. Returns (speed m/s, force at the wheels N)."""
-    car, state, trip, noise, dt_s = moment.car, moment.state, moment.trip, moment.noise, moment.dt_s
+def _move(step: Step) -> tuple[F4, F4]:
+    """Update speed, foot and slope. Returns (speed in m/s, force at the wheels in N)."""
+    car, state, trip, noise, dt_s = step.car, step.state, step.trip, step.noise, step.dt_s
     state.speed[:], acceleration = driving.follow(
-        state.speed, trip.target_mps, car.comfort_mps2, moment.driven_s
+        state.speed, trip.target_mps, car.comfort_mps2, step.driven_s
     )
     state.foot[:], state.sway_mps[:] = driving.sway(state.foot, state.sway_mps, noise[:2], dt_s)
     moving = np.minimum(state.speed * (1 / driving.SWAYS_FROM_MPS), 1)
@@ -202,57 +203,57 @@ def _move(moment: Moment) -> tuple[F4, F4]:
     speed = np.maximum(state.speed + moving * state.sway_mps, 0)
     steepness = trips.HILLS[trip.road.astype(np.intp)]
     state.slope[:] = driving.grade(state.slope, steepness, speed, noise[2], dt_s)
-    dragging = moment.damage.drag_n.sum(axis=0) * (speed > 0)
+    dragging = step.damage.drag_n.sum(axis=0) * (speed > 0)
     force = dragging + driving.wheel_force(
-        mass=moment.mass_kg,
+        mass=step.mass_kg,
         drag_area=car.drag_area_m2,
         rolling=car.rolling,
         speed=speed,
         acceleration=acceleration,
         slope=state.slope,
-        ambient_c=moment.ambient_c,
+        ambient_c=step.ambient_c,
     )
     return speed, force
 
 
-def _draw_power(moment: Moment, force: F4, speed: F4) -> tuple[F4, F4, F4]:
-    """Battery: its charge and temperature change. Returns (heat of the motor W, voltage V, current A)."""
-    car, state, damage, dt_s = moment.car, moment.state, moment.damage, moment.dt_s
+def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
+    """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current)."""
+    car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     power_w, loss_w = powertrain.electric_power(
         force * speed,
         motor_loss=car.motor_loss,
         speed=speed,
-        ambient_c=moment.ambient_c,
-        updated=moment.updated,
+        ambient_c=step.ambient_c,
+        updated=step.updated,
     )
-    power_w -= trips.CHARGE_W * ((moment.trip.road == trips.CHARGING) & (speed == 0))
+    power_w -= trips.CHARGE_W * ((step.trip.road == trips.CHARGING) & (speed == 0))
     open_v = powertrain.open_circuit_v(car.cells, state.charge)
     ohm = powertrain.resistance_ohm(car.resistance_ohm, state.battery_c) * damage.resistance
     current = powertrain.current_a(power_w, open_v, ohm)
     state.charge[:] = np.clip(state.charge - current * dt_s / (car.capacity_as * damage.capacity), 0.02, 1)
-    state.battery_c[:] = powertrain.battery_after(state.battery_c, current, ohm, moment.ambient_c, dt_s)
+    state.battery_c[:] = powertrain.battery_after(state.battery_c, current, ohm, step.ambient_c, dt_s)
     return loss_w, open_v - current * ohm, current
 
 
-def _cool(moment: Moment, loss_w: F4, speed: F4) -> F4:
-    """Coolant and intake air: their temperatures change. Returns the air's speed in the duct, m/s."""
-    car, state, damage, dt_s = moment.car, moment.state, moment.damage, moment.dt_s
+def _cool(step: Step, loss_w: F4, speed: F4) -> F4:
+    """Update the temperatures of coolant and intake air. Returns the speed of the air in the duct in m/s."""
+    car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, dt_s, powertrain.HEAT_SPREADS_S)
     air_mps = powertrain.air_speed_mps(
         speed=speed,
         coolant_c=state.coolant_c,
-        opens_at=moment.opens_at_c,
+        opens_at=step.opens_at_c,
         filter_pass=damage.filter_pass,
-        updated=moment.updated,
+        updated=step.updated,
     )
-    warmed_c = powertrain.air_warmed_c(moment.ambient_c, state.coolant_c, air_mps)
+    warmed_c = powertrain.air_warmed_c(step.ambient_c, state.coolant_c, air_mps)
     state.air_c[:] = powertrain.relax(state.air_c, warmed_c, dt_s, powertrain.AIR_SENSOR_S)
     state.coolant_c[:] = powertrain.coolant_after(
         coolant_c=state.coolant_c,
         heat_w=state.heat_w,
-        ambient_c=moment.ambient_c,
+        ambient_c=step.ambient_c,
         air_mps=air_mps,
-        opens_at=moment.opens_at_c,
+        opens_at=step.opens_at_c,
         radiator=car.radiator_wpk * damage.coolant_kept,
         capacity=car.heat_capacity_jpk * (0.5 + 0.5 * damage.coolant_kept),
         dt_s=dt_s,

@@ -1,4 +1,4 @@
-"""Battery, motor heat, coolant circuit, intake air, vibration. Pure functions over arrays of cars."""
+"""Battery, motor heat, coolant circuit, intake air and vibration: pure functions over arrays (cars,)."""
 
 import math
 
@@ -9,53 +9,52 @@ from simulator.chance import F4
 REGENERATION_MAX_W = 60_000.0
 REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
 COMFORTABLE_C = 21.0
-AUXILIARY_W, CLIMATE_WPK = 350.0, 60.0  # lights and computers; heat pump per kelvin away from comfort
+AUXILIARY_W, CLIMATE_WPK = 350.0, 60.0  # lights and computers; heat pump, per kelvin away from COMFORTABLE_C
 
-# Resistance of a lithium-ion cell doubles from 25 to 0 °C (Waag et al. 2013).
+# The resistance of a lithium-ion cell doubles from 25 to 0 °C (Waag et al. 2013).
 COLD_PER_K, RESISTANCE_AT_C = 0.028, 25.0
-BATTERY_JPK, BATTERY_WPK = 4.0e5, 40.0  # 400 kg at 1 kJ/kgK; what the pack gives to the air under it
+BATTERY_JPK, BATTERY_WPK = 4.0e5, 40.0  # 400 kg at 1 kJ/kgK; heat lost to the air per kelvin
 
 COOLANT_FLOW_WPK = 600.0  # 10 l/min of water and glycol: 0.17 kg/s at 3.5 kJ/kgK
-COOLANT_BOILS_C = 120.0  # half water, half glycol, under the pressure of its cap
-HEAT_SPREADS_S = 15.0  # from the windings to the coolant
+COOLANT_BOILS_C = 120.0  # half water, half glycol, under the pressure of the cap
+HEAT_SPREADS_S = 15.0  # time constant from the windings to the coolant
 THERMOSTAT_RANGE_K = 8.0
 THERMOSTAT_LEAK = 0.06
 FAN_MPS, FAN_BOOST_MPS = 1.5, 2.0
-RAM_SHARE = 0.22  # of the road speed that the duct turns into air speed
+RAM_SHARE = 0.22  # air speed in the duct over road speed
 AIR_REFERENCE_MPS = 6.0
-AIR_SENSOR_S = 40.0
+AIR_SENSOR_S = 40.0  # time constant
 
-
-# Parked, everything tends to the air outside: seconds.
+# Time constants in seconds with which a parked car cools down to the ambient temperature.
 MOTOR_COOLS_S, BATTERY_COOLS_S, BAY_COOLS_S = 5400.0, 36_000.0, 3600.0
 
-# What the next firmware does: the pump holds the motor cooler, the fan idles faster, braking gives back more.
+# The next firmware keeps the motor cooler, runs the fan faster at idle and recovers more power when braking.
 NEXT_COOLER_K, NEXT_FAN_MPS, NEXT_REGENERATION_W = 3.0, 0.5, 15_000.0
 
 
 def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
-    """The exact solution of a first-order lag after dt_s."""
+    """`value` after dt_s of a first-order lag `towards` a target with time constant tau_s (exact)."""
     return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
 
 
 def electric_power(
     mechanical_w: F4, *, motor_loss: F4, speed: F4, ambient_c: F4, updated: F4
 ) -> tuple[F4, F4]:
-    """(W out of the battery, W of heat in the motor) for a mechanical power at the wheels.
+    """(power out of the battery, heat in the motor), both in W, for a mechanical power at the wheels.
 
-    Braking gives back what the motor can take; the friction brakes keep the rest.
+    Regenerative braking is limited to what the motor can take; the friction brakes absorb the rest.
     """
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
     motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * updated))
-    # A little also at a standstill: heat that died away to less than a normal float32 is slow to compute.
+    # 5 W remain at a standstill: heat that decays to denormal float32 numbers would be slow to compute.
     loss_w = motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
     return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
 
 
 def open_circuit_v(cells: F4, charge: F4) -> F4:
-    """Voltage of the pack without load over the state of charge 0..1.
+    """Open-circuit voltage of the pack at a state of charge of 0 to 1.
 
-    A nickel manganese cobalt cell: 4.15 V full, 3.75 V half, steep below a tenth.
+    Nickel manganese cobalt cells: 4.15 V when full, 3.75 V at one half, steep below a tenth.
     """
     volt: F4 = cells * (3.35 + 0.80 * charge - 0.25 * np.exp(-14 * charge))
     return volt
@@ -64,7 +63,7 @@ def open_circuit_v(cells: F4, charge: F4) -> F4:
 def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
     """Current that gives power_w at the terminals: the smaller root of P = (U - R I) I.
 
-    A battery gives no more than it can without its voltage falling below three quarters: cells are guarded.
+    The power is limited so that the voltage at the terminals stays above three quarters of open_v.
     """
     squared = open_v * open_v
     root = np.sqrt(np.maximum(squared - 4 * resistance * power_w, 0.25 * squared))
@@ -73,19 +72,19 @@ def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
 
 
 def resistance_ohm(at_25_c: F4, battery_c: F4) -> F4:
-    """Of the battery at its temperature."""
+    """Internal resistance of the battery at its temperature, from the resistance at 25 °C."""
     ohm: F4 = at_25_c * np.exp(-COLD_PER_K * (battery_c - RESISTANCE_AT_C))
     return ohm
 
 
 def battery_after(battery_c: F4, current: F4, ohm: F4, ambient_c: F4, dt_s: float) -> F4:
-    """Temperature of the battery: what its resistance heats, the air cools."""
+    """Temperature of the battery after dt_s: heated by its resistance, cooled by the air."""
     return relax(battery_c, ambient_c + current * current * ohm * (1 / BATTERY_WPK), dt_s,
                  BATTERY_JPK / BATTERY_WPK)  # fmt: skip
 
 
 def air_speed_mps(*, speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4, updated: F4) -> F4:
-    """Air speed in the duct: from the fan, which helps a hot motor, and the road, through the filter."""
+    """Air speed in the duct behind the filter: the fan, faster for a hot motor, plus ram air."""
     fan = (
         FAN_MPS + NEXT_FAN_MPS * updated + FAN_BOOST_MPS * np.clip((coolant_c - opens_at - 6) * (1 / 6), 0, 1)
     )
@@ -93,12 +92,12 @@ def air_speed_mps(*, speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4, up
 
 
 def air_flow_gps(air_mps: F4, duct: F4, air_c: F4) -> F4:
-    """Mass of air through the duct, g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
+    """Mass flow of air through the duct in g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
     return 1293.0 * duct * air_mps * (273.15 / (273.15 + air_c))
 
 
 def air_warmed_c(ambient_c: F4, coolant_c: F4, air_mps: F4) -> F4:
-    """Temperature the intake air tends to: the slower it flows, the more it takes from the motor bay."""
+    """Temperature that the intake air tends to: the slower it flows, the more the motor bay warms it."""
     warmed: F4 = ambient_c + (coolant_c - ambient_c) * 0.4 / (1 + air_mps)
     return warmed
 
@@ -114,19 +113,20 @@ def coolant_after(
     capacity: F4,
     dt_s: float,
 ) -> F4:
-    """Temperature of the circuit: heat from the motor in, radiator behind the thermostat out."""
+    """Temperature of the coolant after dt_s: heat from the motor in, radiator and thermostat out."""
     opened = np.clip((coolant_c - opens_at) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
     conductance = radiator * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
     settled = ambient_c + heat_w / conductance
-    # Never further than one thermostat range a step: the conductance is that of the step's beginning.
+    # At most one thermostat range per step, because the conductance is that of the beginning of the step.
     change = (settled - coolant_c) * -np.expm1(-dt_s * conductance / capacity)
     return coolant_c + np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
 
 
 def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
-    """What the sensor at the motor's outlet feels: the circuit and the rise in the motor.
+    """Temperature at the outlet of the motor: that of the circuit plus the rise inside the motor.
 
-    With coolant lost less of it flows, so the rise grows; and bubbles pass the sensor, so it is restless.
+    `kept` is the share of the coolant that has not leaked. Less coolant flows more slowly, so the rise grows;
+    bubbles pass the sensor, so the reading fluctuates with `noise`.
     """
     rise = heat_w * (1 / COOLANT_FLOW_WPK) / kept
     felt: F4 = np.minimum(coolant_c + rise * np.maximum(1 + (1 - kept) * noise, 0), COOLANT_BOILS_C)
@@ -134,7 +134,7 @@ def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
 
 
 def vibration_mv(*, speed: F4, force_share: F4, per_mps: F4, resonance: F4, wear: F4, noise: F4) -> F4:
-    """Amplitude at the motor's mount: grows with speed, with load, and near the resonance, with wear."""
+    """Amplitude at the motor's mount: grows with speed, load and wear, and near the resonance."""
     off = (speed - resonance) * (1 / 2.5)
     hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * force_share) * (1 + wear)
     amplitude: F4 = (15 + per_mps * hum) * (1 + 0.05 * noise)

@@ -1,13 +1,14 @@
-"""From what is true to what the sensors say: each has its own gain and bias, and noise."""
+"""From true values to sensor readings: every sensor has a gain, a bias and noise of its own."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS
 from simulator.chance import F4
-from simulator.faults import DRIFTS, Acting
+from simulator.faults import DRIFTS, ActiveFaults
 
-# (spread of the gain over cars, spread of the bias, noise of a reading), in the signal's unit.
+# Standard deviations (of the gain over the cars, of the bias over the cars, of the noise of a reading); bias
+# and noise in the signal's unit.
 _ERRORS: dict[str, tuple[float, float, float]] = {
     "coolant_temp": (0.003, 0.5, 0.2),
     "intake_air_temp": (0.003, 0.4, 0.2),
@@ -32,18 +33,21 @@ GAIN_SPREAD, BIAS_SPREAD, _noise = (
     np.array([_ERRORS[name][kind] for name in SIGNALS], np.float64) for kind in range(3)
 )
 NOISE: F4 = _noise.astype(np.float32)[:, None]
-# What a sensor can say at all: a speed or an amplitude is never negative, a share never above the whole.
+# Range of a sensor: a speed or an amplitude is never negative, a percentage never above 100.
 _SIGNED = ("coolant_temp", "intake_air_temp", "current_draw")
 _WHOLE = {"battery_percentage": 100.0, "throttle_pos": 1.0}
 _LOWEST: F4 = np.array([-1e6 if name in _SIGNED else 0 for name in SIGNALS], np.float32)[:, None]
 _HIGHEST: F4 = np.array([_WHOLE.get(name, 1e6) for name in SIGNALS], np.float32)[:, None]
-# Of the sensors that exist once, in the order of the faults' parts: their columns and how far they drift.
+# Column and drift of each sensor that exists once, in the order of the faults' components (faults.DRIFTS).
 _COLUMN = np.array([SIGNALS.index(name) for name in DRIFTS])
 _DRIFT = np.array([size for size, _ in DRIFTS.values()], np.float32)
 
 
 def read(true: F4, gain: F4, bias: F4, noise: F4) -> F4:
-    """(k, 18) readings of k cars; all arguments (18, k), `true` in the order of SIGNALS and overwritten."""
+    """Readings (k, signals) of k cars from their true values; all arguments are (signals, k).
+
+    Overwrites `true` and `noise`.
+    """
     true *= gain
     true += bias
     noise *= NOISE
@@ -53,19 +57,19 @@ def read(true: F4, gain: F4, bias: F4, noise: F4) -> F4:
     return np.ascontiguousarray(true.T)
 
 
-def drift(true: F4, acting: Acting, sensor: NDArray[np.intp], upwards: NDArray[np.bool_]) -> None:
-    """Move what drifting sensors (m,) will read in `true` (18, k); upwards (incidents,) says which way."""
-    sign = np.where(upwards[acting.incident], 1, -1)
-    true[_COLUMN[sensor], acting.place] += sign * acting.severity * _DRIFT[sensor]
+def drift(true: F4, faults: ActiveFaults, sensor: NDArray[np.intp], upwards: NDArray[np.bool_]) -> None:
+    """Add the drift of sensors (m,) to `true` (signals, k); upwards (incidents,) is the direction."""
+    sign = np.where(upwards[faults.incident], 1, -1)
+    true[_COLUMN[sensor], faults.car] += sign * faults.severity * _DRIFT[sensor]
 
 
 def stick(
-    seen: F4, acting: Acting, sensor: NDArray[np.intp], without_contact: NDArray[np.bool_], held: F4
+    readings: F4, faults: ActiveFaults, sensor: NDArray[np.intp], without_contact: NDArray[np.bool_], held: F4
 ) -> None:
-    """Sensors (m,) without contact go on saying the last value, in `seen` (k, 18).
+    """Let sensors (m,) without contact repeat their last reading, in `readings` (k, signals).
 
-    held (incidents,) keeps it; NaN where there is none yet.
+    held (incidents,) stores the last reading; NaN where there is none yet.
     """
-    last, now = held[acting.incident], seen[acting.place, _COLUMN[sensor]]
-    says = np.where(without_contact & np.isfinite(last), last, now)
-    seen[acting.place, _COLUMN[sensor]] = held[acting.incident] = says
+    last, now = held[faults.incident], readings[faults.car, _COLUMN[sensor]]
+    reading = np.where(without_contact & np.isfinite(last), last, now)
+    readings[faults.car, _COLUMN[sensor]] = held[faults.incident] = reading

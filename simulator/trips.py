@@ -1,9 +1,10 @@
-"""Where a car drives: trips on one kind of road, made of legs with one target speed, stops between them.
+"""Trips: a trip is on one kind of road and consists of legs, each with a target speed, and of stops.
 
-Mean speeds and shares of standing time are near published ones: city as the low and medium phases of the
-WLTC together (class 3b, UN GTR No. 15: 27.7 km/h, 19 % standing), rural as its high phase (56.5 km/h, 7 %)
-and Artemis' rural cycle (André 2004: 57.5 km/h, 3 %), highway as Artemis' motorway cycle (96.9 km/h, 2 %).
-Between two trips a car is parked. Time parked is no telemetry: the clock of the car runs on by it.
+Mean speeds and shares of standing time are close to published cycles. City: the low and medium phases of the
+WLTC (class 3b, UN GTR No. 15: 27.7 km/h, 19 % standing). Rural: the high phase of the WLTC (56.5 km/h, 7 %)
+and the rural Artemis cycle (André 2004: 57.5 km/h, 3 %). Highway: the Artemis motorway cycle (96.9 km/h,
+2 %).
+Between two trips a car is parked: it sends no telemetry, and its clock moves on by the time parked.
 """
 
 from dataclasses import dataclass, fields
@@ -12,32 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import chance
-from simulator.cars import Cars
+from simulator.cars import CarParameters
 from simulator.chance import F4, F8, U8
 from simulator.climate import DAY_S
 
-# One entry a kind of road: city, rural, highway. Then charging, which is a stay at a fast charger.
+# One entry per kind of road: city, rural, highway; then charging, a stay at a fast charger.
 CITY, RURAL, HIGHWAY, CHARGING = range(4)
-_SHARE = np.cumsum([0.5, 0.3, 0.2])[:-1]  # of trips
+_SHARE = np.cumsum([0.5, 0.3, 0.2])[:-1]  # of the trips
 _CRUISE_MPS = np.array([11.0, 17.5, 28.5, 0.0], np.float32)
 _CRUISE_SPREAD = np.array([0.25, 0.18, 0.10, 0.0], np.float32)
 _STOP_SHARE = np.array([0.40, 0.22, 0.10, 1.0], np.float32)  # of the legs
 _STOP_S, _STOP_MIN_S = 14.0, 3.0
 _LEG_S = np.array([30.0, 70.0, 150.0, 1e9], np.float32)
 _TRIP_S = np.array([900.0, 1500.0, 2400.0, 1e9], np.float32)
-_ROUGHNESS = np.array(
-    [1.6, 1.1, 0.6, 1.0], np.float32
-)  # ISO 8608: a class is twice the amplitude of the next better one
+# By ISO 8608 a class of roads has twice the amplitude of the next better one.
+_ROUGHNESS = np.array([1.6, 1.1, 0.6, 1.0], np.float32)
 HILLS = np.array([0.015, 0.025, 0.012, 0.0], np.float32)  # standard deviation of the grade
 
-# Passengers and luggage of a trip: 1.5 people a car (MiD 2017), one of them counts as part of the car.
+# Passengers and luggage of a trip: 1.5 people per car (MiD 2017), the driver counts as the car's mass.
 _LOAD_KG, _LOAD_MAX_KG = 60.0, 350.0
-# Parked 23 hours of 24 (MiD 2017: 46 minutes of driving a day): with trips of half an hour, 8 h in the mean.
+# A car is parked for 23 of 24 hours (MiD 2017: 46 minutes of driving a day): with trips of half an hour, 8 h
+# on average between two of them.
 _PARKED_S, _PARKED_SPREAD, _PARKED_MAX_S = 4 * 3600.0, 1.2, 7 * DAY_S
-_LOGISTIC = 3**0.5 / np.pi  # makes the spread of a logistic number that of a normal one
+_LOGISTIC = 3**0.5 / np.pi  # scales a standard logistic variable to a standard deviation of 1
 
-# State of charge. Who has a wallbox plugs in at home while parked; the others drive to a fast charger at the
-# end of a trip, and everybody does so at once where little is left.
+# State of charge. Cars with a wallbox charge at home while parked; the others go to a fast charger at the end
+# of a trip. Every car goes there at once below CHARGE_AT_ONCE_BELOW.
 CHARGE_BELOW, CHARGE_AT_ONCE_BELOW, CHARGE_UNTIL = 0.30, 0.12, 0.80
 CHARGE_W, WALLBOX_W = 75_000.0, 11_000.0
 WALLBOX_BELOW = 0.55
@@ -47,25 +48,25 @@ _PURPOSE = 16
 
 @dataclass
 class Trips:
-    """State of the cars' trips, arrays (n,) float32."""
+    """Trips of n cars; arrays (n,) float32."""
 
     road: F4  # CITY … CHARGING
     trip_left_s: F4
     leg_left_s: F4
     target_mps: F4
-    roughness: F4  # of the road surface, 1 is an average one
-    load_kg: F4
-    parked_s: F4  # since the beginning of the run, what is left of the day that it begins in included
+    roughness: F4  # of the road surface; 1 is average
+    load_kg: F4  # passengers and luggage
+    parked_s: F4  # total time parked, plus the time of day at which the car began
 
     def __getitem__(self, group: slice) -> "Trips":
-        """The same for a part of the cars: views."""
+        """The trips of a group of the cars, as views."""
         return Trips(self.road[group], self.trip_left_s[group], self.leg_left_s[group],
                      self.target_mps[group], self.roughness[group], self.load_kg[group],
                      self.parked_s[group])  # fmt: skip
 
 
-def start(keys: U8, car: Cars, charge: F4) -> Trips:
-    """Cars in the middle of a trip; some at a fast charger, as in the long run."""
+def start(keys: U8, car: CarParameters, charge: F4) -> Trips:
+    """Trips of cars that are in the middle of one; some are at a fast charger, as in the steady state."""
     u = chance.uniforms(keys, _PURPOSE, 5)
     road = np.where(u[0] < 0.12 * (1 - car.wallbox), CHARGING, np.searchsorted(_SHARE, u[1]))
     trips = Trips(*[np.zeros(len(keys), np.float32) for _ in fields(Trips)])
@@ -78,7 +79,7 @@ def start(keys: U8, car: Cars, charge: F4) -> Trips:
 
 
 def ending(trips: Trips, dt_s: float) -> tuple[NDArray[np.intp], F4]:
-    """Let dt_s pass: (whose leg or trip ends within it (m,), how long before the end of the step (m,))."""
+    """Let dt_s pass. (cars whose leg or trip ends within it (m,), seconds left of the step then (m,))."""
     trips.leg_left_s -= dt_s
     trips.trip_left_s -= dt_s
     left_s = np.minimum(trips.leg_left_s, trips.trip_left_s)
@@ -86,10 +87,12 @@ def ending(trips: Trips, dt_s: float) -> tuple[NDArray[np.intp], F4]:
     return due, np.minimum(-left_s[due], np.float32(dt_s))
 
 
-def go_on(trips: Trips, due: NDArray[np.intp], *, keys: U8, car: Cars, charge: F4, now_ms: int) -> F4:
-    """The next leg for the cars `due` (m,), or the next trip. Returns seconds parked before it (m,).
+def go_on(
+    trips: Trips, due: NDArray[np.intp], *, keys: U8, car: CarParameters, charge: F4, now_ms: int
+) -> F4:
+    """Begin the next leg or trip of the cars `due` (m,). Returns the seconds parked before it (m,).
 
-    `charge` (n,) is the battery's, 0 to 1; a wallbox raises it while the car is parked.
+    `charge` (n,) is the state of charge, 0 to 1; a wallbox raises it while a car is parked.
     """
     u = chance.dice(keys[due], now_ms, 8)
     empty = (charge[due] < CHARGE_AT_ONCE_BELOW) & (trips.road[due] != CHARGING)
@@ -102,11 +105,11 @@ def go_on(trips: Trips, due: NDArray[np.intp], *, keys: U8, car: Cars, charge: F
     return parked_s
 
 
-def _next_trip(trips: Trips, over: NDArray[np.intp], car: Cars, charge: F4, u: F4) -> F4:
-    """The next trip, or a stay at a charger, for the cars `over` (m,), from u (5, m). Seconds parked (m,)."""
+def _next_trip(trips: Trips, over: NDArray[np.intp], car: CarParameters, charge: F4, u: F4) -> F4:
+    """Begin a trip or a stay at a charger of the cars `over` (m,), from u (5, m). Seconds parked (m,)."""
     left, wallbox, energy_j = charge[over], car.wallbox[over] > 0, car.energy_j[over]
     plug_in = left < np.where(wallbox, CHARGE_AT_ONCE_BELOW, CHARGE_BELOW)
-    # From a charger, and to it, one drives on at once: the stay there is a part of the journey.
+    # A car drives to a charger, and from it, without being parked: charging is a part of the journey.
     leaves = ~plug_in & (trips.road[over] != CHARGING)
     lasts_s = _PARKED_S * np.exp(_LOGISTIC * _PARKED_SPREAD * np.log(u[2] / (1 - u[2])))
     parked_s: F4 = np.where(leaves, np.minimum(lasts_s, _PARKED_MAX_S), 0).astype(np.float32)
@@ -122,7 +125,7 @@ def _next_trip(trips: Trips, over: NDArray[np.intp], car: Cars, charge: F4, u: F
 
 
 def _charging_s(charge: F4, energy_j: F4) -> F4:
-    """How long a driver stays at the charger."""
+    """Duration of a stay at the charger."""
     seconds: F4 = np.maximum(CHARGE_UNTIL - charge, 0.02) * energy_j * (1 / CHARGE_W)
     return seconds
 
@@ -132,10 +135,10 @@ def _loads_kg(u: F8) -> F8:
 
 
 def _draw_legs(trips: Trips, due: NDArray[np.intp], road: NDArray[np.intp], u: F8) -> None:
-    """New legs for the cars `due` on their `road` (m,), from u (4, m) uniform in (0, 1)."""
+    """Begin new legs of the cars `due` on their `road` (m,), from u (4, m) uniform in (0, 1)."""
     stop = u[0] < _STOP_SHARE[road]
-    wish = _CRUISE_MPS[road] * (1 + _CRUISE_SPREAD[road] * 3.46 * (u[1] - 0.5))
-    trips.target_mps[due] = np.where(stop, 0.0, wish)
+    cruise_mps = _CRUISE_MPS[road] * (1 + _CRUISE_SPREAD[road] * 3.46 * (u[1] - 0.5))
+    trips.target_mps[due] = np.where(stop, 0.0, cruise_mps)
     length_s = np.where(stop & (road != CHARGING), _STOP_S, _LEG_S[road])
     trips.leg_left_s[due] = _STOP_MIN_S - length_s * np.log(u[2])
     trips.roughness[due] = _ROUGHNESS[road] * np.exp(0.6 * (u[3] - 0.5))

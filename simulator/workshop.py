@@ -11,7 +11,7 @@ from contract.schema import latest
 from contract.topics import MAINTENANCE, mqtt_topic
 from simulator.cars import car_id
 from simulator.connections import Client
-from simulator.faults import FaultPlan, Report
+from simulator.faults import FaultPlan, WorkshopReport
 from simulator.journal import Journal
 from simulator.metrics import Tally
 from simulator.uplink import PACKET_IDS, REFUSED_WAIT_S
@@ -86,7 +86,7 @@ class Workshop(Client):
             self._tally.reports += 1
 
 
-def payload(report: Report, epoch_ms: int) -> bytes:
+def payload(report: WorkshopReport, epoch_ms: int) -> bytes:
     """The report as it travels on MQTT."""
     record = {
         "car_id": car_id(report.car),

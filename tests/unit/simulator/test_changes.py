@@ -1,4 +1,4 @@
-"""Changes that are no faults: whom they reach, when, and what they do to the signals."""
+"""Changes that are no faults: which cars they affect, when, and how the signals change."""
 
 from dataclasses import replace
 from functools import cache
@@ -24,7 +24,7 @@ def drive(changes: Changes, steps: int = 60, dt_s: float = 10.0) -> np.ndarray:
 
 
 def test_a_new_firmware_reaches_its_share_of_the_cars_one_after_the_other() -> None:
-    """None before it begins, half of the share half-way, all of it at the end; nobody goes back."""
+    """None before it begins, half of the share half-way, all of it at the end; no car goes back."""
     seen = drive(Changes(firmware_share=0.6, firmware_at_s=100, firmware_over_s=400))
     share = (seen[..., FIRMWARE] == FIRMWARE_NEXT).mean(axis=1)
     assert not share[:10].any()
@@ -34,7 +34,7 @@ def test_a_new_firmware_reaches_its_share_of_the_cars_one_after_the_other() -> N
 
 
 def test_the_new_firmware_changes_what_it_controls_and_never_the_driving() -> None:
-    """More air at a standstill, other coolant temperatures; the speeds stay to the bit."""
+    """More air at a standstill, other coolant temperatures; the speeds are bit-identical."""
     before, after = drive(Changes()), drive(Changes(firmware_share=1.0))
     stands = before[..., SPEED] == 0
     assert (after - before)[stands, FLOW].mean() > 5
@@ -43,7 +43,7 @@ def test_the_new_firmware_changes_what_it_controls_and_never_the_driving() -> No
 
 
 def test_a_cold_snap_comes_over_hours_and_goes() -> None:
-    """Nothing before, half-way half of it, all of it while it lasts, nothing after."""
+    """No drop before, half of it half-way, all of it while it lasts, none afterwards."""
     snap = Changes(cold_k=12, cold_at_s=1000, cold_over_s=200, cold_for_s=300)
     assert [snap.colder_k(s) for s in (0, 1000, 1100, 1200, 1500, 1600, 1700, 9999)] == [
         0, 0, 6, 12, 12, 6, 0, 0,
@@ -54,7 +54,7 @@ def test_a_cold_snap_comes_over_hours_and_goes() -> None:
 
 
 def test_a_new_model_begins_with_its_first_car() -> None:
-    """Cars before it are what they were; cars from it on have the new model's battery."""
+    """Cars before it are unchanged; cars from it on have the battery of the new model."""
     old, new = drive(Changes())[:9], drive(Changes(new_model_from=120))[:9]
     np.testing.assert_array_equal(old[:, :120], new[:, :120])
     assert (new - old)[:, 120:, VOLTAGE].mean() > 30
@@ -64,11 +64,11 @@ def test_a_new_model_begins_with_its_first_car() -> None:
     assert models(car_keys).max() < len(MODELS) - 1
 
 
-def test_what_changes_is_told_with_its_times() -> None:
-    """For the scorecard: each change that takes place, from when to when; none by default."""
+def test_changes_are_listed_with_their_times() -> None:
+    """For the scorecard: every change that takes place with its begin and end; none by default."""
     assert Changes().periods() == []
-    told = Changes(firmware_share=0.5, firmware_at_s=60, cold_k=10, cold_at_s=100, new_model_from=7).periods()
-    assert [(p["change"], p["from_s"], p["until_s"]) for p in told] == [
+    changes = Changes(firmware_share=0.5, firmware_at_s=60, cold_k=10, cold_at_s=100, new_model_from=7)
+    assert [(p["change"], p["from_s"], p["until_s"]) for p in changes.periods()] == [
         ("firmware", 60, None),
         ("cold_snap", 100, 100 + (6 + 48 + 6) * 3600),
         ("new_model", 0, None),

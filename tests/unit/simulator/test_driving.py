@@ -1,4 +1,4 @@
-"""How a car moves and where: exact steps, trips like published cycles, parking."""
+"""Driving: exact steps, trips like published cycles, parking."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,20 @@ CARS, STEPS, DT_S = 800, 150, 10.0
 
 
 class Drive:
-    """Half an hour of some cars, and what happened to them."""
+    """Readings and state of some cars over 25 minutes."""
 
-    def __init__(self, **told: float) -> None:
-        self.fleet = Fleet(seed=6, first=0, cars=CARS, wear=Wear(share=0.0), **told)
-        self.seen, self.road, self.parked_s, self.charge = [], [], [], []
+    def __init__(self) -> None:
+        self.fleet = Fleet(seed=6, first=0, cars=CARS, wear=Wear(share=0.0))
+        self.readings, self.road, self.parked_s, self.charge = [], [], [], []
         for step in range(1, STEPS + 1):
-            self.seen.append(self.fleet.step(slice(0, CARS), step * DT_S, DT_S))
+            self.readings.append(self.fleet.step(slice(0, CARS), step * DT_S, DT_S))
             self.road.append(self.fleet._trips.road.copy())
             self.parked_s.append(self.fleet._trips.parked_s.copy())
             self.charge.append(self.fleet._state.charge.copy())
 
-    def of(self, column: int) -> np.ndarray:
+    def signal(self, column: int) -> np.ndarray:
         """(steps, cars)"""
-        return np.stack(self.seen)[..., column]
+        return np.stack(self.readings)[..., column]
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +39,26 @@ def half_hour() -> Drive:
 )
 def test_trips_are_like_published_cycles(half_hour: Drive, road: int, kmh: float, standing: float) -> None:
     """Mean speed, stops included, within a tenth; share of standing time within 4 points."""
-    speed = half_hour.of(6)[np.stack(half_hour.road) == road]
+    speed = half_hour.signal(6)[np.stack(half_hour.road) == road]
     assert 3.6 * speed.mean() == pytest.approx(kmh, rel=0.1)
     assert (speed < 0.5).mean() == pytest.approx(standing, abs=0.04)
 
 
 def test_a_step_of_ten_seconds_is_ten_of_one() -> None:
-    """Following a target speed is exact: however it is cut into steps, the car ends at the same speed."""
+    """Following a target speed is exact: the final speed does not depend on the length of the steps."""
     speed = np.array([0, 5, 30, 20, 12], np.float32)
     target = np.array([14, 0, 31, 0, 12], np.float32)
     comfort = np.full(5, 1.5, np.float32)
     once, acceleration = driving.follow(speed, target, comfort, np.full(5, 10, np.float32))
     for _ in range(10):
         speed, last = driving.follow(speed, target, comfort, np.ones(5, np.float32))
-    np.testing.assert_allclose(speed, once, atol=0.31)  # who is slower than that stands
+    np.testing.assert_allclose(speed, once, atol=0.31)  # a car slower than that stands
     np.testing.assert_allclose(last, acceleration, atol=0.11)
 
 
 @pytest.mark.parametrize("dt_s", [0.1, 1.0, 10.0, 100.0])
 def test_the_foot_sways_alike_at_any_step(dt_s: float) -> None:
-    """Acceleration and speed of a restless foot keep their spread, whatever the step."""
+    """The standard deviations of the foot's acceleration and speed do not depend on the step."""
     rng = np.random.default_rng(1)
     foot = rng.standard_normal(20_000) * driving.FOOT_MPS2
     both = driving.FOOT_MPS2**2 / (1 / driving.FOOT_S + 1 / driving.REACTION_S)
@@ -72,20 +72,20 @@ def test_the_foot_sways_alike_at_any_step(dt_s: float) -> None:
 
 
 def test_a_parked_car_sets_off_cold_and_later_in_the_day(half_hour: Drive) -> None:
-    """After hours at the kerb the motor and tyres have the temperature of the air, and the car stands."""
+    """After hours of parking the motor has the temperature of the air, and the car stands."""
     parked_s = np.diff(np.stack(half_hour.parked_s), axis=0)
     step, car = np.nonzero(parked_s > 6 * 3600)
     assert len(step) > 50
-    coolant, air, speed = (half_hour.of(column)[1:][step, car] for column in (0, 1, 6))
+    coolant, air, speed = (half_hour.signal(column)[1:][step, car] for column in (0, 1, 6))
     assert np.abs(coolant - air).mean() < 3
-    assert half_hour.of(0)[:-1][step, car].mean() - coolant.mean() > 10
-    assert speed.mean() < 0.5 * half_hour.of(6).mean()
+    assert half_hour.signal(0)[:-1][step, car].mean() - coolant.mean() > 10
+    assert speed.mean() < 0.5 * half_hour.signal(6).mean()
     times_s = parked_s[parked_s > 0]
     assert 6 < times_s.mean() / 3600 < 11  # parked 23 hours of 24
 
 
 def test_a_wallbox_charges_the_parked_car(half_hour: Drive) -> None:
-    """Who has one finds a fuller battery after a night; nobody else does."""
+    """Cars with a wallbox have a fuller battery after a night; the others do not."""
     parked_s = np.diff(np.stack(half_hour.parked_s), axis=0) > 6 * 3600
     gained = np.diff(np.stack(half_hour.charge), axis=0)
     wallbox = half_hour.fleet.parameters.wallbox > 0

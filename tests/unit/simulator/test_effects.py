@@ -1,4 +1,4 @@
-"""What each fault does to the signals: the right sign and size, at the right wheel, and nowhere else."""
+"""The effect of each fault on the signals: right sign and size, at the right wheel, and nowhere else."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contract.telemetry import SIGNALS
-from simulator.faults import DRIFTS, FIRST_ROW, KINDS, Acting, Wear
+from simulator.faults import DRIFTS, FIRST_ROW, KINDS, ActiveFaults, Wear
 from simulator.fleet import Fleet
 from simulator.trips import CHARGING
 
@@ -16,18 +16,18 @@ COLUMN = {name: i for i, name in enumerate(SIGNALS)}
 CARS, STEPS, DT_S = 120, 20, 10.0
 SENSORS = tuple(DRIFTS)
 
-# What a failed component adds to the mean of a signal, from … to, in its unit: physics by hand.
+# What a failed component adds to the mean of a signal in its unit (from, to), estimated by hand.
 EFFECTS = {
-    "coolant_leak": {"coolant_temp": (2, 30)},  # a radiator and a flow of a fifth
+    "coolant_leak": {"coolant_temp": (2, 30)},  # a fifth of the radiator's conductance and of the flow
     "clogged_air_filter": {"intake_air_flow_speed": (-110, -50)},  # 65 % of about 130 g/s
     "bearing_wear": {"accelerometer_1_1_value": (0.3, 3), "engine_vibration_amplitude": (600, 2500)},
     "slow_puncture": {"tire_pressure_1_1": (-18, -15)},
-    # 0.075 ohm more: as many volts as it is ohms times the mean current of 30 to 60 A
+    # 0.075 ohm more times the mean current of 30 to 60 A
     "battery_ageing": {"battery_voltage": (-6, -1)},
     # 310 N at a mean of 14 m/s are 4.3 kW, some 13 A at 350 V
     "brake_drag": {"current_draw": (6, 22), "throttle_pos": (0.005, 0.1), "tire_pressure_1_1": (0.1, 2.5)},
 }
-# Which signals a fault may move at all (by how they begin); all others must not change by a bit.
+# Prefixes of the signals that a fault may change; all others must stay bit-identical.
 TOUCHED = {
     "coolant_leak": ("coolant_temp", "intake_air"),
     "clogged_air_filter": ("coolant_temp", "intake_air"),
@@ -40,33 +40,33 @@ TOUCHED = {
 
 
 class Everyone:
-    """In place of a plan: one component of every car is damaged alike."""
+    """A fault plan in which the same component of every car has the same severity."""
 
     upwards = np.ones(CARS, bool)
 
     def __init__(self, row: int, severity: float) -> None:
         self.row, self.severity = row, severity
 
-    def acting(self, group: slice, _now_s: float) -> Acting:
+    def active(self, group: slice, _now_s: float) -> ActiveFaults:
         cars = group.stop - group.start
         every = np.arange(group.start, group.stop)
-        return Acting(
+        return ActiveFaults(
             every, every - group.start, np.full(cars, self.row), np.full(cars, self.severity, np.float32)
         )
 
-    def out_of_contact(self, acting: Acting, _now_s: float) -> np.ndarray:
-        return np.full(len(acting.place), self.severity == 1)
+    def out_of_contact(self, faults: ActiveFaults, _now_s: float) -> np.ndarray:
+        return np.full(len(faults.car), self.severity == 1)
 
 
 @cache
 def fleet() -> Fleet:
-    """Sound, and warmed up; only copies of it are driven."""
+    """A fleet without faults, warmed up; the tests drive copies of it."""
     return Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
 
 
 @cache
 def drive(damage: Everyone | None = None) -> np.ndarray:
-    """(steps, cars, 18), of the cars that are far from a charger: a worn battery needs one sooner."""
+    """(steps, cars, 18) of the cars that do not charge soon: with a worn battery they would do so earlier."""
     driven = deepcopy(fleet())
     if damage:
         driven.plan = damage  # type: ignore[assignment]
@@ -78,7 +78,7 @@ def drive(damage: Everyone | None = None) -> np.ndarray:
 
 @cache
 def failed_by(kind: str) -> Everyone:
-    """The first part of this kind has failed in every car."""
+    """The first component of this kind has failed in every car."""
     return Everyone(FIRST_ROW[kind], 1.0)
 
 
@@ -88,13 +88,15 @@ def sound() -> Iterator[np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", EFFECTS)
-def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: str, sound: np.ndarray) -> None:
-    """Against its sound twin, a car with one failed component differs in that component's signals alone."""
+def test_a_fault_changes_its_signals_by_the_expected_amount_and_no_others(
+    kind: str, sound: np.ndarray
+) -> None:
+    """A car with one failed component differs from its healthy twin in that component's signals alone."""
     failed = drive(failed_by(kind))
     shift = (failed - sound).mean(axis=(0, 1))
     for name, (low, high) in EFFECTS[kind].items():
         assert low < shift[COLUMN[name]] < high, (name, shift[COLUMN[name]])
-    assert failed[..., COLUMN["coolant_temp"]].max() < 123  # it boils; with the error of the sensor
+    assert failed[..., COLUMN["coolant_temp"]].max() < 123  # the boiling point plus the error of the sensor
     for i, signal in enumerate(SIGNALS):
         if not signal.startswith(TOUCHED[kind]):
             np.testing.assert_array_equal(failed[..., i], sound[..., i], err_msg=signal)
@@ -102,7 +104,7 @@ def test_a_fault_moves_its_signals_as_far_as_physics_says_and_no_others(kind: st
 
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_half_of_the_damage_does_less_than_all_of_it(kind: str, sound: np.ndarray) -> None:
-    """Effects grow with the severity: nothing appears from one moment to the next."""
+    """Effects grow with the severity instead of appearing at once."""
     half = drive(Everyone(FIRST_ROW[kind], 0.5))
     failed = drive(failed_by(kind))
     for name in EFFECTS[kind]:
@@ -119,8 +121,8 @@ def test_damage_at_a_wheel_shows_at_that_wheel(sound: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("part", range(len(SENSORS)), ids=SENSORS)
-def test_a_drifting_sensor_is_off_by_its_error_and_the_car_is_not(part: int, sound: np.ndarray) -> None:
-    """Half of the drift is half of the error, in the sensor's unit; no other signal changes."""
+def test_a_drifting_sensor_changes_its_reading_and_not_the_car(part: int, sound: np.ndarray) -> None:
+    """Severity 0.5 gives half of the error in DRIFTS; no other signal changes."""
     drifted = drive(Everyone(FIRST_ROW["sensor_drift"] + part, 0.5))
     column = COLUMN[SENSORS[part]]
     off = (drifted - sound)[..., column]
@@ -130,17 +132,17 @@ def test_a_drifting_sensor_is_off_by_its_error_and_the_car_is_not(part: int, sou
 
 @pytest.mark.parametrize("part", range(len(SENSORS)), ids=SENSORS)
 def test_a_stuck_sensor_repeats_its_last_value_and_the_car_drives_on(part: int, sound: np.ndarray) -> None:
-    """Out of contact from the second sample on: the first one stands; no other signal changes."""
+    """Without contact from the second sample on, the first reading repeats; no other signal changes."""
     stuck = drive(Everyone(FIRST_ROW["sensor_stuck"] + part, 1.0))
     column = COLUMN[SENSORS[part]]
     assert (stuck[..., column] == sound[0, :, column]).all()
     np.testing.assert_array_equal(np.delete(stuck, column, 2), np.delete(sound, column, 2))
 
 
-def test_a_sensor_in_contact_again_says_the_truth(sound: np.ndarray) -> None:
-    """What stood during an interruption is forgotten after it."""
+def test_a_sensor_in_contact_again_reads_the_true_value(sound: np.ndarray) -> None:
+    """The reading that was frozen during an interruption is forgotten after it."""
     loose = Everyone(FIRST_ROW["sensor_stuck"], 0.5)
-    loose.out_of_contact = lambda acting, now_s: np.full(len(acting.place), now_s % 60 >= 30)  # type: ignore[method-assign]
+    loose.out_of_contact = lambda faults, now_s: np.full(len(faults.car), now_s % 60 >= 30)  # type: ignore[method-assign]
     seen, column = drive(loose), COLUMN[SENSORS[0]]
     lost = np.arange(1, STEPS + 1) * DT_S % 60 >= 30
     np.testing.assert_array_equal(seen[~lost], sound[~lost])
@@ -148,5 +150,5 @@ def test_a_sensor_in_contact_again_says_the_truth(sound: np.ndarray) -> None:
 
 
 def test_every_kind_of_fault_is_covered_here() -> None:
-    """A new kind needs its effect written down."""
+    """A new kind of fault needs its entry in EFFECTS."""
     assert {kind.name for kind in KINDS} == {*EFFECTS, "sensor_stuck", "sensor_drift"}

@@ -1,4 +1,4 @@
-"""The plan of faults: who, when, how it grows, and what the workshop reports."""
+"""The fault plan: which cars, when, how faults grow, and what the workshop reports."""
 
 import re
 from pathlib import Path
@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 
 from simulator import chance
-from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, Acting, FaultPlan, Wear, severities
+from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, ActiveFaults, FaultPlan, Wear, severities
 
 
 def plan(cars: int = 4000, first: int = 0, seed: int = 1, **wear: Any) -> FaultPlan:
     return FaultPlan(chance.keys(seed, first, cars), first, Wear(**wear))
 
 
-def test_the_share_of_prone_cars_is_the_one_asked_for() -> None:
-    """Of 20 000 cars about 5 % have incidents, each the same number of them."""
+def test_the_share_of_prone_cars_is_the_configured_one() -> None:
+    """About 5 % of 20 000 cars have incidents, each the same number of them."""
     cars, counts = np.unique(plan(20_000, share=0.05).car, return_counts=True)
     assert len(cars) / 20_000 == pytest.approx(0.05, abs=0.005)
     assert set(counts) == {INCIDENTS_PER_CAR}
 
 
-def test_all_components_fail_somewhere() -> None:
-    """Every kind of fault and every part of it occurs, under the names that the detector knows."""
+def test_all_components_occur() -> None:
+    """Every kind of fault and every component occurs, with the names that the detector uses."""
     p = plan()
     names = {(truth["kind"], truth["component"]) for truth in p.truth(0)}
-    assert names == {(kind.name, component) for kind in KINDS for component in kind.parts}
+    assert names == {(kind.name, component) for kind in KINDS for component in kind.components}
     assert names >= {
         ("coolant_leak", "coolant_circuit"),
         ("clogged_air_filter", "air_filter"),
@@ -40,7 +40,7 @@ def test_all_components_fail_somewhere() -> None:
 
 
 def test_a_plan_of_chosen_kinds_has_no_others() -> None:
-    """Asked for two kinds of fault, every incident is one of them."""
+    """With two kinds chosen, every incident is one of them."""
     chosen = FaultPlan(chance.keys(1, 0, 500), 0, Wear(share=0.5, kinds=("brake_drag", "slow_puncture")))
     assert {truth["kind"] for truth in chosen.truth(0)} == {"brake_drag", "slow_puncture"}
     for kinds in ((), ("gremlins",)):
@@ -51,10 +51,10 @@ def test_a_plan_of_chosen_kinds_has_no_others() -> None:
 def test_severity_grows_from_onset_to_failure_and_ends_with_the_repair() -> None:
     """0 before the onset, growing until the failure, 1 until the repair, 0 after it."""
     p = plan()
-    for part in (0.0, 0.25, 0.5, 0.99):
+    for progress in (0.0, 0.25, 0.5, 0.99):
         i = slice(0, 1)
-        at = float(p.onset_s[0] + part * (p.failed_s[0] - p.onset_s[0]))
-        expected = part ** KINDS[p.kind[0]].shape
+        at = float(p.onset_s[0] + progress * (p.failed_s[0] - p.onset_s[0]))
+        expected = progress ** KINDS[p.kind[0]].shape
         assert p.severity(at, i)[0] == pytest.approx(expected, abs=1e-3)
     assert p.severity(float(p.onset_s[0]) - 1, slice(0, 1))[0] == 0
     assert p.severity(float(p.failed_s[0]) + 1, slice(0, 1))[0] == 1
@@ -62,26 +62,26 @@ def test_severity_grows_from_onset_to_failure_and_ends_with_the_repair() -> None
 
 
 def test_a_car_has_one_fault_at_a_time() -> None:
-    """A car's next incident begins only after the repair of the one before."""
+    """The next incident of a car begins only after the repair of the previous one."""
     p = plan()
     same_car = p.car[1:] == p.car[:-1]
     assert (p.onset_s[1:][same_car] >= p.repaired_s[:-1][same_car]).all()
 
 
-def test_ageing_divides_the_times_of_wear_and_nothing_else() -> None:
-    """Ten times the ageing: the same cars and components, every time a tenth."""
+def test_ageing_divides_the_durations_of_wear_and_changes_nothing_else() -> None:
+    """With ten times the ageing the same cars and components fail, at a tenth of the time."""
     slow, fast = plan(ageing=1.0), plan(ageing=10.0)
     np.testing.assert_array_equal(slow.row, fast.row)
     np.testing.assert_allclose(slow.repaired_s, 10 * fast.repaired_s)
 
 
-def test_no_fault_begins_while_the_fleet_is_to_be_healthy() -> None:
-    """healthy_s is in seconds of the run, whatever the ageing."""
+def test_no_fault_begins_during_healthy_s() -> None:
+    """healthy_s is in seconds of the run and does not depend on the ageing."""
     assert plan(ageing=1000.0, healthy_s=60.0).onset_s.min() >= 60.0
 
 
 def test_growth_takes_the_hours_of_its_kind() -> None:
-    """From onset to failure every incident stays within the bounds of its component."""
+    """The time from onset to failure of every incident is within the bounds of its kind."""
     p = plan()
     hours = (p.failed_s - p.onset_s) / HOUR_S
     for i, kind in enumerate(KINDS):
@@ -90,62 +90,62 @@ def test_growth_takes_the_hours_of_its_kind() -> None:
         assert of_kind.max() <= kind.hours[1]
 
 
-def test_reports_come_in_order_after_what_they_tell() -> None:
-    """Each incident is reported failed, then repaired, each some time after it happened; ids are unique."""
+def test_reports_come_in_order_and_after_the_event() -> None:
+    """Each incident is reported as failed, then as repaired, some time after it occurred; ids are unique."""
     p = plan(600, share=0.2)
     reports = [p.report(i) for i in range(2 * len(p.car))]
     assert [r.reported_s for r in reports] == sorted(r.reported_s for r in reports)
     assert all(r.reported_s > r.occurred_s for r in reports)
     assert len({r.report_id for r in reports}) == len(reports)
     assert sum(r.action == "failed" for r in reports) == len(p.car)
-    told = {r.report_id: r.reported_s for r in reports}
-    for report_id, at in told.items():
+    reported_s = {r.report_id: r.reported_s for r in reports}
+    for report_id, at in reported_s.items():
         if report_id.endswith("-repaired"):
-            assert told[report_id.removesuffix("repaired") + "failed"] < at
+            assert reported_s[report_id.removesuffix("repaired") + "failed"] < at
     with pytest.raises(IndexError):
         p.report(len(reports))
 
 
 def test_a_split_of_the_fleet_has_the_same_incidents() -> None:
-    """Cars 0..999 in one process, or 0..299 and 300..999 in two: the same truth."""
+    """Cars 0..999 in one process and 0..299 plus 300..999 in two have the same truth."""
     whole = plan(1000, share=0.3).truth(epoch_ms=5)
     parts = plan(300, share=0.3).truth(epoch_ms=5) + plan(700, first=300, share=0.3).truth(epoch_ms=5)
     assert parts == whole
 
 
 def test_a_plan_without_prone_cars_is_empty() -> None:
-    """A share of 0 gives no incident, no report, nothing that acts."""
+    """A share of 0 gives no incidents, no reports and no active faults."""
     p = plan(50, share=0.0)
     assert p.truth(0) == []
-    assert not p.acting(slice(0, 50), 1e9).severity.size
+    assert not p.active(slice(0, 50), 1e9).severity.size
     assert severities([p]) == []
 
 
-def test_what_acts_on_a_group_is_on_its_cars() -> None:
-    """One incident at a time a car, at its place in the group, with its row and severity."""
+def test_the_active_faults_of_a_group_are_those_of_its_cars() -> None:
+    """At most one incident per car, with the index of the car in the group, its row and severity."""
     p = plan(500, first=1000, share=0.5)
     now_s = float(np.median(p.failed_s))
-    acting = p.acting(slice(100, 400), now_s)
+    faults = p.active(slice(100, 400), now_s)
     active = np.flatnonzero((p.severity(now_s) > 0) & (p.car >= 1100) & (p.car < 1400))
-    np.testing.assert_array_equal(acting.incident, active)
-    np.testing.assert_array_equal(acting.place + 1100, p.car[active])
-    np.testing.assert_array_equal(acting.row, p.row[active])
-    np.testing.assert_array_equal(acting.severity, p.severity(now_s)[active])
-    assert len(set(acting.place.tolist())) == len(acting.place)
+    np.testing.assert_array_equal(faults.incident, active)
+    np.testing.assert_array_equal(faults.car + 1100, p.car[active])
+    np.testing.assert_array_equal(faults.row, p.row[active])
+    np.testing.assert_array_equal(faults.severity, p.severity(now_s)[active])
+    assert len(set(faults.car.tolist())) == len(faults.car)
 
 
-def test_a_loose_contact_is_lost_for_the_share_of_time_that_its_severity_says() -> None:
-    """Over many minutes a sensor with severity 0.3 is out of contact for 30 % of them, one with 1 always."""
+def test_the_severity_of_a_loose_contact_is_its_share_of_time_without_contact() -> None:
+    """Over many minutes a sensor with severity 0.3 has no contact in 30 % of them, one with 1 in all."""
     p = plan(300, share=1.0, kinds=("sensor_stuck",))
     first = np.arange(300) * INCIDENTS_PER_CAR
     for severity in (0.0, 0.3, 1.0):
-        acting = Acting(first, np.arange(300), p.row[first], np.full(300, severity, np.float32))
-        lost = [p.out_of_contact(acting, 60.0 * minute).mean() for minute in range(40)]
-        assert np.mean(lost) == pytest.approx(severity, abs=0.02)
+        faults = ActiveFaults(first, np.arange(300), p.row[first], np.full(300, severity, np.float32))
+        open_ = [p.out_of_contact(faults, 60.0 * minute).mean() for minute in range(40)]
+        assert np.mean(open_) == pytest.approx(severity, abs=0.02)
 
 
-def test_severities_are_told_in_physical_units_for_the_scorecard() -> None:
-    """A slow puncture loses 1.3 to 4 psi an hour, whatever the ageing; every kind has its rows."""
+def test_severities_are_in_physical_units_for_the_scorecard() -> None:
+    """A slow puncture loses 1.3 to 4 psi an hour at any ageing; every kind has its rows."""
     rows = severities([plan(2000, share=0.5, ageing=10.0), plan(2000, first=2000, share=0.5, ageing=10.0)])
     assert {row["kind"] for row in rows} == {kind.name for kind in KINDS}
     assert sum(row["incidents"] for row in rows) == INCIDENTS_PER_CAR * len(
@@ -161,10 +161,10 @@ def test_the_documented_faults_are_these() -> None:
     """The table in docs/architecture.md names every kind with its components, sizes and hours."""
     text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
     for kind in KINDS:
-        components = {re.sub(r"_\d_\d$", "_<wheel>", name) for name in kind.parts}
+        components = {re.sub(r"_\d_\d$", "_<wheel>", name) for name in kind.components}
         if all(name.endswith("_sensor") for name in components):
             components = {"<signal>_sensor"}
-        sizes = ", ".join(dict.fromkeys(f"{size:g} {unit}" for size, unit in kind.parts.values()))
+        sizes = ", ".join(dict.fromkeys(f"{size:g} {unit}" for size, unit in kind.components.values()))
         low, high = kind.hours
         row = f"| `{kind.name}` | `{components.pop()}` | {sizes} | {low}\u2013{high} |"
         assert row in text, row

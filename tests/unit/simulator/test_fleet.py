@@ -1,4 +1,4 @@
-"""The fleet as a whole: plausible sizes, the same car in every split, faults only where they act."""
+"""The fleet as a whole: plausible values, independence of the split, faults only on their cars."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from simulator.fleet import Fleet
 COLUMN = {name: i for i, name in enumerate(SIGNALS)}
 SOUND = Wear(share=0.0)
 
-# What a healthy car can show, generously: a battery-electric car in a temperate climate.
+# Generous bounds for a healthy battery-electric car in a temperate climate.
 BOUNDS = {
     "coolant_temp": (-10, 95),
     "intake_air_temp": (-25, 60),
@@ -41,15 +41,11 @@ def drive(fleet: Fleet, steps: int, dt_s: float = 1.0) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Minutes:
-    """150 s of 400 sound cars: `seen` (150, cars, 18), a second apart.
+    """150 s of 400 healthy cars, sampled every second."""
 
-    `on_road` (cars,): who drove all the time, neither parked nor charged; `lost_as` (cars,): what the battery
-    lost, in ampere-seconds.
-    """
-
-    seen: np.ndarray
-    on_road: np.ndarray
-    lost_as: np.ndarray
+    readings: np.ndarray  # (150, cars, signals)
+    on_road: np.ndarray  # (cars,) whether the car was neither parked nor charged
+    lost_as: np.ndarray  # (cars,) charge lost by the battery in ampere seconds
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +53,24 @@ def healthy() -> Minutes:
     fleet = Fleet(seed=8, first=0, cars=400, wear=SOUND)
     driving = fleet._trips.road != trips.CHARGING
     before, parked_s = fleet._state.charge.copy(), fleet._trips.parked_s.copy()
-    seen = drive(fleet, steps=150)
-    still = driving & (fleet._trips.road != trips.CHARGING) & (fleet._trips.parked_s == parked_s)
-    return Minutes(seen, still, (before - fleet._state.charge) * fleet.parameters.capacity_as)
+    readings = drive(fleet, steps=150)
+    on_road = driving & (fleet._trips.road != trips.CHARGING) & (fleet._trips.parked_s == parked_s)
+    return Minutes(readings, on_road, (before - fleet._state.charge) * fleet.parameters.capacity_as)
 
 
 def test_every_signal_stays_within_what_a_car_can_show(healthy: Minutes) -> None:
-    """Minutes of 400 cars stay within the physical bounds of every signal, and are finite."""
-    assert np.isfinite(healthy.seen).all()
+    """All signals of 400 cars are finite and stay within physical bounds for minutes."""
+    assert np.isfinite(healthy.readings).all()
     for name, (low, high) in BOUNDS.items():
-        values = healthy.seen[..., COLUMN[name]]
+        values = healthy.readings[..., COLUMN[name]]
         assert low <= values.min(), name
         assert values.max() <= high, name
 
 
 def test_energy_is_that_of_an_electric_car(healthy: Minutes) -> None:
-    """Driving takes 10 to 30 kWh per 100 km, and what leaves the battery is what the charge loses."""
+    """Driving takes 10 to 30 kWh per 100 km, and the current matches the loss of charge."""
     speed, volt, ampere = (
-        healthy.seen[:, healthy.on_road, COLUMN[name]]
+        healthy.readings[:, healthy.on_road, COLUMN[name]]
         for name in ("speed", "battery_voltage", "current_draw")
     )
     kwh = (volt * ampere).sum() / 3.6e6
@@ -83,10 +79,10 @@ def test_energy_is_that_of_an_electric_car(healthy: Minutes) -> None:
 
 
 def test_the_first_minutes_are_like_later_ones() -> None:
-    """Cars begin warm and on the road: the mean of every signal hardly moves within two hours."""
+    """Cars begin warm and on the road: the mean of every signal hardly changes within two hours."""
     fleet = Fleet(seed=5, first=0, cars=400, wear=SOUND)
-    seen = drive(fleet, steps=120, dt_s=60.0)
-    first, last = seen[:3].reshape(-1, 18), seen[-30:].reshape(-1, 18)
+    readings = drive(fleet, steps=120, dt_s=60.0)
+    first, last = readings[:3].reshape(-1, 18), readings[-30:].reshape(-1, 18)
     shift = np.abs(first.mean(axis=0) - last.mean(axis=0)) / first.std(axis=0).clip(1e-6)
     assert dict(zip(SIGNALS, shift.round(2), strict=True)) == pytest.approx(
         dict.fromkeys(SIGNALS, 0.0), abs=0.3
@@ -94,10 +90,10 @@ def test_the_first_minutes_are_like_later_ones() -> None:
 
 
 def test_a_car_sampled_every_ten_seconds_is_like_one_sampled_every_second(healthy: Minutes) -> None:
-    """The steps are exact for any dt: every signal has the same mean and spread at 1 s and at 10 s."""
+    """Steps are exact: every signal has the same mean and standard deviation at 1 s and at 10 s."""
     tens = drive(Fleet(seed=8, first=0, cars=400, wear=SOUND), steps=15, dt_s=10.0)
     (mean_1, spread_1), (mean_10, spread_10) = (
-        (seen.mean(axis=(0, 1)), seen.std(axis=(0, 1))) for seen in (healthy.seen, tens)
+        (readings.mean(axis=(0, 1)), readings.std(axis=(0, 1))) for readings in (healthy.readings, tens)
     )
     assert dict(zip(SIGNALS, (mean_10 - mean_1) / spread_1, strict=True)) == pytest.approx(
         dict.fromkeys(SIGNALS, 0.0), abs=0.1
@@ -110,17 +106,17 @@ def test_a_car_sampled_every_ten_seconds_is_like_one_sampled_every_second(health
 def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
     """Three processes of 40, 2 and 58 cars, stepped in groups, give the bytes of one process of 100.
 
-    So they do with faults of all kinds, and while firmware, weather and models change.
+    The fleet has faults of all kinds, and firmware, weather and models change.
     """
-    told: Any = {
+    options: Any = {
         "seed": 11,
         "wear": Wear(share=0.9, ageing=2000),
         "changes": Changes(
             firmware_share=0.5, firmware_over_s=30, cold_k=9, cold_over_s=10, cold_for_s=9, new_model_from=41
         ),
     }
-    whole = Fleet(**told, first=0, cars=100)
-    splits = [Fleet(**told, first=first, cars=n) for first, n in ((0, 40), (40, 2), (42, 58))]
+    whole = Fleet(**options, first=0, cars=100)
+    splits = [Fleet(**options, first=first, cars=n) for first, n in ((0, 40), (40, 2), (42, 58))]
     for now_s in range(2, 40, 2):
         expected = whole.step(slice(0, 100), now_s, 2.0)
         parts = []
@@ -139,21 +135,21 @@ def test_large_groups_are_stepped_in_chunks_with_the_same_result(monkeypatch: py
 
 
 def test_another_seed_is_another_fleet() -> None:
-    """The seed changes the cars."""
+    """Another seed gives other readings."""
     one, two = (Fleet(seed=seed, first=0, cars=5).step(slice(0, 5), 1.0, 1.0) for seed in (1, 2))
     assert not np.array_equal(one, two)
 
 
 def test_cars_differ_by_more_than_the_noise_of_their_sensors() -> None:
-    """Individuality: the pressures of the same tyre differ between cars by over a psi."""
+    """The pressures of the same tyre differ between cars by more than 1 psi."""
     pressures = Fleet(seed=1, first=0, cars=300, wear=SOUND).step(slice(0, 300), 1.0, 1.0)[:, 9]
     assert pressures.std() > 1.0
 
 
 def test_ageing_never_touches_the_driving() -> None:
-    """A fleet that ages a thousand times faster drives exactly like one that does not.
+    """A fleet that ages a thousand times faster has the same roads and speeds, bit for bit.
 
-    Sound cars do so in every signal; a car with a fault has the same roads and speeds.
+    Healthy cars have the same readings of all signals.
     """
     slow, fast = (Fleet(seed=4, first=0, cars=300, wear=Wear(share=0.5, ageing=a)) for a in (1, 1000))
     before, after = drive(slow, 30), drive(fast, 30)
