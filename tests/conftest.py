@@ -5,7 +5,6 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,14 @@ from contract.manifest import Decision, Manifest
 from contract.schema import get, latest
 from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS, Floats
+from tests import graphs
 
-# The constants in data/detector.tflite (data/make_detector.py).
-MEAN = np.array([85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 1500], np.float32)
-SPREAD = np.array([8, 6, 9, 15, 12, 25, 10, 400, 0.2, 1, 1, 1, 1, 2, 2, 2, 2, 500], np.float32)
+K = len(SIGNALS)
+# The constants of the test detectors' graphs, in the order of SIGNALS; a signal added later is 50 ± 5.
+_MEANS = (85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 1500)
+_SPREADS = (8, 6, 9, 15, 12, 25, 10, 400, 0.2, 1, 1, 1, 1, 2, 2, 2, 2, 500)
+MEAN = np.array([*_MEANS, *[50] * (K - len(_MEANS))], np.float32)
+SPREAD = np.array([*_SPREADS, *[5] * (K - len(_SPREADS))], np.float32)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,25 +45,25 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 @dataclass(frozen=True)
 class Detector:
-    """data/detector.tflite: the score of a sample is its distance from `mean` in units of `spread`."""
+    """graphs.detector: the score of a sample is its distance from `mean` in units of `spread`."""
 
     tflite: bytes
     mean: NDArray[np.float32]
     spread: NDArray[np.float32]
 
     def contribution(self, signals: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What the graph must give for (n, 18), computed without it."""
+        """What the graph must give for (n, K), computed without it."""
         z = (signals.astype(np.float64) - self.mean) / self.spread
         return np.where(np.isnan(signals), 0, z * z)
 
     def score(self, signals: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What the graph must give for (n, 18), computed without it: (n,)."""
+        """What the graph must give for (n, K), computed without it: (n,)."""
         distances: NDArray[np.float64] = np.sqrt(self.contribution(signals).sum(axis=1))
         return distances
 
     def golden(self) -> Golden:
         """16 samples around the mean; the last misses a signal."""
-        noise = np.random.default_rng(1).normal(size=(16, 18))
+        noise = np.random.default_rng(1).normal(size=(16, K))
         signals = (self.mean + self.spread * noise).astype(np.float32)
         signals[-1, 3] = np.nan
         no_state = np.empty((16, 0), np.float32)
@@ -109,7 +112,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class Remembering(Detector):
-    """data/remembering.tflite: that distance less the car's own mean of it, smoothed; with state.
+    """graphs.remembering: that distance less the car's own mean of it, smoothed; with state.
 
     `learning` samples, during which the score is 0; then `share` of each sample goes into the deviation.
     """
@@ -117,14 +120,14 @@ class Remembering(Detector):
     learning = 8
     share = np.float32(0.25)
     layout = StateLayout(
-        width=37, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0,
-        baseline=(1, 19), deviation=(19, 37), units="spreads",
+        width=1 + 2 * K, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0,
+        baseline=(1, 1 + K), deviation=(1 + K, 1 + 2 * K), units="spreads",
     )  # fmt: skip
 
     def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-        """What the graph must give for signals (n, 18) and state (n, 37), computed without it."""
+        """What the graph must give for signals (n, K) and state (n, 1 + 2 K), computed without it."""
         z = np.nan_to_num((signals - self.mean) / self.spread)
-        seen, baseline, deviation = state[:, :1], state[:, 1:19], state[:, 19:]
+        seen, baseline, deviation = state[:, :1], state[:, 1 : 1 + K], state[:, 1 + K :]
         learns = (seen < self.learning).astype(np.float32)
         seen = seen + learns
         baseline = baseline + learns * (z - baseline) / seen
@@ -135,12 +138,12 @@ class Remembering(Detector):
 
     def golden(self) -> Golden:
         """12 samples of a new car, of one that has learned from 5 already, and of a warm one."""
-        noise = np.random.default_rng(1).normal(size=(12, 3, 18))
+        noise = np.random.default_rng(1).normal(size=(12, 3, K))
         signals = (self.mean + self.spread * noise).astype(np.float32)
         signals[4:, 1, 3] = np.nan
-        state = np.zeros((3, 37), np.float32)
-        state[1, :19] = 5, *[0.5] * 18
-        state[2, :] = 8, *[0.1] * 36
+        state = np.zeros((3, self.layout.width), np.float32)
+        state[1, : 1 + K] = 5, *[0.5] * K
+        state[2, :] = 8, *[0.1] * 2 * K
         return Golden.of(signals, state, self.step)
 
     def manifest(self, version: int = 1, threshold: float = 12.0, **other: Any) -> Manifest:
@@ -155,19 +158,18 @@ class Remembering(Detector):
 
 @pytest.fixture(scope="session")
 def detector() -> Detector:
-    tflite = (Path(__file__).parent / "data" / "detector.tflite").read_bytes()
-    return Detector(tflite, MEAN, SPREAD)
+    return Detector(graphs.detector(MEAN, SPREAD), MEAN, SPREAD)
 
 
 @pytest.fixture(scope="session")
 def remembering() -> Remembering:
-    tflite = (Path(__file__).parent / "data" / "remembering.tflite").read_bytes()
-    return Remembering(tflite, MEAN, SPREAD)
+    graph = graphs.remembering(MEAN, SPREAD, learning=Remembering.learning, share=float(Remembering.share))
+    return Remembering(graph, MEAN, SPREAD)
 
 
 @pytest.fixture(scope="session")
 def telemetry_values() -> Callable[..., list[bytes]]:
-    """Framed telemetry values as they are in Kafka: of cars (n), with their seq (n) and signals (n, 18)."""
+    """Framed telemetry values as they are in Kafka: of cars (n), with their seq (n) and signals (n, K)."""
 
     def values(
         cars: Sequence[str],

@@ -12,6 +12,8 @@ from contract.topics import AUDIT
 
 from .edge import until
 
+K = len(SIGNALS)
+
 NAN = np.float32(np.nan).tobytes()
 
 pytestmark = pytest.mark.integration
@@ -59,7 +61,7 @@ def test_bad_models_are_refused_and_scoring_goes_on(
 ) -> None:
     """Each kind is counted and logged by its reason; the model in use scores on until a sound one comes."""
     weights = detector.tflite.index(detector.mean.tobytes())
-    broken = detector.tflite[:weights] + NAN * 18 + detector.tflite[weights + 72 :]
+    broken = detector.tflite[:weights] + NAN * K + detector.tflite[weights + detector.mean.nbytes :]
     flipped = model_record(version=2).replace(detector.mean.tobytes(), bytes(72))
     bad = {
         "bad_frame": b"junk",

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
+from contract.telemetry import SIGNALS
 from contract.topics import ALERTS, ANOMALIES, CAR_STATE, TELEMETRY
 
 from .edge import until
@@ -27,7 +28,7 @@ class Drive:
         self._edge, self._remembering = edge, remembering
         self._end = threading.Event()
         self._noise = np.random.default_rng(1)
-        self.samples: list[NDArray[np.float32]] = []  # (CARS, 18) each
+        self.samples: list[NDArray[np.float32]] = []  # (CARS, K) each
 
     @contextlib.contextmanager
     def going(self) -> Iterator["Drive"]:
@@ -44,7 +45,7 @@ class Drive:
 
     def _run(self) -> None:
         while not self._end.wait(CARS / PER_SECOND):
-            noise = self._noise.normal(size=(CARS, 18))
+            noise = self._noise.normal(size=(CARS, len(SIGNALS)))
             signals = self._remembering.mean + self._remembering.spread * noise
             self.samples.append(signals.astype(np.float32))
             cars = [f"car-{number}" for number in range(CARS)]
@@ -52,7 +53,7 @@ class Drive:
 
     def scores(self) -> dict[tuple[str, int], float]:
         """(car, seq) to the score, one sample after the other; 0 while a car is learned."""
-        state, found = np.zeros((CARS, 37), np.float32), {}
+        state, found = np.zeros((CARS, self._remembering.layout.width), np.float32), {}
         for seq, signals in enumerate(self.samples, 1):
             score, _, state = self._remembering.step(signals, state)
             found |= {(f"car-{number}", seq): value for number, value in enumerate(score.tolist())}

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
 from scorer.model import Model
 
 pytestmark = pytest.mark.integration
 
+K = len(SIGNALS)
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / "var" / "venv-tflite" / "bin" / "python"
 
@@ -43,7 +45,7 @@ def python() -> Path:
 
 
 def score(python: Path, record: bytes, signals: Any, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What the other environment says of a model record and samples (n, 18)."""
+    """What the other environment says of a model record and samples (n, K)."""
     (folder / "model").write_bytes(record)
     np.save(folder / "signals.npy", signals)
     command = [python, "-c", SCORE, folder / "model", folder / "signals.npy"]
@@ -52,7 +54,7 @@ def score(python: Path, record: bytes, signals: Any, folder: Path) -> subprocess
 
 def test_both_runtimes_score_alike(python: Path, detector: Any, tmp_path: Path) -> None:
     """On numpy 1.26 and without Kafka's client the golden vectors hold, and other samples score the same."""
-    signals = (detector.mean + np.random.default_rng(2).normal(size=(257, 18)) * 30).astype(np.float32)
+    signals = (detector.mean + np.random.default_rng(2).normal(size=(257, K)) * 30).astype(np.float32)
     signals[5, 7] = np.nan
     done = score(python, detector.record(), signals, tmp_path)
     assert done.returncode == 0, done.stderr
@@ -67,8 +69,8 @@ def test_both_runtimes_score_alike(python: Path, detector: Any, tmp_path: Path) 
 def test_bad_models_are_refused_there_too(python: Path, detector: Any, tmp_path: Path) -> None:
     """NaN weights and garbage end in a refusal with its reason, not in the interpreter."""
     weights = detector.tflite.index(detector.mean.tobytes())
-    nan = np.full(18, np.nan, "<f4").tobytes()
-    broken = detector.tflite[:weights] + nan + detector.tflite[weights + 72 :]
+    nan = np.full(K, np.nan, "<f4").tobytes()
+    broken = detector.tflite[:weights] + nan + detector.tflite[weights + len(nan) :]
     for tflite, reason in ((broken, "golden_vectors"), (b"garbage", "unusable_graph")):
         done = score(python, detector.record(tflite=tflite), detector.mean[None, :], tmp_path)
         assert done.returncode == 1

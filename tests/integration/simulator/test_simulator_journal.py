@@ -10,22 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
 from simulator.journal import Identity, Journal, path_of
 
 pytestmark = pytest.mark.integration
 
-# Samples whose 18 signals all say their seq; acknowledges all but the last two. Says when it has begun.
+# Samples whose signals all say their seq; acknowledges all but the last two. Says when it has begun.
 WRITER = """
 import itertools
 import sys
 from pathlib import Path
 import numpy as np
+from contract.telemetry import SIGNALS
 from simulator.journal import Identity, Journal
 journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0))
 everyone = slice(0, 500)
 for written in itertools.count():
     seq = (journal.sampled + 1).astype(np.float32)
-    journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], 18, axis=1), seq > 0)
+    journal.append(everyone, 10 * int(seq[0]), np.repeat(seq[:, None], len(SIGNALS), axis=1), seq > 0)
     journal.acknowledged[:] = journal.confirmed[:] = np.maximum(journal.sampled - 2, 0)
     if written == 20:
         print("running", flush=True)
@@ -51,5 +53,5 @@ def test_seq_has_no_gap_over_kill_9_and_samples_survive(tmp_path: Path) -> None:
             waiting = np.arange(journal.acknowledged[car] + 1, journal.sampled[car] + 1)
             _, signals = journal.read(car, waiting)
             assert len(waiting) <= 3
-            np.testing.assert_array_equal(signals, np.repeat(waiting[:, None], 18, axis=1))
+            np.testing.assert_array_equal(signals, np.repeat(waiting[:, None], len(SIGNALS), axis=1))
         journal.close()

@@ -32,7 +32,7 @@ BEGAN_MS = 1_790_000_000_000
 
 
 def drive(cars: int, seconds: int, seed: int, wear: Wear | None = None) -> NDArray[np.float32]:
-    """Signals (seconds, cars, 18) of a fleet at one sample a second."""
+    """Signals (seconds, cars, K) of a fleet at one sample a second."""
     fleet = Fleet(seed=seed, first=0, cars=cars, wear=wear or Wear(share=0.0))
     return np.stack([fleet.step(slice(0, cars), float(second), 1.0) for second in range(1, seconds + 1)])
 
@@ -58,7 +58,7 @@ class Cloud:
         assert producer.flush(30) == 0
 
     def drive(self, signals: NDArray[np.float32], since: int = 1) -> None:
-        """Put signals (seconds, cars, 18) on the telemetry topic; `since` is the first seq and second."""
+        """Put signals (seconds, cars, K) on the telemetry topic; `since` is the first seq and second."""
         schema = get("telemetry", 1)
         cars = [car_id(number) for number in range(signals.shape[1])]
         prefixes = [confluent_header(schema.schema_id) + telemetry.prefix(schema, car) for car in cars]
@@ -131,13 +131,13 @@ def cloud(cloud_kafka: Any) -> Cloud:
 
 @pytest.fixture(scope="session")
 def fleet() -> Callable[..., NDArray[np.float32]]:
-    """`drive`: signals (seconds, cars, 18) of a simulated fleet."""
+    """`drive`: signals (seconds, cars, K) of a simulated fleet."""
     return drive
 
 
 @pytest.fixture(scope="session")
 def noise() -> NDArray[np.float32]:
-    """Signals (seconds, cars, 18) that have nothing to do with each other: max|z| is all one can do."""
+    """Signals (seconds, cars, K) that have nothing to do with each other: max|z| is all one can do."""
     rng = np.random.default_rng(1)
     typical = np.array([60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000], np.float32)
     spread = np.array([3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0], np.float32)

@@ -43,7 +43,7 @@ SPEED, VIBRATION, TYRE, COOLANT, FIRMWARE = (
 
 @pytest.fixture(scope="module")
 def past(fleet: Fleet) -> Floats:
-    """Healthy samples (cars, seconds, 18)."""
+    """Healthy samples (cars, seconds, K)."""
     return np.ascontiguousarray(fleet(CARS, SECONDS, seed=1).transpose(1, 0, 2))
 
 
@@ -76,7 +76,7 @@ def warm(served: Interpreter, past: Floats) -> Floats:
 
 
 def loop(served: Interpreter, past: Floats, state: Floats | None = None) -> tuple[Floats, Floats, Floats]:
-    """Scores (cars, T), contributions (cars, T, 18) and the states after the last sample."""
+    """Scores (cars, T), contributions (cars, T, K) and the states after the last sample."""
     state = np.zeros((len(past), served.state_width), np.float32) if state is None else state
     scores, parts = [], []
     for sample in past.transpose(1, 0, 2):
@@ -286,7 +286,7 @@ def test_a_fault_goes_in_its_components_direction(
         ("brake_1_1", TYRE, recent[..., TYRE] * 1.05),
         ("coolant_temp_sensor", COOLANT, np.repeat(recent[:, :1, COOLANT], 20, axis=1)),
     ):
-        after = loop(served, np.where(np.arange(18) == column, moved[..., None], recent), warm)[2]
+        after = loop(served, np.where(np.arange(len(SIGNALS)) == column, moved[..., None], recent), warm)[2]
         assert np.mean([known.of(state)[0] == name for state in after]) > 0.9
 
 

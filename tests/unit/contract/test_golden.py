@@ -8,7 +8,7 @@ import pytest
 
 from contract.golden import Floats, Golden
 
-SIGNALS = np.random.default_rng(1).normal(size=(5, 2, 18)).astype(np.float32)
+SIGNALS = np.random.default_rng(1).normal(size=(5, 2, 7)).astype(np.float32)
 STATE = np.zeros((2, 3), np.float32)
 
 

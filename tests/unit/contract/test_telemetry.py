@@ -13,6 +13,8 @@ from contract.framing import confluent_header, single_object_header
 from contract.schema import Schema, get
 from contract.telemetry import SEQ_MAX, SIGNALS, Decoder, Layout, encode, prefix
 
+K = len(SIGNALS)
+
 V1, V2 = get("telemetry", 1), get("telemetry", 2)
 BOTH = {V1.schema_id: V1, V2.schema_id: V2}
 NOW_MS = 1_795_000_000_123
@@ -22,7 +24,7 @@ STAMP_EDGES = [2**34, NOW_MS, 2**41 - 1]
 
 
 def _signals(count: int, seed: int = 1) -> Any:
-    signals = np.random.default_rng(seed).normal(0, 1e3, (count, len(SIGNALS))).astype(np.float32)
+    signals = np.random.default_rng(seed).normal(0, 1e3, (count, K)).astype(np.float32)
     signals[0, :4] = np.nan, np.inf, -np.inf, 1e-42  # missing, broken, and denormal ones
     return signals
 
@@ -71,7 +73,19 @@ def test_values_are_those_that_apache_avro_wrote(schema: Schema, apache: Any):
 def test_seq_has_as_many_bytes_as_it_needs():
     """1 to 5 bytes: what the bridge's check of lengths relies on."""
     values, _ = _framed(V1, ["c"] * len(SEQ_EDGES), SEQ_EDGES, [NOW_MS] * 11, _signals(11))
-    assert [len(value) - 5 - 2 - 6 - 72 for value in values] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert [len(value) - 5 - 2 - 6 - 4 * K for value in values] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+        4,
+        4,
+        5,
+        5,
+    ]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -106,9 +120,9 @@ def test_a_model_name_that_ends_beyond_ascii_does_not_touch_seq():
 def test_an_empty_batch():
     """No records in, none out, in the usual shapes and types."""
     decoded = Decoder(BOTH).decode([], [])
-    assert decoded.signals.shape == (0, len(SIGNALS))
+    assert decoded.signals.shape == (0, K)
     assert (decoded.seq.dtype, decoded.signals.dtype) == (np.int64, np.float32)
-    assert encode([], np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 18), np.float32)) == []
+    assert encode([], np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, K), np.float32)) == []
 
 
 def test_mqtt_and_kafka_differ_only_in_the_header():

@@ -23,7 +23,7 @@ def _cars(cars: int, seed: int, samples: int = 150) -> Floats:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_score_a_sample_finite_and_sound_data_untouched(name: str):
-    """(cars, samples) out of (cars, samples, 18); what was given is given unchanged to the next detector."""
+    """(cars, samples) out of (cars, samples, K); what was given is given unchanged to the next detector."""
     detector, training, signals = detectors.make(name, 1, LENGTHS), _cars(12, 1), _cars(6, 2)
     before = signals.copy(), training.copy()
     detector.fit(training)

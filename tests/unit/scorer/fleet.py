@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from contract.joined import Joined
-from contract.telemetry import Decoded, Floats
+from contract.telemetry import SIGNALS, Decoded, Floats
 from scorer.detector import Detections, Detector, Turn
+
+K = len(SIGNALS)
 
 SAMPLED_AT_MS = 1_800_000_000_000
 
@@ -26,17 +28,17 @@ class Fleet:
         self._seq: defaultdict[str, int] = defaultdict(int)
 
     def samples(self, cars: Sequence[str], signals: Floats) -> tuple[Detections, list[Turn]]:
-        """The next sample of each car, several of a car in their order; signals (n, 18) or (18,)."""
+        """The next sample of each car, several of a car in their order; signals (n, K) or (K,)."""
         seq = []
         for car in cars:
             self._seq[car] += 1
             seq.append(self._seq[car])
-        return self.records(list(zip(cars, seq, strict=True)), np.broadcast_to(signals, (len(cars), 18)))
+        return self.records(list(zip(cars, seq, strict=True)), np.broadcast_to(signals, (len(cars), K)))
 
     def records(
         self, records: Sequence[tuple[str, int]], signals: Floats, partition: int = 0
     ) -> tuple[Detections, list[Turn]]:
-        """One batch of (car, seq) with their signals (n, 18). Low thresholds make every score known."""
+        """One batch of (car, seq) with their signals (n, K). Low thresholds make every score known."""
         keys = [car.encode() for car, _ in records]
         seq = np.array([number for _, number in records], np.int64)
         decoded = Decoded(

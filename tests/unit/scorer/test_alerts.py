@@ -122,7 +122,7 @@ def test_late_and_repeated_records_move_no_level(detector: Any, model: Model) ->
 def test_a_new_threshold_changes_the_scale_and_no_alert(detector: Any, model: Model) -> None:
     """A model with another threshold goes on where the car's level stood in thresholds."""
     fleet = Fleet(model)
-    fleet.samples(["a"] * 3, off(detector, 18))
+    fleet.samples(["a"] * 3, off(detector, len(SIGNALS)))
     assert [turn[2] for turn in fleet.turns] == [True]
     fleet.detector.add(Model.open(detector.record(4, 120.0, alert=RULE), "litert"))
     fleet.samples(["a"] * 3, off(detector, 180))
@@ -179,7 +179,7 @@ def test_the_hypothesis_is_the_component_of_the_signals(
 
 def test_without_components_there_is_no_hypothesis() -> None:
     """A model that names none opens alerts all the same."""
-    assert Components({}).hypothesis(np.full(18, 1 / 18)) == ("", 0.0)
+    assert Components({}).hypothesis(np.full(len(SIGNALS), 1 / len(SIGNALS))) == ("", 0.0)
 
 
 def test_a_state_tells_components_with_the_same_signals_apart(remembering: Any) -> None:

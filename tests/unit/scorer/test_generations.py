@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
 from scorer.generations import GENERATIONS_MAX
 from scorer.model import Model
 
 from .fleet import Fleet
+
+K = len(SIGNALS)
 
 
 @pytest.fixture
@@ -58,13 +61,14 @@ def test_a_drifting_car_keeps_its_score(make: Any, remembering: Any) -> None:
         if step == 30:
             fleet.detector.add(make(2, by=0.5))
         fleet.samples(
-            ["a"], remembering.mean + remembering.spread * (0.1 * step + 0.01 * noise.normal(size=18))
+            ["a"],
+            remembering.mean + remembering.spread * (0.1 * step + 0.01 * noise.normal(size=K)),
         )
     scores = [fleet.scores["a", seq] for seq in range(9, 69)]
     assert [fleet.versions["a", 9 + step] for step in (37, 38)] == [1, 2]
     # Without the inheritance the score would fall to nothing; it goes on growing by the drift of a sample.
     assert all(later > sooner for sooner, later in pairwise(scores[5:]))
-    assert scores[59] == pytest.approx(np.sqrt(18) * 0.1 * (59 - 3), rel=0.05)
+    assert scores[59] == pytest.approx(np.sqrt(K) * 0.1 * (59 - 3), rel=0.05)
 
 
 def test_other_units_are_relearned_without_inheritance(make: Any, remembering: Any) -> None:
@@ -116,7 +120,7 @@ def test_a_model_that_returns_brings_its_baselines(make: Any, remembering: Any) 
     fleet.samples(["a"] * 2, drifted)
     assert [fleet.versions["a", seq] for seq in (49, 50)] == [2, 1]
     # What both know of the drift, and no more than there is.
-    assert 0.85 * np.sqrt(18) < before < fleet.scores["a", 50] < 1.001 * np.sqrt(18)
+    assert 0.85 * np.sqrt(K) < before < fleet.scores["a", 50] < 1.001 * np.sqrt(K)
 
 
 def test_of_a_model_that_returns_only_learned_baselines_count_as_old(make: Any, remembering: Any) -> None:
@@ -128,7 +132,7 @@ def test_of_a_model_that_returns_only_learned_baselines_count_as_old(make: Any, 
     fleet.detector.add(make(1))
     fleet.samples(["a"] * 12, drifted)
     assert fleet.versions["a", 50] == 1
-    assert fleet.scores["a", 50] == pytest.approx(np.sqrt(18), rel=1e-2)
+    assert fleet.scores["a", 50] == pytest.approx(np.sqrt(K), rel=1e-2)
 
 
 def test_models_in_quick_succession_leave_no_car_without_one(make: Any, remembering: Any) -> None:

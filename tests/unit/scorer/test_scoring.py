@@ -187,7 +187,7 @@ def test_a_key_that_is_no_text_stops_nothing(
     telemetry_log: Any, telemetry_values: Any, decoder: Decoder, model: Model
 ) -> None:
     """An anomaly of a record with such a key is written like any other."""
-    value = telemetry_values(["ab"], [1], np.zeros((1, 18), np.float32))[0]
+    value = telemetry_values(["ab"], [1], np.zeros((1, len(SIGNALS)), np.float32))[0]
     batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")], [b"\xff\xfe"])
     detector = Detector()
     detector.add(model)
@@ -198,9 +198,9 @@ def test_a_key_that_is_no_text_stops_nothing(
 
 def test_shares_of_signed_contributions_count_by_size() -> None:
     """At most three signals, the largest first, by the size of the contribution; all shares add up to 1."""
-    contribution = np.zeros(18, np.float32)
+    contribution = np.zeros(len(SIGNALS), np.float32)
     contribution[[2, 5, 7, 11]] = [-6, 3, 1, -10]
-    values = np.arange(18, dtype=np.float32)
+    values = np.arange(len(SIGNALS), dtype=np.float32)
     (shares,) = shares_of(contribution[None, :], values[None, :])
     assert [(s["name"], s["share"], s["value"]) for s in named(shares, values)] == [
         (SIGNALS[11], 0.5, 11.0), (SIGNALS[2], 0.3, 2.0), (SIGNALS[5], 0.15, 5.0)
@@ -209,5 +209,5 @@ def test_shares_of_signed_contributions_count_by_size() -> None:
 
 def test_no_contribution_names_no_signal() -> None:
     """Contributions that are all zero give no name rather than a wrong one."""
-    nothing = np.zeros((1, 18), np.float32)
+    nothing = np.zeros((1, len(SIGNALS)), np.float32)
     assert named(shares_of(nothing, nothing)[0], nothing[0]) == []

@@ -8,11 +8,14 @@ from prometheus_client import REGISTRY
 
 from contract import records
 from contract.alert_rule import AlertRule
+from contract.telemetry import SIGNALS
 from scorer.detector import Detector
 from scorer.model import Model
 from scorer.snapshots import Snapshots
 
 from .fleet import Fleet
+
+K = len(SIGNALS)
 
 NAME, INTERVAL_S = "failure-detector", 10.0
 
@@ -49,7 +52,7 @@ def test_a_successor_scores_as_if_nothing_had_happened(make: Any, remembering: A
     noise = np.random.default_rng(1)
     cars = ["a", "b", "c"] * 30
     size = np.where(np.arange(90) < 60, 1.0, 0.0)[:, None]
-    signals = (remembering.mean + remembering.spread * size * noise.normal(size=(90, 18))).astype(np.float32)
+    signals = (remembering.mean + remembering.spread * size * noise.normal(size=(90, K))).astype(np.float32)
     one, two, other = Fleet(make(1)), Fleet(make(1)), Fleet(make(1))
     one.samples(cars, signals)
     two.samples(cars[:45], signals[:45])
@@ -108,7 +111,7 @@ def test_other_models_and_broken_records_are_passed_over(make: Any, remembering:
     short = records.decode(written[b"a"])[1]
     short["states"][0]["state"] = short["states"][0]["state"][:-4]
     broken = records.decode(written[b"b"])[1]
-    broken["states"][0]["state"] = np.full(37, np.nan, "<f4").tobytes()
+    broken["states"][0]["state"] = np.full(remembering.layout.width, np.nan, "<f4").tobytes()
     before = [refused("malformed"), refused("not_finite")]
     given = {
         b"a": records.encode("car_state", short),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from contract.telemetry import SIGNALS
 from scorer.model import Model
 
 from .fleet import Fleet
@@ -40,7 +41,7 @@ class Plain:
         return scores | {(car, seq): self.score(car, row, moves=False) for car, seq, row in late}
 
     def score(self, car: str, row: Any, moves: bool) -> float:
-        state = self.states.get(car, np.zeros((1, 37), np.float32))
+        state = self.states.get(car, np.zeros((1, 1 + 2 * len(SIGNALS)), np.float32))
         score, _, after = self.step(row[None], state)
         if moves:
             self.states[car] = after
@@ -62,7 +63,7 @@ def test_random_batches_come_to_what_a_plain_loop_does(
             car = chance.randrange(cars)
             at[car] = max(0, at[car] + chance.choices([1, 2, 0, -chance.randrange(4)], [85, 5, 5, 5])[0])
             records.append((f"car-{car}", at[car]))
-        signals = (remembering.mean + noise.normal(size=(len(records), 18)) * 3).astype(np.float32)
+        signals = (remembering.mean + noise.normal(size=(len(records), len(SIGNALS))) * 3).astype(np.float32)
         signals[noise.random(signals.shape) < 0.01] = np.nan
         expected |= plain.batch(records, signals)
         fleet.records(records, signals)

@@ -18,7 +18,7 @@ COOLANT, AIR, FLOW, VOLTAGE, SPEED, FIRMWARE = 0, 1, 2, 4, 6, 17
 
 @cache
 def drive(changes: Changes, steps: int = 60, dt_s: float = 10.0) -> np.ndarray:
-    """(steps, cars, 18)"""
+    """(steps, cars, K)"""
     fleet = Fleet(seed=8, first=0, cars=CARS, wear=SOUND, changes=changes)
     return np.stack([fleet.step(slice(0, CARS), i * dt_s, dt_s) for i in range(1, steps + 1)])
 

@@ -66,7 +66,7 @@ def fleet() -> Fleet:
 
 @cache
 def drive(damage: Everyone | None = None) -> np.ndarray:
-    """(steps, cars, 18) of the cars that do not charge soon: with a worn battery they would do so earlier."""
+    """(steps, cars, K) of the cars that do not charge soon: with a worn battery they would do so earlier."""
     driven = deepcopy(fleet())
     if damage:
         driven.plan = damage  # type: ignore[assignment]

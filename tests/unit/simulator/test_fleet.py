@@ -34,7 +34,7 @@ BOUNDS = {
 
 
 def drive(fleet: Fleet, steps: int, dt_s: float = 1.0) -> np.ndarray:
-    """(steps, cars, 18)"""
+    """(steps, cars, K)"""
     everyone = slice(0, fleet.cars)
     return np.stack([fleet.step(everyone, i * dt_s, dt_s) for i in range(1, steps + 1)])
 
@@ -82,7 +82,7 @@ def test_the_first_minutes_are_like_later_ones() -> None:
     """Cars begin warm and on the road: the mean of every signal hardly changes within two hours."""
     fleet = Fleet(seed=5, first=0, cars=400, wear=SOUND)
     readings = drive(fleet, steps=120, dt_s=60.0)
-    first, last = readings[:3].reshape(-1, 18), readings[-30:].reshape(-1, 18)
+    first, last = readings[:3].reshape(-1, len(SIGNALS)), readings[-30:].reshape(-1, len(SIGNALS))
     shift = np.abs(first.mean(axis=0) - last.mean(axis=0)) / first.std(axis=0).clip(1e-6)
     assert dict(zip(SIGNALS, shift.round(2), strict=True)) == pytest.approx(
         dict.fromkeys(SIGNALS, 0.0), abs=0.3

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
 from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
@@ -20,7 +21,7 @@ EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
 
 
 def samples(cars: int = 3, value: float = 1.0) -> np.ndarray:
-    return np.full((cars, 18), value, np.float32)
+    return np.full((cars, len(SIGNALS)), value, np.float32)
 
 
 @pytest.fixture

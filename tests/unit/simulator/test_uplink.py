@@ -10,10 +10,12 @@ import pytest
 from contract.framing import single_object_header
 from contract.records import decode_single_object
 from contract.schema import get
-from contract.telemetry import prefix
+from contract.telemetry import SIGNALS, prefix
 from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import Tally
 from simulator.uplink import PACKET_IDS, Car, Uplink
+
+K = len(SIGNALS)
 
 RING = 12  # two thirds of it for what was acknowledged
 KEPT = 8
@@ -61,7 +63,7 @@ class Road:
     def sample(self, times: int = 1) -> None:
         for _ in range(times):
             self.now += 1
-            self.uplink.sample(slice(0, 2), 1_700_000_000_000, np.ones((2, 18), np.float32), self.now)
+            self.uplink.sample(slice(0, 2), 1_700_000_000_000, np.ones((2, K), np.float32), self.now)
             self.uplink.catch_up(self.now)
 
     def answer(self, seq: int, code: int = 0, car: int = 0) -> None:
