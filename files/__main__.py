@@ -43,52 +43,52 @@ def run(arguments: Sequence[str]) -> int:
     log.configure("files", "text", sys.stderr)  # people type these commands; stdout has the tables
     try:
         if name == "fit":
-            return fit.run(_told(fit.Settings, "FIT", arguments, FIT), _say)
+            return fit.run(_load(fit.Settings, "FIT", arguments, FIT), _say)
         if name == "score":
-            return score.run(_told(score.Settings, "SCORE", arguments, SCORE), _say)
-        return _example(_told(example.Settings, "EXAMPLE", arguments, EXAMPLE))
+            return score.run(_load(score.Settings, "SCORE", arguments, SCORE), _say)
+        return _example(_load(example.Settings, "EXAMPLE", arguments, EXAMPLE))
     except BadData as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_DATA
     except KeyboardInterrupt:
-        print("stopped: what was written so far is no model", file=sys.stderr)
+        print("stopped: the output folder does not hold a complete model", file=sys.stderr)
         return EXIT_STOPPED
 
 
 FIT = """\
-A detector from a plain file, and what it says of every row of it: scores, alarms, plots, and a model to score
-other files with. docs/your-data.md goes through an example.
+Train a detector on a plain file and score every row of that file. Writes scores, alarms, plots and a model
+with which other files can be scored. docs/your-data.md goes through an example.
 """
-SCORE = (
-    "Score another file by a model that `fit` made. Machines go on from where the model has seen them last."
-)
-EXAMPLE = "Write a file to try `fit` with: twelve made-up pumps, three of which begin to fail."
+SCORE = "Score another file with a model that `fit` made. Machines continue from their last scored rows."
+EXAMPLE = "Write an example file for `fit`: twelve invented pumps, three of which begin to fail."
 
 
-def _example(told: example.Settings) -> int:
+def _example(chosen: example.Settings) -> int:
     try:
-        rows = example.write(told)
+        rows = example.write(chosen)
     except OSError as error:
-        raise BadData(f"--out {told.out} cannot be written: {error.strerror}") from error
-    print(f"{told.out}: {rows} rows of {told.pumps} pumps. Try:\n{example.COMMAND.format(data=told.out)}")
+        raise BadData(f"--out {chosen.out} cannot be written: {error.strerror}") from error
+    print(
+        f"{chosen.out}: {rows} rows of {chosen.pumps} pumps. Try:\n{example.COMMAND.format(data=chosen.out)}"
+    )
     return 0
 
 
-def _told(kind: type[settings.S], prefix: str, arguments: Sequence[str], description: str) -> settings.S:
+def _load(kind: type[settings.S], prefix: str, arguments: Sequence[str], description: str) -> settings.S:
     return settings.load(kind, prefix=prefix, argv=arguments, environ=os.environ, description=description)
 
 
 def _quieten_libraries() -> None:
-    """Greetings of TensorFlow's C++, and its errors about GPUs that are not there, go nowhere.
+    """Discard what TensorFlow's C++ code prints: greetings, and errors about missing GPUs.
 
-    They are written to the file descriptor, whatever the level; Python's stderr gets one of its own.
+    It writes to file descriptor 2 whatever the log level is, so Python's stderr gets a descriptor of its own.
     """
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _say(text: str) -> None:
-    """What takes long."""
+    """Progress of what takes long."""
     _log.info("%s", text)
 
 

@@ -1,4 +1,4 @@
-"""A file to try things with: pumps of a water works, three of which begin to fail. Made up, seeded.
+"""An example file: invented pumps of a water works, three of which begin to fail; drawn from a seed.
 
 Every pump has its own wear, bias and load; each signal follows speed and inlet temperature as a pump's does:
 flow grows with the speed, pressure with its square, power with its cube (the affinity laws).
@@ -16,7 +16,7 @@ from plumbing.settings import setting
 SIGNALS = ("flow", "pressure", "motor_current", "bearing_temp", "vibration")
 CONDITIONS = ("speed", "inlet_temp")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-# Pump, day on which it begins, and what fails; it is fully grown after GROWTH_DAYS.
+# Pump, day on which the fault begins, and what fails; the fault is fully grown after GROWTH_DAYS.
 FAULTS = (
     ("pump-03", 27, "bearing"),
     ("pump-07", 29, "impeller"),
@@ -36,35 +36,35 @@ class Settings:
     """Flags, environment (EXAMPLE_…) or these defaults."""
 
     out: Path = setting("the CSV file to write")
-    pumps: int = setting("how many", default=12)
-    days: int = setting("from 2026-01-01", default=42)
-    interval_s: int = setting("between two samples of a pump", default=600)
-    seed: int = setting("of everything drawn", default=1)
+    pumps: int = setting("number of pumps", default=12)
+    days: int = setting("days of data, from 2026-01-01 on", default=42)
+    interval_s: int = setting("seconds between two samples of a pump", default=600)
+    seed: int = setting("seed of all random numbers", default=1)
 
     def __post_init__(self) -> None:
         if min(self.pumps, self.days, self.interval_s) < 1:
             raise ValueError("--pumps, --days and --interval-s must be positive")
 
 
-def write(told: Settings) -> int:
-    """Write the file; returns how many rows. Raises OSError."""
-    chance = np.random.default_rng(told.seed)
-    samples = told.days * 86_400 // told.interval_s
-    times = [BEGIN + timedelta(seconds=told.interval_s * place) for place in range(samples)]
-    day = np.arange(samples) * told.interval_s / 86_400
-    with told.out.open("w", encoding="utf-8") as file:
+def write(settings: Settings) -> int:
+    """Write the file and return its number of rows. Raises OSError."""
+    chance = np.random.default_rng(settings.seed)
+    samples = settings.days * 86_400 // settings.interval_s
+    times = [BEGIN + timedelta(seconds=settings.interval_s * number) for number in range(samples)]
+    day = np.arange(samples) * settings.interval_s / 86_400
+    with settings.out.open("w", encoding="utf-8") as file:
         file.write(",".join(("time", "pump", *CONDITIONS, *SIGNALS)) + "\n")
-        for number in range(1, told.pumps + 1):
+        for number in range(1, settings.pumps + 1):
             name = f"pump-{number:02d}"
             columns = pump(name, day, chance)
             for time, row in zip(times, columns.T.tolist(), strict=True):
                 values = ",".join("" if np.isnan(value) else f"{value:.4g}" for value in row)
                 file.write(f"{time:%Y-%m-%dT%H:%M:%S},{name},{values}\n")
-    return samples * told.pumps
+    return samples * settings.pumps
 
 
 def pump(name: str, day: Floats, chance: np.random.Generator) -> Floats:
-    """(7, n) of CONDITIONS and SIGNALS at the days (n,)."""
+    """CONDITIONS and SIGNALS, (7, n), at the days (n,)."""
     hour = 24 * day
     demand = 0.75 + 0.15 * np.sin(2 * np.pi * (hour - 8) / 24) + _wander(len(day), 0.05, 40, chance)
     speed = np.clip(1450 * demand * chance.normal(1, 0.03), 700, 1600)
@@ -76,7 +76,9 @@ def pump(name: str, day: Floats, chance: np.random.Generator) -> Floats:
     current = (4 + 18 * relative**3) * (1 + wear[2])
     temp = inlet + 12 + _lagged(14 * relative**2, 12) * (1 + wear[3]) + chance.normal(0, 1.5)
     vibration = 0.4 + 1.8 * relative**2 * (1 + 3 * wear[4])
-    size = {kind: np.clip((day - begin) / GROWTH_DAYS, 0, 1) for who, begin, kind in FAULTS if who == name}
+    size = {
+        kind: np.clip((day - begin) / GROWTH_DAYS, 0, 1) for faulty, begin, kind in FAULTS if faulty == name
+    }
     bearing, impeller = size.get("bearing", 0), size.get("impeller", 0)
     temp, vibration = temp + 9 * bearing, vibration * (1 + 0.8 * bearing)
     flow, pressure, current = (
@@ -88,19 +90,19 @@ def pump(name: str, day: Floats, chance: np.random.Generator) -> Floats:
     noise = np.array([4, 0.1, 1.5, 0.06, 0.25, 0.4, 0.08])[:, None]
     seen = true + noise * chance.normal(size=true.shape)
     seen[3] += 0.5 * size.get("sensor", 0)
-    seen[chance.random(seen.shape) < 0.002] = np.nan  # what never arrived
+    seen[chance.random(seen.shape) < 0.002] = np.nan  # samples that were lost
     return np.asarray(seen)
 
 
 def _wander(count: int, size: float, samples: int, chance: np.random.Generator) -> Floats:
-    """A random walk that comes back within about so many samples."""
+    """A mean-reverting random walk of standard deviation `size` and a time constant of `samples`."""
     return _lagged(chance.normal(0, size * np.sqrt(2 * samples), count), samples)
 
 
 def _lagged(values: Floats, samples: float) -> Floats:
-    """First-order lag."""
-    found, level = np.empty_like(values), float(values[0])
-    for place, value in enumerate(values.tolist()):
+    """First-order lag with a time constant of `samples`."""
+    lagged, level = np.empty_like(values), float(values[0])
+    for number, value in enumerate(values.tolist()):
         level += (value - level) / samples
-        found[place] = level
-    return found
+        lagged[number] = level
+    return lagged

@@ -1,4 +1,4 @@
-"""`python -m files fit`: a detector from a plain file, and what it says of the same file. Read `run`."""
+"""`python -m files fit`: train a detector on a plain file and score the same file. Read `run`."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -8,10 +8,10 @@ import numpy as np
 
 from contract.alert_rule import AlertRule
 from contract.manifest import sha256
-from files import folder, judgement, material, recording, table
+from files import folder, judgement, material, table
 from files.folder import FileManifest
 from files.material import Rows
-from files.recording import Recording
+from files.recording import Recording, from_table, until
 from files.table import Say
 from plumbing.settings import setting
 from trainer.judge import alarms
@@ -27,43 +27,45 @@ class Settings:
     """Flags, environment (FIT_…) or these defaults."""
 
     data: Path = setting("CSV (UTF-8, with a header) or Parquet file")
-    signals: tuple[str, ...] = setting("columns that are judged: a,b,c")
-    out: Path = setting("folder for model, scores, plots and summary; made anew")
+    signals: tuple[str, ...] = setting("columns to judge: a,b,c")
+    out: Path = setting(
+        "folder for the model, scores, plots and summary; emptied first if an earlier run made it"
+    )
     conditions: tuple[str, ...] = setting(
         "columns of the operating point (load, speed, weather), from which the signals are expected; they "
         "are judged only if they are among --signals as well",
         default=(),
     )
     group: str | None = setting(
-        "column that says whose row it is; none: the file is one machine", default=None
+        "column with the name of the machine; none: all rows are of one machine", default=None
     )
     time: str | None = setting(
-        "column of times: ISO 8601, or numbers: s, ms, µs or ns since 1970, else seconds of a clock of its "
-        "own; none: rows come in order, --interval-s apart",
+        "column of times: ISO 8601, or numbers (s, ms, µs or ns since 1970, or else seconds from any start); "
+        "none: the rows are in order, --interval-s apart",
         default=None,
     )
     interval_s: float = setting(
         "seconds between two rows of a machine, where there is no --time", default=1.0
     )
     train_until: str = setting(
-        "learn from rows up to this time, written as in the file, or from this share of each machine's rows; "
-        "they should be healthy",
+        "train on the rows up to this time (written as in the file), or on this share of each machine's "
+        "rows; they should be healthy",
         default="0.6",
     )
     learning_s: float | None = setting(
-        "how long a machine is watched before it is judged; none: a fifth of its rows to learn from",
+        "how long a machine is watched before it is judged; none: a fifth of its training rows",
         default=None,
     )
     memory_s: float | None = setting(
-        "how far back deviations are averaged: longer finds smaller ones, and later; none: a quarter of "
-        "--learning-s",
+        "time over which deviations are averaged: a longer one finds smaller deviations, but later; none: a "
+        "quarter of --learning-s",
         default=None,
     )
     false_alarms_per_car_week: float = setting(
         "budget: alarms that healthy machines may raise in 168 h of their telemetry", default=0.1
     )
-    rows_max: int = setting("the largest file that is taken, in rows", default=5_000_000)
-    seed: int = setting("of all that is drawn in the training", default=1)
+    rows_max: int = setting("refuse a file with more rows than this", default=5_000_000)
+    seed: int = setting("seed of all random numbers in the training", default=1)
 
     def __post_init__(self) -> None:
         for name in ("interval_s", "learning_s", "memory_s", "false_alarms_per_car_week", "rows_max"):
@@ -83,94 +85,100 @@ class Settings:
             raise ValueError("--group and --time must be different columns")
 
 
-def run(told: Settings, say: Say) -> int:
-    """Read, learn, set the threshold, score, write, tell. Returns the exit code. Raises BadData."""
-    folder.make(told.out, results=judgement.RESULTS)
-    say(f"reading {told.data}")
-    columns = (*told.signals, *[name for name in told.conditions if name not in told.signals])
-    texts = [name for name in (told.group, told.time) if name]
-    data = table.read(told.data, columns, texts, rows_max=told.rows_max, say=say)
-    found, when = recording.recording(
-        data, columns, group=told.group, time=told.time, interval_s=told.interval_s
+def run(settings: Settings, say: Say) -> int:
+    """Read, learn, set the threshold, score, write, print. Returns the exit code. Raises BadData."""
+    folder.make(settings.out, results=judgement.RESULTS)
+    say(f"reading {settings.data}")
+    columns = (*settings.signals, *[name for name in settings.conditions if name not in settings.signals])
+    texts = [name for name in (settings.group, settings.time) if name]
+    data = table.read(settings.data, columns, texts, rows_max=settings.rows_max, say=say)
+    recording, times = from_table(
+        data, columns, group=settings.group, time=settings.time, interval_s=settings.interval_s
     )
-    training = recording.until(found, told.train_until, when)
-    found, left_out = material.useful(found, training, told.signals)
-    domain = material.domain(found, training, told.signals, told.conditions)
-    memory = material.lengths(found, training, told.learning_s, told.memory_s)
-    early, late = material.parts(found, training, memory)
-    say(f"learning from {int(early.sum())} rows of {len(found.machines)} machines; TensorFlow loads first")
-    signals = found.signals.astype(np.float32)
-    graph, learned = learning.learn(domain, signals[early], found.machine[early], memory, seed=told.seed)
+    training = until(recording, settings.train_until, times)
+    recording, left_out = material.useful(recording, training, settings.signals)
+    domain = material.domain(recording, training, settings.signals, settings.conditions)
+    memory = material.lengths(recording, training, settings.learning_s, settings.memory_s)
+    early, late = material.parts(recording, training, memory)
+    say(
+        f"learning from {int(early.sum())} rows of {len(recording.machines)} machines; TensorFlow loads first"
+    )
+    signals = recording.signals.astype(np.float32)
+    graph, learned = learning.learn(
+        domain, signals[early], recording.machine[early], memory, seed=settings.seed
+    )
     tflite = graph.convert()
     say(f"setting the threshold on {int(late.sum())} rows that were not learned from")
-    budget = told.false_alarms_per_car_week
-    calibration = calibrate(tflite, found, training, late, rule=RULE, budget=budget)
+    budget = settings.false_alarms_per_car_week
+    calibration = calibrate(tflite, recording, training, late, rule=RULE, budget=budget)
     manifest = FileManifest(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=git_revision(),
-        data=told.data.name,
+        data=settings.data.name,
         signals=domain.signals,
-        conditions=tuple(name for name in told.conditions if name in domain.signals),
+        conditions=tuple(name for name in settings.conditions if name in domain.signals),
         left_out=tuple(left_out),
-        group=told.group,
-        time=told.time,
-        interval_s=found.interval_s,
+        group=settings.group,
+        time=settings.time,
+        interval_s=recording.interval_s,
         learning_samples=memory.learning_samples,
         memory_samples=memory.memory_samples,
-        train_until=told.train_until,
+        train_until=settings.train_until,
         training_rows=int(training.sum()),
-        machines=len(found.machines),
+        machines=len(recording.machines),
         threshold=calibration.threshold,
         alert=RULE,
         false_alarms_per_machine_week=budget,
-        seed=told.seed,
+        seed=settings.seed,
         metrics={"learning": learned.metrics, "calibration": asdict(calibration)},
         tflite_sha256=sha256(tflite),
         tflite_bytes=len(tflite),
     )
-    say(f"scoring {len(found.row)} rows")
+    say(f"scoring {len(recording.row)} rows")
     interpreter = Interpreter(tflite, domain.count)
-    seen, _ = judgement.begin(found, None, interpreter.state_width)
-    scored, seen = judgement.judge(found, when, training, interpreter, seen, manifest=manifest, say=say)
-    say(f"writing {told.out}")
-    tables = judgement.write(told.out, scored, data, time=told.time, facts=facts(manifest, calibration))
-    folder.save(told.out, manifest, tflite, judgement.after(found, seen, None))
-    say(f"done: {told.out}")
+    seen, _ = judgement.begin(recording, None, interpreter.state_width)
+    scored, seen = judgement.judge(recording, times, training, interpreter, seen, manifest=manifest, say=say)
+    say(f"writing {settings.out}")
+    tables = judgement.write(
+        settings.out, scored, data, time=settings.time, facts=facts(manifest, calibration)
+    )
+    folder.save(settings.out, manifest, tflite, judgement.after(recording, seen, None))
+    say(f"done: {settings.out}")
     print(tables)
     return 0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The threshold, and how much it was set on: rows, machine-weeks, alarms that these raise."""
+    """The threshold, and the data that it was set on."""
 
     threshold: float
-    rows: int
-    machine_weeks: float
-    alarms: int
+    rows: int  # that were not learned from
+    machine_weeks: float  # of these rows
+    alarms: int  # that these rows raise at the threshold
 
 
 def calibrate(
     tflite: bytes,
-    found: Recording,
+    recording: Recording,
     training: Rows,
     late: Rows,
     *,
     rule: AlertRule,
     budget: float,
 ) -> Calibration:
-    """The threshold at which the rows `late` raise `budget` alarms a machine-week."""
-    car = found.machine[training]
-    score = replay(tflite, found.signals[training].astype(np.float32), car).score
+    """The threshold at which the rows `late` (N,) raise `budget` alarms per machine-week."""
+    car = recording.machine[training]
+    score = replay(tflite, recording.signals[training].astype(np.float32), car).score
     level = alarms.levels(score, car, rule)[late[training]]
     car = car[late[training]]
-    threshold = float(alarms.healthy_alerts(level, car, rule, found.interval_s).thresholds(budget)[0])
+    threshold = float(alarms.healthy_alerts(level, car, rule, recording.interval_s).thresholds(budget)[0])
     opened = len(alarms.openings(level, car, threshold, rule))
-    return Calibration(threshold, len(level), alarms.car_weeks(len(level), found.interval_s), opened)
+    return Calibration(threshold, len(level), alarms.car_weeks(len(level), recording.interval_s), opened)
 
 
 def facts(manifest: FileManifest, calibration: Calibration) -> dict[str, object]:
-    """For the table and the summary."""
+    """Figures for the table and the summary."""
     hours = manifest.interval_s / 3600
     judged = [name for name in manifest.signals if name not in manifest.conditions]
     return {

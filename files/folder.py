@@ -1,4 +1,4 @@
-"""The folder of a model made from a file: the graph, how it is used, and how far it has seen each machine."""
+"""A model's folder: the graph, its manifest, and the state of each machine after its last scored row."""
 
 import json
 from collections.abc import Mapping
@@ -22,30 +22,25 @@ _STATES_BYTES_MAX = 2 * 1024**3
 
 @dataclass(frozen=True, kw_only=True)
 class FileManifest:
-    """How the model is used, and where it comes from.
-
-    `signals` are the columns of the graph in its order, conditions that are no signals last; `group`, `time`:
-    columns of the file. `threshold` and `alert` as in a fleet's manifest; times in seconds, or in rows of
-    `interval_s` where the file has no times.
-    """
+    """How the model is used, and where it comes from."""
 
     created_at: str
     git_revision: str
-    data: str
-    signals: tuple[str, ...]
+    data: str  # name of the file that it learned from
+    signals: tuple[str, ...]  # the graph's columns in its order; conditions that are not judged come last
     conditions: tuple[str, ...]
-    left_out: tuple[str, ...]
-    group: str | None
-    time: str | None
-    interval_s: float
-    learning_samples: int
-    memory_samples: float
+    left_out: tuple[str, ...]  # columns that were empty or constant
+    group: str | None  # column of the machine's name
+    time: str | None  # column of the time
+    interval_s: float  # between two rows of a machine
+    learning_samples: int  # rows for which a machine is watched before it is judged
+    memory_samples: float  # rows over which deviations are averaged
     train_until: str
     training_rows: int
     machines: int
     threshold: float
     alert: AlertRule
-    false_alarms_per_machine_week: float
+    false_alarms_per_machine_week: float  # budget for which the threshold was set
     seed: int
     metrics: Mapping[str, Any]
     tflite_sha256: str
@@ -55,34 +50,29 @@ class FileManifest:
 
 @dataclass(frozen=True)
 class States:
-    """How far the model has seen each of G machines.
-
-    `state` (G, S) is the graph's; `level` (G,) and `is_open` (G,) are the alert rule's; `seconds` (G,): the
-    time of the last row, NaN in a file without times.
-    """
+    """The state of each of G machines after its last scored row."""
 
     machines: tuple[str, ...]
-    state: NDArray[np.float32]
-    level: NDArray[np.float64]
-    is_open: NDArray[np.bool_]
-    seconds: NDArray[np.float64]
+    state: NDArray[np.float32]  # (G, S), the graph's
+    level: NDArray[np.float64]  # (G,), the alert rule's smoothed score
+    is_open: NDArray[np.bool_]  # (G,), whether an alarm is open
+    seconds: NDArray[np.float64]  # (G,), time of the last row; NaN in a file without times
 
 
 def make(folder: Path, *, results: frozenset[str]) -> None:
-    """An empty folder, or one that holds only `results` of an earlier run, which are removed.
+    """Make the folder, or empty it where it holds only `results` of an earlier run.
 
-    Done before anything takes long. Raises BadData where it cannot be written, or holds something else.
+    Called before anything that takes long. Raises BadData when it cannot be written or holds anything else.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()}
         if foreign := sorted(names - results):
             raise BadData(
-                f"{folder} holds {', '.join(foreign[:5])}, which no run of this made: give another --out"
+                f"{folder} holds {', '.join(foreign[:5])}, which are no results of a run: give another --out"
             )
-        for name in sorted(
-            names, key=lambda name: name != MANIFEST
-        ):  # without it no half a folder is a model
+        # The manifest goes first: without it a folder that is half removed is not taken for a model.
+        for name in sorted(names, key=lambda name: name != MANIFEST):
             (folder / name).unlink()
         probe = folder / MANIFEST
         probe.touch()
@@ -92,7 +82,7 @@ def make(folder: Path, *, results: frozenset[str]) -> None:
 
 
 def save(folder: Path, manifest: FileManifest, tflite: bytes, states: States) -> None:
-    """Raises BadData where the folder cannot be written."""
+    """Write the model. Raises BadData where the folder cannot be written."""
     try:
         (folder / MODEL).write_bytes(tflite)
         save_states(folder, states)
@@ -102,48 +92,52 @@ def save(folder: Path, manifest: FileManifest, tflite: bytes, states: States) ->
 
 
 def save_states(folder: Path, states: States) -> None:
-    """Raises OSError."""
+    """Write the machines' states. Raises OSError."""
     columns = asdict(states) | {"machines": np.array(states.machines)}
     with (folder / STATES).open("wb") as file:
         np.savez_compressed(file, **columns)
 
 
 def load(folder: Path) -> tuple[FileManifest, bytes]:
-    """(manifest, TFLite graph). Raises BadData for a folder that is none of `save`, or damaged."""
+    """(manifest, TFLite graph). Raises BadData for a folder that `save` did not write or that is damaged."""
     if not (folder / MANIFEST).is_file():
-        raise BadData(f"{folder} is no model: it has no {MANIFEST}; `python -m files fit --out` makes one")
+        raise BadData(
+            f"{folder} is no model: it has no {MANIFEST}. `python -m files fit --out` makes a model"
+        )
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         tflite = (folder / MODEL).read_bytes()
         version = document.get("file_manifest_version")
         if version != FILE_MANIFEST_VERSION:
             raise BadData(
-                f"{folder}: a model of version {version!r}, this program reads {FILE_MANIFEST_VERSION}"
+                f"{folder}: the model has version {version!r}, this program reads {FILE_MANIFEST_VERSION}"
             )
         manifest = FileManifest(**read(FileManifest, _READERS, document))
     except (OSError, ValueError, AttributeError, Malformed) as error:
-        raise BadData(f"{folder} is no sound model: {error}") from error
+        raise BadData(f"{folder} is damaged: {error}") from error
     if len(tflite) != manifest.tflite_bytes or sha256(tflite) != manifest.tflite_sha256:
-        raise BadData(f"{folder}: {MODEL} is not the one of its {MANIFEST}")
+        raise BadData(f"{folder}: the checksum of {MODEL} is not that of {MANIFEST}")
     return manifest, tflite
 
 
 def load_states(path: Path) -> States:
-    """Raises BadData for a file that is none of `save_states`."""
+    """Read what `save_states` wrote. Raises BadData for any other file."""
     try:
         if path.stat().st_size > _STATES_BYTES_MAX:
-            raise BadData(f"{path} has more than {_STATES_BYTES_MAX} bytes: no states of machines")
-        with np.load(path, allow_pickle=False) as found:
+            raise BadData(
+                f"{path} is larger than {_STATES_BYTES_MAX} bytes: it cannot be a file of machine states"
+            )
+        with np.load(path, allow_pickle=False) as arrays:
             states = States(
-                machines=tuple(found["machines"].tolist()),
-                **{name: found[name] for name in ("state", "level", "is_open", "seconds")},
+                machines=tuple(arrays["machines"].tolist()),
+                **{name: arrays[name] for name in ("state", "level", "is_open", "seconds")},
             )
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BadData(f"{path} holds no states of machines: {error}") from error
+        raise BadData(f"{path} is not a file of machine states: {error}") from error
     if {len(states.machines)} != {
         len(getattr(states, name)) for name in ("state", "level", "is_open", "seconds")
     }:
-        raise BadData(f"{path} holds states of different numbers of machines")
+        raise BadData(f"{path} is damaged: its arrays have different lengths")
     return states
 
 

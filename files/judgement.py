@@ -1,4 +1,4 @@
-"""A recording judged by a model: machines go on from where they were seen last; the results into a folder."""
+"""A recording judged by a model: machines continue from their last state; results go into a folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,46 +23,50 @@ RESULTS = frozenset(
 )
 
 
-def begin(found: Recording, known: States | None, state_width: int) -> tuple[Seen, list[str]]:
-    """What is known of the recording's machines before its first row, and what to tell of it.
+def begin(recording: Recording, known: States | None, state_width: int) -> tuple[Seen, list[str]]:
+    """(states of the recording's machines before its first row, notes about them).
 
-    A machine goes on from its last state where all its rows are later than that. Else it is new: it cannot be
-    two places in its life at once. Raises BadData for states of another model.
+    A machine continues from its last state if all its rows are later than that state; otherwise it counts as
+    new. Raises BadData for states of another model.
     """
-    seen = Seen.new(len(found.machines), state_width)
+    seen = Seen.new(len(recording.machines), state_width)
     if known is None:
         return seen, []
     if known.state.shape[1] != state_width:
         raise BadData(
             f"{folder.STATES} has states of {known.state.shape[1]} columns, the model {state_width}"
         )
-    place = {name: number for number, name in enumerate(known.machines)}
-    old = np.array([place.get(name, -1) for name in found.machines])
-    first = None if found.seconds is None else found.seconds[np.cumsum(found.counts) - found.counts]
+    index = {name: number for number, name in enumerate(known.machines)}
+    old = np.array([index.get(name, -1) for name in recording.machines])
+    first = (
+        None
+        if recording.seconds is None
+        else recording.seconds[np.cumsum(recording.counts) - recording.counts]
+    )
     earlier = np.zeros(len(old), bool) if first is None else (old >= 0) & ~(first > known.seconds[old])
-    goes_on = (old >= 0) & ~earlier
+    continues = (old >= 0) & ~earlier
     for name in ("state", "level", "is_open"):
-        getattr(seen, name)[goes_on] = getattr(known, name)[old[goes_on]]
-    notes = [f"{goes_on.sum()} machines go on from where the model has seen them last"]
+        getattr(seen, name)[continues] = getattr(known, name)[old[continues]]
+    notes = [f"{continues.sum()} machines continue from the last row that the model has scored"]
     if count := int((old < 0).sum()):
-        notes.append(f"{count} machines are new to the model: they are watched before they are judged")
+        notes.append(f"{count} machines are new to the model and are watched before they are judged")
     if earlier.any():
-        names = ", ".join(found.machines[number] for number in np.flatnonzero(earlier)[:3])
+        names = ", ".join(recording.machines[number] for number in np.flatnonzero(earlier)[:3])
         notes.append(
-            f"{earlier.sum()} machines ({names}…) begin before the model has seen them last: taken as new"
+            f"{earlier.sum()} machines ({names}…) begin before their last scored row and are treated as new"
         )
     return seen, notes
 
 
-def after(found: Recording, seen: Seen, known: States | None) -> States:
-    """What is known of all machines now: those of the recording, and the others as they were."""
-    seconds = np.full(len(found.machines), np.nan)
-    if found.seconds is not None:
-        seconds[:] = found.seconds[np.cumsum(found.counts) - 1]
-    now = States(found.machines, seen.state, seen.level, seen.is_open, seconds)
+def after(recording: Recording, seen: Seen, known: States | None) -> States:
+    """The states of all machines now: those of the recording, and all others unchanged."""
+    seconds = np.full(len(recording.machines), np.nan)
+    if recording.seconds is not None:
+        seconds[:] = recording.seconds[np.cumsum(recording.counts) - 1]
+    now = States(recording.machines, seen.state, seen.level, seen.is_open, seconds)
     if known is None:
         return now
-    keep = np.array([name not in found.machines for name in known.machines], bool)
+    keep = np.array([name not in recording.machines for name in known.machines], bool)
     names = tuple(name for name, kept in zip(known.machines, keep, strict=True) if kept)
     columns = ("state", "level", "is_open", "seconds")
     joined: dict[str, Any] = {
@@ -72,7 +76,7 @@ def after(found: Recording, seen: Seen, known: States | None) -> States:
 
 
 def judge(
-    found: Recording,
+    recording: Recording,
     times: Times | None,
     training: NDArray[np.bool_],
     interpreter: Interpreter,
@@ -81,11 +85,11 @@ def judge(
     manifest: FileManifest,
     say: Say,
 ) -> tuple[Scored, Seen]:
-    """All rows through the graph; and the seen after the last."""
+    """(all rows scored, the machines' states after their last rows)."""
     went: Passage = passage.passed(
         interpreter.run,
-        found.signals.astype(np.float32),
-        found.machine,
+        recording.signals.astype(np.float32),
+        recording.machine,
         seen,
         threshold=manifest.threshold,
         rule=manifest.alert,
@@ -95,7 +99,7 @@ def judge(
     total = went.contribution.sum(axis=1, keepdims=True)
     shares = (went.contribution / np.where(np.abs(total) > 0, total, 1)).astype(np.float32)
     scored = Scored(
-        recording=found,
+        recording=recording,
         times=times,
         training=training,
         score=went.score,
@@ -110,12 +114,12 @@ def judge(
 
 
 def write(out: Path, scored: Scored, data: Table, *, time: str | None, facts: Mapping[str, object]) -> str:
-    """Scores, plots and summary into the folder; returns the tables. Raises BadData."""
-    found = alarms(scored)
+    """Write scores, plots and summary into the folder; returns the tables. Raises BadData."""
+    opened = alarms(scored)
     try:
         report.write_scores(scored, data, time, out)
-        plots.draw(scored, found, out)
-        report.write_summary(report.summary(scored, found, facts), out)
+        plots.draw(scored, opened, out)
+        report.write_summary(report.summary(scored, opened, facts), out)
     except OSError as error:
         raise BadData(f"{out} cannot be written: {error.strerror}") from error
-    return report.tables(scored, found, facts)
+    return report.tables(scored, opened, facts)

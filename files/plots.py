@@ -1,4 +1,4 @@
-"""What the detector said, as pictures: the most striking machines over time, alarms' signals, all scores."""
+"""Plots: the machines with the highest levels over time, the signals of alarms, all scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +11,20 @@ from files.scored import Alarm, Scored, striking
 
 SCORES, CONTRIBUTIONS, HISTOGRAM = "scores.png", "contributions.png", "histogram.png"
 _MACHINES_SHOWN, _ALARMS_SHOWN = 6, 12
-_POINTS = 2_000  # of a line: more are no wider than a pixel
+_POINTS = 2_000  # per line: more would share pixels
 _BINS = 80
 
 
-def draw(scored: Scored, found: Sequence[Alarm], folder: Path) -> list[str]:
-    """Write the PNGs; returns their names. Raises OSError."""
+def draw(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> list[str]:
+    """Write the PNGs and return their names. Raises OSError."""
     import matplotlib as mpl
 
     mpl.use("Agg")
-    names = [_scores(scored, found, folder), _histogram(scored, folder)]
-    return names + ([_contributions(scored, found, folder)] if found else [])
+    names = [_scores(scored, alarms, folder), _histogram(scored, folder)]
+    return names + ([_contributions(scored, alarms, folder)] if alarms else [])
 
 
-def _scores(scored: Scored, found: Sequence[Alarm], folder: Path) -> str:
+def _scores(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str:
     from matplotlib import pyplot as plt
 
     shown = striking(scored, _MACHINES_SHOWN)
@@ -42,7 +42,7 @@ def _scores(scored: Scored, found: Sequence[Alarm], folder: Path) -> str:
             axis.axvspan(*_axis(scored, cold[[0, -1]]), color="lightgrey", alpha=0.5, label="being learned")
         axis.axhline(scored.threshold, color="tab:red", linestyle="--", linewidth=0.8, label="threshold")
         name = scored.recording.machines[machine]
-        for alarm in found:
+        for alarm in alarms:
             if alarm.machine == name:
                 begin, end = _axis(scored, np.array([alarm.opened, alarm.closed]))
                 axis.axvspan(begin, end, color="tab:red", alpha=0.15)
@@ -63,21 +63,21 @@ def _scores(scored: Scored, found: Sequence[Alarm], folder: Path) -> str:
     return _saved(figure, folder, SCORES)
 
 
-def _contributions(scored: Scored, found: Sequence[Alarm], folder: Path) -> str:
-    """Shares of the signals at the peaks of the highest alarms."""
+def _contributions(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str:
+    """The signals' shares at the peaks of the highest alarms."""
     from matplotlib import pyplot as plt
 
-    highest = sorted(found, key=lambda alarm: -float(scored.level[alarm.peak]))[:_ALARMS_SHOWN]
+    highest = sorted(alarms, key=lambda alarm: -float(scored.level[alarm.peak]))[:_ALARMS_SHOWN]
     figure, axis = plt.subplots(figsize=(11, 1.5 + 0.45 * len(highest)))
     colors = plt.get_cmap("tab20")
     left = np.zeros(len(highest))
     share = np.stack([scored.shares[np.searchsorted(scored.places, alarm.peak)] for alarm in highest])
     share = np.maximum(share, 0)
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-9)
-    for place, name in enumerate(scored.recording.columns):
-        if share[:, place].max() >= 0.01:
-            axis.barh(range(len(highest)), share[:, place], left=left, color=colors(place % 20), label=name)
-            left += share[:, place]
+    for signal, name in enumerate(scored.recording.columns):
+        if share[:, signal].max() >= 0.01:
+            axis.barh(range(len(highest)), share[:, signal], left=left, color=colors(signal % 20), label=name)
+            left += share[:, signal]
     axis.set_yticks(
         range(len(highest)), [f"{a.machine}, {scored.when(a.opened)}" for a in highest], fontsize=8
     )
@@ -101,7 +101,12 @@ def _histogram(scored: Scored, folder: Path) -> str:
                 np.maximum(values, bins[0]), bins.tolist(), alpha=0.5, label=f"{label}: {len(values)} rows"
             )
     axis.axvline(scored.threshold, color="tab:red", linestyle="--", label=f"threshold {scored.threshold:.3g}")
-    axis.set(xscale="log", yscale="log", xlabel="smoothed score of machines that were learned", ylabel="rows")
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="smoothed score (machines past their learning period)",
+        ylabel="rows",
+    )
     axis.legend(fontsize=8)
     return _saved(figure, folder, HISTOGRAM)
 
@@ -120,14 +125,14 @@ def _is_calendar(scored: Scored) -> bool:
 
 
 def _axis(scored: Scored, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """The calendar's times where the file has such, else hours."""
+    """Calendar times where the file has them, else hours."""
     if _is_calendar(scored) and scored.recording.seconds is not None:
         return (scored.recording.seconds[rows] * 1e6).astype("datetime64[us]")
     return scored.hours(rows)
 
 
 def _thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """At most _POINTS points, each the highest of its stretch: no peak is lost."""
+    """At most _POINTS points, each the highest of its stretch, so that no peak is lost."""
     if len(x) <= _POINTS:
         return x, y
     size = -(-len(x) // _POINTS)

@@ -1,4 +1,4 @@
-"""What came of a run, for people and for programs: tables, summary.json, and the scores of all rows."""
+"""The results of a run, for people and for programs: tables, summary.json, and the scores of all rows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,21 +17,21 @@ _ALARMS_KEPT = 10_000
 
 
 def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) -> str:
-    """A row for each row that was scored, by machine and time, as the file was: CSV or Parquet; its name.
+    """Write one row per scored row, by machine and time, in the input's format (CSV or Parquet).
 
-    `alarm` and `level` are empty while a machine is learned; without a time column `time` counts the file's
-    rows from 1. Raises OSError.
+    `alarm` and `level` are empty while a machine is being learned; without a time column `time` counts the
+    file's rows from 1. Returns the file's name. Raises OSError.
     """
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    found, cold = scored.recording, ~scored.warm
-    tops: list[str | None] = [None] * len(found.row)
+    recording, cold = scored.recording, ~scored.warm
+    tops: list[str | None] = [None] * len(recording.row)
     for row in scored.places.tolist():
         tops[row] = signals_in_words(scored.signals_of(row))
     columns = {
-        "time": data.texts[time].take(pa.array(found.row)) if time else pa.array(found.row + 1),
-        "group": pa.array(found.machines, pa.string()).take(pa.array(found.machine)),
+        "time": data.texts[time].take(pa.array(recording.row)) if time else pa.array(recording.row + 1),
+        "group": pa.array(recording.machines, pa.string()).take(pa.array(recording.machine)),
         "score": pa.array(_rounded(scored.score)),
         "level": pa.array(_rounded(scored.level), mask=cold),
         "alarm": pa.array(scored.alarm.astype(np.int8), mask=cold),
@@ -46,17 +46,17 @@ def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) ->
 
 
 def _rounded(values: Any) -> Any:
-    """As many digits as float32 is good for."""
+    """Rounded to the digits that float32 holds."""
     return np.round(np.asarray(values, np.float64), 5)
 
 
 def signals_in_words(signals: Sequence[tuple[str, float]]) -> str:
-    """`bearing_temp 71 %, vibration 22 %`."""
+    """Signals and shares as text: `bearing_temp 71 %, vibration 22 %`."""
     return ", ".join(f"{name} {100 * share:.0f} %" for name, share in signals)
 
 
-def summary(scored: Scored, found: Sequence[Alarm], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that the tables show, and all alarms, as JSON knows it."""
+def summary(scored: Scored, alarms: Sequence[Alarm], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the tables show, and up to 10 000 alarms, ready for JSON."""
     recording = scored.recording
     rows = np.arange(len(recording.row))
     hours = float(len(rows) * recording.interval_s / 3600)
@@ -71,8 +71,8 @@ def summary(scored: Scored, found: Sequence[Alarm], about: Mapping[str, Any]) ->
         "threshold": scored.threshold,
         "rows_learning": int((~scored.warm).sum()),
         "rows_in_alarm": int(scored.alarm.sum()),
-        "alarms_total": len(found),
-        "alarms": [_alarm(scored, alarm) for alarm in found[:_ALARMS_KEPT]],
+        "alarms_total": len(alarms),
+        "alarms": [_alarm(scored, alarm) for alarm in alarms[:_ALARMS_KEPT]],
     }
 
 
@@ -88,24 +88,24 @@ def _alarm(scored: Scored, alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def write_summary(said: Mapping[str, Any], folder: Path) -> str:
-    """Raises OSError."""
-    (folder / SUMMARY).write_text(json.dumps(said, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def write_summary(document: Mapping[str, Any], folder: Path) -> str:
+    """Write summary.json and return its name. Raises OSError."""
+    (folder / SUMMARY).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return SUMMARY
 
 
-def tables(scored: Scored, found: Sequence[Alarm], facts: Mapping[str, object]) -> str:
-    """Facts and what was done to the data, the most striking machines, the first alarms."""
+def tables(scored: Scored, alarms: Sequence[Alarm], facts: Mapping[str, object]) -> str:
+    """Facts and notes about the data, the machines with the highest levels, the first alarms."""
     lines = [(name.replace("_", " "), _fact(value)) for name, value in facts.items()]
     lines += [("note", note) for note in scored.recording.notes]
     shown = [table(("what", "value"), lines)]
-    rows = [_machine(scored, found, machine) for machine in striking(scored, _MACHINES_SHOWN)]
+    rows = [_machine(scored, alarms, machine) for machine in striking(scored, _MACHINES_SHOWN)]
     left = len(scored.recording.machines) - len(rows)
     header = ("machine", "rows", "learning", "highest level / threshold", "alarms")
-    shown.append(table(header, rows) + (f"\nand {left} machines that stayed lower" if left > 0 else ""))
-    if not found:
+    shown.append(table(header, rows) + (f"\nand {left} machines with lower levels" if left > 0 else ""))
+    if not alarms:
         return "\n\n".join([*shown, "no alarms"])
-    alarms = [
+    first = [
         (
             alarm.machine,
             scored.when(alarm.opened),
@@ -113,11 +113,11 @@ def tables(scored: Scored, found: Sequence[Alarm], facts: Mapping[str, object]) 
             float(scored.level[alarm.peak]) / scored.threshold,
             signals_in_words(scored.signals_of(alarm.peak)),
         )
-        for alarm in found[:_ALARMS_SHOWN]
+        for alarm in alarms[:_ALARMS_SHOWN]
     ]
-    left = len(found) - len(alarms)
+    left = len(alarms) - len(first)
     shown.append(
-        table(("machine", "alarm opened", "closed", "peak / threshold", "signals at the peak"), alarms)
+        table(("machine", "alarm opened", "closed", "peak / threshold", "signals at the peak"), first)
         + (f"\nand {left} more in {SUMMARY}" if left > 0 else "")
     )
     return "\n\n".join(shown)
@@ -129,9 +129,9 @@ def _fact(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
-def _machine(scored: Scored, found: Sequence[Alarm], machine: int) -> tuple[object, ...]:
+def _machine(scored: Scored, alarms: Sequence[Alarm], machine: int) -> tuple[object, ...]:
     rows = np.flatnonzero(scored.recording.machine == machine)
     warm = scored.warm[rows]
     peak = float(scored.level[rows][warm].max()) / scored.threshold if warm.any() else None
     name = scored.recording.machines[machine]
-    return name, len(rows), int((~warm).sum()), peak, sum(alarm.machine == name for alarm in found)
+    return name, len(rows), int((~warm).sum()), peak, sum(alarm.machine == name for alarm in alarms)

@@ -1,4 +1,4 @@
-"""A recording with what the detector says of every row, and the alarms in it."""
+"""A recording with the detector's result for every row, and the alarms in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,43 +10,39 @@ from files.recording import Recording
 from files.times import Times
 
 TOP = 3  # signals named for a row or an alarm
-_SHARE_LEAST = 0.05  # of a score: less is not worth naming
+_SHARE_LEAST = 0.05  # smaller shares of a score are not named
 
 
 @dataclass(frozen=True)
 class Scored:
-    """All (N,): `score` and its smoothed `level`; `alarm`: one is open; `warm`: the machine was learned.
-
-    `places` (M,) are the rows whose contributions were kept, `shares` (M, K) of the score (a row's shares add
-    up to 1; one may be negative).
-    """
+    """The detector's result for N rows; for M of them also the signals' shares."""
 
     recording: Recording
     times: Times | None
-    training: NDArray[np.bool_]
-    score: NDArray[np.float32]
-    level: NDArray[np.floating[Any]]
-    alarm: NDArray[np.bool_]
-    warm: NDArray[np.bool_]
-    places: NDArray[np.intp]
-    shares: NDArray[np.float32]
+    training: NDArray[np.bool_]  # (N,) whether the row is a training row
+    score: NDArray[np.float32]  # (N,)
+    level: NDArray[np.floating[Any]]  # (N,) the smoothed score
+    alarm: NDArray[np.bool_]  # (N,) whether an alarm is open
+    warm: NDArray[np.bool_]  # (N,) whether the machine has been watched for long enough
+    places: NDArray[np.intp]  # (M,) rows with shares, ascending
+    shares: NDArray[np.float32]  # (M, K) of the score; a row adds up to 1, a share may be negative
     threshold: float
 
     def hours(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Since the first row of the file, or of the machine where there are no times."""
-        found = self.recording
-        if found.seconds is None:
-            return np.asarray(found.place[rows] * found.interval_s / 3600)
-        return np.asarray((found.seconds[rows] - found.seconds.min()) / 3600)
+        """Hours since the first row of the file, or of the machine where there are no times."""
+        recording = self.recording
+        if recording.seconds is None:
+            return np.asarray(recording.number[rows] * recording.interval_s / 3600)
+        return np.asarray((recording.seconds[rows] - recording.seconds.min()) / 3600)
 
     def when(self, row: int) -> str:
-        """Of a row, for people."""
+        """The time of a row, for people."""
         if self.times is None or self.recording.seconds is None:
-            return f"row {int(self.recording.place[row]) + 1}"
+            return f"row {int(self.recording.number[row]) + 1}"
         return self.times.shown(float(self.recording.seconds[row]))
 
     def signals_of(self, row: int) -> list[tuple[str, float]]:
-        """The signals that make the score of a row, with their shares, largest first; none where not kept."""
+        """The signals with the largest shares of a row's score, largest first; empty without shares."""
         at = int(np.searchsorted(self.places, row))
         if at >= len(self.places) or self.places[at] != row:
             return []
@@ -57,33 +53,33 @@ class Scored:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Rows `opened` to `closed`, the last one inclusive; `still_open` at the end of the machine's rows."""
+    """An alarm of one machine; rows are numbers in the recording."""
 
     machine: str
-    opened: int
-    closed: int
-    peak: int
-    still_open: bool
+    opened: int  # first row
+    closed: int  # last row, inclusive
+    peak: int  # row with the highest level
+    still_open: bool  # at the machine's last row
 
 
 def alarms(scored: Scored) -> list[Alarm]:
-    """In the order of machines and times."""
+    """All alarms, by machine and time."""
     machine = scored.recording.machine
     new = np.ones(len(machine), bool)
     new[1:] = np.diff(machine) != 0
     begins = scored.alarm & (new | ~np.roll(scored.alarm, 1))
     last = np.roll(new, -1)
     ends = scored.alarm & (last | ~np.roll(scored.alarm, -1))
-    found = []
+    opened = []
     for first, end in zip(np.flatnonzero(begins).tolist(), np.flatnonzero(ends).tolist(), strict=True):
         peak = first + int(np.nanargmax(np.nan_to_num(scored.level[first : end + 1], nan=0.0)))
         name = scored.recording.machines[int(machine[first])]
-        found.append(Alarm(name, first, end, peak, bool(last[end])))
-    return found
+        opened.append(Alarm(name, first, end, peak, bool(last[end])))
+    return opened
 
 
 def striking(scored: Scored, most: int) -> list[int]:
-    """Machines to look at first: those with alarms, then those that came nearest to one; places."""
+    """Indices of the machines to look at first: those with the highest levels."""
     count = len(scored.recording.machines)
     peak = np.full(count, -np.inf)
     seen = scored.warm & np.isfinite(scored.level)

@@ -1,6 +1,6 @@
-"""A CSV or Parquet file as columns of numbers, bounded, with a clear word about what cannot be read.
+"""A CSV or Parquet file as columns of numbers: bounded, with clear errors.
 
-What a file is, its first bytes say, not its name. Only the columns that are asked for are read.
+The first bytes of a file tell its format, not its name. Only the columns that are needed are read.
 """
 
 import difflib
@@ -28,24 +28,20 @@ _INSTALL = "pip install -c constraints.txt -e '.[trainer,files]'"
 
 @dataclass(frozen=True)
 class Table:
-    """n rows in the order of the file.
-
-    `numbers`: column to (n,) float64, NaN where nothing stands. `texts`: column to an Arrow array (n,), of
-    strings or, from Parquet, of whatever type it has there. `notes`: what was done to the data, for people.
-    """
+    """The rows of a file in its order."""
 
     rows: int
-    numbers: dict[str, NDArray[np.float64]]
-    texts: dict[str, Any]
+    numbers: dict[str, NDArray[np.float64]]  # column → (rows,), NaN where a value is missing
+    texts: dict[str, Any]  # column → Arrow array (rows,): strings, or the type that it has in Parquet
     is_parquet: bool
-    notes: list[str]
+    notes: list[str]  # what was done to the data, for people
 
 
 def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: int, say: Say) -> Table:
-    """The columns `numbers` as numbers and `texts` as they are.
+    """Read the columns `numbers` as numbers and `texts` unchanged.
 
-    Raises BadData for a file that is not there, empty, no table, without one of the columns, with text among
-    its numbers, or of more than `rows_max` rows.
+    Raises BadData for a file that does not exist, is empty, is not a table, lacks a column, has text among
+    its numbers, or has more than `rows_max` rows.
     """
     try:
         import pyarrow as pa
@@ -53,24 +49,24 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
         raise BadData(f"reading files needs pyarrow: {_INSTALL}") from error
     source: _Csv | _Parquet = _open(path)
     _check_columns(path, source.names, [*numbers, *texts])
-    batches, rows, said = [], 0, _SAY_EVERY_ROWS
+    batches, rows, report_at = [], 0, _SAY_EVERY_ROWS
     try:
         for batch in source.batches(numbers, texts):
             rows += batch.num_rows
             if rows > rows_max:
                 raise BadData(
                     f"{path} has more than {rows_max} rows, which are held in memory: take fewer "
-                    f"(one row of several, or one file a month), or say --rows-max (about "
-                    f"{150 + 50 * len(numbers)} bytes a row)"
+                    f"(every n-th row, or one file a month), or raise --rows-max (about "
+                    f"{150 + 50 * len(numbers)} bytes of memory a row)"
                 )
-            if rows >= said:
+            if rows >= report_at:
                 say(f"reading {path.name}: {rows} rows")
-                said += _SAY_EVERY_ROWS
+                report_at += _SAY_EVERY_ROWS
             batches.append(batch)
     except pa.ArrowInvalid as error:
         raise BadData(source.blame(error, numbers)) from error
     if not rows:
-        raise BadData(f"{path} has no rows, only the names of columns")
+        raise BadData(f"{path} has a header but no rows")
     table = pa.Table.from_batches(batches)
     return Table(
         rows=rows,
@@ -82,7 +78,7 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
 
 
 def _open(path: Path) -> "_Csv | _Parquet":
-    """Raises BadData for a file that cannot be opened or is none of both."""
+    """The file as CSV or Parquet. Raises BadData for a file that cannot be opened or is neither."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -116,16 +112,16 @@ class _Parquet:
         self.names: list[str] = list(self._file.schema_arrow.names)
 
     def batches(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Any]:
-        """Raises ArrowInvalid for a damaged file."""
+        """The file's batches of rows. Raises ArrowInvalid for a damaged file."""
         yield from self._file.iter_batches(columns=list(dict.fromkeys([*numbers, *texts])))
 
     def blame(self, error: Exception, numbers: Sequence[str]) -> str:
-        """What is wrong, for people."""
+        """The error for people."""
         return f"{self.path} is damaged: {error}"
 
 
 class _Csv:
-    """A CSV file with a header; its delimiter is whatever of , ; | and tab the header has most of."""
+    """A CSV file with a header; the delimiter is the one of , ; | and tab that the header has most often."""
 
     def __init__(self, path: Path, head: bytes) -> None:
         self.path = path
@@ -140,7 +136,7 @@ class _Csv:
         self.names = self._opened([], {}).schema.names
 
     def batches(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Any]:
-        """Raises ArrowInvalid for a value that is no number, and for a row with too few or many columns."""
+        """Batches of rows. Raises ArrowInvalid for a value that is not a number or for a ragged row."""
         import pyarrow as pa
 
         types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
@@ -150,7 +146,7 @@ class _Csv:
         return iter(self._opened(list(types), types))
 
     def blame(self, error: Exception, numbers: Sequence[str]) -> str:
-        """What is wrong, for people: the first value that is no number, and its line."""
+        """The error for people: the first value that is not a number, and its line."""
         import pyarrow as pa
 
         row = 0
@@ -160,18 +156,18 @@ class _Csv:
                     if (wrong := no_number(batch.column(name), self._decimal)) is not None:
                         return (
                             f"{self.path}, line {row + wrong[0] + 2}: {name} is {wrong[1]!r}, not a number. "
-                            "Leave a value that is missing empty (or NaN, NA, null); write true and false as "
-                            f"1 and 0; if {name} is no signal, leave it out of --signals and --conditions"
+                            "Leave missing values empty (or NaN, NA, null); write true and false as "
+                            f"1 and 0; if {name} is not a signal, leave it out of --signals and --conditions"
                         )
                 row += batch.num_rows
         except pa.ArrowInvalid as as_text:
             error = as_text
         if "UTF8" in str(error):
             return _not_utf8(self.path, "a column that is asked for")
-        return f"{self.path} is no sound CSV file with the delimiter {self._delimiter!r}: {error}"
+        return f"{self.path} is not a valid CSV file with the delimiter {self._delimiter!r}: {error}"
 
     def _decimal_point(self, numbers: Sequence[str]) -> str:
-        """A comma where numbers of the first block are written so, which a , between columns rules out."""
+        """The decimal point: a comma if the first block has such numbers and the delimiter is not a comma."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -182,11 +178,11 @@ class _Csv:
         except pa.ArrowInvalid:
             return "."
         columns = [] if batch is None else batch.columns
-        found = [pc.any(pc.match_substring_regex(column, r"^\s*[-+]?\d*,\d+\s*$")) for column in columns]
-        return "," if any(one.as_py() for one in found) else "."
+        matches = [pc.any(pc.match_substring_regex(column, r"^\s*[-+]?\d*,\d+\s*$")) for column in columns]
+        return "," if any(match.as_py() for match in matches) else "."
 
     def _opened(self, columns: list[str], types: dict[str, Any]) -> Any:
-        """A reader of some columns, all without any. Raises BadData where there is no first row."""
+        """A reader of `columns`, or of all columns if empty. Raises BadData when there is no first row."""
         import pyarrow as pa
         from pyarrow import csv
 
@@ -205,24 +201,24 @@ class _Csv:
         except pa.ArrowInvalid as error:
             if columns:
                 raise
-            raise BadData(f"{self.path} is no CSV file: {error}") from error
+            raise BadData(f"{self.path} is not a CSV file: {error}") from error
         except UnicodeDecodeError as error:
             raise BadData(_not_utf8(self.path, "its first line")) from error
 
 
 def no_number(column: Any, decimal: str = ".") -> tuple[int, str] | None:
-    """(place, text) of the first of an Arrow column of strings that is no number; None where all are."""
-    for place, text in enumerate(column.to_pylist()):
+    """(row, text) of the first string of an Arrow column that is not a number; None if there is none."""
+    for row, text in enumerate(column.to_pylist()):
         if text is not None:
             try:
                 float(text.replace(decimal, ".") if decimal != "." else text)
             except ValueError:
-                return place, text[:80]
+                return row, text[:80]
     return None
 
 
 def _numbers(path: Path, name: str, column: Any) -> NDArray[np.float64]:
-    """An Arrow column as (n,) float64. Raises BadData for one of another kind than numbers."""
+    """An Arrow column as (n,) float64. Raises BadData if it does not hold numbers."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -236,28 +232,28 @@ def _numbers(path: Path, name: str, column: Any) -> NDArray[np.float64]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         wrong = no_number(column) if pa.types.is_string(column.type) else None
         what = f"row {wrong[0] + 1} has {wrong[1]!r}" if wrong else f"its type is {kind}"
-        raise BadData(f"{path}: {name} must be numbers, {what}") from error
+        raise BadData(f"{path}: {name} must hold numbers, but {what}") from error
     return np.asarray(values.to_numpy(), np.float64)
 
 
 def _check_columns(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises BadData for columns that are not there, or there twice, with those that have similar names."""
+    """Raises BadData for columns that are missing (with similar names) or that the file has twice."""
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise BadData(f"{path} has more than one column {', '.join(dict.fromkeys(twice))}: rename one")
     missing = [name for name in dict.fromkeys(wanted) if name not in names]
     if not missing:
         return
     lower = {name.strip().lower(): name for name in names}
-    told = []
+    hints = []
     for name in missing:
         near = difflib.get_close_matches(name.strip().lower(), lower, n=3, cutoff=0.6)
-        told.append(name + (f" (is it {' or '.join(lower[match] for match in near)}?)" if near else ""))
+        hints.append(name + (f" (is it {' or '.join(lower[match] for match in near)}?)" if near else ""))
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
     header = ""
     with suppress(ValueError):
         _ = [float(name) for name in names]
-        header = "; all of these are numbers: is the line with the columns' names missing?"
-    raise BadData(f"{path} has no column {', '.join(told)}. Its columns are {shown}{header}")
+        header = "; all of these are numbers: is the header line missing?"
+    raise BadData(f"{path} has no column {', '.join(hints)}. Its columns are {shown}{header}")
 
 
 def _not_utf8(path: Path, what: str) -> str:

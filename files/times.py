@@ -1,4 +1,4 @@
-"""A column of times as seconds: written as ISO 8601, as s, ms, µs or ns since 1970, or as plain numbers."""
+"""A column of times in seconds, from ISO 8601, from s, ms, µs or ns since 1970, or from plain numbers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ from files.errors import BadData
 Seconds = NDArray[np.float64]
 Kind = Literal["ISO 8601", "s since 1970", "ms since 1970", "µs since 1970", "ns since 1970", "plain seconds"]
 
-# A number of this size is a time since 1970 in that unit (1973 to 5138); below all of them it counts seconds
-# from a start of its own.
+# A number of at least this size is a time since 1970 in that unit (years 1973 to 5138); smaller numbers are
+# seconds from an unknown start.
 _SINCE_1970: tuple[tuple[float, float, Kind], ...] = (
     (1e17, 1e-9, "ns since 1970"),
     (1e14, 1e-6, "µs since 1970"),
@@ -24,20 +24,20 @@ _SINCE_1970: tuple[tuple[float, float, Kind], ...] = (
 
 @dataclass(frozen=True)
 class Times:
-    """`seconds` (n,) since 1970 or some other start, NaN where none stands; how the file writes them."""
+    """A column of times."""
 
-    seconds: Seconds
-    kind: Kind
-    zoned: bool = False  # ISO 8601 with a zone
+    seconds: Seconds  # (n,) since 1970 or another start; NaN where a time is missing
+    kind: Kind  # how the file writes them
+    zoned: bool = False  # ISO 8601 with a time zone
 
     def value(self, text: str) -> float:
-        """`text`, written as the column is, in seconds. Raises ValueError."""
+        """`text`, written like the column, in seconds. Raises ValueError."""
         if self.kind == "ISO 8601":
             return _moment(text, self.zoned)
         return float(text) * _factor(self.kind)
 
     def shown(self, second: float) -> str:
-        """For people."""
+        """A time as text for people."""
         if self.kind == "plain seconds":
             return f"{second:g} s"
         return (
@@ -46,7 +46,7 @@ class Times:
 
 
 def read(name: str, column: Any) -> Times:
-    """Of an Arrow column. Raises BadData naming the first value that is no time."""
+    """The times of an Arrow column. Raises BadData naming the first value that is not a time."""
     import pyarrow as pa
 
     kind = column.type
@@ -59,7 +59,7 @@ def read(name: str, column: Any) -> Times:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _numbers(name, np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64))
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise BadData(f"{name} cannot be a time: its type is {kind}")
+        raise BadData(f"{name} cannot be the column of times: its type is {kind}")
     try:
         return _numbers(name, np.asarray(column.cast(pa.float64()).to_numpy(), np.float64))
     except pa.ArrowInvalid:
@@ -76,7 +76,7 @@ def _numbers(name: str, values: Seconds) -> Times:
 
 
 def _texts(name: str, column: Any) -> Times:
-    """ISO 8601, all with a zone or all without."""
+    """ISO 8601 texts, all with a time zone or all without."""
     import pyarrow as pa
 
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
@@ -84,21 +84,21 @@ def _texts(name: str, column: Any) -> Times:
             return Times(_seconds(column.cast(kind)), "ISO 8601", kind.tz is not None)
         except pa.ArrowInvalid:
             continue
-    # Some way of ISO 8601 that Arrow does not read, or the first value that is none.
+    # ISO 8601 in a form that Arrow does not read, or a value that is not a time.
     texts = column.to_pylist()
-    found = np.full(len(texts), np.nan)
+    seconds = np.full(len(texts), np.nan)
     first = next(text for text in texts if text is not None)
     zoned = _has_zone(first)
-    for place, text in enumerate(texts):
+    for row, text in enumerate(texts):
         if text is not None:
             try:
-                found[place] = _moment(text, zoned)
+                seconds[row] = _moment(text, zoned)
             except ValueError as error:
                 raise BadData(
-                    f"{name}: {text[:60]!r} (row {place + 1}) is no time: {error}. Write all times as "
+                    f"{name}: {text[:60]!r} (row {row + 1}) is not a time: {error}. Write all times as "
                     "ISO 8601 (2026-03-01T08:30:00; with +01:00 for a zone, all or none), or as numbers"
                 ) from error
-    return Times(found, "ISO 8601", zoned)
+    return Times(seconds, "ISO 8601", zoned)
 
 
 def _has_zone(text: str) -> bool:
@@ -109,7 +109,7 @@ def _has_zone(text: str) -> bool:
 
 
 def _moment(text: str, zoned: bool) -> float:
-    """Raises ValueError. Without a zone it is taken for UTC: only differences count."""
+    """`text` in seconds since 1970; without a zone as UTC, only differences count. Raises ValueError."""
     moment = datetime.fromisoformat(text.strip())
     if (moment.tzinfo is not None) != zoned:
         raise ValueError("some times have a zone, others have none")
@@ -117,7 +117,7 @@ def _moment(text: str, zoned: bool) -> float:
 
 
 def _seconds(column: Any) -> Seconds:
-    """An Arrow column of timestamps."""
+    """An Arrow column of time stamps in seconds since 1970 (n,)."""
     import pyarrow as pa
 
     whole = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())

@@ -106,7 +106,7 @@ def test_everything_is_written_and_said(folder: Path):
     said, progress = (folder / "said.txt").read_text(), (folder / "progress.txt").read_text()
     assert "peak / threshold" in said
     assert "setting the threshold" in progress
-    assert all(" trainer info: " in line or "XNNPACK" in line for line in progress.splitlines())
+    assert all(" files info: " in line or "XNNPACK" in line for line in progress.splitlines())
 
 
 def test_the_same_file_is_scored_the_same_again(folder: Path):
@@ -121,7 +121,7 @@ def test_a_file_in_two_halves_is_scored_as_a_whole(folder: Path):
     first = _score(folder, "model", "first.csv", "--states", "none", "--out", folder / "half")
     second = _score(folder, "half", "rest.csv")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "12 machines go on from where the model has seen them last" in second.stdout
+    assert "12 machines continue from the last row that the model has scored" in second.stdout
     halves = _scores(folder / "half" / "scores.csv") | _scores(folder / "half-rest" / "scores.csv")
     assert halves == _scores(folder / "model" / "scores.csv")
 
@@ -169,9 +169,9 @@ def test_parquet_without_times_and_with_everything_odd(folder: Path):
     assert done.returncode == 0, done.stderr
     summary = _summary(folder / "odd")
     assert summary["notes"] == [
-        "noise: 80 infinite values, taken as missing",
-        "empty: no value in the rows to learn from, left out",
-        "constant: always the same in the rows to learn from, left out",
+        "noise: 80 infinite values were taken as missing",
+        "empty has no value in the training rows and was left out",
+        "constant is constant in the training rows and was left out",
     ]
     assert {alarm["machine"] for alarm in summary["alarms"] if alarm["closed"] is None} == {"a"}
     scored = pq.read_table(folder / "odd" / "scores.parquet")
@@ -199,6 +199,6 @@ def test_what_cannot_be_done_is_said_in_a_line(folder: Path, arguments: list[str
     (folder / "other.csv").write_text("time,pump,temperature\n2026-01-01,a,1\n")
     done = _files(*[argument.format(folder=folder) for argument in arguments], timeout_s=30)
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if " trainer info: " not in line]
+    lines = [line for line in done.stderr.splitlines() if " files info: " not in line]
     assert len(lines) == 1
     assert said in lines[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from files.recording import Recording, recording
+from files.recording import Recording, from_table
 from files.table import Table, read
 from files.times import Times
 
@@ -26,7 +26,7 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def table(write: Write) -> Callable[..., Table]:
-    """What is read of a file: columns a and b as numbers, unless others are named."""
+    """Read a file: columns a and b as numbers, unless others are named."""
 
     def made(
         content: str | bytes,
@@ -41,13 +41,13 @@ def table(write: Write) -> Callable[..., Table]:
 
 @pytest.fixture
 def recorded(table: Callable[..., Table]) -> Callable[..., tuple[Recording, Times | None]]:
-    """Columns a and b of a file whose header is `who,when,a,b`, by machine and time."""
+    """A recording of columns a and b of a file with the header `who,when,a,b`."""
 
     def made(
         rows: str, group: str | None = "who", time: str | None = "when", interval_s: float = 1.0
     ) -> tuple[Recording, Times | None]:
         texts = tuple(name for name in (group, time) if name)
-        found = table("who,when,a,b\n" + rows, texts=texts)
-        return recording(found, ("a", "b"), group=group, time=time, interval_s=interval_s)
+        rows_of_file = table("who,when,a,b\n" + rows, texts=texts)
+        return from_table(rows_of_file, ("a", "b"), group=group, time=time, interval_s=interval_s)
 
     return made

@@ -72,11 +72,11 @@ def test_a_model_comes_back_as_it_was_saved(saved: Path, manifest: FileManifest,
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("manifest.json", b"{", "no sound model"),
-        ("manifest.json", b"[]", "no sound model"),
-        ("manifest.json", b"{}", "a model of version None"),
+        ("manifest.json", b"{", "is damaged"),
+        ("manifest.json", b"[]", "is damaged"),
+        ("manifest.json", b"{}", "the model has version None"),
         ("manifest.json", b'{"file_manifest_version": 1}', "missing: alert, "),
-        ("model.tflite", b"another", "model.tflite is not the one"),
+        ("model.tflite", b"another", "the checksum of model.tflite"),
     ],
 )
 def test_a_damaged_model_is_refused(saved: Path, file: str, content: bytes, said: str):
@@ -91,7 +91,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path):
     with pytest.raises(BadData, match=r"is no model.*files fit"):
         folder.load(tmp_path)
     (tmp_path / "states.npz").write_bytes(b"no zip")
-    with pytest.raises(BadData, match="holds no states"):
+    with pytest.raises(BadData, match="is not a file of machine states"):
         folder.load_states(tmp_path / "states.npz")
 
 

@@ -15,55 +15,62 @@ THREE = "p1,1,10,0\np1,2,11,0\np1,3,12,0\n"
 
 def test_rows_are_sorted_and_said_to_be(recorded: Recorded):
     """By machine, then time; each row knows its place in the file."""
-    found, _ = recorded("p2,2,1,5\np1,3,2,5\np2,1,3,5\np1,1,4,5\n")
-    assert found.machines == ("p1", "p2")
-    assert found.machine.tolist() == [0, 0, 1, 1]
-    assert found.signals[:, 0].tolist() == [4, 2, 3, 1]
-    assert found.row.tolist() == [3, 1, 2, 0]
-    assert found.place.tolist() == [0, 1, 0, 1]
-    assert found.notes == ("rows were not in the order of time: sorted",)
+    recording, _ = recorded("p2,2,1,5\np1,3,2,5\np2,1,3,5\np1,1,4,5\n")
+    assert recording.machines == ("p1", "p2")
+    assert recording.machine.tolist() == [0, 0, 1, 1]
+    assert recording.signals[:, 0].tolist() == [4, 2, 3, 1]
+    assert recording.row.tolist() == [3, 1, 2, 0]
+    assert recording.number.tolist() == [0, 1, 0, 1]
+    assert recording.notes == ("the rows were not in order of time and were sorted",)
 
 
 def test_rows_in_order_need_no_note(recorded: Recorded):
     """Machines may alternate, as in a log of all of them."""
-    found, _ = recorded("p1,1,1,5\np2,1,2,5\np1,2,3,5\np2,2,4,5\n")
-    assert found.signals[:, 0].tolist() == [1, 3, 2, 4]
-    assert found.notes == ()
+    recording, _ = recorded("p1,1,1,5\np2,1,2,5\np1,2,3,5\np2,2,4,5\n")
+    assert recording.signals[:, 0].tolist() == [1, 3, 2, 4]
+    assert recording.notes == ()
 
 
 def test_a_time_that_comes_again_counts_once(recorded: Recorded):
     """The first row of a machine and time stays; the same time of two machines is no repetition."""
-    found, _ = recorded("p1,1,1,5\np1,1,2,5\np1,2,3,5\np2,1,4,5\np2,2,4,5\n")
-    assert found.signals[:, 0].tolist() == [1, 3, 4, 4]
-    assert found.notes == ("1 rows of a machine and time that were there already, left out",)
+    recording, _ = recorded("p1,1,1,5\np1,1,2,5\np1,2,3,5\np2,1,4,5\np2,2,4,5\n")
+    assert recording.signals[:, 0].tolist() == [1, 3, 4, 4]
+    assert recording.notes == (
+        "1 rows repeated a machine and time that an earlier row has, and were left out",
+    )
 
 
 def test_rows_without_machine_or_time_are_left_out(recorded: Recorded):
     """Nobody can say where they belong; a machine that has no other rows is none."""
-    found, _ = recorded(THREE + ",4,13,0\np1,,14,0\np2,,15,0\n")
-    assert (found.machines, len(found.row)) == (("p1",), 3)
-    assert found.notes == ("3 rows without who or when, left out",)
+    recording, _ = recorded(THREE + ",4,13,0\np1,,14,0\np2,,15,0\n")
+    assert (recording.machines, len(recording.row)) == (("p1",), 3)
+    assert recording.notes == ("3 rows without who or when, left out",)
 
 
 def test_infinite_values_are_missing_ones(recorded: Recorded):
     """A division by zero in somebody's export is no measurement."""
-    found, _ = recorded("p1,1,inf,1\np1,2,-inf,2\np1,3,3,3\n")
-    np.testing.assert_array_equal(found.signals[:, 0], [np.nan, np.nan, 3])
-    assert found.notes == ("a: 2 infinite values, taken as missing",)
+    recording, _ = recorded("p1,1,inf,1\np1,2,-inf,2\np1,3,3,3\n")
+    np.testing.assert_array_equal(recording.signals[:, 0], [np.nan, np.nan, 3])
+    assert recording.notes == ("a: 2 infinite values were taken as missing",)
 
 
 def test_a_file_without_machines_is_one(recorded: Recorded):
     """And without times its rows come one interval apart, in the order of the file."""
-    found, times = recorded("x,9,3,1\nx,8,2,1\nx,7,1,1\n", group=None, time=None, interval_s=60.0)
-    assert (found.machines, times, found.seconds, found.interval_s) == ((ALONE,), None, None, 60.0)
-    assert found.signals[:, 0].tolist() == [3, 2, 1]
+    recording, times = recorded("x,9,3,1\nx,8,2,1\nx,7,1,1\n", group=None, time=None, interval_s=60.0)
+    assert (recording.machines, times, recording.seconds, recording.interval_s) == (
+        (ALONE,),
+        None,
+        None,
+        60.0,
+    )
+    assert recording.signals[:, 0].tolist() == [3, 2, 1]
 
 
 def test_gaps_are_told_and_not_counted(recorded: Recorded):
     """The interval is the median one; a pause is time away, as of a parked car."""
-    found, _ = recorded("".join(f"p1,{when},1,1\n" for when in (0, 10, 20, 30, 3630, 3640)))
-    assert found.interval_s == 10
-    assert found.notes == ("1 gaps of more than 10 intervals, the longest 1 h: not counted",)
+    recording, _ = recorded("".join(f"p1,{when},1,1\n" for when in (0, 10, 20, 30, 3630, 3640)))
+    assert recording.interval_s == 10
+    assert recording.notes == ("1 gaps of more than 10 intervals (the longest 1 h) are not counted",)
 
 
 def test_a_group_of_single_rows_is_no_group(recorded: Recorded):
@@ -80,36 +87,36 @@ def test_a_file_whose_rows_all_lack_a_machine_is_refused(recorded: Recorded):
 
 def test_training_ends_at_a_share_of_each_machine(recorded: Recorded):
     """A machine that came later is learned from as well."""
-    found, times = recorded(THREE + "p2,101,1,1\np2,102,1,1\n")
-    assert until(found, "0.5", times).tolist() == [True, True, False, True, False]
+    recording, times = recorded(THREE + "p2,101,1,1\np2,102,1,1\n")
+    assert until(recording, "0.5", times).tolist() == [True, True, False, True, False]
 
 
 def test_training_ends_at_a_time_of_the_file(recorded: Recorded):
     """Written as the file writes times; the row of that time is still learned from."""
-    found, times = recorded(THREE)
-    assert until(found, "2", times).tolist() == [True, True, False]
+    recording, times = recorded(THREE)
+    assert until(recording, "2", times).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
     ("text", "time", "said"),
     [
-        ("0", "when", "before the first row: the file is of 1 s to 3 s"),
+        ("0", "when", "before the first row: the file spans 1 s to 3 s"),
         ("soon", "when", "neither a share between 0 and 1 nor a time"),
-        ("2", None, "without --time it is a share"),
+        ("2", None, "without --time it must be a share"),
     ],
 )
 def test_an_end_that_leaves_nothing_is_refused(recorded: Recorded, text: str, time: str | None, said: str):
     """The message says what the file spans, or what can be given."""
-    found, times = recorded(THREE, time=time)
+    recording, times = recorded(THREE, time=time)
     with pytest.raises(BadData, match=said):
-        until(found, text, times)
+        until(recording, text, times)
 
 
 def test_columns_without_news_are_found(recorded: Recorded):
     """What has no value, and what has one only, in the rows that count."""
-    found, _ = recorded("p1,1,7,\np1,2,7,\np1,3,8,1\n")
-    assert constants(found, np.array([True, True, False])) == (["b"], ["a"])
-    assert constants(found, np.array([True, True, True])) == ([], ["b"])
+    recording, _ = recorded("p1,1,7,\np1,2,7,\np1,3,8,1\n")
+    assert constants(recording, np.array([True, True, False])) == (["b"], ["a"])
+    assert constants(recording, np.array([True, True, True])) == ([], ["b"])
 
 
 def test_the_finest_step_of_a_column_is_its_resolution():
@@ -121,7 +128,7 @@ def test_the_finest_step_of_a_column_is_its_resolution():
         chance.normal(0, 1, 1000),
         np.full(1000, 3),
     ]
-    found = resolutions(np.stack(columns, axis=1).astype(np.float64))
-    assert found[:2].tolist() == [1, 1]
-    assert 1e-3 < found[2] < 1e-2
-    assert found[3] > 0
+    recording = resolutions(np.stack(columns, axis=1).astype(np.float64))
+    assert recording[:2].tolist() == [1, 1]
+    assert 1e-3 < recording[2] < 1e-2
+    assert recording[3] > 0

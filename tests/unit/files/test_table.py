@@ -34,7 +34,7 @@ def test_the_delimiter_is_found(table: Read, content: str):
     ("content", "said"),
     [
         ("", "is empty"),
-        ("a,b\n", "has no rows"),
+        ("a,b\n", "has a header but no rows"),
         (bytes(range(256)), "is binary"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
         (b"PK\3\4....", "an Excel or zip file"),
@@ -48,7 +48,7 @@ def test_the_delimiter_is_found(table: Read, content: str):
         ("a,b\ntrue,2\n", "line 2: a is 'true'.*1 and 0"),
         ('a,b\n"1,234",2\n', "line 2: a is '1,234'"),
         ("a;b\n1,5;x\n", "line 2: b is 'x'"),
-        ("1,2\n3,4\n", "no column a, b.*names missing"),
+        ("1,2\n3,4\n", "no column a, b.*header line missing"),
         ("A,bb,other\n1,2,3\n", r"no column a \(is it A\?\), b.*columns are A, bb, other"),
         ("a,b\n" + "1,2\n" * 1001, "more than 1000 rows.*--rows-max"),
     ],
@@ -86,9 +86,9 @@ def test_parquet_is_read_whatever_its_name(tmp_path: Path):
         np.stack(list(found.numbers.values())), [[1, np.nan], [1, 0], [1.5, np.nan]]
     )
     assert found.is_parquet
-    with pytest.raises(BadData, match="d must be numbers, its type is list"):
+    with pytest.raises(BadData, match="d must hold numbers, but its type is list"):
         read(path, ["d"], [], rows_max=2, say=print)
-    with pytest.raises(BadData, match="e must be numbers, row 1 has 'x'"):
+    with pytest.raises(BadData, match="e must hold numbers, but row 1 has 'x'"):
         read(path, ["e"], [], rows_max=2, say=print)
     with pytest.raises(BadData, match="more than 1 rows"):
         read(path, ["a"], [], rows_max=1, say=print)

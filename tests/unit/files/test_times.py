@@ -53,9 +53,9 @@ def test_a_missing_time_is_not_a_number():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["2026-01-01", "01.02.2026"], r"when: '01.02.2026' \(row 2\) is no time.*ISO 8601"),
+        (["2026-01-01", "01.02.2026"], r"when: '01.02.2026' \(row 2\) is not a time.*ISO 8601"),
         (["2026-01-01T00:00:00Z", "2026-01-01T00:00:00"], "row 2.*some times have a zone, others have none"),
-        (["7", "2026-01-01"], r"'7' \(row 1\) is no time"),
+        (["7", "2026-01-01"], r"'7' \(row 1\) is not a time"),
         ([[1]], "type is list"),
         ([None, None], "no row has a time"),
     ],
