@@ -1,1 +1,1 @@
-"""MQTT to Kafka: at least once, in order, acknowledged only when Kafka has it."""
+"""MQTT to Kafka: at least once, in order, acknowledged only after Kafka has the message."""

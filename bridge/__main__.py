@@ -1,58 +1,40 @@
 """python -m bridge: wiring only."""
 
-import os
-import sys
-
 from bridge.forwarding import Forwarder
 from bridge.pipeline import Failure, Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
-from contract.schema import Schema, schemas
+from contract.schema import schemas
 from contract.topics import MAINTENANCE, REJECTED, TELEMETRY
-from plumbing import health, kafka, life, log, registry, settings
+from plumbing import kafka, registry, service
+from plumbing.health import Health
+from plumbing.life import Stop
 
 KAFKA_ANSWERS_WITHIN_S = 30.0
 
 
 def main() -> None:
     """Entry point."""
-    life.main(_run)
+    service.run("bridge", Settings, __doc__ or "", _run)
 
 
-def _run() -> None:
-    told = settings.load(
-        Settings, prefix="BRIDGE", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
-    )
-    log.configure("bridge", told.log_format)
-    stop = life.Stop().install()
-    state = health.Health()
-    server = health.serve(state, host=told.metrics_host, port=told.metrics_port)
+def _run(settings: Settings, health: Health, stop: Stop) -> None:
     carried = [schema for schema in schemas() if schema.name in (TELEMETRY, MAINTENANCE)]
-    router = Router(
-        carried, ids=_registered(told.schema_registry_url, carried), payload_bytes_max=told.payload_bytes_max
-    )
+    ids = registry.register(settings.schema_registry_url, carried)
+    router = Router(carried, ids=ids, payload_bytes_max=settings.payload_bytes_max)
     failures: list[Failure] = []
     producer = kafka.producer(
-        told.kafka_bootstrap,
-        told.kafka_properties,
+        settings.kafka_bootstrap,
+        settings.kafka_properties,
         on_failure=lambda error, message: failures.append((error, message)),
-        # Never the limit that is met first: ours is, and a read that reaches it brings at most 256 KiB.
-        queue_buffering_max_messages=told.in_flight_max + 100_000,
+        # The bound that is reached first is --in-flight-max and the read that exceeds it (256 KiB at most).
+        queue_buffering_max_messages=settings.in_flight_max + 100_000,
         queue_buffering_max_kbytes=1_048_576,
-        delivery_timeout_ms=int(told.delivery_timeout_s * 1_000),
+        delivery_timeout_ms=int(settings.delivery_timeout_s * 1_000),
     )
     kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
-    Pipeline(told, Forwarder(router, producer), producer, failures=failures, health=state, stop=stop).run()
-    if server:
-        server.shutdown()
-
-
-def _registered(url: str | None, carried: list[Schema]) -> dict[bytes, int] | None:
-    """Fingerprint to the registry's id (subjects by Confluent's TopicNameStrategy); None without one."""
-    if url is None:
-        return None
-    ids = registry.register(url, [(f"{schema.name}-value", schema.text) for schema in carried])
-    return {schema.fingerprint: given for schema, given in zip(carried, ids, strict=True)}
+    forwarder = Forwarder(router, producer)
+    Pipeline(settings, forwarder, producer, failures=failures, health=health, stop=stop).run()
 
 
 if __name__ == "__main__":

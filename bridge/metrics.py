@@ -1,4 +1,4 @@
-"""What the bridge counts."""
+"""The metrics of the bridge."""
 
 from prometheus_client import Counter, Gauge
 
@@ -8,5 +8,5 @@ acknowledged = Counter("bridge_acknowledged_messages", "PUBACKs sent, each after
 rejected = Counter("bridge_rejected_messages", "Messages sent to telemetry.rejected", ["reason"])
 in_flight = Gauge("bridge_in_flight_messages", "Messages read and not yet acknowledged")
 connected = Gauge("bridge_connected_shards", "Broker shards connected and subscribed")
-connection_losses = Counter("bridge_connection_losses", "Broker connections that ended unasked")
+connection_losses = Counter("bridge_connection_losses", "Broker connections that ended unexpectedly")
 paused = Counter("bridge_pauses", "Times that reading stopped because the in-flight limit was reached")

@@ -1,8 +1,8 @@
 """The bridge's loop: read from every shard, hand to Kafka, acknowledge once Kafka has it all.
 
 It works in rounds. What is read in one round goes to Kafka; nothing more is read until Kafka has all of it;
-then all of it is acknowledged. A round grows with the load (up to --in-flight-max), so that the cost of
-asking, waiting and acknowledging is shared by many messages, and no message needs a report of its own.
+then all of it is acknowledged. A round grows with the load (up to --in-flight-max), so that many messages
+share the cost of polling, waiting and acknowledging, and no message needs a delivery report of its own.
 """
 
 import logging
@@ -25,17 +25,17 @@ from plumbing.mqtt import ConnectionLost
 _log = logging.getLogger("bridge")
 
 _IDLE_WAIT_S = 0.1
-# Kafka takes a round within milliseconds; when it takes longer, connections must be looked after meanwhile.
+# Kafka takes a round within milliseconds; when it takes longer, the connections need care in between.
 _DELIVERY_WAIT_S = 0.05
-_COMPLAIN_AFTER_S = 10.0
-_GOODBYE_S = 2.0
+_WARN_AFTER_S = 10.0
+_DISCONNECT_S_MAX = 2.0
 
-# Kafka will never take this one message; with every other error the world is down.
-_MESSAGE_AT_FAULT = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError._INVALID_ARG)
+# Kafka will never take this message; every other error means that Kafka is down.
+_MESSAGE_ERRORS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError._INVALID_ARG)
 
-_LOOK_AT = "see whether --kafka-bootstrap answers, and whether its topics have leaders and enough replicas"
+_ADVICE = "check that --kafka-bootstrap answers and that its topics have leaders and enough in-sync replicas"
 
-# Kafka's report of a message that it did not take: what is wrong, and the message.
+# Kafka's delivery report of a message that it did not take: the error and the message.
 Failure = tuple[KafkaError, Any]
 
 
@@ -52,32 +52,20 @@ class Pipeline:
         health: Health,
         stop: Stop,
     ) -> None:
-        """`failures` is where the producer puts what Kafka does not take: no work in a callback."""
+        """`failures`: the producer's callback appends what Kafka does not take; the loop handles it."""
         self._settings = settings
         self._forwarder = forwarder
         self._producer = producer
         self._failures = failures
         self._health = health
         self._stop = stop
-        self._waiting_since: float | None = None  # for Kafka, longer than usual
-        self._complained = False
-        self._backlog = False  # the last round had more than a read could take
+        self._waiting_since: float | None = None  # since when Kafka takes longer than usual
+        self._warned = False  # that it takes so long
+        self._backlog = False  # a read of the last round was full, so more waits
         self._epoll = select.epoll()
         self._by_fd: dict[int, Shard] = {}
         self._masks: dict[int, int] = {}
-        self._shards = [
-            Shard(
-                number,
-                host,
-                port,
-                client_id=f"{settings.client_id}-{number}",
-                shared_group=settings.shared_group,
-                in_flight_max=settings.in_flight_max,
-                keep_alive_s=settings.keep_alive_s,
-                forward=forwarder.take,
-            )
-            for number, (host, port) in settings.shards.items()
-        ]
+        self._shards = [Shard(number, settings, forwarder.forward) for number in settings.shards]
 
     @property
     def in_flight(self) -> int:
@@ -85,7 +73,7 @@ class Pipeline:
         return sum(shard.in_flight for shard in self._shards)
 
     def run(self) -> None:
-        """Until told to stop. Raises WorldDown where Kafka does not take messages in time."""
+        """Work until a stop is requested. Raises WorldDown where Kafka does not take messages in time."""
         while not self._stop.requested:
             self._round()
         self._drain()
@@ -96,21 +84,21 @@ class Pipeline:
             self._read(now)
         except BufferError as error:
             raise WorldDown(
-                f"Kafka takes nothing, and no more than the {len(self._producer)} messages may wait for it; "
-                "where it does take some, lower --in-flight-max or --payload-bytes-max"
+                f"the producer's queue is full: {len(self._producer)} messages wait and Kafka takes none; if "
+                "it does take some, lower --in-flight-max or --payload-bytes-max"
             ) from error
         self._deliver(now)
         self._look_after(now)
         self._health.progress()
 
     def _read(self, now: float) -> None:
-        """What the shards have, up to the limit; while Kafka keeps us waiting only what happens to them."""
+        """Read up to the limit; while Kafka is waited for, only notice connections that end."""
         if self._waiting_since is not None or self._stop.requested:
             self._on_events(self._epoll.poll(0 if len(self._producer) else _DELIVERY_WAIT_S), now)
             return
         events = self._epoll.poll(_IDLE_WAIT_S)
         if events and not self._backlog:
-            time.sleep(self._settings.read_nap_ms / 1_000)  # a moment later the same read brings many
+            time.sleep(self._settings.read_nap_ms / 1_000)  # so that one read brings many messages
         self._backlog = False
         while self._on_events(events, now):
             self._backlog = True
@@ -120,7 +108,7 @@ class Pipeline:
             events = self._epoll.poll(0)
 
     def _on_events(self, events: list[tuple[int, int]], now: float) -> bool:
-        """Whether a read was full, so that more waits, or the limit is reached."""
+        """Serve the sockets; returns whether a read was full, so that more waits, or the limit is reached."""
         full = False
         for fd, event in events:
             shard = self._by_fd[fd]
@@ -132,21 +120,21 @@ class Pipeline:
                         raise ConnectionLost("the broker closed the connection")
                     full |= shard.readable(now)
             except ConnectionLost as error:
-                self._unwatch(fd)
-                shard.lose(now, error)
+                self._lose(shard, error, now)
             if self.in_flight >= self._settings.in_flight_max:
-                return True  # the others keep what they have
+                return True  # the other sockets wait
         return full
 
     def _deliver(self, now: float) -> None:
-        """Wait a moment for Kafka to have everything; when it has, acknowledge everything."""
+        """Wait a moment until Kafka has everything; if it has, acknowledge everything."""
         if len(self._producer):
             self._producer.flush(_DELIVERY_WAIT_S)
         self._settle_failures()
         if len(self._producer):
             self._keep_waiting(now)
             return
-        waited, self._waiting_since, self._complained = self._waiting_since is not None, None, False
+        waited = self._waiting_since is not None
+        self._waiting_since, self._warned = None, False
         for shard in self._shards:
             try:
                 if shard.in_flight or waited:
@@ -155,21 +143,21 @@ class Pipeline:
                 self._lose(shard, error, now)
 
     def _keep_waiting(self, now: float) -> None:
-        """Nothing is read meanwhile; say so when it lasts."""
+        """Read nothing until Kafka has everything; log it once when that takes long."""
         if self._waiting_since is None:
             self._waiting_since = now
-        elif now - self._waiting_since > _COMPLAIN_AFTER_S and not self._complained:
-            self._complained = True
+        elif now - self._waiting_since > _WARN_AFTER_S and not self._warned:
+            self._warned = True
             _log.warning(
-                "Kafka has not taken %d messages for %.0f s, and nothing is read from MQTT meanwhile: the "
-                "brokers queue up to their max_queued_messages. %s; after --delivery-timeout-s %.0f this "
-                "process exits", len(self._producer), now - self._waiting_since,
-                _LOOK_AT.capitalize(), self._settings.delivery_timeout_s,
+                "Kafka has not taken %d messages for %.0f s. Until it does, nothing is read from MQTT and "
+                "the brokers queue up to their max_queued_messages. %s; after --delivery-timeout-s %.0f "
+                "this process exits", len(self._producer), now - self._waiting_since,
+                _ADVICE.capitalize(), self._settings.delivery_timeout_s,
             )  # fmt: skip
 
     def _look_after(self, now: float) -> None:
-        """What is due in every round, whatever came in."""
-        self._producer.poll(0)  # what the client library has to say while there is nothing to deliver
+        """Keep the connections and the probes up to date."""
+        self._producer.poll(0)  # serves the client's callbacks while there is nothing to deliver
         listening = self._waiting_since is None
         for shard in self._shards:
             try:
@@ -188,27 +176,27 @@ class Pipeline:
             self._health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
 
     def _settle_failures(self) -> None:
-        """Messages that Kafka did not take: a dead letter each, or the end where Kafka itself is down."""
+        """Make dead letters of the messages that Kafka refused. Raises WorldDown where Kafka is down."""
         while self._failures:
             error, message = self._failures.pop()
-            if error.code() not in _MESSAGE_AT_FAULT or message.topic() == REJECTED:
+            if error.code() not in _MESSAGE_ERRORS or message.topic() == REJECTED:
                 late = error.code() == KafkaError._MSG_TIMED_OUT
-                hint = f" within --delivery-timeout-s {self._settings.delivery_timeout_s:.0f}; {_LOOK_AT}"
+                advice = f" within --delivery-timeout-s {self._settings.delivery_timeout_s:.0f}; {_ADVICE}"
                 raise WorldDown(
-                    f"Kafka did not take a message for {message.topic()}: {error}{hint if late else ''}"
+                    f"Kafka did not take a message for {message.topic()}: {error}{advice if late else ''}"
                 )
             self._forwarder.dead_letter(message.value() or b"", Malformed("refused_by_kafka", str(error)))
 
     def _drain(self) -> None:
-        """Read no more, wait for Kafka, acknowledge, leave the sessions with the brokers."""
-        self._look_after(time.monotonic())  # from here on epoll does not wait for messages
+        """Read no more, wait for Kafka, acknowledge, disconnect; the sessions stay on the brokers."""
+        self._look_after(time.monotonic())  # from here on epoll reports no more messages
         while self._stop.left_s > 0 and (len(self._producer) or any(shard.busy for shard in self._shards)):
             self._round()
         left = self.in_flight
         for shard in self._shards:
             if shard.connection is not None:
                 self._unwatch(shard.connection.fileno())
-            shard.close(min(self._stop.left_s, _GOODBYE_S))
+            shard.close(min(self._stop.left_s, _DISCONNECT_S_MAX))
         self._epoll.close()
         _log.info("stopped", extra={"unacknowledged": left})
 
@@ -218,7 +206,7 @@ class Pipeline:
         shard.lose(now, error)
 
     def _watch(self, shard: Shard) -> None:
-        """Tell epoll what this shard waits for now."""
+        """Register with epoll the events that this shard waits for now."""
         if shard.connection is None:
             return
         fd = shard.connection.fileno()

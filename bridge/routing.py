@@ -1,6 +1,6 @@
-"""Where an MQTT message goes in Kafka, and whether it may. Pure.
+"""Checks an MQTT message and makes the Kafka message of it. Pure.
 
-The body of telemetry is not decoded: that is the hot path, and the scorer decodes whole batches.
+The body of telemetry is not decoded here: the scorer decodes whole batches at a fraction of the cost.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,17 +13,17 @@ from contract.schema import Schema
 from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic
 
-COMMAND = "command"  # travels down to the cars and is none of the bridge's business
+COMMAND = "command"  # travels down to the cars; the bridge only sees it because its filter covers all kinds
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One schema: the header it has in Kafka, and how many bytes may follow the car id."""
+    """How the records of one schema are checked and framed."""
 
-    header: bytes
-    rest_bytes_min: int
-    rest_bytes_max: int
-    read_as: Schema | None  # the body is read to check it
+    header: bytes  # of the Kafka value
+    rest_bytes_min: int  # what follows the car id has at least so many bytes
+    rest_bytes_max: int  # and at most so many
+    read_as: Schema | None  # the body is decoded with this schema to check it; None: it is not decoded
 
 
 class Router:
@@ -32,7 +32,7 @@ class Router:
     def __init__(
         self, schemas: Iterable[Schema], *, ids: Mapping[bytes, int] | None = None, payload_bytes_max: int
     ) -> None:
-        """`ids`: fingerprint to the id that a registry gave; without it the schema files' own."""
+        """`ids`: schema fingerprint to the id that a registry gave; others get the id of the schema file."""
         self._payload_bytes_max = payload_bytes_max
         self._frames: dict[str, dict[bytes, Frame]] = {TELEMETRY: {}, MAINTENANCE: {}}
         for schema in schemas:
@@ -43,9 +43,9 @@ class Router:
     def route(self, topic: str, payload: bytes) -> tuple[str, bytes, bytes] | None:
         """(Kafka topic, key, value) of a message; None for a command, which is not forwarded.
 
-        Raises Malformed: `wrong_topic`, `oversized`, `bad_frame`, `unknown_schema`, `wrong_car` where the
-        record's car is not the topic's, `malformed_record` where its length cannot be right or, of a
-        record that is not telemetry, where it cannot be read.
+        Raises Malformed: `wrong_topic`, `oversized`, `bad_frame`, `unknown_schema`, `wrong_car` (topic and
+        record name different cars) or `malformed_record` (impossible length, or, for records that are not
+        telemetry, not decodable).
         """
         car_id, kind = split_mqtt_topic(topic)
         if kind == COMMAND:
@@ -53,7 +53,7 @@ class Router:
         if kind not in self._frames:
             raise Malformed("wrong_topic", f"{kind[:200]!r} is none of {', '.join(self._frames)}, {COMMAND}")
         key = car_id.encode()
-        car = bytes([2 * len(key)]) + key  # how a body must begin
+        car = bytes([2 * len(key)]) + key  # the body must begin with this Avro string
         head, body = payload[:SINGLE_OBJECT_BYTES], payload[SINGLE_OBJECT_BYTES:]
         frame = self._frames[kind].get(head)
         if (
@@ -68,18 +68,21 @@ class Router:
         return kind, key, frame.header + body
 
     def _blame(self, kind: str, key: bytes, car: bytes, payload: bytes) -> Malformed:
+        """The reason why a payload that failed the checks of `route` is refused."""
         frames = self._frames[kind]
         if len(payload) > self._payload_bytes_max:
             return Malformed("oversized", f"{len(payload)} bytes, at most {self._payload_bytes_max}")
         if len(payload) < SINGLE_OBJECT_BYTES or payload[:2] != b"\xc3\x01":
-            return Malformed(
-                "bad_frame", f"{len(payload)} bytes that do not begin with C3 01 and a fingerprint"
-            )
+            return Malformed("bad_frame", f"{len(payload)} bytes do not begin with C3 01 and a fingerprint")
         if payload[:SINGLE_OBJECT_BYTES] not in frames:
             known = ", ".join(head[2:].hex() for head in frames)
-            return Malformed("unknown_schema", f"fingerprint {payload[2:10].hex()}; {kind} knows {known}")
+            return Malformed(
+                "unknown_schema", f"fingerprint {payload[2:10].hex()}; known for {kind} are {known}"
+            )
         if not payload.startswith(car, SINGLE_OBJECT_BYTES):
-            return Malformed("wrong_car", f"the record is not of {key.decode()}")
+            return Malformed(
+                "wrong_car", f"the record does not begin with the car id {key.decode()} of the topic"
+            )
         return Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
 
 

@@ -1,4 +1,4 @@
-"""What the bridge can be told."""
+"""The settings of the bridge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
 
-# MQTT's packet ids are 16 bits: so many messages can wait for their PUBACK on a connection at the very most.
+# MQTT's packet ids have 16 bits, which bounds how many messages of a connection can wait for their PUBACK.
 PACKET_IDS = 65_535
 
 
@@ -20,40 +20,42 @@ class Settings:
         "file with more Kafka client settings (security, …)", default=None
     )
     schema_registry_url: str | None = setting(
-        "Confluent-API schema registry to take schema ids from; none: the ids of the schema files",
+        "URL of a schema registry (Confluent API) that assigns schema ids; none: the ids in the schema files",
         default=None,
     )
     ordinal: int = setting(
-        "which replica this is, from 0; it owns shards with shard % replicas == ordinal", default=0
+        "number of this replica, from 0; it owns the shards with shard % replicas == ordinal", default=0
     )
-    replicas: int = setting("how many bridge replicas share the shards", default=1)
+    replicas: int = setting("number of bridge replicas that share the shards", default=1)
     client_id: str = setting(
-        "MQTT client id, the shard is added; must stay the same over restarts", default="bridge"
+        "MQTT client id, to which the shard number is added; must stay the same over restarts",
+        default="bridge",
     )
     shared_group: str | None = setting(
-        "share subscriptions in this group instead of owning shards (for brokers that do it soundly)",
+        "shared subscription group, instead of owning shards (for brokers that redistribute without loss)",
         default=None,
     )
     in_flight_max: int = setting(
-        "messages read but not acknowledged, at most (and one read more); then Kafka is waited for",
+        "most messages read and not yet acknowledged (one read may exceed it); then reading waits for Kafka",
         default=20_000,
     )
     payload_bytes_max: int = setting("larger MQTT payloads are dead letters", default=16_384)
     read_nap_ms: float = setting(
-        "wait after a wake-up so that a round has more messages; 0: no wait", default=8.0
+        "pause after a wake-up, so that a round has more messages; 0: no pause", default=8.0
     )
-    delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=120.0)
-    keep_alive_s: int = setting("MQTT keep alive", default=30)
+    delivery_timeout_s: float = setting(
+        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=120.0
+    )
+    keep_alive_s: int = setting("MQTT keep-alive interval", default=30)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
     metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
-    log_format: LogFormat = setting("log lines", default="auto")
+    log_format: LogFormat = setting("format of log lines", default="auto")
 
     def __post_init__(self) -> None:
         brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
         if twice := sorted({f"{host}:{port}" for host, port in brokers if brokers.count((host, port)) > 1}):
             raise ValueError(
-                f"--mqtt-brokers names {', '.join(twice)} more than once: as two shards it would give every "
-                "message twice"
+                f"--mqtt-brokers names {', '.join(twice)} more than once: every message would be read twice"
             )
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
         if not 0 <= self.ordinal < self.replicas:
@@ -63,7 +65,7 @@ class Settings:
         if self.replicas > len(self.mqtt_brokers):
             raise ValueError(
                 f"--replicas {self.replicas} is more than the {len(self.mqtt_brokers)} --mqtt-brokers: "
-                "a replica without a shard has nothing to do"
+                "a replica without a shard would have nothing to do"
             )
         if not 1 <= self.in_flight_max <= PACKET_IDS:
             raise ValueError(f"--in-flight-max {self.in_flight_max} must be 1 to {PACKET_IDS}")
@@ -77,6 +79,8 @@ class Settings:
 
     @property
     def shards(self) -> dict[int, tuple[str, int]]:
-        """The shards this replica owns: number to (host, port)."""
-        every = addresses(self.mqtt_brokers, "--mqtt-brokers")
-        return {shard: where for shard, where in enumerate(every) if shard % self.replicas == self.ordinal}
+        """The broker shards that this replica owns: number to (host, port)."""
+        brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
+        return {
+            number: broker for number, broker in enumerate(brokers) if number % self.replicas == self.ordinal
+        }

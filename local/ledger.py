@@ -3,13 +3,11 @@
 A record is `(car_id, seq)`. The cars' own record says which were sent: seq 1 to `sent` of each car.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
 from numpy.typing import NDArray
 
 from contract import records
@@ -18,11 +16,10 @@ from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import AUDIT, TELEMETRY, mirrored
 from contract.varints import Longs
-from plumbing import kafka
-from plumbing.life import WorldDown
+from plumbing import kafka, offsets
 
 SEQ_BITS = 34  # contract.telemetry.SEQ_MAX
-_SILENCE_S = 20.0
+_TOPIC_S_MAX = 20.0
 
 
 @dataclass(frozen=True)
@@ -183,30 +180,7 @@ def read_topic(bootstrap: str, topic: str) -> Iterator[list[Any]]:
     """All committed messages that a topic holds now, in batches. Raises WorldDown after silence."""
     consumer = kafka.consumer(bootstrap, group_id="ledger", enable_partition_eof=True)
     try:
-        kafka.wait_for_topics(consumer, (topic,), _SILENCE_S)
-        partitions = sorted(consumer.list_topics(topic, timeout=_SILENCE_S).topics[topic].partitions)
-        ends = _ends(consumer, topic, partitions)
-        waiting = {partition for partition, (first, end) in ends.items() if first < end}
-        consumer.assign([TopicPartition(topic, partition, ends[partition][0]) for partition in waiting])
-        heard_at = time.monotonic()
-        while waiting:
-            batch: list[Any] = consumer.consume(10_000, 0.2)
-            if batch:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > _SILENCE_S:
-                raise WorldDown(f"{topic}: Kafka at {bootstrap} gives nothing more of partitions {waiting}")
-            # The end of a partition can be a transaction's marker, which is no message: its EOF tells.
-            waiting -= {message.partition() for message in batch if message.error() is not None}
-            waiting -= {
-                m.partition() for m in batch if m.error() is None and m.offset() >= ends[m.partition()][1] - 1
-            }
-            if found := [message for message in batch if message.error() is None]:
-                yield found
+        kafka.wait_for_topics(consumer, (topic,), _TOPIC_S_MAX)
+        yield from filter(None, offsets.read(consumer, offsets.bounds(consumer, [topic])))
     finally:
         consumer.close()
-
-
-def _ends(consumer: Consumer, topic: str, partitions: list[int]) -> Mapping[int, tuple[int, int]]:
-    return {
-        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=_SILENCE_S) for p in partitions
-    }

@@ -1,1 +1,1 @@
-"""How a process lives. Would be the same in a project about ships."""
+"""How a process lives: nothing in here would change in a project about ships."""

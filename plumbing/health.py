@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz of a process.
 
-Alive means that the process's loop came round lately, not that a thread runs; ready means that it does its
-work now.
+Alive means that the process's loop has completed a round lately (a running thread proves nothing). Ready
+means that it does its work now.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ STALLED_AFTER_S = 30.0
 
 
 class Health:
-    """What the loop says of itself; read by the probes."""
+    """The state that the loop reports and the probes read."""
 
     def __init__(self, stalled_after_s: float = STALLED_AFTER_S) -> None:
         self._stalled_after_s = stalled_after_s
         self._progressed_at = time.monotonic()
-        self.not_ready_because = "starting"
+        self.not_ready_because = "starting"  # empty: ready
 
     def progress(self) -> None:
-        """The loop came round."""
+        """The loop has completed a round."""
         self._progressed_at = time.monotonic()
 
     def ready(self) -> None:
@@ -33,12 +33,12 @@ class Health:
         self.not_ready_because = ""
 
     def unready(self, because: str) -> None:
-        """No work is being done from now on, and why."""
+        """No work is being done from now on; `because` is what /readyz answers."""
         self.not_ready_because = because
 
     @property
     def stalled_for_s(self) -> float:
-        """Seconds since the loop's last round where that is too long, else 0."""
+        """Seconds since the last round if they are more than allowed, else 0."""
         idle_s = time.monotonic() - self._progressed_at
         return idle_s if idle_s > self._stalled_after_s else 0.0
 
@@ -46,10 +46,7 @@ class Health:
 def serve(
     health: Health, *, host: str, port: int, registry: CollectorRegistry = REGISTRY
 ) -> ThreadingHTTPServer | None:
-    """Answer probes and scrapes on a daemon thread; port 0: nothing is served.
-
-    Raises WorldDown where the port is taken.
-    """
+    """Answer probes and scrapes on a daemon thread; port 0: none. Raises WorldDown for a port in use."""
     if port == 0:
         return None
 
@@ -63,13 +60,13 @@ def serve(
         raise WorldDown(
             f"cannot serve metrics on {host}:{port}: {error}; choose another --metrics-port"
         ) from error
-    # The interval is how long `shutdown` may take.
+    # `shutdown` takes as long as the poll interval.
     threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True).start()
     return server
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = 10  # seconds; a client that asks nothing must not keep a thread
+    timeout = 10  # seconds; a client that sends nothing must not occupy a thread
     probes: Health
     metrics: CollectorRegistry
 
@@ -79,23 +76,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
         elif path == "/healthz":
             stalled_s = self.probes.stalled_for_s
-            self._answer(
-                503 if stalled_s else 200, f"stalled for {stalled_s:.0f} s\n" if stalled_s else "ok\n"
-            )
+            self._answer(503 if stalled_s else 200, f"stalled for {stalled_s:.0f} s" if stalled_s else "ok")
         elif path == "/readyz":
             because = self.probes.not_ready_because
-            self._answer(503 if because else 200, f"{because or 'ok'}\n")
+            self._answer(503 if because else 200, because or "ok")
         else:
-            self._answer(404, "/metrics, /healthz or /readyz\n")
+            self._answer(404, "/metrics, /healthz or /readyz")
 
     def _answer(self, status: int, text: bytes | str, content_type: str = "text/plain") -> None:
-        body = text if isinstance(text, bytes) else text.encode()
+        body = text if isinstance(text, bytes) else f"{text}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
-        with contextlib.suppress(ConnectionError):  # who asked wanted no more than the status, or hung up
+        with contextlib.suppress(ConnectionError):  # the client has hung up, after the status for instance
             self.end_headers()
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Probes are no news."""
+        """Probes are not logged."""

@@ -1,4 +1,4 @@
-"""Memory that a process lets go and soon takes again."""
+"""Memory that a process frees and soon allocates again."""
 
 import ctypes
 
@@ -7,12 +7,11 @@ _KEPT_BYTES = 64 * 1024 * 1024
 
 
 def keep_freed() -> bool:
-    """Keep what is freed for the next batch instead of giving it back to the kernel; whether malloc can.
+    """Let glibc keep freed memory for the next batch; returns False where the C library is another one.
 
-    glibc returns what lies free at a heap's end, and takes large blocks straight from the kernel. So a loop
-    that works in batches gets the same megabytes again and again as new pages, 2 µs each on a virtual
-    machine. From then on address space is taken 64 MiB at a time, memory only where it is used. Other C
-    libraries stay as they are.
+    By default glibc gives free memory at the end of the heap back to the kernel and maps large blocks anew
+    each time. A loop that works in batches then pays a page fault (2 µs on a virtual machine) for the same
+    pages again and again. With M_TOP_PAD the heap grows by 64 MiB at a time; pages take memory once used.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

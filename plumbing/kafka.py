@@ -1,4 +1,4 @@
-"""Kafka clients with the settings that measuring chose; every one can be overridden."""
+"""Kafka clients with settings that were chosen by measuring; each of them can be overridden."""
 
 import logging
 import time
@@ -13,17 +13,17 @@ from plumbing.settings import SettingsError
 
 _log = logging.getLogger(__name__)
 
-# Short, since nothing else happens meanwhile, not even the end after a SIGTERM.
-_ANSWER_TIMEOUT_S, _LOOK_AGAIN_S = 2.0, 0.5
+# Short, because the process does nothing else in this time, not even stop after a SIGTERM.
+_ANSWER_S_MAX, _ASK_AGAIN_S = 2.0, 0.5
 
 _COMMON: dict[str, Any] = {
-    "log.connection.close": False,  # an idle connection that the broker closes is no news
+    "log.connection.close": False,  # the broker closes idle connections; that is not worth a line
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 2_000,
 }
 _PRODUCER: dict[str, Any] = _COMMON | {
-    "enable.idempotence": True,  # acks=all, and no reordering or doubling by retries
-    "partitioner": "murmur2_random",  # Java's: every client puts a car on the same partition
+    "enable.idempotence": True,  # acks=all; retries neither reorder nor repeat
+    "partitioner": "murmur2_random",  # as Java's client: all put a car into the same partition
     "compression.type": "lz4",
     "linger.ms": 5,
 }
@@ -33,7 +33,7 @@ _CONSUMER: dict[str, Any] = _COMMON | {
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
-    # The default second of waiting after a full queue caps a consumer that catches up at 200 000 records/s.
+    # The default waits 1 s after a full queue, which limits a consumer that catches up to 200 000 records/s.
     "fetch.queue.backoff.ms": 5,
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
@@ -46,10 +46,10 @@ def producer(
     on_failure: Callable[[KafkaError, Any], None] | None = None,
     **overrides: Any,
 ) -> Producer:
-    """A producer; `overrides`, librdkafka's names with `_` for `.`, are stronger than the file's.
+    """A producer. `overrides` are librdkafka's settings with `_` for `.`; they win over the properties file.
 
-    `on_failure` hears of every message that Kafka did not take and of no other: a report for each message
-    costs as much as all the rest. A producer that holds none any more (`len`, `flush`) has delivered.
+    `on_failure` is called only for messages that Kafka did not take: a report for every message would cost
+    as much CPU as everything else. When the producer holds no messages (`len`, `flush`), Kafka has them all.
     """
     config = _config(_PRODUCER, bootstrap, properties, overrides)
     if on_failure is not None:
@@ -58,48 +58,48 @@ def producer(
 
 
 def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Consumer:
-    """A consumer that commits only what it is told to; overrides as for `producer`."""
+    """A consumer that commits nothing by itself; `overrides` as for `producer`."""
     return Consumer(_config(_CONSUMER, bootstrap, properties, overrides), logger=_log)
 
 
 def wait_for_topics(
     client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float, stop: Stop | None = None
 ) -> None:
-    """Return once every topic is there, or at a `stop`. Raises WorldDown naming what is not there in time.
+    """Return once every topic exists, or at a `stop`. Raises WorldDown naming what is missing in the end.
 
-    What is waited for is said at once, so that nobody has to wait for the end to see a wrong setting.
+    The first look already logs what is missing, so that a wrong setting shows at once.
     """
-    deadline, said = time.monotonic() + timeout_s, False
+    deadline, logged = time.monotonic() + timeout_s, False
     while stop is None or not stop.requested:
         missing = _missing(client, topics)
         if not missing:
             return
         if time.monotonic() >= deadline:
             raise WorldDown(f"{missing} (waited {timeout_s:.0f} s)")
-        if not said:
+        if not logged:
             _log.warning("%s; looking again for %.0f s", missing, timeout_s)
-            said = True
-        time.sleep(_LOOK_AGAIN_S)
+            logged = True
+        time.sleep(_ASK_AGAIN_S)
 
 
 def _missing(client: Consumer | Producer, topics: tuple[str, ...]) -> str:
-    """What is not there, in words; empty when all is."""
+    """A sentence about what is missing; empty when nothing is."""
     try:
-        found = client.list_topics(timeout=_ANSWER_TIMEOUT_S).topics
+        known = client.list_topics(timeout=_ANSWER_S_MAX).topics
     except KafkaException as error:
         return f"no Kafka broker answers, is --kafka-bootstrap right? {error}"
-    absent = [topic for topic in topics if topic not in found]
+    absent = [topic for topic in topics if topic not in known]
     if absent:
         return f"Kafka has no topic {', '.join(absent)}: create it first (contract/topics.py)"
-    bare = [topic for topic in topics if not found[topic].partitions]
+    bare = [topic for topic in topics if not known[topic].partitions]
     if bare:
-        why = "; ".join(f"{topic}: {found[topic].error or 'none yet'}" for topic in bare)
+        why = "; ".join(f"{topic}: {known[topic].error or 'none yet'}" for topic in bare)
         return f"Kafka has topics without partitions, create them again (contract/topics.py): {why}"
     return ""
 
 
 def read_properties(path: Path) -> dict[str, str]:
-    """`key=value` lines (librdkafka's names; security settings for instance). Raises SettingsError."""
+    """The `key=value` lines of a file, with librdkafka's names. Raises SettingsError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -109,7 +109,7 @@ def read_properties(path: Path) -> dict[str, str]:
         key, equals, value = line.strip().partition("=")
         if key and not key.startswith("#"):
             if not equals:
-                raise SettingsError(f"{path}:{number}: no key=value")  # without the line: a secret?
+                raise SettingsError(f"{path}:{number}: not key=value")  # the line itself may be a secret
             pairs[key.strip()] = value.strip()
     return pairs
 
@@ -117,11 +117,11 @@ def read_properties(path: Path) -> dict[str, str]:
 def _config(
     base: dict[str, Any], bootstrap: str, properties: Path | None, overrides: dict[str, Any]
 ) -> dict[str, Any]:
-    chosen = {key.replace("_", "."): value for key, value in overrides.items()}
-    filed = read_properties(properties) if properties else {}
-    return base | filed | {"bootstrap.servers": bootstrap, "error_cb": _report} | chosen
+    from_file = read_properties(properties) if properties else {}
+    explicit = {key.replace("_", "."): value for key, value in overrides.items()}
+    return base | from_file | {"bootstrap.servers": bootstrap, "error_cb": _report} | explicit
 
 
 def _report(error: KafkaError) -> None:
-    """The client library retries by itself; we only say what it sees."""
+    """Log an error of the client library, which retries by itself."""
     _log.warning("kafka: %s", error)

@@ -14,24 +14,24 @@ _log = logging.getLogger(__name__)
 
 
 class WorldDown(Exception):
-    """Something outside does not answer and waiting within bounds did not help: exit, be restarted."""
+    """Something outside the process does not answer within the bounds of waiting: exit and be restarted."""
 
 
 class Stop:
-    """Set by SIGTERM or SIGINT; from then on one deadline covers all that is left to do."""
+    """A request to end, by SIGTERM or SIGINT; one deadline from then on covers everything left to do."""
 
     def __init__(self, deadline_s: float = SHUTDOWN_DEADLINE_S) -> None:
         self._deadline_s = deadline_s
         self._deadline: float | None = None
 
     def install(self) -> "Stop":
-        """Take over SIGTERM and SIGINT. A second signal ends the process at once."""
+        """Handle SIGTERM and SIGINT from now on. A second signal ends the process at once."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         return self
 
     def request(self) -> None:
-        """Ask for the end; the clock of the deadline starts with the first call."""
+        """Ask the process to end; the deadline counts from the first call."""
         if self._deadline is None:
             self._deadline = time.monotonic() + self._deadline_s
 
@@ -42,7 +42,7 @@ class Stop:
 
     @property
     def left_s(self) -> float:
-        """Seconds left to end in order; never negative."""
+        """Seconds left to end in an orderly way; never negative."""
         return self._deadline_s if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _on_signal(self, number: int, _frame: object) -> None:
@@ -52,7 +52,7 @@ class Stop:
 
 
 def main(run: Callable[[], int | None]) -> None:
-    """Run a service and exit: 0 done, 1 the world is down, 2 bad settings; a bug shows its traceback."""
+    """Run and exit: 0 or what `run` returns, 1 WorldDown, 2 bad settings; a bug shows its traceback."""
     try:
         sys.exit(run())
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Log lines: text where a person reads them, one JSON object a line otherwise. Never a line per message."""
+"""Log lines: text on a terminal, otherwise one JSON object a line."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(service: str, format: LogFormat = "auto", stream: TextIO = sys.stderr) -> None:
-    """Send all log records of the process to `stream`. Values given as `extra` become fields."""
+    """Write all log records of the process to `stream`. The values of `extra` become fields of the line."""
     as_text = format == "text" or (format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Text(service) if as_text else _Json(service))
@@ -45,14 +45,14 @@ class _Json(logging.Formatter):
             "service": self._service,
             "message": record.getMessage(),
         }
-        entry = entry | _fields(record) | entry  # fields come last, and hide nothing that every line has
+        entry = entry | _fields(record) | entry  # fields come last and cannot replace an entry
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps({key: _finite(value) for key, value in entry.items()}, default=str)
 
 
 def _finite(value: object) -> object:
-    """JSON knows no NaN and no infinity."""
+    """NaN and infinity as text: JSON has neither."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

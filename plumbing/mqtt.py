@@ -1,4 +1,4 @@
-"""One MQTT 5 connection: a non-blocking socket, the sans-I/O codec `mqtt5`, nothing that waits.
+"""One MQTT 5 connection: a non-blocking socket and the sans-I/O codec `mqtt5`; nothing here waits.
 
 The owner polls the file descriptor (epoll), calls `receive` when it is readable and `flush` when it is
 writable. Used by the fleet (one connection a car) and by the bridge (one a broker shard).
@@ -18,24 +18,24 @@ PACKET_BYTES_MAX = 4 * 1_048_576
 
 _PUBACK = b"\x40\x02"
 
-# Linux: choose the source port at connect() by the whole 4-tuple; without it, many connections from one
-# address search the port range one by one (ten times the CPU at 16 000 connections).
+# Linux: choose the source port at connect(), when the peer is known. Without it the kernel searches the port
+# range one by one for many connections from one address (ten times the CPU at 16 000 connections).
 _IP_BIND_ADDRESS_NO_PORT = 24
 
 
 class ConnectionLost(Exception):
-    """The connection is of no more use; the message says why."""
+    """The connection can no longer be used; the message says why."""
 
 
 class Connection:
-    """Bytes out, packets in. Made by `dial`; every failure raises ConnectionLost."""
+    """Made by `dial`. Every method but `finish` and `close` raises ConnectionLost for a failure."""
 
     __slots__ = ("_in", "_out", "sock")
 
     def __init__(self, sock: socket.SocketType) -> None:
         self.sock = sock
-        self._in = b""
-        self._out = b""
+        self._in = b""  # the beginning of a packet whose end has not arrived
+        self._out = b""  # bytes that the socket has not taken yet
 
     def fileno(self) -> int:
         """For epoll."""
@@ -43,11 +43,11 @@ class Connection:
 
     @property
     def wants_write(self) -> bool:
-        """Whether bytes wait for the socket to take them: poll for writability."""
+        """Whether bytes wait for the socket: poll it for writability."""
         return bool(self._out)
 
     def send(self, data: bytes) -> None:
-        """Write what the socket takes now and keep the rest for `flush`; at most OUT_BYTES_MAX are kept."""
+        """Write what the socket takes now and keep the rest, at most OUT_BYTES_MAX, for `flush`."""
         if not self._out:
             written = self._write(data)
             if written == len(data):
@@ -58,24 +58,24 @@ class Connection:
         self._out += data
 
     def flush(self) -> None:
-        """The socket is writable: write what waited. The first call ends the connecting of `dial`."""
+        """The socket is writable: write what waits."""
         if self._out:
             self._out = self._out[self._write(self._out) :]
 
     def connected(self) -> None:
-        """The socket is writable for the first time. Raises ConnectionLost where connecting failed."""
+        """The socket is writable for the first time: raise ConnectionLost if connecting failed."""
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise ConnectionLost(errno.errorcode.get(code, str(code)))
 
     def read(self, size: int = RECEIVE_BYTES) -> tuple[list[mqtt5.Packet], bool]:
-        """All packets that one read of at most `size` bytes completes, and whether the read was full."""
+        """(packets that one read of at most `size` bytes completes, whether the read was full)."""
         data, full = self.receive(size)
         packets, used = parse(data)
         self.keep(data[used:])
         return packets, full
 
     def receive(self, size: int = RECEIVE_BYTES) -> tuple[bytes, bool]:
-        """What one read of at most `size` bytes brings, behind what was kept; whether the read was full."""
+        """(kept bytes and those of one read of at most `size`, whether the read was full)."""
         try:
             data = self.sock.recv(size)
         except BlockingIOError:
@@ -88,16 +88,16 @@ class Connection:
         return (self._in + data if self._in else data), full
 
     def keep(self, rest: bytes) -> None:
-        """The beginning of a packet whose end has not arrived: the next `receive` puts it in front."""
+        """Keep the beginning of a packet whose end has not arrived; the next `receive` puts it in front."""
         if len(rest) > PACKET_BYTES_MAX:
             raise ConnectionLost(f"a packet is larger than {PACKET_BYTES_MAX} bytes")
         self._in = rest
 
     def finish(self, timeout_s: float) -> None:
-        """Write what waits, say that no more follows, and close once the peer has; nothing raised.
+        """Write what waits, shut down our side, and close once the peer has; raises nothing.
 
-        Closing at once, with something unread, would reset the connection, and the peer would lose what it
-        had not read yet. What still comes is dropped.
+        Closing at once with unread bytes would reset the connection, and the peer would lose what it has not
+        read yet. Bytes that still arrive are dropped.
         """
         deadline = time.monotonic() + timeout_s
         with contextlib.suppress(OSError):
@@ -109,7 +109,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the socket; nothing raised."""
+        """Close the socket; raises nothing."""
         with contextlib.suppress(OSError):
             self.sock.close()
 
@@ -123,12 +123,12 @@ class Connection:
 
 
 def dial(host: str, port: int, *, source: str | None = None) -> Connection:
-    """Begin to connect without waiting; writable means connected or failed (`Connection.connected`).
+    """Begin to connect. The socket is writable once it has connected or failed (`Connection.connected`).
 
-    `source` is a local address to connect from. Raises ConnectionLost where it fails at once.
+    `source` is a local address to connect from. Raises ConnectionLost where connecting fails at once.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The class below socket.socket: all that is wanted here, and 56 bytes less for each of a fleet's cars.
+    # socket.socket's base class has all that is needed, in 56 bytes less a connection.
     sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
@@ -145,9 +145,9 @@ def dial(host: str, port: int, *, source: str | None = None) -> Connection:
 
 
 def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
-    """All whole packets at the beginning of `data`, and how many bytes they take.
+    """(all whole packets at the beginning of `data`, the bytes they take).
 
-    Raises ConnectionLost for bytes that are no MQTT: what follows them cannot be trusted either.
+    Raises ConnectionLost for bytes that are not MQTT: what follows them cannot be trusted either.
     """
     packets: list[mqtt5.Packet] = []
     view = memoryview(data)
@@ -161,29 +161,29 @@ def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
     except IndexError:
         pass  # the rest has not arrived yet
     except BaseException as error:
-        raise _no_mqtt(error) from error
+        raise _not_mqtt(error) from error
     return packets, position
 
 
 def parse_one(data: bytes, position: int) -> tuple[mqtt5.Packet, int] | None:
-    """The packet that begins at `position`, and its size; None where its end has not arrived yet.
+    """(packet that begins at `position`, its size); None where its end has not arrived yet.
 
-    Raises ConnectionLost for bytes that are no MQTT.
+    Raises ConnectionLost for bytes that are not MQTT.
     """
     try:
         return mqtt5.read(memoryview(data)[position:])
     except IndexError:
         return None
     except BaseException as error:
-        raise _no_mqtt(error) from error
+        raise _not_mqtt(error) from error
 
 
-def _no_mqtt(error: BaseException) -> BaseException:
-    """What to raise for an error of the codec, which panics at text that is not UTF-8."""
-    known = isinstance(error, ValueError) or type(error).__name__ == "PanicException"
-    return ConnectionLost(f"not MQTT: {error}") if known else error
+def _not_mqtt(error: BaseException) -> BaseException:
+    """ConnectionLost for an error of the codec, which panics at text that is not UTF-8; a bug as it is."""
+    from_codec = isinstance(error, ValueError) or type(error).__name__ == "PanicException"
+    return ConnectionLost(f"not MQTT: {error}") if from_codec else error
 
 
 def pubacks(packet_ids: Iterable[bytes]) -> bytes:
-    """PUBACKs with success, in order: packet type 4, 2 bytes, the packet id (MQTT 5, section 3.4)."""
+    """PUBACKs with the reason code success: type 4, length 2, the packet id (MQTT 5, section 3.4)."""
     return _PUBACK.join([b"", *packet_ids])

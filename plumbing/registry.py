@@ -4,21 +4,41 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from typing import Protocol
 from urllib.parse import quote
 
 from plumbing.life import WorldDown
 
-_ANSWERS_WITHIN_S = 10.0
+_ANSWER_S_MAX = 10.0
 _DETAIL_BYTES_MAX = 500
 
 
-def register(url: str, schemas: Iterable[tuple[str, str]]) -> list[int]:
-    """Register (subject, Avro schema as JSON) pairs in order and return their ids.
+class AvroSchema(Protocol):
+    """What a registry needs to know of a schema."""
 
-    A schema that is there already keeps its id. Raises WorldDown where the registry does not answer or
-    refuses a schema, an incompatible one for instance; the message says which.
+    @property
+    def name(self) -> str:
+        """Name of the record type."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What identifies the schema without a registry."""
+
+    @property
+    def text(self) -> str:
+        """The schema as JSON."""
+
+
+def register(url: str | None, schemas: Iterable[AvroSchema]) -> dict[bytes, int]:
+    """Register the schemas in order; returns fingerprint to id. Without a `url`: nothing, and no ids.
+
+    The subject is `<name>-value` (Confluent's TopicNameStrategy). A schema that the registry has already
+    keeps its id. Raises WorldDown, naming the schema, where the registry does not answer or refuses it (as
+    incompatible, for instance).
     """
-    return [_register(url, subject, text) for subject, text in schemas]
+    if url is None:
+        return {}
+    return {schema.fingerprint: _register(url, f"{schema.name}-value", schema.text) for schema in schemas}
 
 
 def _register(url: str, subject: str, text: str) -> int:
@@ -28,7 +48,7 @@ def _register(url: str, subject: str, text: str) -> int:
         headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWERS_WITHIN_S) as answer:
+        with urllib.request.urlopen(request, timeout=_ANSWER_S_MAX) as answer:
             return int(json.load(answer)["id"])
     except urllib.error.HTTPError as error:
         why = f"{error.code} {error.read(_DETAIL_BYTES_MAX).decode(errors='replace')}"

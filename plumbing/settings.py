@@ -1,7 +1,7 @@
-"""What a process can be told: a frozen dataclass, filled from flags, then the environment, then defaults.
+"""The settings of a process: a frozen dataclass, filled from flags, then the environment, then defaults.
 
-A setting that is unknown, missing or malformed refuses the start and is named. After the start nothing reads
-the environment.
+A process does not start with a setting that is unknown, missing or malformed, and names it. After the start
+nothing reads the environment.
 """
 
 import argparse
@@ -23,7 +23,7 @@ class SettingsError(ValueError):
 
 
 def setting(help: str, *, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a settings dataclass; without a default it is required. Units stand in the field's name."""
+    """A field of a settings dataclass; required if it has no default. Its name ends with its unit."""
     return dataclasses.field(default=default, metadata={"help": help})
 
 
@@ -32,7 +32,7 @@ def load(
 ) -> S:
     """Fill `cls`: flag `--kafka-bootstrap`, else environment `<PREFIX>_KAFKA_BOOTSTRAP`, else the default.
 
-    Raises SettingsError, also for an environment variable with the prefix that is no setting. `--help`
+    Raises SettingsError, also for an environment variable that has the prefix and is not a setting. `--help`
     prints every setting and exits.
     """
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -59,19 +59,19 @@ def load(
 
 
 def flag(name: str) -> str:
-    """The command line's name of a setting."""
+    """The flag of a setting on the command line."""
     return "--" + name.replace("_", "-")
 
 
 def parse(text: str, hint: Any, where: str) -> Any:
-    """`text` as a value of type `hint`. Raises SettingsError naming `where` it came from."""
+    """`text` as a value of type `hint`. Raises SettingsError that names `where`, its flag or variable."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         inner = next(arg for arg in args if arg is not type(None))
         return None if text == "" else parse(text, inner, where)
     if origin is typing.Literal:
         if text not in args:
-            raise SettingsError(f"{where}: {text!r} is none of {', '.join(args)}")
+            raise SettingsError(f"{where}: {text!r} is not one of {', '.join(args)}")
         return text
     if origin is tuple:
         return tuple(parse(part.strip(), args[0], where) for part in text.split(",") if part.strip())
@@ -82,22 +82,23 @@ def parse(text: str, hint: Any, where: str) -> Any:
     try:
         value = {str: str, int: int, float: float, Path: Path}[hint](text)
     except ValueError as error:
-        raise SettingsError(f"{where}: {text!r} is no {hint.__name__}") from error
-    if hint is float and not math.isfinite(value):  # no limit and no comparison works with it
-        raise SettingsError(f"{where}: {text!r} is no finite number")
+        kind = "a whole number" if hint is int else "a number"
+        raise SettingsError(f"{where}: {text!r} is not {kind}") from error
+    if hint is float and not math.isfinite(value):  # limits and comparisons fail with NaN and infinity
+        raise SettingsError(f"{where}: {text!r} is not a finite number")
     return value
 
 
 def address(text: str, where: str) -> tuple[str, int]:
-    """(host, port) of `host:port`. Raises SettingsError naming `where`."""
+    """(host, port) of `host:port`. Raises SettingsError that names `where`."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise SettingsError(f"{where}: {text!r} is no host:port")
+        raise SettingsError(f"{where}: {text!r} is not host:port")
     return host.strip("[]"), int(port)
 
 
 def addresses(texts: Sequence[str], where: str) -> tuple[tuple[str, int], ...]:
-    """Several addresses; at least one. Raises SettingsError naming `where`."""
+    """(host, port) of each text; at least one. Raises SettingsError that names `where`."""
     if not texts:
         raise SettingsError(f"{where}: at least one host:port is needed")
     return tuple(address(text, where) for text in texts)
@@ -120,7 +121,7 @@ def _parser(
         default = "required" if field.default is dataclasses.MISSING else f"default {_shown(field.default)}"
         text = f"{field.metadata['help']} [{_variable(prefix, field.name)}; {default}]"
         metavar = "|".join(typing.get_args(hints[field.name])) if _is_literal(hints[field.name]) else "VALUE"
-        # `--peers` alone means true; `--peers false` can still be said.
+        # `--peers` alone means true; `--peers false` is possible too.
         bare: dict[str, Any] = {"nargs": "?", "const": "true"} if hints[field.name] is bool else {}
         parser.add_argument(
             flag(field.name), dest=field.name, metavar=metavar, help=text.replace("%", "%%"), **bare

@@ -1,30 +1,29 @@
-"""Taking over partitions: where to go on, and what was scored before.
+"""Taking over partitions: the offsets to go on from, and what was scored before them.
 
 The audit log is the truth about what was scored: it is written with the results, while committed offsets
-follow a moment later. So a partition goes on after its last audit record, and a replica that was killed
-leaves nothing to be scored twice.
+follow a moment later. So a partition goes on after its last audit record, and nothing that a killed replica
+has scored is scored twice.
 """
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, Message
 
 from contract import records
 from contract.errors import Malformed
 from contract.telemetry import Decoder
 from contract.topics import AUDIT, CAR_STATE, TELEMETRY
-from plumbing.life import WorldDown
+from plumbing import offsets
 from scorer.batch import Batch
 from scorer.detector import Detector
 from scorer.snapshots import Snapshots
 
 _log = logging.getLogger("scorer")
 
-_TIMEOUT_S = 10.0
-# A replica that was paused and lost its partition may have written after its successor: look at a few.
+_SILENCE_S_MAX = 10.0
+# The last audit record may be an old one: a paused replica that lost its partition can write after its
+# successor. The highest offset of the last few is right.
 _LAST_AUDITS = 10
 
 
@@ -55,13 +54,13 @@ class Assignment:
         audited = self._audited(committed)
         starts, tails = {}, {}
         for partition, offset in committed.items():
-            low, high = self._watermarks(TELEMETRY, partition)
+            low, high = offsets.bounds_of(self._reader, TELEMETRY, partition)
             start = max(audited.get(partition, -1), offset)
             if not low <= start <= high:
                 if start >= 0:
                     _log.warning(
-                        "partition %d: scored up to %d, but the log has %d to %d; going on at its beginning",
-                        partition, start, low, high,
+                        "partition %d: scored up to offset %d, but the log has %d to %d; starting at %d",
+                        partition, start, low, high, low,
                     )  # fmt: skip
                 start = low
             starts[partition] = start
@@ -74,69 +73,37 @@ class Assignment:
         """Partition to the offset after the last one that the audit log proves scored."""
         ranges = {}
         for partition in partitions:
-            low, high = self._watermarks(AUDIT, partition)
+            low, high = offsets.bounds_of(self._reader, AUDIT, partition)
             ranges[partition] = (max(low, high - _LAST_AUDITS), high)
         ends: dict[int, int] = {}
-        for messages in self._read(AUDIT, ranges):
-            for message in messages:
-                partition = message.partition()
-                try:
-                    _, audit = records.decode(message.value() or b"")
-                    ends[partition] = max(ends.get(partition, 0), audit["last_offset"] + 1)
-                except (Malformed, KeyError) as error:
-                    _log.warning("no audit record at %d/%d: %s", partition, message.offset(), error)
+        for message in self._read(AUDIT, ranges):
+            partition = message.partition() or 0
+            try:
+                _, audit = records.decode(message.value() or b"")
+                ends[partition] = max(ends.get(partition, 0), audit["last_offset"] + 1)
+            except (Malformed, KeyError) as error:
+                _log.warning("not an audit record at %d/%d: %s", partition, message.offset(), error)
         return ends
 
     def _restore(self, partitions: Iterable[int]) -> None:
-        """The cars' states as they were last written."""
+        """Read back the last state of every car."""
         last: dict[bytes, tuple[int, bytes]] = {}
-        ranges = {partition: self._watermarks(CAR_STATE, partition) for partition in partitions}
-        for messages in self._read(CAR_STATE, ranges):
-            for message in messages:  # of several of a car, which compaction has not removed yet, the last
-                if (key := message.key()) and (value := message.value()) is not None:
-                    last[key] = message.partition(), value
+        ranges = {number: offsets.bounds_of(self._reader, CAR_STATE, number) for number in partitions}
+        for message in self._read(CAR_STATE, ranges):  # compaction may have left several of a car
+            if (key := message.key()) and (value := message.value()) is not None:
+                last[key] = message.partition() or 0, value
         self._snapshots.restore(last)
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
-        """What was seen, and what of it is newer than the states."""
-        for messages in self._read(TELEMETRY, tails):
+        """Read back the last scored records: their seq, and what of them is newer than the states."""
+        for messages in filter(None, self._batches(TELEMETRY, tails)):
             batch = Batch.of(messages, [message.key() for message in messages])
             decoded = self._decoder.decode_joined(batch.values, batch.keys)
             rows = decoded.rows
             self._detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
 
-    def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
-        marks = self._reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
-        if marks is None:
-            raise WorldDown(
-                f"Kafka did not tell the offsets of {topic}/{partition} within {_TIMEOUT_S:.0f} s"
-            )
-        return marks
+    def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[Message]:
+        return (message for messages in self._batches(topic, ranges) for message in messages)
 
-    def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Any]]:
-        """All messages in [first, end) of each partition, in batches."""
-        open_ends = {partition: end for partition, (first, end) in ranges.items() if first < end}
-        if not open_ends:
-            return
-        self._reader.assign([TopicPartition(topic, p, ranges[p][0]) for p in open_ends])
-        deadline = time.monotonic() + _TIMEOUT_S
-        while open_ends:
-            if found := [m for m in self._reader.consume(2_000, 0.01) if _take(m, open_ends)]:
-                deadline = time.monotonic() + _TIMEOUT_S
-                yield found
-            elif time.monotonic() > deadline:
-                raise WorldDown(f"Kafka gave nothing of {topic} {open_ends} for {_TIMEOUT_S:.0f} s")
-        self._reader.unassign()
-
-
-def _take(message: Any, open_ends: dict[int, int]) -> bool:
-    """Whether a message is a record before the end of its partition; what is read to its end is closed."""
-    partition, error = message.partition(), message.error()
-    if error is not None:
-        if error.code() == KafkaError._PARTITION_EOF:  # the last offsets may hold no record
-            open_ends.pop(partition, None)
-        return False
-    end = open_ends.get(partition, -1)
-    if message.offset() >= end - 1:
-        open_ends.pop(partition, None)
-    return bool(message.offset() < end)
+    def _batches(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Message]]:
+        return offsets.read(self._reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)

@@ -7,15 +7,11 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from contract import records
+from contract.dead_letter import dead_letter
 from contract.errors import Malformed
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
-from scorer.batch import Record
 from scorer.snapshots import Snapshot
-
-_DETAIL_CHARS_MAX = 500
-# A dead letter with its headers must not be larger than Kafka takes; one says where the whole record is.
-_DEAD_VALUE_BYTES_MAX = 256 * 1024
 
 
 class _Batch:
@@ -81,8 +77,9 @@ class Results:
         for alert in alerts:
             self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
         for error, record in rejected:
-            value = record.value[:_DEAD_VALUE_BYTES_MAX]
-            self._produce(batch, REJECTED, value, key=record.key, headers=_headers(error, record))
+            source = ("kafka_record", f"{TELEMETRY}/{record.partition}/{record.offset}")
+            value, headers = dead_letter(record.value, error, source)
+            self._produce(batch, REJECTED, value, key=record.key, headers=headers)
 
     def settle(self, wait_s: float = 0.0) -> None:
         """Take in Kafka's delivery reports. Raises WorldDown for a result that Kafka did not take."""
@@ -119,8 +116,3 @@ def _sound(batch: _Batch) -> _Batch:
     if batch.error is not None:
         raise WorldDown(f"Kafka did not take a result: {batch.error}")
     return batch
-
-
-def _headers(error: Malformed, record: Record) -> list[tuple[str, str | bytes | None]]:
-    place = f"{TELEMETRY}/{record.partition}/{record.offset}"
-    return [("reason", error.reason), ("detail", error.detail[:_DETAIL_CHARS_MAX]), ("kafka_record", place)]

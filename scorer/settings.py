@@ -1,4 +1,4 @@
-"""What the scorer can be told."""
+"""The settings of the scorer."""
 
 import socket
 from dataclasses import dataclass
@@ -20,36 +20,40 @@ class Settings:
         "file with more Kafka client settings (security, …)", default=None
     )
     schema_registry_url: str | None = setting(
-        "Confluent-API schema registry to take schema ids from; none: the ids of the schema files",
+        "URL of a schema registry (Confluent API) that assigns schema ids; none: the ids in the schema files",
         default=None,
     )
-    group_id: str = setting("consumer group; its members share the partitions", default="scorer")
+    group_id: str = setting("consumer group, whose members share the partitions", default="scorer")
     scorer_id: str = setting("name of this replica in audit records", default=socket.gethostname())
-    model_name: str = setting("which model of the models topic to run", default="failure-detector")
+    model_name: str = setting(
+        "name of the model to run, of those on the models topic", default="failure-detector"
+    )
     cloud_name: str = setting(
-        "name of the cloud cluster in replication: models come from <cloud>.models", default="cloud"
+        "name of the cloud cluster in replication; models are read from <cloud>.models", default="cloud"
     )
     runtime: RuntimeName = setting("TFLite interpreter", default="litert")
-    batch_records_max: int = setting("records scored at once", default=16_000)
+    batch_records_max: int = setting("most records scored at once", default=16_000)
     batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100)
     fetch_wait_ms: int = setting(
-        "Kafka answers after so long with less than 100 kB: less time costs CPU, more costs latency",
+        "longest wait of Kafka for 100 kB of records: a shorter one costs CPU, a longer one latency",
         default=3,
     )
     in_flight_batches_max: int = setting(
-        "batches scored but not delivered; above it consuming waits", default=100
+        "most batches whose results are not delivered; then consuming waits", default=100
     )
-    commit_interval_ms: int = setting("at most so often are offsets committed", default=200)
+    commit_interval_ms: int = setting("shortest time between two commits of offsets", default=200)
     remembered_records: int = setting(
-        "records read back per partition on assignment, to know what was scored before", default=20_000
+        "records read back for each assigned partition, to recognise duplicates", default=20_000
     )
     state_interval_s: float = setting(
-        "car states that have changed are written to car-state so often", default=10.0
+        "interval at which changed car states are written to car-state", default=10.0
     )
-    delivery_timeout_s: float = setting("Kafka silent for so long: exit and be restarted", default=60.0)
+    delivery_timeout_s: float = setting(
+        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=60.0
+    )
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
     metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
-    log_format: LogFormat = setting("log lines", default="auto")
+    log_format: LogFormat = setting("format of log lines", default="auto")
 
     def __post_init__(self) -> None:
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from confluent_kafka import KafkaException, Producer
@@ -19,6 +20,7 @@ from contract.manifest import Decision, Manifest, pack, unpack
 from contract.topics import MODELS, MODELS_LOG
 from plumbing import kafka
 from plumbing.life import WorldDown
+from plumbing.offsets import bounds, read
 from trainer import log_slice
 
 _log = logging.getLogger("trainer")
@@ -116,7 +118,7 @@ class Publication:
         committed = kafka.consumer(*self._where, group_id=group)
         written = kafka.consumer(*self._where, group_id=group, isolation_level="read_uncommitted")
         try:
-            while log_slice.bounds(committed, topics) != log_slice.bounds(written, topics):
+            while bounds(committed, topics) != bounds(written, topics):
                 if time.monotonic() > until:
                     raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
                 time.sleep(_LOOK_EVERY_S)
@@ -126,9 +128,9 @@ class Publication:
 
     def _entries(self, topic: str) -> list[Entry]:
         found: list[Entry] = []
-
-        def take(batch: log_slice.Batch) -> None:
-            for message in batch:
+        consumer = log_slice.consumer(*self._where, f"trainer-{self._name}")
+        try:
+            for message in chain.from_iterable(read(consumer, bounds(consumer, [topic]))):
                 value = message.value()
                 if message.key() != self._name.encode() or value is None:
                     continue
@@ -136,10 +138,6 @@ class Publication:
                     found.append(Entry(*unpack(value)))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
-
-        consumer = log_slice.consumer(*self._where, f"trainer-{self._name}")
-        try:
-            log_slice.read(consumer, log_slice.bounds(consumer, [topic]), take)
         finally:
             consumer.close()
         return found

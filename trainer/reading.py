@@ -13,6 +13,7 @@ from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
 from plumbing.life import Stop, WorldDown
+from plumbing.offsets import Bounds, bounds
 from trainer import log_slice
 from trainer.settings import Settings
 
@@ -31,7 +32,7 @@ class Slice:
 
     telemetry: log_slice.Telemetry
     reports: list[log_slice.Report]
-    offsets: log_slice.Bounds
+    offsets: Bounds
 
 
 def read(told: Settings, stop: Stop) -> Slice:
@@ -39,14 +40,12 @@ def read(told: Settings, stop: Stop) -> Slice:
     consumer = _consumer(told)
     try:
         offsets = wait(consumer, _topics(told, TELEMETRY), told, stop)
-        return _between(
-            consumer, offsets | log_slice.bounds(consumer, _topics(told, MAINTENANCE)), told, stop
-        )
+        return _between(consumer, offsets | bounds(consumer, _topics(told, MAINTENANCE)), told, stop)
     finally:
         consumer.close()
 
 
-def read_again(told: Settings, offsets: log_slice.Bounds, stop: Stop) -> Slice:
+def read_again(told: Settings, offsets: Bounds, stop: Stop) -> Slice:
     """The slice of these offsets, as a manifest has them. Raises WorldDown, Stopped."""
     consumer = _consumer(told)
     try:
@@ -55,7 +54,7 @@ def read_again(told: Settings, offsets: log_slice.Bounds, stop: Stop) -> Slice:
         consumer.close()
 
 
-def _between(consumer: Consumer, offsets: log_slice.Bounds, told: Settings, stop: Stop) -> Slice:
+def _between(consumer: Consumer, offsets: Bounds, told: Settings, stop: Stop) -> Slice:
     of_telemetry, of_workshops = (
         {topic: offsets[topic] for topic in _topics(told, kind)} for kind in (TELEMETRY, MAINTENANCE)
     )
@@ -76,11 +75,11 @@ def _consumer(told: Settings) -> Consumer:
     return log_slice.consumer(told.kafka_bootstrap, told.kafka_properties, f"trainer-{told.model_name}")
 
 
-def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> log_slice.Bounds:
+def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> Bounds:
     """The bounds of the slice, once the topics hold enough. Raises WorldDown when the time is over."""
     until, say_s = time.monotonic() + told.wait_seconds, 0.0
     while True:
-        found = log_slice.bounds(consumer, topics)
+        found = bounds(consumer, topics)
         count = log_slice.records_in(found)
         if count >= told.wait_records:
             return log_slice.newest(found, told.records_max)
@@ -98,10 +97,7 @@ def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> l
 def decoder(told: Settings) -> Decoder:
     """Of every version of the telemetry schema, by the ids that the bridge uses."""
     known = [schema for schema in schemas() if schema.name == TELEMETRY]
-    if told.schema_registry_url is None:
-        return Decoder(schema_ids(known))
-    ids = registry.register(told.schema_registry_url, [(f"{TELEMETRY}-value", s.text) for s in known])
-    return Decoder(schema_ids(known, {s.fingerprint: given for s, given in zip(known, ids, strict=True)}))
+    return Decoder(schema_ids(known, registry.register(told.schema_registry_url, known)))
 
 
 def stop_if_asked(stop: Stop) -> None:

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,8 +107,12 @@ def registry(apicurio: subprocess.Popen[bytes], world: Any) -> Registry:
     registry.call("PUT", "/config", {"compatibility": "FULL_TRANSITIVE"})
     for number in range(5):
         enum = {"type": "enum", "name": f"Other{number}", "symbols": ["A"]}
-        register(registry.url, [(f"other-{number}-value", json.dumps(enum))])
+        register(registry.url, [_schema(f"other-{number}", json.dumps(enum))])
     return registry
+
+
+def _schema(name: str, text: str) -> Any:
+    return SimpleNamespace(name=name, fingerprint=text.encode(), text=text)
 
 
 def _read_as_any_client(registry: Registry, value: bytes) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def test_the_frames_carry_the_registry_s_ids(world: Any, registry: Registry):
     sent = [world.fleet.telemetry(car, 1, version) for car, version in ((1, 1), (2, 2))]
     world.publisher(broker).send(sent)
     world.until(lambda: len(world.log.read()) == 2, "both in Kafka")
-    given = register(registry.url, [("telemetry-value", V1.text), ("telemetry-value", V2.text)])
+    given = list(register(registry.url, [V1, V2]).values())
     assert not set(given) & {V1.schema_id, V2.schema_id}
     messages = sorted(world.log.read(), key=lambda message: message.key())
     assert [int.from_bytes(m.value()[1:5], "big") for m in messages] == given
@@ -145,24 +150,24 @@ def test_the_frames_carry_the_registry_s_ids(world: Any, registry: Registry):
 def test_our_versions_are_compatible(registry: Registry, rule: str, order: Any):
     """The registry accepts either version after the other, under each of its rules."""
     assert registry.call("PUT", "/config", {"compatibility": rule})[0] == 200
-    ids = register(registry.url, [("telemetry-value", schema.text) for schema in order])
-    assert len(set(ids)) == 2
-    assert register(registry.url, [("telemetry-value", schema.text) for schema in order]) == ids
+    ids = register(registry.url, order)
+    assert len(set(ids.values())) == 2
+    assert register(registry.url, order) == ids
 
 
 @pytest.mark.parametrize("rule", ["BACKWARD", "FORWARD", "FULL"])
 def test_an_incompatible_schema_is_refused(registry: Registry, rule: str):
     """A signal replaced by another one without a default breaks readers of both ages."""
-    register(registry.url, [("telemetry-value", V1.text), ("telemetry-value", V2.text)])
+    register(registry.url, [V1, V2])
     registry.call("PUT", "/config", {"compatibility": rule})
     broken = V2.text.replace('"name": "speed"', '"name": "velocity"')
     with pytest.raises(WorldDown, match=r"refuses telemetry-value: 409 .*[Ii]ncompatible"):
-        register(registry.url, [("telemetry-value", broken)])
+        register(registry.url, [_schema("telemetry", broken)])
 
 
 def test_a_bridge_whose_schemas_are_refused_does_not_start(world: Any, registry: Registry):
     """Something else owns the subject: status 1 and the registry's words, before any message is touched."""
-    register(registry.url, [("telemetry-value", '{"type": "record", "name": "Weather", "fields": []}')])
+    register(registry.url, [_schema("telemetry", '{"type": "record", "name": "Weather", "fields": []}')])
     bridge = world.bridge(world.broker(), schema_registry_url=registry.url)
     assert bridge.process.wait(30) == 1
     assert "refuses telemetry-value: 409" in bridge.log

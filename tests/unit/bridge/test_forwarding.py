@@ -1,4 +1,4 @@
-"""From the bytes of a read to messages for Kafka: the quick way and the whole one agree."""
+"""From the bytes of a read to messages for Kafka: known cars and the router give the same result."""
 
 import random
 from typing import Any
@@ -32,13 +32,13 @@ class _Producer:
         self.produced.append((topic, value, key))
 
 
-class _Counting(Router):
-    """A router that says how often it was asked."""
+class _CountingRouter(Router):
+    """A router that counts its calls."""
 
-    asked = 0
+    calls = 0
 
     def route(self, topic: str, payload: bytes) -> tuple[str, bytes, bytes] | None:
-        self.asked += 1
+        self.calls += 1
         return super().route(topic, payload)
 
 
@@ -48,8 +48,8 @@ def producer() -> _Producer:
 
 
 @pytest.fixture
-def router() -> _Counting:
-    return _Counting(schemas(), payload_bytes_max=1_000)
+def router() -> _CountingRouter:
+    return _CountingRouter(schemas(), payload_bytes_max=1_000)
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def _payload(car: str, seq: int, schema: Any = V1) -> bytes:
     return encode([head], np.array([seq]), np.array([1_795_000_000_000]), np.zeros((1, K), np.float32))[0]
 
 
-def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry", **more: Any) -> bytes:
-    told: dict[str, Any] = {"qos": mqtt5.QoS.AT_LEAST_ONCE, "packet_id": number} | more
-    return mqtt5.PublishPacket(topic, payload, **told).write()
+def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry", **change: Any) -> bytes:
+    fields: dict[str, Any] = {"qos": mqtt5.QoS.AT_LEAST_ONCE, "packet_id": number} | change
+    return mqtt5.PublishPacket(topic, payload, **fields).write()
 
 
-def _by_the_router(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, bytes | None]]:
-    """What must be in Kafka, one message at a time, with nothing remembered."""
+def _routed(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, bytes | None]]:
+    """What Kafka must get: (topic, value, key) of each message by a router of its own, one at a time."""
     expected: list[tuple[str, bytes, bytes | None]] = []
     router = Router(schemas(), payload_bytes_max=1_000)
     for topic, payload in stream:
@@ -81,50 +81,50 @@ def _by_the_router(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, by
     return expected
 
 
-def test_telemetry_of_a_known_car_takes_the_quick_way(
-    forwarder: Forwarder, router: _Counting, producer: _Producer
+def test_telemetry_of_a_known_car_is_recognised_by_its_bytes(
+    forwarder: Forwarder, router: _CountingRouter, producer: _Producer
 ):
-    """The router is asked once a car; what reaches Kafka is the same."""
+    """The router is called once a car; what reaches Kafka is the same."""
     stream = [(f"fleet/v1/car-{n % 3}/telemetry", _payload(f"car-{n % 3}", n)) for n in range(60)]
     data = b"".join(_packet(n + 1, p, t) for n, (t, p) in enumerate(stream))
-    taken = forwarder.take(data)
-    assert producer.produced == _by_the_router(stream)
-    assert [int.from_bytes(i, "big") for i in taken.packet_ids] == list(range(1, 61))
-    assert (taken.used, taken.count, taken.others) == (len(data), 60, [])
-    assert router.asked == 3
+    read = forwarder.forward(data)
+    assert producer.produced == _routed(stream)
+    assert [int.from_bytes(i, "big") for i in read.packet_ids] == list(range(1, 61))
+    assert (read.used_bytes, read.publishes, read.other_packets) == (len(data), 60, [])
+    assert router.calls == 3
 
 
-def test_whatever_is_not_of_the_usual_kind_is_asked_for_each_time(forwarder: Forwarder, router: _Counting):
-    """Sent again (DUP), retained, with properties, at QoS 0: none of it is taken for what it resembles."""
-    forwarder.take(_packet(1, _payload("car-1", 1)))
-    for number, more in enumerate(
+def test_an_unusual_publish_goes_to_the_router_every_time(forwarder: Forwarder, router: _CountingRouter):
+    """Sent again (DUP), retained, with properties, QoS 0: not recognised by bytes, and not remembered."""
+    forwarder.forward(_packet(1, _payload("car-1", 1)))
+    for number, change in enumerate(
         ({"duplicate": True}, {"retain": True}, {"user_properties": [("a", "b")]},
          {"qos": mqtt5.QoS.AT_MOST_ONCE, "packet_id": None})
     ):  # fmt: skip
         for _ in range(2):
-            assert forwarder.take(_packet(2, _payload("car-1", 2), **more)).count == 1
-        assert router.asked == 3 + 2 * number
+            assert forwarder.forward(_packet(2, _payload("car-1", 2), **change)).publishes == 1
+        assert router.calls == 3 + 2 * number
 
 
-def test_a_longer_seq_takes_the_place_of_the_shorter_one(forwarder: Forwarder, router: _Counting):
-    """A car is remembered once, also with a seq of more bytes, and of a schema's other version."""
+def test_a_longer_seq_replaces_the_shorter_one(forwarder: Forwarder, router: _CountingRouter):
+    """When seq takes a byte more, the entry for packets with a shorter one is dropped."""
     for seq in (1, 2, 64, 65, 8_192, 8_193, 2**30):
-        forwarder.take(_packet(1, _payload("car-1", seq)))
-    assert router.asked == 4
-    assert len(forwarder._known) == 2  # the last two are not a byte apart
+        forwarder.forward(_packet(1, _payload("car-1", seq)))
+    assert router.calls == 4
+    assert len(forwarder._known) == 2  # the last two sizes differ by more than one byte
 
 
 def test_invented_cars_do_not_fill_the_memory(forwarder: Forwarder, monkeypatch: pytest.MonkeyPatch):
-    """What is remembered of cars is bounded."""
+    """The number of remembered cars is bounded."""
     monkeypatch.setattr(forwarding, "_KNOWN_MAX", 10)
     for number in range(100):
         car = f"c{number}"
-        forwarder.take(_packet(1, _payload(car, 1), f"fleet/v1/{car}/telemetry"))
+        forwarder.forward(_packet(1, _payload(car, 1), f"fleet/v1/{car}/telemetry"))
     assert len(forwarder._known) <= 10
 
 
 def test_only_good_telemetry_is_remembered(forwarder: Forwarder):
-    """Nothing of what was refused, of other kinds, or of topics that lead nowhere."""
+    """Nothing is remembered of a refused record, another kind of message, or a wrong topic."""
     good = _payload("car-1", 1)
     for topic, payload in (
         ("fleet/v1/car-1/command", good),
@@ -132,12 +132,12 @@ def test_only_good_telemetry_is_remembered(forwarder: Forwarder):
         ("fleet/v1/car-1/telemetry", good[:-60]),
         ("fleet/v2/car-1/telemetry", good),
     ):
-        assert forwarder.take(_packet(1, payload, topic)).count == 1
+        assert forwarder.forward(_packet(1, payload, topic)).publishes == 1
     assert not forwarder._known
 
 
-def test_both_ways_agree_on_broken_messages(forwarder: Forwarder, producer: _Producer):
-    """1 500 messages of known cars, every second one damaged: cut, lengthened, or with bytes changed."""
+def test_broken_messages_of_known_cars_are_judged_by_the_router(forwarder: Forwarder, producer: _Producer):
+    """1 500 messages of known cars, every second one cut, lengthened, or with a byte changed."""
     rng = random.Random(1)
     stream = []
     for number in range(1_500):
@@ -154,13 +154,13 @@ def test_both_ways_agree_on_broken_messages(forwarder: Forwarder, producer: _Pro
                 payload[rng.randrange(24)] = rng.randrange(256)
         stream.append((f"fleet/v1/{car}/telemetry", bytes(payload)))
     packets = [_packet(1 + n % 65_535, payload, topic) for n, (topic, payload) in enumerate(stream)]
-    taken = forwarder.take(b"".join(packets))
-    assert producer.produced == _by_the_router(stream)
-    assert taken.count == len(taken.packet_ids) == len(stream)
+    read = forwarder.forward(b"".join(packets))
+    assert producer.produced == _routed(stream)
+    assert read.publishes == len(read.packet_ids) == len(stream)
 
 
-def test_order_is_kept_between_the_two_ways(forwarder: Forwarder, producer: _Producer):
-    """Packet ids and messages stand as they came, whichever way each took; QoS 0 has no id."""
+def test_known_and_routed_messages_stay_in_order(forwarder: Forwarder, producer: _Producer):
+    """Packet ids and Kafka messages are in order of arrival; QoS 0 has no packet id."""
     good = [_payload("car-1", n) for n in range(4)]
     data = [
         _packet(9, good[0]),
@@ -169,40 +169,40 @@ def test_order_is_kept_between_the_two_ways(forwarder: Forwarder, producer: _Pro
         _packet(0, good[2], qos=mqtt5.QoS.AT_MOST_ONCE, packet_id=None),
         _packet(3, good[3], user_properties=[("a", "b")]),
     ]
-    taken = forwarder.take(b"".join(data))
-    assert [int.from_bytes(i, "big") for i in taken.packet_ids] == [9, 5, 7, 3]
-    assert taken.count == 5
+    read = forwarder.forward(b"".join(data))
+    assert [int.from_bytes(i, "big") for i in read.packet_ids] == [9, 5, 7, 3]
+    assert read.publishes == 5
     assert [topic for topic, *_ in producer.produced] == ["telemetry", REJECTED, *["telemetry"] * 3]
 
 
-def test_other_packets_are_given_back(forwarder: Forwarder, producer: _Producer):
-    """Between messages, too."""
+def test_other_packets_are_returned(forwarder: Forwarder, producer: _Producer):
+    """A PINGRESP between two messages is handed to the caller."""
     data = (
         _packet(1, _payload("car-1", 1)) + mqtt5.PingRespPacket().write() + _packet(2, _payload("car-1", 2))
     )
-    taken = forwarder.take(data)
-    assert [type(packet) for packet in taken.others] == [mqtt5.PingRespPacket]
-    assert len(producer.produced) == taken.count == 2
+    read = forwarder.forward(data)
+    assert [type(packet) for packet in read.other_packets] == [mqtt5.PingRespPacket]
+    assert len(producer.produced) == read.publishes == 2
 
 
 def test_a_packet_cut_anywhere_waits_for_its_end(forwarder: Forwarder, producer: _Producer):
-    """The second message of a known car, cut at every byte: not forwarded, not used up."""
+    """The second message of a known car, cut at every byte, is neither forwarded nor counted as used."""
     first, second = _packet(1, _payload("car-1", 1)), _packet(2, _payload("car-1", 2))
     for size in range(len(second)):
         producer.produced.clear()
-        assert forwarder.take(first + second[:size]).used == len(first)
+        assert forwarder.forward(first + second[:size]).used_bytes == len(first)
         assert len(producer.produced) == 1
 
 
-def test_bytes_that_are_no_mqtt_end_the_connection(forwarder: Forwarder):
-    """What follows them cannot be trusted."""
+def test_bytes_that_are_not_mqtt_end_the_connection(forwarder: Forwarder):
+    """ConnectionLost: what follows such bytes cannot be trusted."""
     with pytest.raises(ConnectionLost, match="not MQTT"):
-        forwarder.take(_packet(1, _payload("car-1", 1)) + b"\xf7\x00" * 10)
+        forwarder.forward(_packet(1, _payload("car-1", 1)) + b"\xf7\x00" * 10)
 
 
-def test_a_small_limit_holds_on_the_quick_way(producer: Any):
-    """--payload-bytes-max below what a record may have: the second one is as refused as the first."""
+def test_the_payload_limit_holds_for_known_cars(producer: Any):
+    """A record of a known car that is longer than --payload-bytes-max is refused."""
     size = len(_payload("car-1", 1))
     forwarder = Forwarder(Router(schemas(), payload_bytes_max=size), producer)
-    forwarder.take(_packet(1, _payload("car-1", 1)) + _packet(2, _payload("car-1", 2**30)))
+    forwarder.forward(_packet(1, _payload("car-1", 1)) + _packet(2, _payload("car-1", 2**30)))
     assert [topic for topic, *_ in producer.produced] == ["telemetry", REJECTED]

@@ -1,4 +1,4 @@
-"""Where messages go, and each refusal."""
+"""Routing of MQTT messages to Kafka, and each reason for a refusal."""
 
 from typing import Any
 
@@ -39,21 +39,21 @@ def _report(**change: Any) -> bytes:
 @pytest.mark.parametrize("seq", [0, 64, 8_192, 2**20, 2**34 - 1])
 @pytest.mark.parametrize("schema", [V1, V2], ids=["v1", "v2"])
 def test_telemetry_goes_to_its_topic_with_the_other_header(router: Router, schema: Any, seq: int):
-    """Key: the car. Value: Kafka's header and the body, byte for byte, at every length of seq."""
+    """The key is the car; the value is Kafka's header and the unchanged body, for every length of seq."""
     payload = _telemetry(schema, seq=seq)
     expected = ("telemetry", b"car-1", confluent_header(schema.schema_id) + payload[10:])
     assert router.route(TOPIC, payload) == expected
-    assert router.route(TOPIC, payload) == expected  # also with the remembered route
+    assert router.route(TOPIC, payload) == expected
 
 
 @pytest.mark.parametrize("model", ["", "m" * 63])
 def test_other_strings_of_any_length_pass(router: Router, model: str):
-    """Version 2's model may be empty or as long as it can be."""
+    """The vehicle model of version 2 may be empty or have the maximal length."""
     assert router.route(TOPIC, _telemetry(V2, seq=2**34 - 1, model=model)) is not None
 
 
 def test_a_workshop_report_goes_to_maintenance(router: Router):
-    """Readable in Kafka as the record that the workshop sent."""
+    """The value in Kafka decodes to the record that the workshop sent."""
     routed = router.route("fleet/v1/car-1/maintenance", _report())
     assert routed is not None
     topic, key, value = routed
@@ -62,12 +62,12 @@ def test_a_workshop_report_goes_to_maintenance(router: Router):
 
 
 def test_a_command_is_not_forwarded(router: Router):
-    """It travels the other way; whatever it says, nothing is refused."""
+    """Commands travel to the cars: no Kafka message, and no refusal whatever the payload."""
     assert router.route("fleet/v1/car-1/command", b"anything") is None
 
 
 def test_a_registry_s_ids_are_used():
-    """The frame carries the registry's id where one was given, our own otherwise."""
+    """The frame has the registry's id if there is one, else the id of the schema file."""
     router = Router(schemas(), ids={V1.fingerprint: 4711}, payload_bytes_max=1_000)
     for schema, expected in ((V1, 4711), (V2, V2.schema_id)):
         routed = router.route(TOPIC, _telemetry(schema))
@@ -89,7 +89,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "half a frame": (TOPIC, GOOD[:9], "bad_frame"),
     "Kafka's frame": (TOPIC, confluent_header(1) + GOOD[10:], "bad_frame"),
     "an unknown fingerprint": (TOPIC, b"\xc3\x01" + b"12345678" + GOOD[10:], "unknown_schema"),
-    "the fingerprint turned round": (TOPIC, OTHER_WAY, "unknown_schema"),
+    "a fingerprint of reversed bytes": (TOPIC, OTHER_WAY, "unknown_schema"),
     "a report as telemetry": (TOPIC, _report(), "unknown_schema"),
     "telemetry as a report": ("fleet/v1/car-1/maintenance", GOOD, "unknown_schema"),
     "another car": (TOPIC, _telemetry(car="car-2"), "wrong_car"),
@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(router: Router, name: str):
-    """Each kind of bad message has its reason, and a detail for people; the next good one passes."""
+    """Each kind of bad message has its reason and a detail; the next good message passes."""
     topic, payload, reason = REFUSED[name]
     with pytest.raises(Malformed) as refusal:
         router.route(topic, payload)
@@ -119,7 +119,7 @@ def test_refusals(router: Router, name: str):
 
 
 def test_every_cut_of_a_record_is_refused(router: Router):
-    """No prefix of a sound payload is forwarded where its length shows it: seq of one byte, cut anywhere."""
+    """No prefix of a record whose seq takes one byte is forwarded: its length shows the cut."""
     for size in range(len(GOOD)):
         with pytest.raises(Malformed):
             router.route(TOPIC, GOOD[:size])

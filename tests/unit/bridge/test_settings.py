@@ -1,4 +1,4 @@
-"""What the bridge refuses to start with, and which shards it owns."""
+"""The settings that the bridge refuses, and the shards that it owns."""
 
 from typing import Any
 
@@ -19,9 +19,11 @@ def _load(*argv: str) -> Settings:
 )
 def test_replicas_share_the_shards(replicas: int, owned: list[list[int]]):
     """Each shard belongs to exactly one replica: shard % replicas == ordinal."""
-    told = [_load(f"--replicas={replicas}", f"--ordinal={ordinal}") for ordinal in range(replicas)]
-    assert [list(t.shards) for t in told] == owned
-    assert told[0].shards[0] == ("a", 1)
+    replica_settings = [
+        _load(f"--replicas={replicas}", f"--ordinal={ordinal}") for ordinal in range(replicas)
+    ]
+    assert [list(each.shards) for each in replica_settings] == owned
+    assert replica_settings[0].shards[0] == ("a", 1)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +48,14 @@ def test_replicas_share_the_shards(replicas: int, owned: list[list[int]]):
     ],
 )
 def test_contradictory_settings_are_named(argv: list[str], named: str):
-    """Whatever could not work refuses the start and says which setting it is."""
+    """Settings that cannot work are refused, by name."""
     with pytest.raises(SettingsError, match=named):
         _load(*argv)
 
 
 @pytest.mark.parametrize("missing", NEEDED)
 def test_needed_settings(missing: str):
-    """Without brokers or Kafka there is nothing to do."""
+    """The addresses of the brokers and of Kafka have no default."""
     environ: dict[str, Any] = {k: v for k, v in NEEDED.items() if k != missing}
     with pytest.raises(SettingsError, match=missing):
         load(Settings, prefix="BRIDGE", argv=[], environ=environ)

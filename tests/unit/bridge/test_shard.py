@@ -1,4 +1,4 @@
-"""One broker shard, with a connection that does what the test says."""
+"""One broker shard, with a connection that the test controls."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ import mqtt5
 import pytest
 
 from bridge import shard as module
-from bridge.forwarding import Taken
+from bridge.forwarding import Forwarded
+from bridge.settings import Settings
 from bridge.shard import Shard
 from plumbing.mqtt import ConnectionLost, parse
 
@@ -17,7 +18,7 @@ SUBSCRIBED = [
 
 
 class _Connection:
-    """Gives what `inbox` holds, keeps what is sent, and what is kept for the next read."""
+    """Receives what the test puts into `inbox`; records what is sent and what is kept for the next read."""
 
     def __init__(self) -> None:
         self.inbox: list[Any] = []
@@ -48,25 +49,31 @@ class _Connection:
         self.closed = True
 
 
-def _take(data: bytes) -> Taken:
-    """As the forwarder does, but nothing goes anywhere."""
-    taken = Taken()
-    packets, taken.used = parse(data)
+def _forward(data: bytes) -> Forwarded:
+    """As `Forwarder.forward`, without Kafka."""
+    packets, used_bytes = parse(data)
+    read = Forwarded(used_bytes)
     for packet in packets:
         if isinstance(packet, mqtt5.PublishPacket):
-            taken.count += 1
-            taken.packet_ids += [] if packet.packet_id is None else [packet.packet_id.to_bytes(2, "big")]
+            read.publishes += 1
+            read.packet_ids += [] if packet.packet_id is None else [packet.packet_id.to_bytes(2, "big")]
         else:
-            taken.others.append(packet)
-    return taken
+            read.other_packets.append(packet)
+    return read
+
+
+def _shard(number: int, shared_group: str | None = None) -> Shard:
+    brokers = tuple(f"broker-{n}:1883" for n in range(4))
+    settings = Settings(brokers, "k:1", in_flight_max=10, keep_alive_s=30, shared_group=shared_group)
+    return Shard(number, settings, _forward)
 
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[_Connection]:
-    """The connections that were made, in order."""
+    """The connections that the shard dialled, in order."""
     made: list[_Connection] = []
 
-    def dial(host: str, port: int) -> _Connection:
+    def dial(_host: str, _port: int) -> _Connection:
         made.append(_Connection())
         return made[-1]
 
@@ -76,11 +83,8 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[_Connection]:
 
 @pytest.fixture
 def shard(dialled: list[_Connection]) -> Shard:
-    """Connected and subscribed at time 0."""
-    shard = Shard(
-        3, "broker", 1883, client_id="bridge-3", shared_group=None, in_flight_max=10, keep_alive_s=30,
-        forward=_take,
-    )  # fmt: skip
+    """A shard that connected and subscribed at time 0."""
+    shard = _shard(3)
     _connect(shard, dialled, now=0.0)
     return shard
 
@@ -107,7 +111,7 @@ def _acknowledged(connection: _Connection) -> list[int]:
 
 
 def test_the_session_outlives_the_connection(shard: Shard, dialled: list[_Connection]):
-    """CONNECT: the stable client id, no clean start, a session that does not expire, bounded packets."""
+    """CONNECT has the stable client id, no clean start, no session expiry, and a bound for packets."""
     connect, subscribe = dialled[0].sent
     assert (connect.client_id, connect.clean_start) == ("bridge-3", False)
     assert connect.session_expiry_interval == 0xFFFFFFFF
@@ -118,18 +122,15 @@ def test_the_session_outlives_the_connection(shard: Shard, dialled: list[_Connec
     assert shard.subscribed
 
 
-def test_a_shared_group_subscribes_to_its_share(dialled: list[_Connection]):
-    """Where the broker shares soundly, the filter says which group."""
-    shard = Shard(
-        0, "broker", 1883, client_id="b-0", shared_group="edge", in_flight_max=10, keep_alive_s=30,
-        forward=_take,
-    )  # fmt: skip
+def test_a_shared_group_is_in_the_topic_filter(dialled: list[_Connection]):
+    """With --shared-group the filter begins with $share and the group."""
+    shard = _shard(0, shared_group="edge")
     _connect(shard, dialled, now=0.0)
     assert [f.pattern for f in dialled[0].sent[1].topic_filters] == ["$share/edge/fleet/v1/#"]
 
 
-def test_acknowledged_in_the_order_of_arrival_and_once(shard: Shard, dialled: list[_Connection]):
-    """All that was read since the last time, whatever the ids; nothing the next time."""
+def test_pubacks_go_out_in_order_of_arrival_and_once(shard: Shard, dialled: list[_Connection]):
+    """`acknowledge` covers everything read since the last call, in its order; the next call sends nothing."""
     for packet_ids in ((7, 3), (9,), (1, 4)):
         _receive(shard, dialled[0], *packet_ids)
     assert _acknowledged(dialled[0]) == []
@@ -143,7 +144,7 @@ def test_acknowledged_in_the_order_of_arrival_and_once(shard: Shard, dialled: li
 def test_messages_without_a_packet_id_are_counted_and_not_acknowledged(
     shard: Shard, dialled: list[_Connection]
 ):
-    """QoS 0 goes through too; there is just nobody to tell."""
+    """QoS 0 messages are forwarded too; there is no PUBACK for them."""
     dialled[0].inbox += [mqtt5.PublishPacket("fleet/v1/c/telemetry", b"x"), *_publish(5)]
     shard.readable(1.0)
     assert shard.in_flight == 2
@@ -152,7 +153,7 @@ def test_messages_without_a_packet_id_are_counted_and_not_acknowledged(
 
 
 def test_a_lost_connection_forgets_its_acknowledgements(shard: Shard, dialled: list[_Connection]):
-    """Packet ids mean nothing on the next connection: what Kafka delivers late is not acknowledged there."""
+    """Packet ids are valid on one connection only: none of the old ones is acknowledged on the next."""
     _receive(shard, dialled[0], *range(1, 11))
     shard.lose(2.0, ConnectionLost("gone"))
     assert dialled[0].closed
@@ -164,8 +165,8 @@ def test_a_lost_connection_forgets_its_acknowledgements(shard: Shard, dialled: l
     assert _acknowledged(dialled[1]) == [1]
 
 
-def test_it_dials_again_later_and_later(shard: Shard, dialled: list[_Connection]):
-    """Between losses it waits, with jitter, from 0.2 s up to 5 s, and soon again once it was subscribed."""
+def test_the_waits_before_dialling_again_grow(shard: Shard, dialled: list[_Connection]):
+    """Back-off with jitter from 0.2 s to 5 s; a successful subscription resets it."""
     now = 100.0
     waits = []
     for _ in range(8):
@@ -185,10 +186,10 @@ def test_it_dials_again_later_and_later(shard: Shard, dialled: list[_Connection]
     assert shard.connection is not None
 
 
-def test_losses_again_and_again_say_what_may_be_wrong(
+def test_repeated_losses_are_logged_with_a_hint(
     shard: Shard, dialled: list[_Connection], caplog: pytest.LogCaptureFixture
 ):
-    """Lost soon after each subscription: a twin. Never connected: the address. Lost after long: nothing."""
+    """Lost soon after each subscription: a second client of that name. Never connected: the address."""
     for now in (1.0, 10.0, 20.0):
         shard.lose(now, ConnectionLost("closed"))
         _connect(shard, dialled, now=now + 6)
@@ -200,7 +201,7 @@ def test_losses_again_and_again_say_what_may_be_wrong(
 
 
 def test_a_refused_connection_is_lost(dialled: list[_Connection], shard: Shard):
-    """A broker that is not there, or that says no, is a lost connection with its reason."""
+    """ConnectionLost with the reason where TCP does not connect."""
     shard.lose(1.0, ConnectionLost("gone"))
     shard.tick(10.0)
     dialled[1].refused = "ECONNREFUSED"
@@ -222,17 +223,17 @@ def test_a_refused_connection_is_lost(dialled: list[_Connection], shard: Shard):
         ),
     ],
 )
-def test_the_broker_s_no_is_a_lost_connection(
+def test_a_refusal_by_the_broker_is_a_lost_connection(
     shard: Shard, dialled: list[_Connection], packet: Any, reason: str
 ):
-    """Not authorised, subscription refused, taken over by another client of the name: each says so."""
+    """Not authorised, subscription refused, session taken over: ConnectionLost with the reason."""
     dialled[0].inbox.append(packet)
     with pytest.raises(ConnectionLost, match=reason):
         shard.readable(1.0)
 
 
 def test_pings_keep_the_session_alive_also_while_paused(shard: Shard, dialled: list[_Connection]):
-    """Half the keep alive without a word from us: PINGREQ."""
+    """PINGREQ goes out when nothing was sent for half the keep-alive interval."""
     shard.tick(14.0)
     assert not any(isinstance(packet, mqtt5.PingReqPacket) for packet in dialled[0].sent)
     shard.tick(15.5, listening=False)
@@ -240,14 +241,14 @@ def test_pings_keep_the_session_alive_also_while_paused(shard: Shard, dialled: l
 
 
 def test_a_silent_broker_is_given_up(shard: Shard):
-    """One and a half keep alives without a byte: lost."""
+    """ConnectionLost after one and a half keep-alive intervals without a byte."""
     shard.tick(44.0)
     with pytest.raises(ConnectionLost, match="silent for 45 s"):
         shard.tick(45.5)
 
 
-def test_silence_while_kafka_is_waited_for_is_our_own_doing(shard: Shard):
-    """Who does not read cannot blame the broker, neither meanwhile nor at the first moment afterwards."""
+def test_silence_counts_only_while_the_socket_is_read(shard: Shard):
+    """Nothing is read while Kafka is waited for; the silence counts anew after that."""
     shard.tick(500.0, listening=False)
     shard.acknowledge(501.0)
     shard.tick(502.0)
@@ -257,7 +258,7 @@ def test_silence_while_kafka_is_waited_for_is_our_own_doing(shard: Shard):
 
 
 def test_a_broker_that_never_answers_the_connect_is_given_up(dialled: list[_Connection], shard: Shard):
-    """10 s for CONNACK and SUBACK."""
+    """CONNACK and SUBACK must arrive within 10 s."""
     shard.lose(1.0, ConnectionLost("gone"))
     shard.tick(10.0)
     shard.writable(10.0)
@@ -267,7 +268,7 @@ def test_a_broker_that_never_answers_the_connect_is_given_up(dialled: list[_Conn
 
 
 def test_closing_says_goodbye_and_keeps_the_session(shard: Shard, dialled: list[_Connection]):
-    """DISCONNECT without a new session expiry: the broker goes on collecting; it is left time to hear it."""
+    """DISCONNECT does not change the session expiry, and the broker gets time to read everything."""
     shard.close(1.5)
     assert isinstance(dialled[0].sent[-1], mqtt5.DisconnectPacket)
     assert dialled[0].sent[-1].session_expiry_interval is None

@@ -26,7 +26,7 @@ def health() -> Health:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    """With a registry of its own; one for all tests, because a server takes a while to end."""
+    """A server with a metrics registry of its own; one for all tests, because ending it takes a while."""
     registry = CollectorRegistry()
     Counter("crates", "carried", registry=registry).inc(3)
     server = serve(Health(), host="127.0.0.1", port=_free_port(), registry=registry)
@@ -37,8 +37,8 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def where(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a server that asks `health`."""
+def base_url(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of the server, which now serves `health`."""
     monkeypatch.setattr(server.RequestHandlerClass, "probes", health)
     return f"http://127.0.0.1:{server.server_port}"
 
@@ -52,38 +52,38 @@ def _get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_metrics_are_in_prometheus_format(where: str):
-    """/metrics answers with the registry, also to a scrape with parameters."""
-    assert "\ncrates_total 3.0\n" in _get(f"{where}/metrics")[1]
-    assert _get(f"{where}/metrics?name=crates_total")[0] == 200
+def test_metrics_are_in_prometheus_format(base_url: str):
+    """/metrics has the registry's metrics, also for a request with parameters."""
+    assert "\ncrates_total 3.0\n" in _get(f"{base_url}/metrics")[1]
+    assert _get(f"{base_url}/metrics?name=crates_total")[0] == 200
 
 
-def test_alive_while_the_loop_comes_round(where: str, health: Health):
-    """/healthz is 503 once the loop has not come round for too long, and 200 when it does again."""
-    assert _get(f"{where}/healthz") == (200, "ok\n")
+def test_alive_while_the_loop_makes_progress(base_url: str, health: Health):
+    """/healthz is 503 when the last round was too long ago, and 200 after the next one."""
+    assert _get(f"{base_url}/healthz") == (200, "ok\n")
     health._progressed_at -= 1_001
-    status, text = _get(f"{where}/healthz")
+    status, text = _get(f"{base_url}/healthz")
     assert (status, text[:11]) == (503, "stalled for")
     health.progress()
-    assert _get(f"{where}/healthz")[0] == 200
+    assert _get(f"{base_url}/healthz")[0] == 200
 
 
-def test_ready_only_when_told_so(where: str, health: Health):
+def test_ready_only_when_the_service_says_so(base_url: str, health: Health):
     """/readyz is 503 with the reason until the service says that it works, and again when it stops."""
-    assert _get(f"{where}/readyz") == (503, "starting\n")
+    assert _get(f"{base_url}/readyz") == (503, "starting\n")
     health.ready()
-    assert _get(f"{where}/readyz") == (200, "ok\n")
+    assert _get(f"{base_url}/readyz") == (200, "ok\n")
     health.unready("2 broker shards are not connected")
-    assert _get(f"{where}/readyz") == (503, "2 broker shards are not connected\n")
+    assert _get(f"{base_url}/readyz") == (503, "2 broker shards are not connected\n")
 
 
-def test_anything_else_is_not_found(where: str):
-    """404 with what there is."""
-    assert _get(f"{where}/secrets") == (404, "/metrics, /healthz or /readyz\n")
+def test_anything_else_is_not_found(base_url: str):
+    """404 lists the paths that exist."""
+    assert _get(f"{base_url}/secrets") == (404, "/metrics, /healthz or /readyz\n")
 
 
 def test_a_taken_port_is_a_clear_error(health: Health):
-    """WorldDown names address and port, and the setting to change."""
+    """WorldDown names address, port and the setting to change."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -93,5 +93,5 @@ def test_a_taken_port_is_a_clear_error(health: Health):
 
 
 def test_port_0_serves_nothing(health: Health):
-    """The default: no port is opened."""
+    """Port 0, the default, opens no port."""
     assert serve(health, host="127.0.0.1", port=0) is None

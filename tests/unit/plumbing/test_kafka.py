@@ -1,4 +1,4 @@
-"""The Kafka clients' settings and their file."""
+"""The settings of the Kafka clients, the properties file, and waiting for topics."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +14,15 @@ from plumbing.settings import SettingsError
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The configurations of the clients that were made."""
+    """The configurations of the clients that the test makes."""
     configs: list[dict[str, Any]] = []
     for name in ("Producer", "Consumer"):
         monkeypatch.setattr(kafka, name, lambda config, logger: configs.append(config))
     return configs
 
 
-def test_a_producer_keeps_order_and_places_cars_as_java_does(made: list[dict[str, Any]]):
-    """Idempotent, and murmur2 for the partition of a key."""
+def test_a_producer_keeps_the_order_and_partitions_as_java_does(made: list[dict[str, Any]]):
+    """It is idempotent and takes murmur2 for the partition of a key."""
     kafka.producer("k:1")
     assert made[0]["enable.idempotence"] is True
     assert made[0]["partitioner"] == "murmur2_random"
@@ -30,7 +30,7 @@ def test_a_producer_keeps_order_and_places_cars_as_java_does(made: list[dict[str
 
 
 def test_a_consumer_commits_nothing_by_itself(made: list[dict[str, Any]]):
-    """Neither offsets nor topics come about automatically, and uncommitted transactions are not read."""
+    """It neither stores offsets nor creates topics by itself, and reads only committed transactions."""
     kafka.consumer("k:1", group_id="scorer")
     assert made[0]["enable.auto.commit"] is made[0]["enable.auto.offset.store"] is False
     assert made[0]["allow.auto.create.topics"] is False
@@ -38,10 +38,8 @@ def test_a_consumer_commits_nothing_by_itself(made: list[dict[str, Any]]):
     assert made[0]["group.id"] == "scorer"
 
 
-def test_overrides_are_stronger_than_the_file_and_that_than_the_defaults(
-    made: list[dict[str, Any]], tmp_path: Path
-):
-    """A file can change compression and add security, but not take the bootstrap servers away."""
+def test_overrides_win_over_the_file_which_wins_over_the_defaults(made: list[dict[str, Any]], tmp_path: Path):
+    """A file can change compression and add security, but not replace the bootstrap servers."""
     file = tmp_path / "client.properties"
     file.write_text("linger.ms=50\ncompression.type=zstd\nsecurity.protocol=SSL\nbootstrap.servers=other:1\n")
     kafka.producer("k:1", file, linger_ms=1)
@@ -50,21 +48,21 @@ def test_overrides_are_stronger_than_the_file_and_that_than_the_defaults(
     assert (config["security.protocol"], config["bootstrap.servers"]) == ("SSL", "k:1")
 
 
-def test_the_settings_are_librdkafka_s():
-    """Both clients can really be made with our settings: librdkafka knows every name and value."""
+def test_librdkafka_accepts_the_settings():
+    """Real clients can be made with them: librdkafka knows every name and value."""
     kafka.producer("127.0.0.1:1")
     kafka.consumer("127.0.0.1:1", group_id="g").close()
 
 
 def test_properties_are_read_as_java_writes_them(tmp_path: Path):
-    """Spaces, comments and empty lines do not count; a value may contain `=`."""
+    """Spaces, comments and empty lines are ignored; a value may contain `=`."""
     file = tmp_path / "client.properties"
     file.write_text("# security\n\n sasl.username = bridge\nsasl.password=a=b#c \n")
     assert kafka.read_properties(file) == {"sasl.username": "bridge", "sasl.password": "a=b#c"}
 
 
 def test_a_bad_properties_file_is_named(tmp_path: Path):
-    """A missing file and a line without `=` are settings errors with file and line, but without the value."""
+    """SettingsError for a missing file or a line without `=` has file and line, but not the value."""
     with pytest.raises(SettingsError, match=r"nothing\.properties"):
         kafka.read_properties(tmp_path / "nothing.properties")
     file = tmp_path / "client.properties"
@@ -75,7 +73,7 @@ def test_a_bad_properties_file_is_named(tmp_path: Path):
 
 
 class _Broker:
-    """Answers with more topics each time it is asked."""
+    """Gives one answer after another: topics with their number of partitions, or an error."""
 
     def __init__(self, *answers: dict[str, int] | KafkaError) -> None:
         self.answers = list(answers)
@@ -91,37 +89,37 @@ class _Broker:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time that passes only while sleeping."""
+    """Time passes only in `sleep`."""
     now = [0.0]
     monkeypatch.setattr(kafka.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(kafka.time, "sleep", lambda s: now.__setitem__(0, now[0] + s))
 
 
 @pytest.mark.usefixtures("clock")
-def test_topics_may_come_while_we_wait():
-    """Returns once all are there with their partitions."""
+def test_topics_may_appear_during_the_wait():
+    """`wait_for_topics` returns once all topics have partitions."""
     broker: Any = _Broker({"a": 1}, {"a": 1, "b": 0}, {"a": 1, "b": 4})
     kafka.wait_for_topics(broker, ("a", "b"), 10)
     assert len(broker.answers) == 1
 
 
 @pytest.mark.usefixtures("clock")
-def test_topics_that_do_not_come_are_named():
-    """WorldDown after the time, naming those that are missing."""
+def test_missing_topics_are_named():
+    """WorldDown after the timeout names the missing topics."""
     with pytest.raises(WorldDown, match="no topic b, c: create"):
         kafka.wait_for_topics(_Broker({"a": 1}), ("a", "b", "c"), 10)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("clock")
 def test_a_topic_without_partitions_is_named(caplog: pytest.LogCaptureFixture):
-    """It is there and of no use; said at once, and again at the end."""
+    """WorldDown names it; a warning has named it at once."""
     with pytest.raises(WorldDown, match=r"without partitions, create them again.*: b"):
         kafka.wait_for_topics(_Broker({"a": 1, "b": 0}), ("a", "b"), 10)  # type: ignore[arg-type]
     assert [message for message in caplog.messages if "without partitions" in message]
 
 
 def test_a_stop_ends_the_waiting():
-    """A process that is told to end does not wait for Kafka first."""
+    """A process that is to end does not wait for Kafka."""
     stop = Stop()
     stop.request()
     kafka.wait_for_topics(_Broker({}), ("a",), 1_000, stop)  # type: ignore[arg-type]
@@ -129,6 +127,6 @@ def test_a_stop_ends_the_waiting():
 
 @pytest.mark.usefixtures("clock")
 def test_a_broker_that_does_not_answer_is_reported():
-    """WorldDown with its words and the time that was waited."""
+    """WorldDown has the error and the time that was waited."""
     with pytest.raises(WorldDown, match=r"no Kafka broker answers, is --kafka-bootstrap right.*waited 10 s"):
         kafka.wait_for_topics(_Broker(KafkaError(KafkaError._TRANSPORT)), ("a",), 10)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from plumbing.settings import SettingsError
 
 @pytest.fixture
 def stop() -> Iterator[life.Stop]:
-    """A Stop that has taken over the signals, which are given back afterwards."""
+    """A Stop that handles the signals; the earlier handlers are put back afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield life.Stop(deadline_s=20).install()
     for number, handler in before.items():
@@ -21,7 +21,7 @@ def stop() -> Iterator[life.Stop]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_asks_for_the_end(stop: life.Stop, number: signal.Signals):
-    """The process goes on, knows that it is to end, and has the whole deadline left."""
+    """The process goes on; the stop is requested and has the whole deadline left."""
     assert not stop.requested
     assert stop.left_s == 20
     os.kill(os.getpid(), number)
@@ -30,7 +30,7 @@ def test_a_signal_asks_for_the_end(stop: life.Stop, number: signal.Signals):
 
 
 def test_a_second_signal_ends_at_once(stop: life.Stop):
-    """Someone who presses Ctrl-C twice means it: exit status 128 + the signal."""
+    """Ctrl-C pressed twice: exit code 128 + the signal."""
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         os.kill(os.getpid(), signal.SIGINT)
@@ -38,7 +38,7 @@ def test_a_second_signal_ends_at_once(stop: life.Stop):
 
 
 def test_one_deadline_counts_down_and_is_never_negative(monkeypatch: pytest.MonkeyPatch):
-    """It starts with the first request; a second does not prolong it."""
+    """The deadline counts from the first request; a second does not prolong it."""
     clock = [100.0]
     monkeypatch.setattr(life.time, "monotonic", lambda: clock[0])
     stop = life.Stop(deadline_s=5)
@@ -62,25 +62,25 @@ def _raise(error: Exception) -> Callable[[], None]:
     [
         (lambda: None, None),
         (lambda: 3, 3),
-        (_raise(SettingsError("--crew: 'many' is no int")), 2),
+        (_raise(SettingsError("--crew: 'many' is not a whole number")), 2),
         (_raise(life.WorldDown("no Kafka broker answered")), 1),
     ],
 )
 def test_exit_codes(run: Callable[[], int | None], code: int | None):
-    """Done: what run returns, 0 for None. Bad settings: 2. The world is down: 1."""
+    """Done: what `run` returns, and 0 for None. Bad settings: 2. WorldDown: 1."""
     with pytest.raises(SystemExit) as end:
         life.main(run)
     assert end.value.code == code
 
 
-def test_bad_settings_are_said_in_one_line(capsys: pytest.CaptureFixture[str]):
-    """No traceback for what a person can mend."""
+def test_bad_settings_are_one_line_on_stderr(capsys: pytest.CaptureFixture[str]):
+    """No traceback for an error that the user can correct."""
     with pytest.raises(SystemExit):
-        life.main(_raise(SettingsError("--crew: 'many' is no int")))
-    assert capsys.readouterr().err == "settings: --crew: 'many' is no int\n"
+        life.main(_raise(SettingsError("--crew: 'many' is not a whole number")))
+    assert capsys.readouterr().err == "settings: --crew: 'many' is not a whole number\n"
 
 
 def test_a_bug_shows_its_traceback():
-    """Any other exception passes through."""
+    """Any other exception is not caught."""
     with pytest.raises(ZeroDivisionError):
         life.main(_raise(ZeroDivisionError()))

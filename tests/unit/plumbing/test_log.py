@@ -1,4 +1,4 @@
-"""Log lines."""
+"""The two formats of log lines."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from plumbing import log
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """The root logger is the process's: put it back."""
+    """The root logger belongs to the process: restore it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -31,7 +31,7 @@ def _lines(stream: io.StringIO) -> list[Any]:
 
 
 def test_json_is_one_object_a_line_with_the_extra_fields():
-    """Time in UTC, level, service, message and fields; a line break in the message breaks no line."""
+    """Time in UTC, level, service, message and fields; a line break in the message is escaped."""
     out = io.StringIO()
     log.configure("bridge", "json", out)
     logging.getLogger("bridge").warning("two\nlines of %s", "Jürgen", extra={"shard": 3, "where": ("a", 1)})
@@ -49,7 +49,7 @@ def test_json_is_one_object_a_line_with_the_extra_fields():
 
 
 def test_json_carries_the_traceback_of_an_exception():
-    """One line still, with the exception as a field."""
+    """It is a field of the same line."""
     out = io.StringIO()
     log.configure("bridge", "json", out)
     try:
@@ -60,8 +60,8 @@ def test_json_carries_the_traceback_of_an_exception():
     assert "KeyError: 'lost'" in line["exception"]
 
 
-def test_json_stays_json_whatever_the_fields_are():
-    """NaN and infinity, which JSON does not know, and objects become text; no field hides the level."""
+def test_json_stays_valid_with_any_fields():
+    """NaN, infinity and objects become text; no field replaces the level or the time."""
     out = io.StringIO()
     log.configure("trainer", "json", out)
     fields = {
@@ -78,7 +78,7 @@ def test_json_stays_json_whatever_the_fields_are():
 
 
 def test_text_is_one_line_with_the_fields_as_key_value():
-    """For people: clock, service, level, message, then key=value."""
+    """Time, service, level, message, then key=value."""
     out = io.StringIO()
     log.configure("bridge", "text", out)
     logging.getLogger("bridge").warning("paused", extra={"in_flight": 20_000})
@@ -88,7 +88,7 @@ def test_text_is_one_line_with_the_fields_as_key_value():
 
 
 def test_auto_is_text_on_a_terminal_and_json_elsewhere():
-    """A person sees text; whatever collects logs gets JSON."""
+    """A terminal gets text, a pipe gets JSON."""
     terminal, pipe = _Terminal(), io.StringIO()
     for stream in (terminal, pipe):
         log.configure("bridge", "auto", stream)
@@ -98,7 +98,7 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere():
 
 
 def test_debug_lines_of_libraries_are_not_shown():
-    """Information and above only."""
+    """The level is INFO."""
     out = io.StringIO()
     log.configure("bridge", "json", out)
     logging.getLogger("some.library").debug("detail")

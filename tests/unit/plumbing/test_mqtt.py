@@ -1,4 +1,4 @@
-"""The MQTT connection, over a pair of sockets."""
+"""The MQTT connection over a pair of sockets."""
 
 import contextlib
 import select
@@ -28,7 +28,7 @@ KINDS = ["ConnAckPacket", "PublishPacket", "PubAckPacket", "PublishPacket", "Pin
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Connection, socket.socket]]:
-    """A connection and its peer's socket."""
+    """A connection and the socket of its peer."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.settimeout(5)
@@ -41,8 +41,8 @@ def _kinds(packets: list[mqtt5.Packet]) -> list[str]:
     return [type(packet).__name__ for packet in packets]
 
 
-def test_packets_in_pieces_of_one_byte(pair: tuple[Connection, socket.socket]):
-    """Whatever the pieces, every packet comes out once, whole and in order."""
+def test_packets_that_arrive_byte_by_byte(pair: tuple[Connection, socket.socket]):
+    """Every packet is read once, whole and in order."""
     connection, peer = pair
     packets: list[mqtt5.Packet] = []
     for byte in STREAM:
@@ -53,8 +53,8 @@ def test_packets_in_pieces_of_one_byte(pair: tuple[Connection, socket.socket]):
 
 
 @pytest.mark.parametrize("cut", range(1, len(STREAM)))
-def test_packets_in_two_pieces(pair: tuple[Connection, socket.socket], cut: int):
-    """A read may end anywhere."""
+def test_packets_that_arrive_in_two_pieces(pair: tuple[Connection, socket.socket], cut: int):
+    """A read may end at any byte."""
     connection, peer = pair
     peer.send(STREAM[:cut])
     packets = connection.read()[0]
@@ -63,12 +63,12 @@ def test_packets_in_two_pieces(pair: tuple[Connection, socket.socket], cut: int)
 
 
 def test_nothing_to_read_is_no_error(pair: tuple[Connection, socket.socket]):
-    """An empty read: no packets, not full."""
+    """A read of nothing gives no packets and is not full."""
     assert pair[0].read() == ([], False)
 
 
-def test_a_full_read_says_that_more_may_wait(pair: tuple[Connection, socket.socket]):
-    """At most `size` bytes are read at once."""
+def test_a_full_read_is_reported(pair: tuple[Connection, socket.socket]):
+    """At most `size` bytes are read at once; a full read means that more may wait."""
     connection, peer = pair
     peer.send(STREAM)
     packets, full = connection.read(4)
@@ -78,8 +78,8 @@ def test_a_full_read_says_that_more_may_wait(pair: tuple[Connection, socket.sock
     assert _kinds(packets + rest) == KINDS
 
 
-def test_the_peer_s_goodbye(pair: tuple[Connection, socket.socket]):
-    """A closed connection is lost, and says why."""
+def test_a_connection_closed_by_the_peer(pair: tuple[Connection, socket.socket]):
+    """ConnectionLost names the reason."""
     connection, peer = pair
     peer.close()
     with pytest.raises(ConnectionLost, match="the peer closed"):
@@ -100,18 +100,18 @@ def test_the_peer_s_goodbye(pair: tuple[Connection, socket.socket]):
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_bytes_that_are_no_mqtt_end_the_connection(pair: tuple[Connection, socket.socket], garbage: bytes):
-    """Lost with the reason, never another exception, and never waiting for more of a packet that is whole."""
+def test_bytes_that_are_not_mqtt_end_the_connection(pair: tuple[Connection, socket.socket], garbage: bytes):
+    """ConnectionLost, never another exception, and no waiting for more of a packet that is whole."""
     connection, peer = pair
     peer.send(mqtt5.PingRespPacket().write() + garbage + bytes(64))
     with pytest.raises(ConnectionLost, match="not MQTT"):
         connection.read()
 
 
-def test_a_packet_without_end_is_not_collected(
+def test_a_packet_that_is_too_large_ends_the_connection(
     pair: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch
 ):
-    """A packet over PACKET_BYTES_MAX ends the connection before it fills the memory."""
+    """ConnectionLost before a packet over PACKET_BYTES_MAX fills the memory."""
     monkeypatch.setattr(mqtt, "PACKET_BYTES_MAX", 1_000)
     connection, peer = pair
     peer.send(b"\x30\xff\xff\xff\x7f" + bytes(995))
@@ -121,8 +121,8 @@ def test_a_packet_without_end_is_not_collected(
         connection.read()
 
 
-def test_what_the_socket_does_not_take_waits_in_order(pair: tuple[Connection, socket.socket]):
-    """send() never blocks; flush() writes the rest when there is room; nothing is lost or swapped."""
+def test_bytes_that_the_socket_does_not_take_wait_in_order(pair: tuple[Connection, socket.socket]):
+    """`send` never blocks; `flush` writes the rest when there is room; nothing is lost or reordered."""
     connection, peer = pair
     sent = bytes(range(256)) * 8_192  # 2 MiB, more than a socket pair buffers
     connection.send(sent[:1_000_000])
@@ -137,10 +137,10 @@ def test_what_the_socket_does_not_take_waits_in_order(pair: tuple[Connection, so
 
 
 @pytest.mark.parametrize("pieces", [1, 50])
-def test_a_peer_that_does_not_read_cannot_fill_our_memory(
+def test_a_peer_that_does_not_read_ends_the_connection(
     pair: tuple[Connection, socket.socket], monkeypatch: pytest.MonkeyPatch, pieces: int
 ):
-    """Over OUT_BYTES_MAX waiting bytes the connection is given up, whether they come at once or in pieces."""
+    """ConnectionLost above OUT_BYTES_MAX waiting bytes, whether sent at once or in pieces."""
     monkeypatch.setattr(mqtt, "OUT_BYTES_MAX", 100_000)
 
     def send() -> None:
@@ -152,7 +152,7 @@ def test_a_peer_that_does_not_read_cannot_fill_our_memory(
 
 
 def test_writing_to_a_peer_that_is_gone(pair: tuple[Connection, socket.socket]):
-    """A broken pipe is a lost connection, in send and in flush."""
+    """ConnectionLost for a broken pipe, from `send` and from `flush`."""
     connection, peer = pair
     connection.send(bytes(2_000_000))
     peer.close()
@@ -163,7 +163,7 @@ def test_writing_to_a_peer_that_is_gone(pair: tuple[Connection, socket.socket]):
 
 
 def test_finishing_lets_the_peer_read_everything(pair: tuple[Connection, socket.socket]):
-    """With bytes waiting and bytes unread, the peer reads all of ours to the end, without a reset."""
+    """With bytes waiting and bytes unread, the peer reads all of ours, without a reset."""
     connection, peer = pair
     connection.send(bytes(2_000_000))
     peer.send(bytes(10_000))
@@ -178,8 +178,8 @@ def test_finishing_lets_the_peer_read_everything(pair: tuple[Connection, socket.
     assert connection.fileno() == -1
 
 
-def test_finishing_does_not_wait_for_ever(pair: tuple[Connection, socket.socket]):
-    """A peer that does not close, or goes on sending, is left at the deadline."""
+def test_finishing_ends_at_its_deadline(pair: tuple[Connection, socket.socket]):
+    """A peer that goes on sending and does not close cannot hold it up."""
     connection, peer = pair
     sending = threading.Thread(target=_send_until_it_fails, args=(peer,))
     sending.start()
@@ -196,7 +196,7 @@ def _send_until_it_fails(peer: socket.socket) -> None:
 
 
 def test_a_refused_dial_is_known_when_the_socket_is_writable():
-    """dial() does not wait; connected() raises what became of it."""
+    """`dial` does not wait; `connected` raises the error."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]  # bound, but nobody listens
@@ -208,25 +208,25 @@ def test_a_refused_dial_is_known_when_the_socket_is_writable():
 
 
 def test_a_dial_that_succeeds_comes_from_the_source_address():
-    """connected() is silent, and the peer sees the address that was asked for."""
+    """`connected` raises nothing, and the peer sees the source address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         connection = dial("127.0.0.1", server.getsockname()[1], source="127.0.3.4")
         select.select([], [connection], [], 5)
         connection.connected()
-        accepted, where = server.accept()
+        accepted, peer = server.accept()
         accepted.close()
         connection.close()
-    assert where[0] == "127.0.3.4"
+    assert peer[0] == "127.0.3.4"
 
 
 def test_a_dial_that_cannot_begin_is_lost_at_once():
-    """An address that is not ours to connect from raises and leaves no socket open."""
+    """A source address that this host does not have raises and leaves no socket open."""
     with pytest.raises(ConnectionLost, match=r"127\.0\.0\.1:1883"):
         dial("127.0.0.1", 1883, source="192.0.2.1")
 
 
-def test_pubacks_are_as_the_standard_writes_them():
-    """Type 4, remaining length 2, packet id, the highest byte first (MQTT 5, section 3.4)."""
+def test_pubacks_are_those_of_the_standard():
+    """Type 4, remaining length 2, packet id with the high byte first (MQTT 5, section 3.4)."""
     assert pubacks([b"\0\1", b"\2\1", b"\xff\xff"]) == bytes.fromhex("40020001 40020201 4002ffff")
     assert [packet.packet_id for packet in parse(pubacks([b"\0\3", b"\0\t"]))[0]] == [3, 9]  # type: ignore[union-attr]
     assert pubacks([]) == b""

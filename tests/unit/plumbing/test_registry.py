@@ -1,8 +1,9 @@
-"""Registering schemas, against a stand-in for the registry (the real one: tests/integration)."""
+"""Registering schemas with a stand-in for the registry (tests/integration has the real one)."""
 
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -12,13 +13,23 @@ from plumbing.life import WorldDown
 from plumbing.registry import register
 
 
+@dataclass(frozen=True)
+class _Schema:
+    name: str
+    fingerprint: bytes
+    text: str
+
+
+TELEMETRY = _Schema("telemetry", b"T", '"int"')
+
+
 class _Registry(BaseHTTPRequestHandler):
     answers: list[tuple[int, str]]
-    asked: list[tuple[str, Any]]
+    requests: list[tuple[str, Any]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.append((self.path, json.loads(body)))
+        self.requests.append((self.path, json.loads(body)))
         status, text = self.answers.pop(0)
         self.send_response(status)
         self.end_headers()
@@ -30,8 +41,8 @@ class _Registry(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry() -> Iterator[HTTPServer]:
-    """Answers with what the test puts into `answers`."""
-    _Registry.answers, _Registry.asked = [], []
+    """A registry that gives the answers in `_Registry.answers`, one after another."""
+    _Registry.answers, _Registry.requests = [], []
     server = HTTPServer(("127.0.0.1", 0), _Registry)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
     yield server
@@ -44,33 +55,39 @@ def _url(server: HTTPServer) -> str:
 
 
 def test_schemas_are_posted_in_order_and_their_ids_returned(registry: HTTPServer):
-    """POST /subjects/<subject>/versions, as the Confluent API has it; the answer's id counts."""
+    """POST /subjects/<name>-value/versions, as in the Confluent API; fingerprint to the id of the answer."""
     _Registry.answers = [(200, '{"id": 17}'), (200, '{"id": 4, "version": 2}')]
-    assert register(_url(registry), [("telemetry-value", '"int"'), ("a/b-value", '"long"')]) == [17, 4]
-    assert _Registry.asked == [
+    ids = register(_url(registry), [TELEMETRY, _Schema("a/b", b"A", '"long"')])
+    assert ids == {b"T": 17, b"A": 4}
+    assert _Registry.requests == [
         ("/apis/ccompat/v7/subjects/telemetry-value/versions", {"schema": '"int"', "schemaType": "AVRO"}),
         ("/apis/ccompat/v7/subjects/a%2Fb-value/versions", {"schema": '"long"', "schemaType": "AVRO"}),
     ]
 
 
-def test_a_refusal_is_reported_with_the_registry_s_words(registry: HTTPServer):
-    """An incompatible schema: WorldDown with the subject, the status and the message."""
+def test_without_a_registry_there_are_no_ids():
+    """No URL: nothing is registered, and the ids of the schema files stay."""
+    assert register(None, [TELEMETRY]) == {}
+
+
+def test_a_refusal_is_reported_with_the_registry_s_message(registry: HTTPServer):
+    """WorldDown has the subject, the HTTP status and the registry's message."""
     _Registry.answers = [(409, '{"error_code": 409, "message": "incompatible"}')]
     with pytest.raises(WorldDown, match=r"refuses telemetry-value: 409 .*incompatible"):
-        register(_url(registry), [("telemetry-value", '"int"')])
+        register(_url(registry), [TELEMETRY])
 
 
 @pytest.mark.parametrize("answer", ["", "<html>", "[]", '{"version": 1}', '{"id": null}'])
-def test_nonsense_is_no_id(registry: HTTPServer, answer: str):
-    """An answer that is not the API's, from some other server on the port, is WorldDown too."""
+def test_an_answer_without_an_id_is_an_error(registry: HTTPServer, answer: str):
+    """WorldDown for an answer that is not the API's, as from another server on the port."""
     _Registry.answers = [(200, answer)]
     with pytest.raises(WorldDown, match="telemetry-value"):
-        register(_url(registry), [("telemetry-value", '"int"')])
+        register(_url(registry), [TELEMETRY])
 
 
-def test_nobody_there(registry: HTTPServer):
-    """A refused connection is WorldDown and names the address."""
+def test_a_registry_that_is_not_there(registry: HTTPServer):
+    """WorldDown for a refused connection names the URL."""
     url = _url(registry)
     registry.server_close()
     with pytest.raises(WorldDown, match=f"{url} does not answer"):
-        register(url, [("telemetry-value", '"int"')])
+        register(url, [TELEMETRY])

@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what refuses the start."""
+"""Where settings come from, and which are refused."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from plumbing.settings import SettingsError, address, addresses, load, setting
 
 @dataclass(frozen=True)
 class Ship:
-    """Every type that a setting can have."""
+    """A setting of every type."""
 
-    harbour: str = setting("where it lies")
+    harbour: str = setting("its home harbour")
     crew: int = setting("people on board", default=12)
     draught_m: float = setting("how deep it goes, 100 % loaded", default=4.5)
     sails: bool = setting("whether it sails", default=False)
@@ -32,14 +32,14 @@ def _load(*argv: str, **environ: str) -> Ship:
     return load(Ship, prefix="SHIP", argv=argv, environ=environ, description="A ship.")
 
 
-def test_a_flag_is_stronger_than_the_environment_and_that_than_the_default():
-    """flag > environment > default, each setting for itself."""
+def test_a_flag_wins_over_the_environment_which_wins_over_the_default():
+    """Flag, else environment, else default, for each setting by itself."""
     ship = _load("--harbour", "Kiel", "--crew", "3", SHIP_CREW="7", SHIP_DRAUGHT_M="2")
     assert (ship.harbour, ship.crew, ship.draught_m, ship.flag) == ("Kiel", 3, 2.0, "red")
 
 
 def test_every_type_is_read():
-    """Text becomes what the field's type says."""
+    """Text becomes a value of the field's type."""
     ship = _load(
         "--harbour=Kiel",
         "--draught-m=-1.5",
@@ -61,54 +61,54 @@ def test_booleans_have_the_usual_words(text: str, value: bool):
 
 
 def test_a_boolean_flag_alone_means_true():
-    """Also before another flag."""
+    """A boolean flag without a value is true, also before another flag."""
     assert _load("--sails", "--harbour=K").sails is True
 
 
 def test_an_empty_optional_setting_is_none():
-    """An empty variable, as a manifest's template leaves it, is no path."""
+    """An empty variable, as a manifest's template leaves it, is None and not an empty path."""
     assert _load("--harbour=K", SHIP_LOG_BOOK="").log_book is None
 
 
 @pytest.mark.parametrize(
     ("argv", "environ", "named"),
     [
-        ([], {}, "--harbour or SHIP_HARBOUR must be set: where it lies"),
+        ([], {}, "--harbour or SHIP_HARBOUR must be set: its home harbour"),
         (["--harbour=K"], {"SHIP_SPEED": "3"}, "SHIP_SPEED: no such setting; known are .*SHIP_CREW"),
-        (["--harbour=K", "--crew=many"], {}, "--crew: 'many' is no int"),
-        (["--harbour=K"], {"SHIP_CREW": ""}, "SHIP_CREW: '' is no int"),
-        (["--harbour=K"], {"SHIP_CREW": "3.5"}, "SHIP_CREW: '3.5' is no int"),
-        (["--harbour=K", "--draught-m=deep"], {}, "--draught-m: 'deep' is no float"),
-        (["--harbour=K", "--draught-m=nan"], {}, "--draught-m: 'nan' is no finite number"),
-        (["--harbour=K", "--draught-m=inf"], {}, "--draught-m: 'inf' is no finite number"),
+        (["--harbour=K", "--crew=many"], {}, "--crew: 'many' is not a whole number"),
+        (["--harbour=K"], {"SHIP_CREW": ""}, "SHIP_CREW: '' is not a whole number"),
+        (["--harbour=K"], {"SHIP_CREW": "3.5"}, "SHIP_CREW: '3.5' is not a whole number"),
+        (["--harbour=K", "--draught-m=deep"], {}, "--draught-m: 'deep' is not a number"),
+        (["--harbour=K", "--draught-m=nan"], {}, "--draught-m: 'nan' is not a finite number"),
+        (["--harbour=K", "--draught-m=inf"], {}, "--draught-m: 'inf' is not a finite number"),
         (["--harbour=K", "--sails=maybe"], {}, "--sails: 'maybe' is neither true nor false"),
-        (["--harbour=K", "--flag=green"], {}, "--flag: 'green' is none of red, blue"),
-        (["--harbour=K"], {"SHIP_BERTHS": "1,two"}, "SHIP_BERTHS: 'two' is no int"),
+        (["--harbour=K", "--flag=green"], {}, "--flag: 'green' is not one of red, blue"),
+        (["--harbour=K"], {"SHIP_BERTHS": "1,two"}, "SHIP_BERTHS: 'two' is not a whole number"),
         (["--harbour=K", "--crew=0"], {}, "--crew 0 must be at least 1"),
     ],
 )
 def test_a_wrong_setting_refuses_the_start_and_is_named(argv: list[str], environ: dict[str, str], named: str):
-    """Missing, unknown, malformed or contradictory: the message says which setting and what is expected."""
+    """Missing, unknown, malformed or contradictory: the message has the setting and what is expected."""
     with pytest.raises(SettingsError, match=named):
         _load(*argv, **environ)
 
 
 @pytest.mark.parametrize("argv", [["--speed=3"], ["--harb=K"], ["Kiel"], ["--crew"]])
 def test_a_wrong_flag_ends_the_process_and_is_named(argv: list[str], capsys: pytest.CaptureFixture[str]):
-    """Unknown, shortened, nameless or without its value: exit status 2, the flag on stderr."""
+    """Unknown, shortened, without a name or without its value: exit code 2, and the flag on stderr."""
     with pytest.raises(SystemExit) as end:
         _load(*argv)
     assert end.value.code == 2
     assert argv[0].partition("=")[0] in capsys.readouterr().err
 
 
-def test_variables_of_others_are_none_of_our_business():
-    """Only the prefix with its underscore makes a variable ours."""
+def test_variables_without_the_prefix_are_ignored():
+    """Only the prefix followed by an underscore, in upper case, makes a variable a setting."""
     assert _load("--harbour=K", SHIPYARD_CREW="x", PATH="/bin", ship_crew="x").crew == 12
 
 
 def test_help_lists_every_setting_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]):
-    """--help prints name, meaning, variable and default of each, and exits with 0."""
+    """--help prints flag, meaning, variable and default of each setting, and exits with 0."""
     with pytest.raises(SystemExit) as end:
         _load("--help")
     assert end.value.code == 0
@@ -122,7 +122,7 @@ def test_help_lists_every_setting_with_its_variable_and_default(capsys: pytest.C
 
 
 def test_settings_do_not_change():
-    """What was loaded stays as it is."""
+    """Settings cannot be assigned to."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         _load("--harbour=K").crew = 5  # type: ignore[misc]
 
@@ -132,7 +132,7 @@ def test_settings_do_not_change():
     [("kafka:9092", ("kafka", 9092)), ("[::1]:1883", ("::1", 1883)), ("10.0.0.1:1", ("10.0.0.1", 1))],
 )
 def test_addresses_are_split(text: str, expected: Any):
-    """host:port, IPv6 in brackets."""
+    """host:port, with IPv6 addresses in brackets."""
     assert address(text, "--x") == expected
 
 
@@ -140,8 +140,8 @@ def test_addresses_are_split(text: str, expected: Any):
     "text", ["", "kafka", ":9092", "kafka:", "kafka:port", "kafka:0", "kafka:65536", "kafka:-1"]
 )
 def test_a_wrong_address_is_named(text: str):
-    """Anything else is refused with the setting's name; so is an empty list."""
-    with pytest.raises(SettingsError, match=r"--x.*is no host:port"):
+    """Anything else, and an empty list, is refused with the name of the setting."""
+    with pytest.raises(SettingsError, match=r"--x.*is not host:port"):
         address(text, "--x")
     with pytest.raises(SettingsError, match="--x"):
         addresses([], "--x")

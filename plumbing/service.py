@@ -1,0 +1,50 @@
+"""The start and the end that all services share: settings, log, signals, probes."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from plumbing import health, life, log, settings
+
+
+class ServiceSettings(Protocol):
+    """The settings that every service has."""
+
+    @property
+    def metrics_host(self) -> str:
+        """Address of /metrics, /healthz and /readyz."""
+
+    @property
+    def metrics_port(self) -> int:
+        """Port of /metrics, /healthz and /readyz; 0: not served."""
+
+    @property
+    def log_format(self) -> log.LogFormat:
+        """Format of log lines."""
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def run(
+    name: str, settings_class: type[S], description: str, work: Callable[[S, health.Health, life.Stop], Any]
+) -> None:
+    """Load the settings (environment `<NAME>_…`), do the work until SIGTERM, exit as `life.main` says."""
+
+    def start() -> None:
+        chosen = settings.load(
+            settings_class,
+            prefix=name.upper(),
+            argv=sys.argv[1:],
+            environ=os.environ,
+            description=description,
+        )
+        log.configure(name, chosen.log_format)
+        stop, state = life.Stop().install(), health.Health()
+        server = health.serve(state, host=chosen.metrics_host, port=chosen.metrics_port)
+        work(chosen, state, stop)
+        if server:
+            server.shutdown()
+
+    life.main(start)
