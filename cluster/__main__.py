@@ -22,7 +22,7 @@ class Settings:
 
     run_dir: Path = setting("everything that the run keeps; emptied first", default=Path("var/cluster"))
     cars: int = setting("cars of the fleet", default=500)
-    rate_hz: float = setting("samples per second of each car", default=1.0)
+    rate_hz: float = setting("samples per second of each car", default=2.0)
     port_offset: int = setting("moves every port, to run beside another deployment", default=0)
 
 
@@ -71,7 +71,7 @@ def _say_how(cluster: Cluster, programs: Path) -> None:
         f"up. In another shell:\n"
         f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"
         f"  kubectl get pods\n"
-        f"  var/venv/bin/python -m trainer launch -- --wait-records 20000\n"
+        f"  var/venv/bin/python -m trainer launch\n"
         f"  kubectl scale deployment scorer --replicas=3\n"
         f"Ctrl-C here ends it"
     )

@@ -14,7 +14,8 @@ from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
-from trainer import log_slice
+from plumbing.settings import SettingsError
+from trainer import capacity, log_slice
 from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
@@ -36,13 +37,41 @@ class Slice:
 
 
 def read(told: Settings, stop: Stop) -> Slice:
-    """Wait until the topics hold enough, fix the offsets, read them. Raises WorldDown, Stopped."""
-    consumer = _consumer(told)
+    """Wait until the topics hold enough, fix the offsets, read them.
+
+    Raises WorldDown, Stopped, and SettingsError as soon as it is clear that the slice can never hold enough.
+    """
+    consumer, topics = _consumer(told), _topics(told, TELEMETRY)
+    deadline = time.monotonic() + told.wait_seconds
     try:
-        offsets = wait(consumer, _topics(told, TELEMETRY), told, stop)
+        probe_records = min(told.wait_records, capacity.PROBE_RECORDS)
+        first = wait(consumer, topics, told, stop, records=probe_records, deadline=deadline)
+        need = capacity.need(_newest(consumer, first, told, stop), told.learning_s)
+        refuse_too_small(need, told)
+        offsets = wait(consumer, topics, told, stop, records=told.wait_records, deadline=deadline)
+        refuse_too_few(need, log_slice.records_in(offsets))
         return _between(consumer, offsets | bounds(consumer, _topics(told, MAINTENANCE)), told, stop)
     finally:
         consumer.close()
+
+
+def refuse_too_small(need: capacity.Need | None, told: Settings) -> None:
+    """Raises SettingsError where no slice of --records-max can hold enough."""
+    if need and need.records_min > told.records_max:
+        learning_s = told.learning_s * told.records_max / need.records
+        raise SettingsError(
+            f"--records-max {told.records_max} can never hold enough of this fleet: {need}; set "
+            f"--records-max to that, or --learning-s to {learning_s:.3g}"
+        )
+
+
+def refuse_too_few(need: capacity.Need | None, records: int) -> None:
+    """Raises WorldDown where a slice of so many records cannot hold enough yet."""
+    if need and need.records_min > records:
+        raise WorldDown(
+            f"the slice of {records} records is too short: {need}; gather them first "
+            f"(--wait-records {need.records})"
+        )
 
 
 def read_again(told: Settings, offsets: Bounds, stop: Stop) -> Slice:
@@ -52,6 +81,11 @@ def read_again(told: Settings, offsets: Bounds, stop: Stop) -> Slice:
         return _between(consumer, offsets, told, stop)
     finally:
         consumer.close()
+
+
+def _newest(consumer: Consumer, held: Bounds, told: Settings, stop: Stop) -> log_slice.Telemetry:
+    newest = log_slice.newest(held, capacity.PROBE_RECORDS)
+    return log_slice.telemetry(consumer, newest, decoder(told), lambda _: stop_if_asked(stop))
 
 
 def _between(consumer: Consumer, offsets: Bounds, told: Settings, stop: Stop) -> Slice:
@@ -75,21 +109,26 @@ def _consumer(told: Settings) -> Consumer:
     return log_slice.consumer(told.kafka_bootstrap, told.kafka_properties, f"trainer-{told.model_name}")
 
 
-def wait(consumer: Consumer, topics: list[str], told: Settings, stop: Stop) -> Bounds:
-    """The bounds of the slice, once the topics hold enough. Raises WorldDown when the time is over."""
-    until, say_s = time.monotonic() + told.wait_seconds, 0.0
+def wait(
+    consumer: Consumer, topics: list[str], told: Settings, stop: Stop, *, records: int, deadline: float
+) -> Bounds:
+    """The bounds of the slice, once the topics hold so many records.
+
+    Raises WorldDown at the deadline (time.monotonic), Stopped.
+    """
+    log_at = 0.0
     while True:
-        found = bounds(consumer, topics)
-        count = log_slice.records_in(found)
-        if count >= told.wait_records:
-            return log_slice.newest(found, told.records_max)
+        held = bounds(consumer, topics)
+        count = log_slice.records_in(held)
+        if count >= records:
+            return log_slice.newest(held, told.records_max)
         now = time.monotonic()
-        if now > until:
+        if now > deadline:
             wanted = f"--wait-records is {told.wait_records}"
             raise WorldDown(f"{', '.join(topics)}: {count} records after {told.wait_seconds:.0f} s, {wanted}")
-        if now > say_s:
+        if now > log_at:
             _log.info("waiting for records", extra={"found": count, "wanted": told.wait_records})
-            say_s = now + _SAY_EVERY_S
+            log_at = now + _SAY_EVERY_S
         stop_if_asked(stop)
         time.sleep(_LOOK_EVERY_S)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from contract.manifest import Manifest, sha256
 from plumbing.life import Stop, WorldDown
-from trainer import reading, train
+from trainer import capacity, reading, train
 from trainer.judge import decision
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn, load_tensorflow
@@ -33,7 +33,7 @@ def run(told: Settings, entry: Entry, stop: Stop) -> int:
     load_tensorflow()
     offsets = {topic: dict(parts) for topic, parts in manifest.training_offsets.items()}
     data = reading.read_again(told, offsets, stop)
-    memory = train.memory_of(told, train.sample_interval_s(data.telemetry))
+    memory = train.memory_of(told, capacity.sample_interval_s(data.telemetry))
     signals, car = train.training_rows(data, parts_of(data.telemetry.cars), memory)
     graph, _ = learn(fleet_domain(), signals, car, memory, manifest.seed, steps_max=told.steps_max, stop=stop)
     tflite = graph.convert()

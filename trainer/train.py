@@ -20,10 +20,10 @@ from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
-from trainer import reading
+from trainer import capacity, reading
+from trainer.capacity import CARS_MIN
 from trainer.judge import comparison, decision
 from trainer.judge.held_out import held_out
-from trainer.log_slice import Telemetry
 from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
 from trainer.model.interpreter import Interpreter
@@ -39,7 +39,6 @@ from trainer.split import PARTS, TRAINING, parts_of
 _log = logging.getLogger("trainer")
 
 EXIT_STOPPED = 143  # 128 + SIGTERM
-CARS_MIN = (50, 20, 20)  # of the parts in PARTS: fewer cannot be learned from or judged
 STATISTICS_ROWS_MAX = 200_000  # more rows do not change a quantile or a covariance
 GOLDEN_SAMPLES = 24  # more than the longest golden gap in learning is not needed: a car becomes warm in them
 
@@ -51,7 +50,7 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
         domain, device = fleet_domain(), load_tensorflow()
         data = reading.read(told, stop)
         read_s = time.monotonic()
-        interval_s = sample_interval_s(data.telemetry)
+        interval_s = capacity.sample_interval_s(data.telemetry)
         memory = memory_of(told, interval_s)
         part = parts_of(data.telemetry.cars)
         signals, car = training_rows(data, part, memory)
@@ -111,17 +110,11 @@ def run(told: Settings, publication: Publication, stop: Stop) -> int:
         return EXIT_STOPPED
 
 
-def sample_interval_s(telemetry: Telemetry) -> float:
-    """Seconds between two samples of a car, in the median. Raises WorldDown where no car has two."""
-    same = np.diff(telemetry.car) == 0
-    if not same.any():
-        raise WorldDown("no car has two samples yet: gather more telemetry (--wait-records)")
-    return max(float(np.median(np.diff(telemetry.sampled_at_ms)[same])) / 1000, 1e-3)
-
-
 def memory_of(told: Settings, interval_s: float) -> Memory:
     """The settings' seconds of telemetry as samples."""
-    learning, memory = (max(1, round(seconds / interval_s)) for seconds in (told.learning_s, told.memory_s))
+    learning, memory = (
+        capacity.learning_samples(seconds, interval_s) for seconds in (told.learning_s, told.memory_s)
+    )
     return Memory(learning, float(min(memory, learning)))
 
 

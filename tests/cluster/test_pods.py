@@ -40,7 +40,7 @@ def test_launch_trains_in_a_pod_and_the_scorers_take_the_model(world: World, fig
     began_at = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "trainer", "launch", "--kubeconfig", str(world.cluster.kubeconfig),
-         "--namespace", overlay.NAMESPACE, "--", "--wait-records", "30000", "--wait-seconds", "120"],
+         "--namespace", overlay.NAMESPACE],
         capture_output=True, text=True, timeout=LAUNCHED_WITHIN_S, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=RUN,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from contract.manifest import Manifest
 from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
+from plumbing.settings import SettingsError
 from simulator.faults import Wear
 from trainer import reading, train
 from trainer.settings import Settings
@@ -163,6 +164,17 @@ def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> N
     with pytest.raises(WorldDown, match="cars without a report and with more than the 10 samples"):
         train.run(settings(cloud), cloud.publication(), Stop())
     assert cloud.publication().history() == []
+
+
+def test_a_slice_that_can_never_hold_enough_is_refused_before_the_wait(cloud: Any, fleet: Fleet) -> None:
+    """The newest records show the fleet: the refusal comes at once, with the number that would do."""
+    cloud.drive(fleet(120, 4, seed=9))
+    hopeless = settings(cloud, learning_s=28_800.0, records_max=100_000, wait_records=400, wait_seconds=60)
+    with pytest.raises(SettingsError, match=r"--records-max 100000 can never hold.*about 6912000 records"):
+        reading.read(hopeless, Stop())
+    not_yet = settings(cloud, learning_s=10.0)
+    with pytest.raises(WorldDown, match=r"slice of 480 records is too short: .*--wait-records 2400"):
+        reading.read(not_yet, Stop())
 
 
 def test_a_broker_that_is_not_there_is_the_worlds_fault(cloud: Any) -> None:
