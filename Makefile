@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up clean
+.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -73,6 +73,9 @@ cluster-up: ## the same cluster with brokers and pods, until Ctrl-C
 terraform: setup-dev ## terraform/ applied to an emulator and destroyed; schemas of both clouds (fetches 250 MB once)
 	@$(PYTHON) -m tests.terraform.downloads
 	$(PYTHON) -m pytest -v -m "" tests/terraform
+
+proofs: setup-dev ## all that the README promises, measured, in an hour or two; ONLY=bench,scale; FORCE=1: what was met, too
+	@exec $(PYTHON) -m tests.proofs $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
 
 clean: ## remove everything that runs left behind, and what was installed under var/
 	rm -rf var
