@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster import cluster as clusters
 from cluster import images, overlay
-from cluster.cluster import Cluster
+from cluster.cluster import LocalCluster
 from local.deployment import Deployment, Plan
 from plumbing import life, log, settings
 from plumbing.settings import setting
@@ -42,7 +42,7 @@ def _run() -> int:
     brokers.mkdir(parents=True, exist_ok=True)
     plan = Plan(run_dir=brokers, cars=told.cars, rate_hz=told.rate_hz, shards=1,
                 port_offset=told.port_offset, fleet_dir=brokers / "fleet")  # fmt: skip
-    cluster = Cluster(programs, told.run_dir / "kubernetes", told.port_offset)
+    cluster = LocalCluster(programs, told.run_dir / "kubernetes", told.port_offset)
     deployment = Deployment(plan)
     try:
         print("starting control plane, node and brokers")
@@ -66,7 +66,7 @@ def _run() -> int:
     return 0
 
 
-def _say_how(cluster: Cluster, programs: Path) -> None:
+def _say_how(cluster: LocalCluster, programs: Path) -> None:
     print(
         f"up. In another shell:\n"
         f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"

@@ -70,7 +70,7 @@ def next_tag() -> str:
     return f"{images.tag('scorer')}-next"
 
 
-class Cluster(Api):
+class LocalCluster(Api):
     """A control plane and one node, with everything they keep under `folder`."""
 
     def __init__(self, programs: Path, folder: Path, port_offset: int = 0) -> None:

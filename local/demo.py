@@ -9,9 +9,9 @@ from rich.live import Live
 
 from local import champion, ledger, screen
 from local.deployment import TRAINER, Deployment
-from local.foresight import Foresight
+from local.foresight import AlertVerdicts
 from local.observer import Observer
-from local.report import Report
+from local.report import RunReport
 from local.watch import Watch
 from plumbing.life import Stop
 from plumbing.settings import setting
@@ -100,7 +100,7 @@ class Demo:
             )
         deployment.start(self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
-        foresight = Foresight(self._settings.horizon_s, self._settings.report_s)
+        foresight = AlertVerdicts(self._settings.horizon_s, self._settings.report_s)
         observer = Observer(
             deployment, watch, self._console, started_at, self._settings.run_s, foresight=foresight
         )
@@ -116,7 +116,7 @@ class Demo:
         finally:
             watch.close()
         first_batches = ledger.first_batches(audits)
-        return Report(deployment, observer, stages, first_batches).show(self._console)
+        return RunReport(deployment, observer, stages, first_batches).show(self._console)
 
     def _show_live(self, observer: Observer) -> None:
         line_at = 0.0

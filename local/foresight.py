@@ -31,7 +31,7 @@ ALL = "all"
 
 
 @dataclass
-class Alert:
+class JudgedAlert:
     """An alert. Times are seconds since 1970: of the sample that opened it, and of its scoring."""
 
     alert_id: str
@@ -46,7 +46,7 @@ class Alert:
 
 
 @dataclass
-class Failure:
+class ReportedFailure:
     """A failure that a workshop reported; `repaired_s` infinite: not that one knew."""
 
     car_id: str
@@ -57,7 +57,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Tally:
+class ForesightTally:
     """How many, of a kind of component or of all.
 
     `right`: confirmed, and the component that failed is the one they named. Alerts count for the component
@@ -109,15 +109,15 @@ class Tally:
 class _Car:
     """What is known of one car; `told` are (alert_id, action) and report ids: both can come twice."""
 
-    alerts: list[Alert] = field(default_factory=list)
+    alerts: list[JudgedAlert] = field(default_factory=list)
     # (occurred at, s; component), as reported
     failed: list[tuple[float, str]] = field(default_factory=list)
     repaired: list[tuple[float, str]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[ReportedFailure] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
 
 
-class Foresight:
+class AlertVerdicts:
     """Takes alerts and reports in any order, as decoded records, and keeps the verdicts.
 
     `horizon_s`: a failure so long after an alert confirms it. `report_s`: a report comes at most so long
@@ -150,7 +150,7 @@ class Foresight:
         self._count += 1
         car.told.add(record["alert_id"])
         car.alerts.append(
-            Alert(
+            JudgedAlert(
                 alert_id=record["alert_id"],
                 car_id=record["car_id"],
                 component=record["component"],
@@ -173,7 +173,7 @@ class Foresight:
         car.failures = _failures(record["car_id"], car.failed, car.repaired)
         self._judge(car)
 
-    def alerts(self, now_s: float) -> list[Alert]:
+    def alerts(self, now_s: float) -> list[JudgedAlert]:
         """All alerts with the verdicts of now, in the order of their telling."""
         every = [alert for car in self._cars.values() for alert in car.alerts]
         for alert in every:
@@ -182,7 +182,7 @@ class Foresight:
                 alert.verdict = "false" if now_s > over_s else "pending"
         return sorted(every, key=lambda alert: (alert.told_s, alert.alert_id))
 
-    def failures(self, since_s: float) -> list[Failure]:
+    def failures(self, since_s: float) -> list[ReportedFailure]:
         """Reported failures that occurred at or after `since_s`: before, nobody was watching."""
         every = [failure for car in self._cars.values() for failure in car.failures]
         return sorted(
@@ -190,7 +190,7 @@ class Foresight:
             key=lambda failure: (failure.failed_s, failure.car_id),
         )
 
-    def tallies(self, now_s: float, since_s: float) -> dict[str, Tally]:
+    def tallies(self, now_s: float, since_s: float) -> dict[str, ForesightTally]:
         """By kind of component, in order; `all` comes last. Failures before `since_s` do not count."""
         alerts, failures = self.alerts(now_s), self.failures(since_s)
         named, failed = {kind(a.component) for a in alerts}, {kind(f.component) for f in failures}
@@ -242,10 +242,10 @@ class Foresight:
 
 def _failures(
     car_id: str, failed: list[tuple[float, str]], repaired: list[tuple[float, str]]
-) -> list[Failure]:
+) -> list[ReportedFailure]:
     """Each failure with the repair of its component that followed; both lists are in order of time."""
     return [
-        Failure(
+        ReportedFailure(
             car_id,
             component,
             at,
@@ -255,9 +255,9 @@ def _failures(
     ]
 
 
-def _tally(alerts: list[Alert], failures: list[Failure]) -> Tally:
+def _tally(alerts: list[JudgedAlert], failures: list[ReportedFailure]) -> ForesightTally:
     verdicts = [alert.verdict for alert in alerts]
-    return Tally(
+    return ForesightTally(
         confirmed=verdicts.count("confirmed"),
         right=sum(alert.verdict == "confirmed" and alert.component == alert.failed for alert in alerts),
         late=verdicts.count("late"),

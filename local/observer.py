@@ -10,7 +10,7 @@ from rich.console import Console
 
 from local import screen
 from local.deployment import TRAINER, Deployment
-from local.foresight import Foresight, Tally
+from local.foresight import AlertVerdicts, ForesightTally
 from local.watch import Watch, scrape
 
 _LATENCY_WINDOW_S = 30.0
@@ -91,11 +91,11 @@ class Observer:
         started_at: float,
         duration_s: float,
         *,
-        foresight: Foresight | None = None,
+        foresight: AlertVerdicts | None = None,
     ) -> None:
         self.moments = Moments(started_at)
         self.watch = watch
-        self.foresight = foresight or Foresight()
+        self.foresight = foresight or AlertVerdicts()
         # What each service's /metrics said at the last look, by the name of the component, replicas added up.
         self.metrics: dict[str, dict[str, float]] = {}
         self.memory_mib = self.memory_mib_max = self._memory_due = 0.0
@@ -153,7 +153,7 @@ class Observer:
             restarts=self._deployment.supervisor.restarts,
         )
 
-    def tallies(self, now_s: float) -> dict[str, Tally]:
+    def tallies(self, now_s: float) -> dict[str, ForesightTally]:
         """What the alerts foresaw, as far as is known at `now_s`."""
         return self.foresight.tallies(now_s, self.watched_from(now_s))
 

@@ -15,7 +15,7 @@ from local.observer import Observer
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """The end of a run. `first_batches`: model version to replica to its first batch, s since 1970."""
 
     deployment: Deployment

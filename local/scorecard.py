@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from local.foresight import Alert, kind
+from local.foresight import JudgedAlert, kind
 
 # What an alert is worth after the repair: so long the smoothed score still remembers the fault.
 AFTERMATH_S = 10.0
@@ -56,7 +56,7 @@ class Scorecard:
     to_s: float
     cars: int
     faults: list[Fault] = field(default_factory=list)
-    false_alarms: list[Alert] = field(default_factory=list)
+    false_alarms: list[JudgedAlert] = field(default_factory=list)
     healthy_s: float = 0.0
     time_lapse: float = 1.0
 
@@ -119,7 +119,7 @@ class Scorecard:
 
 def draw_up(
     truth: Iterable[Mapping[str, Any]],
-    alerts: Iterable[Alert],
+    alerts: Iterable[JudgedAlert],
     *,
     cars: int,
     from_s: float,
@@ -131,7 +131,7 @@ def draw_up(
 
     No alert can come before a car has been known for `learning_s`: that time is not counted as healthy.
     """
-    by_car: dict[str, list[Alert]] = defaultdict(list)
+    by_car: dict[str, list[JudgedAlert]] = defaultdict(list)
     for alert in sorted(alerts, key=lambda alert: alert.told_s):
         by_car[alert.car_id].append(alert)
     faults = [_found(fault, by_car[fault.car_id]) for fault in map(_fault, truth)
@@ -160,7 +160,7 @@ def _fault(incident: Mapping[str, Any]) -> Fault:
     return Fault(incident["car_id"], incident["kind"], incident["component"], onset_s, failed_s, repaired_s)
 
 
-def _found(fault: Fault, alerts: Sequence[Alert]) -> Fault:
+def _found(fault: Fault, alerts: Sequence[JudgedAlert]) -> Fault:
     """The fault with the first of its car's alerts that opened while it was there; `alerts` in order."""
     first = next((a for a in alerts if fault.onset_s <= a.opened_s <= fault.repaired_s), None)
     if first is None:

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from local.foresight import ALL, Foresight, Tally
+from local.foresight import ALL, AlertVerdicts, ForesightTally
 from local.ledger import Stage
 from local.scorecard import Scorecard
 from local.watch import Latency
@@ -41,7 +41,7 @@ class Picture:
     model_version: int
     trainer: str
     latency: Latency
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, ForesightTally]
     anomalies: int
     recent: Sequence[dict[str, Any]]
     memory_mib: float
@@ -94,7 +94,7 @@ def render(picture: Picture, height: int) -> RenderableType:
     return Group(head, stages, facts, foresight, *([anomalies_table(recent)] if recent else []))
 
 
-def foresight_table(tallies: Mapping[str, Tally]) -> Table:
+def foresight_table(tallies: Mapping[str, ForesightTally]) -> Table:
     """Alerts against the workshops' reports so far, by the component that they name or that failed."""
     table = Table(title="Alerts, and what the workshops reported", title_justify="left")
     for title in ("component", "alerts", "confirmed", "right", "late", "false", "pending", "precision",
@@ -161,7 +161,7 @@ def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
     console.print(table)
 
 
-def show_foresight(console: Console, foresight: Foresight, tallies: Mapping[str, Tally]) -> None:
+def show_foresight(console: Console, foresight: AlertVerdicts, tallies: Mapping[str, ForesightTally]) -> None:
     """What the deployment knew of itself: alerts and reports, without the truth."""
     console.print(foresight_table(tallies))
     console.print(

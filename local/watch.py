@@ -63,7 +63,7 @@ class Arrival:
 
 
 @dataclass
-class Seen:
+class Observed:
     """Everything read so far; written by the watch's thread only."""
 
     first_anomaly_at: float | None = None
@@ -86,7 +86,7 @@ class Watch:
     def __init__(
         self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge", cloud: str = "cloud"
     ) -> None:
-        self.seen = Seen()
+        self.seen = Observed()
         topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored(cloud, MODELS))
         self._edge = _from_the_start(edge_bootstrap, topics)
         # Only counted: a few large answers a second instead of one for each transaction.

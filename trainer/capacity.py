@@ -16,7 +16,7 @@ _SLICE_TO_LEARNING = 2
 
 
 @dataclass(frozen=True)
-class Need:
+class SliceNeed:
     """How many records a slice needs."""
 
     records_min: int  # with fewer, not enough cars can have been learned
@@ -43,7 +43,7 @@ def learning_samples(learning_s: float, interval_s: float) -> int:
     return max(1, round(learning_s / interval_s))
 
 
-def need(newest: Telemetry, learning_s: float) -> Need | None:
+def need(newest: Telemetry, learning_s: float) -> SliceNeed | None:
     """What a slice must hold, estimated from the fleet's newest records.
 
     A longer slice is expected to hold each car in the same proportion. None where the newest records do not
@@ -54,7 +54,7 @@ def need(newest: Telemetry, learning_s: float) -> Need | None:
         return None
     samples = learning_samples(learning_s, sample_interval_s(newest))
     shares = np.sort(np.bincount(newest.car))[::-1] / len(newest.car)
-    return Need(
+    return SliceNeed(
         records_min=math.ceil((samples + 1) / shares[cars_min - 1]),
         records=math.ceil(_SLICE_TO_LEARNING * samples / float(np.median(shares))),
         samples=samples,

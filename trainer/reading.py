@@ -55,7 +55,7 @@ def read(told: Settings, stop: Stop) -> Slice:
         consumer.close()
 
 
-def refuse_too_small(need: capacity.Need | None, told: Settings) -> None:
+def refuse_too_small(need: capacity.SliceNeed | None, told: Settings) -> None:
     """Raises SettingsError where no slice of --records-max can hold enough."""
     if need and need.records_min > told.records_max:
         learning_s = told.learning_s * told.records_max / need.records
@@ -65,7 +65,7 @@ def refuse_too_small(need: capacity.Need | None, told: Settings) -> None:
         )
 
 
-def refuse_too_few(need: capacity.Need | None, records: int) -> None:
+def refuse_too_few(need: capacity.SliceNeed | None, records: int) -> None:
     """Raises WorldDown where a slice of so many records cannot hold enough yet."""
     if need and need.records_min > records:
         raise WorldDown(

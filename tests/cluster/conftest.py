@@ -12,7 +12,7 @@ import pytest
 from cluster import cluster as clusters
 from cluster import images, node, overlay
 from cluster.api import Api
-from cluster.cluster import Cluster
+from cluster.cluster import LocalCluster
 from cluster.kind import NO_PODS, Kind
 from cluster.store import Say
 from local.deployment import Deployment, Plan
@@ -61,7 +61,7 @@ def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator
     began_at = time.monotonic()
     programs = clusters.build(lambda line: show.line(f"cluster: {line}"))
     figures["built or found"] = f"{time.monotonic() - began_at:.1f} s"
-    it = Cluster(programs, RUN / "kubernetes", PORT_OFFSET)
+    it = LocalCluster(programs, RUN / "kubernetes", PORT_OFFSET)
     try:
         began_at = time.monotonic()
         it.start_control_plane()
@@ -86,7 +86,7 @@ def by_kind(say: Say) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def world(cluster: Cluster, figures: dict[str, str]) -> Iterator[World]:
+def world(cluster: LocalCluster, figures: dict[str, str]) -> Iterator[World]:
     """Real pods; skipped, loudly, where they cannot run."""
     if why := NO_PODS if isinstance(cluster, Kind) else clusters.why_no_node():
         figures["REAL PODS: NOT RUN"] = why

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from cluster import overlay
-from cluster.cluster import Cluster
+from cluster.cluster import LocalCluster
 from contract import records
 from contract.topics import AUDIT, TELEMETRY_PARTITIONS
 from local.deployment import Deployment
@@ -26,7 +26,7 @@ RUN = ROOT / "var/cluster"
 class World:
     """The cluster with a node, the brokers outside of it, and what can be seen of the pods."""
 
-    def __init__(self, cluster: Cluster, deployment: Deployment) -> None:
+    def __init__(self, cluster: LocalCluster, deployment: Deployment) -> None:
         self.cluster, self.deployment = cluster, deployment
         self._audits: list[dict[str, Any]] = []
         self._reader = kafka.consumer(deployment.edge.bootstrap, group_id="cluster-tests")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.deployment import Deployment, Plan
-from local.foresight import Foresight
+from local.foresight import AlertVerdicts
 from local.watch import Watch, scrape
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 500
@@ -23,7 +23,7 @@ class Running:
         self.deployment = deployment
         self.watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         # An alert is right when its car fails within a minute; a report may take 10 s.
-        self.foresight = Foresight(60, 10)
+        self.foresight = AlertVerdicts(60, 10)
 
     def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
         """The first true result of `condition`; fails, naming `what`, where there is none in time."""
@@ -42,7 +42,7 @@ class Running:
         ]
         return scrape(port).get(name, 0.0)
 
-    def hear(self) -> Foresight:
+    def hear(self) -> AlertVerdicts:
         """Alerts and workshop reports, matched as far as they have arrived."""
         self.foresight.take(self.watch.seen.news)
         return self.foresight

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from contract.topics import MODELS, mirrored
 from local import ledger
-from local.foresight import Alert
+from local.foresight import JudgedAlert
 from local.scorecard import draw_up
 from tests.e2e.conftest import CARS, SCORERS, Running
 
@@ -63,7 +63,7 @@ def test_scorers_score_from_the_earliest_offset(running: Running) -> None:
 def test_alerts_are_matched_with_workshop_reports(running: Running) -> None:
     """Cars fail after an alert, their workshops report it, and the plan says that it was so."""
 
-    def confirmed() -> list[Alert]:
+    def confirmed() -> list[JudgedAlert]:
         return [alert for alert in running.hear().alerts(time.time()) if alert.verdict == "confirmed"]
 
     alerts = running.until(lambda: len(confirmed()) >= 3 and confirmed(), "alerts are confirmed", 120)

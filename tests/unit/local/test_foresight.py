@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local import foresight as module
-from local.foresight import ALL, Foresight, kind
+from local.foresight import ALL, AlertVerdicts, kind
 
 HORIZON_S, REPORT_S = 100.0, 10.0
 
@@ -39,21 +39,21 @@ def report(at_s: float, action: str = "failed", component: str = "tire_1_2", car
     }
 
 
-def matched(*records: Any) -> Foresight:
+def matched(*records: Any) -> AlertVerdicts:
     """All records taken, in their order."""
-    foresight = Foresight(HORIZON_S, REPORT_S)
+    foresight = AlertVerdicts(HORIZON_S, REPORT_S)
     for record in records:
         take = foresight.take_report if "report_id" in record else foresight.take_alert
         take(record)
     return foresight
 
 
-def verdicts(foresight: Foresight, now_s: float) -> list[str]:
+def verdicts(foresight: AlertVerdicts, now_s: float) -> list[str]:
     """In the order of the alerts' telling."""
     return [alert.verdict for alert in foresight.alerts(now_s)]
 
 
-def leads(foresight: Foresight) -> list[float | None]:
+def leads(foresight: AlertVerdicts) -> list[float | None]:
     """Of all failures, in their order."""
     return [failure.lead_s for failure in foresight.failures(0)]
 

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from local import screen
-from local.foresight import Foresight
+from local.foresight import AlertVerdicts
 from local.ledger import Stage
-from local.report import Report
-from local.watch import Latency, Seen
+from local.report import RunReport
+from local.watch import Latency, Observed
 
 NO_LATENCY = Latency(0, None, None)
 INCIDENT = {
@@ -43,15 +43,15 @@ REPORT = {
 
 
 @pytest.fixture
-def foresight() -> Foresight:
+def foresight() -> AlertVerdicts:
     """One alert that a report confirms."""
-    told = Foresight(100, 10)
+    told = AlertVerdicts(100, 10)
     told.take_alert(ALERT)
     told.take_report(REPORT)
     return told
 
 
-def report(run_dir: Path, foresight: Foresight, lost: int) -> Report:
+def report(run_dir: Path, foresight: AlertVerdicts, lost: int) -> RunReport:
     """Of a fleet that drove for 100 s from second 0 on, with one fault."""
     moments = SimpleNamespace(
         telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment
@@ -59,7 +59,7 @@ def report(run_dir: Path, foresight: Foresight, lost: int) -> Report:
     observer: Any = SimpleNamespace(
         moments=moments,
         foresight=foresight,
-        watch=SimpleNamespace(seen=Seen(), latency=lambda since_s: NO_LATENCY),
+        watch=SimpleNamespace(seen=Observed(), latency=lambda since_s: NO_LATENCY),
         memory_mib_max=1.0,
         tallies=lambda now_s: foresight.tallies(now_s, 10.0),
         watched_from=lambda now_s: 10.0,
@@ -69,12 +69,12 @@ def report(run_dir: Path, foresight: Foresight, lost: int) -> Report:
         truth=lambda: [INCIDENT],
         supervisor=SimpleNamespace(restarts=0),
     )
-    return Report(deployment, observer, [Stage("edge_kafka", 100, 100 - lost, 0, lost)], {})
+    return RunReport(deployment, observer, [Stage("edge_kafka", 100, 100 - lost, 0, lost)], {})
 
 
 @pytest.mark.parametrize(("lost", "status"), [(0, 0), (1, 1)])
 def test_a_run_ends_with_ledger_and_both_scorecards(
-    tmp_path: Path, foresight: Foresight, lost: int, status: int
+    tmp_path: Path, foresight: AlertVerdicts, lost: int, status: int
 ):
     """Against the reports and against the plan; the exit status says whether a record is lost."""
     console = Console(file=io.StringIO(), width=130)
@@ -87,7 +87,7 @@ def test_a_run_ends_with_ledger_and_both_scorecards(
     assert json.loads((tmp_path / "ledger.json").read_text())["stages"][0]["lost"] == lost
 
 
-def picture(foresight: Foresight) -> screen.Picture:
+def picture(foresight: AlertVerdicts) -> screen.Picture:
     """At a moment of the run."""
     anomaly = {"sampled_at": 0, "car_id": "car-000001", "seq": 1, "score": 2, "threshold": 1}
     return screen.Picture(
@@ -109,7 +109,7 @@ def picture(foresight: Foresight) -> screen.Picture:
 
 @pytest.mark.parametrize(("height", "shown"), [(24, True), (18, False)])
 def test_a_low_terminal_shows_the_scorecard_rather_than_anomalies(
-    foresight: Foresight, height: int, shown: bool
+    foresight: AlertVerdicts, height: int, shown: bool
 ):
     """The tables that matter are not cut off."""
     console = Console(file=io.StringIO(), width=130)
@@ -119,7 +119,7 @@ def test_a_low_terminal_shows_the_scorecard_rather_than_anomalies(
     assert not shown or len(text.splitlines()) <= height
 
 
-def test_a_log_line_says_how_the_alerts_stand(foresight: Foresight):
+def test_a_log_line_says_how_the_alerts_stand(foresight: AlertVerdicts):
     """Without a terminal it is all that is seen while the run lasts."""
     said = screen.line(picture(foresight))
     assert "1 alerts: 1 confirmed, 0 false" in said

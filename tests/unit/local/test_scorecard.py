@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local.foresight import Alert
+from local.foresight import JudgedAlert
 from local.scorecard import AFTERMATH_S, Scorecard, draw_up
 
 WEEK_S = 7 * 86_400
@@ -15,11 +15,11 @@ def incident(car: str, onset_s: float, failed_s: float, repaired_s: float) -> di
     return {"car_id": car, "kind": "slow_puncture", "component": "tire_1_2", **times}
 
 
-def alert(car: str, at_s: float, component: str = "tire_1_2") -> Alert:
-    return Alert(f"{car}-{at_s}", car, component, at_s, at_s + 1, 1)
+def alert(car: str, at_s: float, component: str = "tire_1_2") -> JudgedAlert:
+    return JudgedAlert(f"{car}-{at_s}", car, component, at_s, at_s + 1, 1)
 
 
-def card(*alerts: Alert, to_s: float = 100) -> Scorecard:
+def card(*alerts: JudgedAlert, to_s: float = 100) -> Scorecard:
     """Of car a with one fault from 10 to its failure at 60, repaired at 80, and the sound car b."""
     return draw_up([incident("a", 10, 60, 80)], alerts, cars=2, from_s=0, to_s=to_s)
 
