@@ -1,4 +1,4 @@
-"""From scores to alerts, for all detectors by the one rule, and the threshold for a budget of false alarms.
+"""Alerts in the scores of a part of the fleet, and the threshold for a budget of false alarms.
 
 Arrays of scores and levels are (cars, samples) float32; trainer/judge/alarms.py finds the alerts in them.
 """
@@ -15,7 +15,7 @@ from trainer.judge import alarms
 from trainer.model import robust
 
 Seconds = NDArray[np.floating[Any]]
-_SUSPECT_SAMPLES = 1000  # of each car, to judge whether it stands out
+_SUSPECT_SAMPLES = 1000  # per car are enough to see whether it stands out
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The seeds as processes, a few at a time, with what each is doing; all of them end when this one does."""
+"""The processes of the seeds, a few at a time, and their progress; all of them end with this process."""
 
 import contextlib
 import ctypes
@@ -22,39 +22,39 @@ from quality.settings import Settings
 _LOOK_S = 0.25
 _END_S = 5.0
 _PR_SET_PDEATHSIG = 1
-# Several processes with several threads each would only wait for each other.
+# One thread each: several processes with several threads would only wait for each other.
 _LIBRARIES = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
     "TF_CPP_MIN_LOG_LEVEL": "2",
-    "CUDA_VISIBLE_DEVICES": "-1",  # a seed is too small to gain from a GPU, and the seeds would share it
+    "CUDA_VISIBLE_DEVICES": "-1",  # a seed is too small to gain from a GPU that all seeds would share
 }
 
 
 @dataclass
 class Member:
-    """One seed's process, and the last that was heard of it."""
+    """One seed's process and its last reported progress."""
 
     seed: int
     process: BaseProcess
     pipe: Connection
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)  # s
     doing: str = "starting"
-    share: float = 0.0
-    outcome: Outcome | None = None
+    share: float = 0.0  # of the present step that is done
+    outcome: Outcome | None = None  # once it is done
 
 
 class Interrupted(Exception):
-    """The run was asked to end."""
+    """The run was asked to stop."""
 
 
 class Crew:
-    """Runs the seeds; use as a context: leaving it ends what still runs."""
+    """Runs the seeds. Use it as a context manager: leaving it ends the processes that still run."""
 
-    def __init__(self, told: Settings, data: Path, stop: life.Stop) -> None:
-        self._told, self._data, self._stop = told, data, stop
+    def __init__(self, settings: Settings, data: Path, stop: life.Stop) -> None:
+        self._settings, self._data, self._stop = settings, data, stop
         self._context = multiprocessing.get_context("spawn")
-        self._waiting = list(range(told.first_seed, told.first_seed + told.seeds))
+        self._waiting = list(range(settings.first_seed, settings.first_seed + settings.seeds))
         self.members: list[Member] = []
 
     def __enter__(self) -> "Crew":
@@ -71,59 +71,59 @@ class Crew:
                 member.process.join()
 
     def run(self, show: Callable[[list[Member]], None]) -> list[Outcome]:
-        """The outcomes by seed. `show` is called several times a second.
+        """The outcomes in the order of the seeds. `show` is called several times a second.
 
-        Raises Interrupted when asked to end, WorldDown where a process failed.
+        Raises Interrupted when asked to stop, WorldDown when a process failed.
         """
         while self._waiting or any(member.outcome is None for member in self.members):
             if self._stop.requested:
                 raise Interrupted
             busy = [member for member in self.members if member.outcome is None]
-            if self._waiting and len(busy) < self._told.processes:
+            if self._waiting and len(busy) < self._settings.processes:
                 self.members.append(self._started(self._waiting.pop(0)))
                 continue
             for pipe in wait([member.pipe for member in busy], _LOOK_S):
-                self._hear(next(member for member in busy if member.pipe is pipe))
+                self._receive(next(member for member in busy if member.pipe is pipe))
             show(self.members)
         return [member.outcome for member in self.members if member.outcome is not None]
 
     def _started(self, number: int) -> Member:
         ours, theirs = self._context.Pipe()
         paths = (self._data / f"seed-{number}", self._log(number))
-        arguments = (theirs, self._told, number, paths, os.getpid())
+        arguments = (theirs, self._settings, number, paths, os.getpid())
         process = self._context.Process(target=_work, args=arguments, daemon=True, name=f"seed {number}")
-        os.environ.update(_LIBRARIES)  # read by the libraries that the new process will import
+        os.environ.update(_LIBRARIES)  # the libraries that the new process imports read them
         with _ctrl_c_waits():
             process.start()
         theirs.close()
         return Member(number, process, ours)
 
     def _log(self, number: int) -> Path:
-        return self._told.run_dir / f"seed-{number}.log"
+        return self._settings.run_dir / f"seed-{number}.log"
 
-    def _hear(self, member: Member) -> None:
+    def _receive(self, member: Member) -> None:
         try:
-            what, value = member.pipe.recv()
+            kind, value = member.pipe.recv()
         except EOFError:
-            if self._stop.requested:  # a signal to all of us
+            if self._stop.requested:  # the signal went to the whole process group
                 raise Interrupted from None
             member.process.join(_END_S)
             code = member.process.exitcode
             why = "out of memory?" if code == -signal.SIGKILL else f"see {self._log(member.seed)}"
             raise life.WorldDown(f"seed {member.seed}: its process ended with {code} ({why})") from None
-        if what == "failed":
+        if kind == "failed":
             raise life.WorldDown(f"seed {member.seed}: {value}")
-        if what == "outcome":
+        if kind == "outcome":
             member.outcome, member.doing, member.share = value, "done", 1.0
             member.process.join(_END_S)
         else:
-            member.doing, member.share = what, value
+            member.doing, member.share = kind, value
 
 
 @contextlib.contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """A process that is started within does not hear Ctrl-C before it can say that it will not listen."""
-    resource_tracker.ensure_running()  # else it is started within, and lets Ctrl-C through afterwards
+    """Block SIGINT while a process starts, so that Ctrl-C cannot end it before it ignores SIGINT."""
+    resource_tracker.ensure_running()  # a tracker started in here would inherit the blocked signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -131,10 +131,10 @@ def _ctrl_c_waits() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, told: Settings, number: int, paths: tuple[Path, Path], parent: int) -> None:
-    """A seed's process: ends with the parent, also with a killed one; Ctrl-C is the parent's to hear.
+def _work(pipe: Connection, settings: Settings, number: int, paths: tuple[Path, Path], parent: int) -> None:
+    """A seed's process. It ends with its parent, even if that is killed; only the parent handles Ctrl-C.
 
-    What libraries say on standard error (TensorFlow: a screenful, whatever it is told) goes to a file.
+    Standard error goes to a file, because TensorFlow prints a screenful whatever its log level is.
     """
     folder, log = paths
     with log.open("w") as file:
@@ -145,11 +145,11 @@ def _work(pipe: Connection, told: Settings, number: int, paths: tuple[Path, Path
     if os.getppid() != parent:
         return
 
-    def tell(*heard: Any) -> None:
+    def report(*message: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
-            pipe.send(heard)
+            pipe.send(message)
 
     try:
-        tell("outcome", seed.run(told, number, folder, tell))
+        report("outcome", seed.run(settings, number, folder, report))
     except (ValueError, OSError, MemoryError) as error:
-        tell("failed", f"{type(error).__name__}: {error}")
+        report("failed", f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""What the model should reach, held against the scorecard."""
+"""The goals of the model, compared with the scorecard."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ _LEAD_H = 0.5
 
 @dataclass(frozen=True)
 class Goal:
-    """One goal and what became of it."""
+    """One goal and the figure reached."""
 
     text: str
     figure: str
@@ -25,28 +25,28 @@ class Goal:
 
 
 def goals(card: Card) -> list[Goal]:
-    """Those that can be judged with the detectors of this run."""
+    """The goals that the detectors of this run can show."""
     detectors = card["detectors"]
     if OURS not in detectors:
         return []
     ours = detectors[OURS]
-    found = []
+    results = []
     if AUTOENCODER in detectors:
-        found.append(_over_autoencoder(ours["recall_at_0.1"], detectors[AUTOENCODER]["recall_at_0.1"]))
+        results.append(_over_autoencoder(ours["recall_at_0.1"], detectors[AUTOENCODER]["recall_at_0.1"]))
     if LINEAR in detectors:
-        found.append(_over_linear(ours, detectors[LINEAR]))
+        results.append(_over_linear(ours, detectors[LINEAR]))
     recalls = {kind: row["recall_at_0.1"] for kind, row in ours["per_fault"].items()}
     low = [f"{kind} {recall:.2f}" for kind, recall in recalls.items() if recall < _EACH_FAULT]
-    found.append(
+    results.append(
         Goal(f"recall of each fault at least {_EACH_FAULT}", ", ".join(low) or "none below", not low)
     )
     high = sum(recall >= _MOST_FAULTS for recall in recalls.values())
     text = f"recall of {_MOST_COUNT} faults at least {_MOST_FAULTS}"
-    found.append(Goal(text, f"{high} of {len(recalls)}", high >= _MOST_COUNT))
+    results.append(Goal(text, f"{high} of {len(recalls)}", high >= _MOST_COUNT))
     lead = ours["median_lead_h"]
     text = f"median lead at least {_LEAD_H:g} h of driving"
-    found.append(Goal(text, "-" if lead is None else f"{lead:.1f} h", lead is not None and lead >= _LEAD_H))
-    return found
+    results.append(Goal(text, "-" if lead is None else f"{lead:.1f} h", lead is not None and lead >= _LEAD_H))
+    return results
 
 
 def _over_autoencoder(ours: float, autoencoder: float) -> Goal:
@@ -56,25 +56,25 @@ def _over_autoencoder(ours: float, autoencoder: float) -> Goal:
 
 
 def _over_linear(ours: dict[str, Any], linear: dict[str, Any]) -> Goal:
-    """By more than the larger of the two spreads between seeds."""
+    """Ours must lead by more than the larger of the two spreads between seeds."""
     ahead = ours["recall_at_0.1"] - linear["recall_at_0.1"]
     spreads = [row["spread"]["recall_at_0.1"] for row in (ours, linear)]
     text = "recall at 0.1 above the linear conditional model's by more than the spread between seeds"
     if None in spreads:
-        return Goal(text, f"{ahead:+.2f}, no spread of one seed", reached=False)
+        return Goal(text, f"{ahead:+.2f}, one seed has no spread", reached=False)
     return Goal(text, f"{ahead:+.3f}, spread {max(spreads):.3f}", ahead > max(spreads))
 
 
 def show(console: Console, card: Card) -> bool:
-    """Print the goals; whether all of them are reached."""
-    found = goals(card)
-    if not found:
+    """Print the goals and return whether all of them are reached."""
+    results = goals(card)
+    if not results:
         return True
     table = Table(title="Goals", title_justify="left")
     for title in ("goal", "figure", ""):
         table.add_column(title)
-    for goal in found:
+    for goal in results:
         mark = Text("reached", style="green") if goal.reached else Text("not reached", style="bold red")
         table.add_row(goal.text, goal.figure, mark)
     console.print(table)
-    return all(goal.reached for goal in found)
+    return all(goal.reached for goal in results)

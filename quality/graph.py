@@ -1,6 +1,6 @@
-"""python -m quality.graph FILE: the scorecard's usual autoencoder as a TFLite graph, for the scorer's bars.
+"""python -m quality.graph FILE: write the scorecard's usual autoencoder as a TFLite graph, for `make bench`.
 
-It learns from healthy simulated cars, in some seconds. What it is worth as a detector is in the scorecard.
+It learns from healthy simulated cars within seconds. The scorecard says how good it is as a detector.
 """
 
 import sys
@@ -17,7 +17,7 @@ _CARS, _SAMPLES, _INTERVAL_S, _SEED = 200, 500, 20.0, 1
 
 
 def main(path: Path) -> None:
-    """Write the file whole or not at all."""
+    """Train, convert and write the file, completely or not at all."""
     fleet = Fleet(seed=_SEED, first=0, cars=_CARS, wear=Wear(share=0.0))
     moments = [
         fleet.step(slice(0, _CARS), _INTERVAL_S * (number + 1), _INTERVAL_S) for number in range(_SAMPLES)

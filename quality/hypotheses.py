@@ -1,4 +1,4 @@
-"""What alerts name, by the scorers' own comparison, beside the component that then fails."""
+"""Components that alerts name (compared as in the scorers) beside the components that then fail."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,8 +20,8 @@ def named(
     lead_h: NDArray[np.float64],
     interval_s: float,
 ) -> tuple[str | None, ...]:
-    """Of each failure the component that the alert named which foresaw it; None where none did."""
-    found: list[str | None] = [None] * len(failures)
+    """For each failure the component that its first alert named; None if it was not foreseen."""
+    components: list[str | None] = [None] * len(failures)
     foreseen = np.flatnonzero(~np.isnan(lead_h)).tolist()
     for first, signals in part.groups():
         here = [i for i in foreseen if first <= failures[i].car < first + len(signals)]
@@ -31,17 +31,17 @@ def named(
         opened_s = np.array([failures[i].failed_s - 3600 * lead_h[i] for i in here])
         sample = np.round(opened_s / interval_s).astype(np.intp) - 1
         for i, name in zip(here, detector.named(signals, cars, sample), strict=True):
-            found[i] = name
-    return tuple(found)
+            components[i] = name
+    return tuple(components)
 
 
-def confusion(said: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mapping[str, int]]:
-    """Kind of fault -> what its alerts named, without the wheel -> how often, the most frequent first.
+def confusion(alerts: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mapping[str, int]]:
+    """Kind of fault → component that alerts named, without its wheel → count, most frequent first.
 
-    The right component at another wheel counts as OTHER_WHEEL.
+    The right component at a wrong wheel counts as OTHER_WHEEL.
     """
     counts: dict[str, dict[str, int]] = {}
-    for failure, name in said:
+    for failure, name in alerts:
         if name is not None:
             family = without_wheel(name)
             if family == without_wheel(failure.component) and name != failure.component:

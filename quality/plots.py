@@ -30,15 +30,15 @@ def _saved(figure: Any, path: Path) -> None:
 
 
 def _recall(card: Card) -> Any:
-    """Per fault and detector, one row of axes a budget."""
+    """Recall per fault and detector; one row of axes per budget."""
     kinds, names = list(card["faults"]), list(card["detectors"])
     figure, rows = plt.subplots(len(BUDGETS), 1, figsize=(13, 8), sharex=True)
     width = 0.8 / len(names)
     for axes, budget in zip(rows, BUDGETS, strict=True):
-        for place, name in enumerate(names):
-            of = card["detectors"][name]["per_fault"]
-            heights = [of[kind][f"recall_at_{budget:g}"] or 0 for kind in kinds]
-            axes.bar(np.arange(len(kinds)) + place * width, heights, width, label=name)
+        for i, name in enumerate(names):
+            faults = card["detectors"][name]["per_fault"]
+            heights = [faults[kind][f"recall_at_{budget:g}"] or 0 for kind in kinds]
+            axes.bar(np.arange(len(kinds)) + i * width, heights, width, label=name)
         axes.set(
             ylabel="share of failures foreseen", ylim=(0, 1), title=f"{budget:g} false alarms per car-week"
         )
@@ -49,16 +49,16 @@ def _recall(card: Card) -> Any:
 
 
 def _leads(outcomes: Sequence[Outcome], card: Card) -> Any:
-    """Hours from alert to failure of what the last detector foresaw, per fault."""
+    """Lead times of the last detector in hours, per fault."""
     name, kinds = list(card["detectors"])[-1], list(card["faults"])
     figure, axes = plt.subplots(figsize=(11, 5))
-    found = []
+    leads_of_kinds = []
     for kind in kinds:
         leads = np.concatenate(
             [o.answers[name].at(BUDGETS[0]).lead_h[[f.kind == kind for f in o.failures]] for o in outcomes]
         )
-        found.append(leads[~np.isnan(leads)])
-    axes.boxplot(found, whis=(10, 90), showfliers=False)
+        leads_of_kinds.append(leads[~np.isnan(leads)])
+    axes.boxplot(leads_of_kinds, whis=(10, 90), showfliers=False)
     axes.set_xticks(np.arange(len(kinds)) + 1, kinds, rotation=20)
     axes.set(
         ylabel="hours of driving",
@@ -83,7 +83,7 @@ def _budgets(card: Card) -> Any:
 
 
 def _example(outcome: Outcome, card: Card) -> Any:
-    """One car: level over time with onset and failure, of the detectors that matter."""
+    """One car's smoothed score over time with onset and failure, for the main detectors."""
     names = [n for n in ("autoencoder_stateless", "linear_conditional", "ours") if n in outcome.answers]
     names = names or list(outcome.answers)[-1:]
     failure, fleet = outcome.failures[outcome.example], card["fleet"]

@@ -1,4 +1,4 @@
-"""What each seed is doing while it takes long: a live line on a terminal, a line now and then in a log."""
+"""Progress of the seeds: live lines on a terminal, a line every ten seconds in a log."""
 
 import time
 from typing import Any
@@ -14,15 +14,15 @@ _LOG_EVERY_S = 10.0
 
 
 class Line:
-    """Use as a context around the run."""
+    """Shows the progress; use it as a context manager around the run."""
 
-    def __init__(self, console: Console, told: Settings) -> None:
-        self._console, self._seeds = console, told.seeds
+    def __init__(self, console: Console, settings: Settings) -> None:
+        self._console, self._seeds = console, settings.seeds
         self._live = (
             Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         )
         self._started = time.monotonic()
-        self._told = float("-inf")
+        self._shown_at = float("-inf")
 
     def __enter__(self) -> "Line":
         if self._live is not None:
@@ -34,7 +34,7 @@ class Line:
             self._live.__exit__(*error)
 
     def show(self, members: list[Member]) -> None:
-        """Called several times a second."""
+        """Show the members' progress; called several times a second."""
         now = time.monotonic()
         done = sum(member.outcome is not None for member in members)
         lines = [f"{now - self._started:4.0f} s: {done} of {self._seeds} seeds done"]
@@ -45,6 +45,6 @@ class Line:
         ]
         if self._live is not None:
             self._live.update(Group(*[Text(line) for line in lines]))
-        elif now - self._told >= _LOG_EVERY_S:
+        elif now - self._shown_at >= _LOG_EVERY_S:
             self._console.print(" | ".join(lines))
-            self._told = now
+            self._shown_at = now

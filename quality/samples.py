@@ -1,7 +1,7 @@
-"""The fleet's samples on disk: a part is a file of (cars, samples, 18) float32, read some cars at a time.
+"""The fleet's samples on disk: one file of (cars, samples, signals) float32 per part.
 
-A scorecard's fleet is larger than memory. Files are written in blocks of time and read in blocks of cars, by
-plain reads and not through a mapping, so that what was read does not count as this process's memory.
+A scorecard's fleet is larger than memory. Files are written in blocks of time and read in blocks of cars,
+with plain reads instead of a memory map, so that pages once read do not count as this process's memory.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from contract.telemetry import SIGNALS, Floats
 from simulator.fleet import Fleet
 
 _BLOCK_STEPS = 256
-# So many cars at a time are simulated: their arrays stay in a core's cache.
+# Cars that are simulated together: their arrays fit into a core's cache.
 _FLEET_CARS = 512
 _READ_VALUES = 24_000_000  # 96 MB
 
 
 @dataclass(frozen=True)
 class Part:
-    """The cars of a part in its file."""
+    """One part of the fleet."""
 
     path: Path
     cars: int
@@ -36,26 +36,26 @@ class Part:
         return self.samples * len(SIGNALS) * 4
 
     def read(self, first: int, cars: int) -> Floats:
-        """(cars, samples, 18) of the cars first, first+1, … Raises ValueError where the file ends before."""
+        """Signals (cars, samples, K) of the cars first, first+1, … Raises ValueError on a short file."""
         count = cars * self.samples * len(SIGNALS)
         flat = np.fromfile(self.path, np.float32, count=count, offset=first * self._car_bytes)
         if len(flat) != count:
-            raise ValueError(f"{self.path} is cut off: remove it")
+            raise ValueError(f"{self.path} is incomplete: remove it")
         return flat.reshape(cars, self.samples, len(SIGNALS))
 
     def groups(self) -> Iterator[tuple[int, Floats]]:
-        """(first car, its and the next cars' samples), all cars in blocks that fit into memory."""
+        """All cars in blocks that fit into memory: (number of the first car, signals (cars, samples, K))."""
         size = max(1, _READ_VALUES // (self.samples * len(SIGNALS)))
         for first in range(0, self.cars, size):
             yield first, self.read(first, min(size, self.cars - first))
 
 
 def simulate(
-    make: Callable[[int, int], Fleet], part: Part, interval_s: float, tell: Callable[[float], None]
+    make: Callable[[int, int], Fleet], part: Part, interval_s: float, report: Callable[[float], None]
 ) -> None:
-    """Write the part's file. make(first, cars): the fleet of these cars of the part, at second 0.
+    """Write the part's file. make(first, cars) gives the fleet of these cars of the part, at second 0.
 
-    `tell` hears the share that is done. The file appears under its name only once it is whole.
+    `report` is called with the share that is done. The file gets its name only once it is complete.
     """
     unfinished = part.path.with_suffix(".part")
     unfinished.parent.mkdir(parents=True, exist_ok=True)
@@ -72,17 +72,17 @@ def simulate(
             whole = np.memmap(unfinished, np.float32, "r+", shape=(part.cars, part.samples, len(SIGNALS)))
             whole[first : first + cars, start:stop] = block.transpose(1, 0, 2)
             del whole
-            tell((first + cars * stop / part.samples) / part.cars)
+            report((first + cars * stop / part.samples) / part.cars)
     unfinished.rename(part.path)
 
 
-def fingerprint(*told: object) -> str:
-    """Name of the data that this simulator makes when told this: another code, another name."""
-    found = hashlib.sha256(repr(told).encode())
+def fingerprint(*inputs: object) -> str:
+    """A name for the data that this simulator makes of these inputs; it changes with the code."""
+    digest = hashlib.sha256(repr(inputs).encode())
     for package in (simulator, contract):
         for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
-            found.update(path.read_bytes())
-    return found.hexdigest()[:12]
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def clear(folder: Path, *, but: str | None = None) -> None:

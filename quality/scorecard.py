@@ -1,7 +1,7 @@
-"""The scorecard: the figures of all fleets in one document, as they stand in scorecard.json.
+"""The scorecard: the figures of all fleets as one document, scorecard.json.
 
-Recall and AUROC over all faults are means over the seeds, `spread` their standard deviation between seeds.
-Figures of a single kind of fault are of the failures of all seeds together: one seed has few of each.
+Recall and AUROC over all faults are means over the seeds; `spread` is their standard deviation between seeds.
+Figures of one kind of fault are computed from the failures of all seeds together, since one seed has few.
 """
 
 import json
@@ -25,45 +25,45 @@ from simulator.faults import severities
 Card = Mapping[str, Any]
 
 
-def drawn_up(told: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -> dict[str, Any]:
-    """The document. `argv`: what the command was told."""
+def document(settings: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -> dict[str, Any]:
+    """The document, ready for JSON. `argv` are the command's arguments."""
     return {
         "command": shlex.join(["python", "-m", "quality", *argv]),
         "date": time.strftime("%Y-%m-%d"),
         "seeds": [outcome.seed for outcome in outcomes],
         "fleet": {
-            "hours": told.hours,
-            "learning_h": told.learning_h,
-            "interval_s": told.interval_s,
-            "memory_h": told.memory_h,
-            "cars": {part: told.cars(part) for part in PARTS},
+            "hours": settings.hours,
+            "learning_h": settings.learning_h,
+            "interval_s": settings.interval_s,
+            "memory_h": settings.memory_h,
+            "cars": {part: settings.cars(part) for part in PARTS},
         },
         "faults": _faults(outcomes),
-        "severities": _severities(told, outcomes),
+        "severities": _severities(settings, outcomes),
         "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
         "spoilt": {name: _spoilt(outcomes, name) for name in outcomes[0].spoilt},
     }
 
 
 def write(card: Card, folder: Path) -> None:
-    """Into scorecard.json."""
+    """Write scorecard.json into the folder."""
     text = json.dumps(_plain(card), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "scorecard.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _faults(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What failed, and how fast: hours from onset to failure."""
-    found = {}
+    """Number of failures of each kind, and hours from onset to failure."""
+    faults = {}
     for kind in _kinds(outcomes):
         hours = [f.growth_h for outcome in outcomes for f in outcome.failures if f.kind == kind]
         low, median, high = np.quantile(hours, [0.1, 0.5, 0.9])
-        found[kind] = {"failures": len(hours), "growth_h": {"p10": low, "median": median, "p90": high}}
-    return found
+        faults[kind] = {"failures": len(hours), "growth_h": {"p10": low, "median": median, "p90": high}}
+    return faults
 
 
-def _severities(told: Settings, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """How large and how fast the faults of all test cars are, also those that nobody is asked about."""
-    grounds = [Ground(told, outcome.seed, Path()) for outcome in outcomes]
+def _severities(settings: Settings, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Size and speed of all faults of the test cars, including those that do not count."""
+    grounds = [Ground(settings, outcome.seed, Path()) for outcome in outcomes]
     return severities([ground.fleet("faulty").plan for ground in grounds])
 
 
@@ -87,7 +87,7 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
         "spread": {key: _spread(values) for key, values in seeds.items()},
         "of_seeds": seeds,
         "component_named": _named(outcomes, name),
-        "named": hypotheses.confusion(_said(outcomes, name)),
+        "named": hypotheses.confusion(_components(outcomes, name)),
         "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
         "during_changes": {
@@ -99,7 +99,7 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
 
 
 def _spoilt(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
-    """What becomes of a detector that learns from faulty cars as well, beside what it was without them."""
+    """The figures of a detector that also learned from faulty cars."""
     answers = [outcome.spoilt[name] for outcome in outcomes]
     row = {f"recall_at_{budget:g}": _mean(_recalls(answers, budget)) for budget in BUDGETS}
     return row | {f"false_alarms_at_{b:g}": _mean(_false_alarms(answers, b, "healthy")) for b in BUDGETS}
@@ -120,10 +120,10 @@ def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, A
             outcome.answers[name].at(budget).lead_h[[f.kind == kind for f in outcome.failures]]
             for outcome in outcomes
         ]
-        found = metrics.summary(np.concatenate(by_seed))
-        row[f"recall_at_{budget:g}"] = found["recall"]
+        summary = metrics.summary(np.concatenate(by_seed))
+        row[f"recall_at_{budget:g}"] = summary["recall"]
         if budget == BUDGETS[0]:
-            row |= {key: found[key] for key in ("median_lead_h", "p10_lead_h")}
+            row |= {key: summary[key] for key in ("median_lead_h", "p10_lead_h")}
             row["spread"] = _spread([metrics.summary(leads)["recall"] for leads in by_seed])
     aurocs = [outcome.answers[name].auroc_per_fault.get(kind) for outcome in outcomes]
     return row | {"auroc": _mean(aurocs), "component_named": _named(outcomes, name, kind)}
@@ -131,31 +131,31 @@ def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, A
 
 def _named(outcomes: Sequence[Outcome], name: str, kind: str | None = None) -> float | None:
     """The share of the foreseen failures whose alert named the component that then failed."""
-    said = [(failure, named) for failure, named in _said(outcomes, name) if kind in (None, failure.kind)]
-    return _mean([float(named == failure.component) for failure, named in said if named is not None])
+    pairs = [pair for pair in _components(outcomes, name) if kind in (None, pair[0].kind)]
+    return _mean([float(named == failure.component) for failure, named in pairs if named is not None])
 
 
-def _said(outcomes: Sequence[Outcome], name: str) -> list[tuple[Failure, str | None]]:
-    """All failures, with what the alert that foresaw one named."""
-    found: list[tuple[Failure, str | None]] = []
+def _components(outcomes: Sequence[Outcome], name: str) -> list[tuple[Failure, str | None]]:
+    """All failures, each with the component that its first alert named."""
+    pairs: list[tuple[Failure, str | None]] = []
     for outcome in outcomes:
-        found += zip(outcome.failures, outcome.answers[name].named or (), strict=False)
-    return found
+        pairs += zip(outcome.failures, outcome.answers[name].named or (), strict=False)
+    return pairs
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    there = [value for value in values if value is not None and np.isfinite(value)]
-    return float(np.mean(there)) if there else None
+    finite = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(finite)) if finite else None
 
 
 def _spread(values: Iterable[float | None]) -> float | None:
     """Standard deviation between seeds; None with fewer than two."""
-    there = [value for value in values if value is not None and np.isfinite(value)]
-    return float(np.std(there, ddof=1)) if len(there) > 1 else None
+    finite = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.std(finite, ddof=1)) if len(finite) > 1 else None
 
 
 def _plain(value: Any) -> Any:
-    """For JSON, figures rounded to what they are worth."""
+    """The document for JSON: figures rounded to four digits, null for what is not finite."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

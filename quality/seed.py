@@ -1,4 +1,4 @@
-"""One fleet from its cars to its figures: simulate, learn, set thresholds, ask about the test cars."""
+"""One seed's fleet from its cars to its figures: simulate, train, set thresholds, test."""
 
 import shutil
 import time
@@ -21,25 +21,26 @@ from quality.truth import Failure
 from trainer.judge.comparison import RULE
 from trainer.judge.evaluate import auroc
 
-# By the rule that the trainer ships some samples open an alert, by this one every single score can. Detectors
-# without a memory are asked by this one; beside it by the other, which lends them some; the rest conversely.
+# With this rule a single score can open an alert; with the trainer's RULE scores are smoothed first.
+# Detectors without a memory are judged by single scores, all others by smoothed ones; the figure with the
+# other rule is shown beside it.
 SINGLE_RULE = AlertRule(smoothing=1.0)
 _EXAMPLE_POINTS = 3_000
-_AUROC_EVERY = 8  # samples next to each other say the same
+_AUROC_EVERY = 8  # neighbouring samples are alike
 
-Tell = Callable[[str, float], None]  # what is being done, and which share of it is done
+Report = Callable[[str, float], None]  # (the present step, the share of it that is done)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one detector said on one fleet."""
+    """The results of one detector on one fleet."""
 
     foresights: tuple[Foresight, ...]  # in the order of metrics.CURVE
     otherwise: Foresight  # at the first of metrics.BUDGETS, by the other rule
     auroc: float
     auroc_per_fault: Mapping[str, float]
-    example_level: Floats  # of the example's car, every so many samples
-    named: tuple[str | None, ...] | None  # of the failures: the component named; None: not foreseen
+    example_level: Floats  # of the example's car, thinned
+    named: tuple[str | None, ...] | None  # per failure: the component named; None: not foreseen
     seconds: float
 
     def at(self, budget: float) -> Foresight:
@@ -49,41 +50,41 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One fleet's figures. `spoilt`: of detectors that learned from some faulty cars as well."""
+    """One fleet's figures."""
 
     seed: int
     failures: tuple[Failure, ...]
-    example: int  # which of the failures is drawn
-    answers: Mapping[str, Answers]
-    spoilt: Mapping[str, Answers]
+    example: int  # index of the failure that is plotted
+    answers: Mapping[str, Answers]  # per detector
+    spoilt: Mapping[str, Answers]  # per detector that also learned from faulty cars
 
 
-def run(told: Settings, seed: int, folder: Path, tell: Tell) -> Outcome:
-    """All detectors on the fleet of this seed. Its samples lie in `folder`, afterwards only if told to keep.
+def run(settings: Settings, seed: int, folder: Path, report: Report) -> Outcome:
+    """Run all detectors on the fleet of this seed; its samples lie in `folder` (kept with --keep-data).
 
-    Raises ValueError where the fleet is too small to have a failure, or a detector says no number.
+    Raises ValueError if the fleet is too small to have a failure, or a detector's score is not finite.
     """
-    ground = Ground(told, seed, folder)
+    ground = Ground(settings, seed, folder)
     try:
-        ground.simulate(tell)
+        ground.simulate(report)
         asking = _Asking.of(ground)
         answers = {}
-        for place, name in enumerate(told.detectors):
-            tell(name, place / len(told.detectors))
+        for i, name in enumerate(settings.detectors):
+            report(name, i / len(settings.detectors))
             answers[name] = asking.answers(name)
         spoilt = {}
-        for name in set(told.spoilt) & set(told.detectors):
-            tell(f"{name}, learning from faulty cars too", 1.0)
+        for name in set(settings.spoilt) & set(settings.detectors):
+            report(f"{name}, learning from faulty cars too", 1.0)
             spoilt[name] = asking.answers(name, spoilt=True)
         return Outcome(seed, tuple(asking.asked), asking.example, answers, spoilt)
     finally:
-        if not told.keep_data:
+        if not settings.keep_data:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class _Asking:
-    """The questions to every detector of a fleet; the truth stays here."""
+    """The test of every detector on a fleet; no detector sees the truth that is kept here."""
 
     ground: Ground
     every: Sequence[Failure]
@@ -95,21 +96,21 @@ class _Asking:
         every, asked = ground.failures()
         if not asked:
             raise ValueError("no component failed: give more --faulty-cars or more --hours")
-        # The picture: the first fault of its car, of a middling speed.
+        # The plotted example: a car's first fault, of median speed.
         cars = [failure.car for failure in asked]
         firsts = sorted({cars.index(car) for car in cars}, key=lambda i: asked[i].growth_h)
         return cls(ground, every, asked, firsts[len(firsts) // 2])
 
     def answers(self, name: str, *, spoilt: bool = False) -> Answers:
-        """One detector: fitted, its thresholds set, asked. `spoilt`: it learns from faulty cars too."""
-        started, told = time.monotonic(), self.ground.told
-        memory = round(told.memory_h * HOUR_S / told.interval_s)
-        detector = detectors.make(name, self.ground.seed, Lengths(told.learning_samples, memory))
+        """Fit one detector, set its thresholds and test it. `spoilt`: it also learns from faulty cars."""
+        started, settings = time.monotonic(), self.ground.settings
+        memory = round(settings.memory_h * HOUR_S / settings.interval_s)
+        detector = detectors.make(name, self.ground.seed, Lengths(settings.learning_samples, memory))
         detector.fit(self._training(spoilt))
         parts = ("calibration", "healthy", "faulty", *(() if spoilt else CHANGES))
         scores = {part: scored(detector, self.ground.part(part)) for part in parts}
         if spoilt:
-            bad = told.spoilt_cars("calibration")
+            bad = settings.spoilt_cars("calibration")
             scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
         rule, other = (SINGLE_RULE, RULE) if name in detectors.STATELESS else (RULE, SINGLE_RULE)
         levels, otherwise = (self._levels(scores, one, spoilt) for one in (rule, other))
@@ -129,24 +130,24 @@ class _Asking:
     def _named(self, detector: Detector, foresight: Foresight) -> tuple[str | None, ...] | None:
         if not isinstance(detector, Explaining):
             return None
-        part, interval_s = self.ground.part("faulty"), self.ground.told.interval_s
+        part, interval_s = self.ground.part("faulty"), self.ground.settings.interval_s
         return hypotheses.named(detector, part, self.asked, foresight.lead_h, interval_s)
 
     def _training(self, spoilt: bool) -> Floats:
         cars = self.ground.part("training")
         training = cars.read(0, cars.cars)
         if spoilt:
-            bad = self.ground.told.spoilt_cars("training")
+            bad = self.ground.settings.spoilt_cars("training")
             training[:bad] = self.ground.part("spoilt").read(0, bad)
         return training
 
     def _levels(self, scores: Mapping[str, Floats], rule: AlertRule, spoilt: bool) -> dict[str, FleetLevels]:
-        told = self.ground.told
+        settings = self.ground.settings
         levels = {
-            part: FleetLevels.of(score, told.learning_samples, told.interval_s, rule)
+            part: FleetLevels.of(score, settings.learning_samples, settings.interval_s, rule)
             for part, score in scores.items()
         }
-        if spoilt:  # then nobody knows which of these cars are healthy
+        if spoilt:  # some of these cars are faulty
             levels["calibration"] = levels["calibration"].trusted()
         return levels
 
@@ -163,19 +164,19 @@ class _Asking:
         )
 
     def _aurocs(self, healthy: Floats, faulty: Floats) -> dict[str, float]:
-        """All faults as "", and each kind: samples from onset to failure against those of healthy cars."""
-        learned = self.ground.told.learning_samples
+        """AUROC of all faults (""), and of each kind: samples from onset to failure against healthy cars."""
+        learned = self.ground.settings.learning_samples
         sound = healthy[:, learned::_AUROC_EVERY].ravel()
-        found = {}
+        aurocs = {}
         for kind in ["", *sorted({failure.kind for failure in self.every})]:
             chosen = [failure for failure in self.every if kind in ("", failure.kind)]
-            grown = metrics.grown_samples(faulty.shape, chosen, self.ground.told.interval_s)
-            found[kind] = auroc(sound, faulty[grown][::_AUROC_EVERY])
-        return found
+            grown = metrics.grown_samples(faulty.shape, chosen, self.ground.settings.interval_s)
+            aurocs[kind] = auroc(sound, faulty[grown][::_AUROC_EVERY])
+        return aurocs
 
 
 def scored(detector: Detector, part: Part) -> Floats:
-    """(cars, samples) of all cars of a part."""
+    """The scores of all cars of a part, (cars, samples)."""
     scores = np.empty((part.cars, part.samples), np.float32)
     for first, signals in part.groups():
         scores[first : first + len(signals)] = detector.score(signals)

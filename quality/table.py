@@ -10,12 +10,12 @@ from quality.scorecard import Card
 
 
 def figure(value: float | None, digits: int = 2) -> str:
-    """A dash where there is none."""
+    """A figure as text; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def show(console: Console, card: Card) -> None:
-    """Faults, then all detectors, then ours and the others by fault."""
+    """Print all tables: faults, detectors, recall by fault, changes, components, robustness."""
     console.print(_severities(card))
     console.print(_faults(card))
     console.print(_detectors(card))
@@ -46,7 +46,7 @@ def _severities(card: Card) -> Table:
 
 
 def _faults(card: Card) -> Table:
-    title = "Failures that are asked about, hours of driving from onset to failure"
+    title = "Failures to foresee, and hours of driving from onset to failure"
     table = _table(title, "fault", ("failures", "p10", "median", "p90"))
     for kind, row in card["faults"].items():
         table.add_row(kind, str(row["failures"]), *(f"{hours:.1f} h" for hours in row["growth_h"].values()))
@@ -82,7 +82,7 @@ def _detectors(card: Card) -> Table:
 
 
 def _by_rule(name: str, row: Card) -> str:
-    """Recall by alerts of single scores, and by those of smoothed ones: the main figure is one of them."""
+    """Recall with alerts on single scores and on smoothed scores; one of them is the main figure."""
     other = "smoothed" if name in STATELESS else "single"
     both = [row["recall_at_0.1"], row[f"recall_at_0.1_by_{other}_scores"]]
     single, smoothed = both if other == "smoothed" else both[::-1]
@@ -91,8 +91,10 @@ def _by_rule(name: str, row: Card) -> str:
 
 def _per_fault(card: Card) -> Table:
     names = list(card["detectors"])
-    title = f"Recall at 0.1 false alarms per car-week by fault; of {names[-1]} leads, and components named"
-    heads = (name.replace("_", " ") for name in names)  # may break into lines
+    title = (
+        f"Recall at 0.1 false alarms per car-week by fault; lead times and components named of {names[-1]}"
+    )
+    heads = (name.replace("_", " ") for name in names)  # so that the head can wrap
     table = _table(title, "fault", (*heads, "median", "p10", "named"))
     for kind in card["faults"]:
         rows = [card["detectors"][name]["per_fault"][kind] for name in names]
@@ -103,16 +105,20 @@ def _per_fault(card: Card) -> Table:
 
 
 def _confusion(name: str, named: Card) -> Table:
-    table = _table(f"What alerts of {name} named", "fault", ("foreseen", "component and how often"))
+    table = _table(
+        f"Components that alerts of {name} named", "fault", ("foreseen", "component and how often")
+    )
     for kind, row in named.items():
-        said = ", ".join(f"{family or 'nothing'} {count}" for family, count in row.items())
-        table.add_row(kind, str(sum(row.values())), said)
+        components = ", ".join(f"{family or 'nothing'} {count}" for family, count in row.items())
+        table.add_row(kind, str(sum(row.values())), components)
     return table
 
 
 def _changes(card: Card) -> Table:
     changes = list(next(iter(card["detectors"].values()))["during_changes"])
-    table = _table("False alarms per car-week during what is no fault, budget 0.1", "detector", changes)
+    table = _table(
+        "False alarms per car-week during changes that are not faults, budget 0.1", "detector", changes
+    )
     for name, row in card["detectors"].items():
         cells = (figure(row["during_changes"][change]["false_alarms_at_0.1"]) for change in changes)
         table.add_row(name, *cells)
@@ -121,7 +127,7 @@ def _changes(card: Card) -> Table:
 
 def _spoilt(card: Card) -> Table:
     columns = ("recall at 0.1", "with faulty cars", "false alarms at 0.1", "with faulty cars")
-    table = _table("1 % of faulty cars among those that were learned from", "detector", columns)
+    table = _table("With 1 % of faulty cars among the training cars", "detector", columns)
     for name, spoilt in card["spoilt"].items():
         row, cells = card["detectors"][name], list[str]()
         for key in ("recall_at_0.1", "false_alarms_at_0.1"):

@@ -1,4 +1,4 @@
-"""What was hidden from every detector: which component of which test car failed, and when it began."""
+"""The truth that no detector sees: which component of which test car failed, and when the fault began."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from simulator.faults import KINDS, FaultPlan
 
 @dataclass(frozen=True)
 class Failure:
-    """A fault that began after the learning period. Times in seconds of the car's telemetry; `car` from 0."""
+    """A fault that grew to a failure; times are seconds of the car's telemetry."""
 
-    car: int
+    car: int  # within its part, from 0
     kind: str
     component: str
     onset_s: float
@@ -19,7 +19,7 @@ class Failure:
 
     @property
     def growth_h(self) -> float:
-        """From onset to failure."""
+        """Hours from onset to failure."""
         return (self.failed_s - self.onset_s) / 3600
 
 
@@ -38,6 +38,6 @@ def failures(plan: FaultPlan, first: int) -> list[Failure]:
     ]
 
 
-def counted(found: Sequence[Failure], *, from_s: float, to_s: float) -> list[Failure]:
-    """Those that a detector can be asked about: they begin after from_s and fail before to_s."""
-    return [failure for failure in found if failure.onset_s >= from_s and failure.failed_s <= to_s]
+def counted(failures: Sequence[Failure], *, from_s: float, to_s: float) -> list[Failure]:
+    """The failures that a detector can foresee: they begin after from_s and fail before to_s."""
+    return [failure for failure in failures if failure.onset_s >= from_s and failure.failed_s <= to_s]

@@ -1,6 +1,6 @@
-"""The detectors of the scorecard, each a module with one class; ours is what the trainer makes.
+"""The detectors of the scorecard. Ours is the trainer's model; the others are there to compare with.
 
-All are given the same healthy cars to learn from and the same alert rule and thresholds' budget.
+All are trained on the same healthy cars and judged at the same budget of false alarms.
 """
 
 import importlib
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
-# Name in the scorecard -> module here and its class.
-_PLACES = {
+# Name in the scorecard → (module, class).
+_CLASSES = {
     "chance": ("chance", "Chance"),
     "isolation_forest": ("forest", "IsolationForest"),
     "max_abs_z": ("stateless", "MaxAbsZ"),
@@ -25,42 +25,42 @@ _PLACES = {
     "linear_conditional": ("memory", "LinearConditional"),
     "ours": ("ours", "Ours"),
 }
-NAMES = tuple(_PLACES)
-# They look at single samples, and so do their alerts: smoothed scores would lend them a memory.
+NAMES = tuple(_CLASSES)
+# They judge single samples, and so do their alerts: smoothed scores would give them a memory.
 STATELESS = frozenset({"chance", "isolation_forest", "max_abs_z", "mahalanobis", "autoencoder_stateless"})
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the detectors with a memory learn a car, and remember it, in samples."""
+    """Lengths in samples for the detectors with a memory."""
 
-    learning_samples: int
-    memory_samples: int
+    learning_samples: int  # that give a car's baseline
+    memory_samples: int  # over which deviations are averaged
 
 
 class Detector(Protocol):
-    """`fit` once, then `score` any cars; no car's scores depend on what other cars are scored with it."""
+    """`fit` once, then `score` any cars. A car's scores do not depend on the other cars of the call."""
 
     def fit(self, training: Floats) -> None:
-        """Learn from healthy cars, (cars, samples, 18)."""
+        """Learn from healthy cars (cars, samples, K)."""
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples) of (cars, samples, 18), each car from its first sample on; higher is stranger."""
+        """Scores (cars, samples), higher is worse, of signals (cars, samples, K) from the first sample on."""
 
 
 @runtime_checkable
 class Explaining(Detector, Protocol):
     """A detector that names a component."""
 
-    def named(self, signals: Floats, cars: Places, samples: Places) -> list[str]:
-        """The component that each of m alerts names, of (cars, samples, 18); "" for none.
+    def named(self, signals: Floats, cars: Indices, samples: Indices) -> list[str]:
+        """The component that each of m alerts names ("" for none), given signals (cars, samples, K).
 
-        Alert i opens with the sample number samples[i] of the car cars[i].
+        Alert i opens at sample samples[i] of car cars[i].
         """
 
 
 def make(name: str, seed: int, lengths: Lengths) -> Detector:
     """The detector of this name, not yet fitted."""
-    module, kind = _PLACES[name]
-    made: Detector = getattr(importlib.import_module(f"quality.detectors.{module}"), kind)(seed, lengths)
-    return made
+    module, kind = _CLASSES[name]
+    detector: Detector = getattr(importlib.import_module(f"quality.detectors.{module}"), kind)(seed, lengths)
+    return detector

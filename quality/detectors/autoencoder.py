@@ -1,4 +1,4 @@
-"""The usual autoencoder: a bottleneck on z-scored single samples, its score the error of reconstruction."""
+"""The usual autoencoder: a bottleneck on z-scored single samples, scored by its reconstruction error."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Autoencoder:
         self._layers: list[tuple[Floats, Floats]]
 
     def fit(self, training: Floats) -> None:
-        """In Keras; scored afterwards with the same weights in numpy, which needs no TensorFlow in memory."""
+        """Train in Keras. Scoring uses the same weights in numpy, so that TensorFlow is not needed."""
         import keras
 
         self._standard = Standard(training)
@@ -35,7 +35,7 @@ class Autoencoder:
         self._layers = [tuple(layer.get_weights()) for layer in model.layers]
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples): root of the mean squared error."""
+        """Scores (cars, samples): the root mean squared error."""
         z = self._standard(signals)
         flat = z.reshape(-1, z.shape[-1])
         scores = np.empty(len(flat), np.float32)
@@ -46,10 +46,10 @@ class Autoencoder:
         return scores.reshape(z.shape[:-1])
 
     def convert(self) -> bytes:
-        """As its users deploy it: a TFLite graph of raw signals (n, 18) without state, in float32.
+        """The TFLite graph as users deploy it: raw signals (n, K) float32, no state.
 
-        To score (n,) as above, and contribution (n, 18), the squared errors; a signal that no autoencoder
-        judges contributes nothing.
+        Outputs score (n,) as above, and contribution (n, K), the squared errors; 0 for signals that are not
+        judged.
         """
         import tensorflow as tf
 
@@ -60,9 +60,9 @@ class Autoencoder:
         def serve(signals: Any) -> dict[str, Any]:
             z = (signals @ of_judged.T - self._standard.mean) * (1 / self._standard.deviation)
             rows = z
-            for place, (weights, bias) in enumerate(self._layers):
+            for i, (weights, bias) in enumerate(self._layers):
                 rows = rows @ weights + bias
-                rows = tf.tanh(rows) if place < len(self._layers) - 1 else rows
+                rows = tf.tanh(rows) if i < len(self._layers) - 1 else rows
             square = tf.square(rows - z)
             score = tf.sqrt(tf.reduce_mean(square, axis=1))
             return {"score": score, "contribution": square @ of_judged}
@@ -73,8 +73,8 @@ class Autoencoder:
         return bytes(converter.convert())
 
     def _rebuilt(self, rows: Floats) -> Floats:
-        for place, (weights, bias) in enumerate(self._layers):
+        for i, (weights, bias) in enumerate(self._layers):
             rows = rows @ weights + bias
-            if place < len(self._layers) - 1:
+            if i < len(self._layers) - 1:
                 np.tanh(rows, out=rows)
         return rows

@@ -1,4 +1,4 @@
-"""Alarms at random: what the budget of false alarms buys without looking at anything."""
+"""Random scores: the recall that a budget of false alarms gives without looking at the signals."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from quality.detectors import Lengths
 
 
 class Chance:
-    """Every sample's score is drawn."""
+    """Draws every sample's score."""
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         self._random = np.random.default_rng(seed)
@@ -16,5 +16,5 @@ class Chance:
         """There is nothing to learn."""
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples), uniform in [0, 1)."""
+        """Scores (cars, samples), uniform in [0, 1)."""
         return self._random.random(signals.shape[:2], np.float32)

@@ -1,4 +1,4 @@
-"""scikit-learn's isolation forest (Liu, Ting, Zhou 2008) with its own defaults."""
+"""scikit-learn's isolation forest (Liu, Ting, Zhou 2008) with its defaults."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from contract.telemetry import Floats
 from quality.detectors import Lengths
 from quality.detectors.stateless import Standard, thinned
 
-# A sample costs it 10 µs, hundreds of times the others: it is asked every so many samples, and its answer
-# stands until the next. A fault of hours does not hide between two answers.
+# A sample costs 10 µs, hundreds of times as much as with the others: only every n-th sample is scored, and
+# its score holds until the next. Faults grow over hours and are not missed by it.
 _EVERY = 12
 
 
 class IsolationForest:
-    """How few random cuts set a sample apart from the training samples."""
+    """Scores a sample by how few random splits isolate it."""
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         from sklearn.ensemble import IsolationForest as Forest
@@ -26,7 +26,7 @@ class IsolationForest:
         self._forest.fit(self._standard(thinned(training, 100_000)))
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples), 0 to 1."""
+        """Scores (cars, samples), 0 to 1."""
         cars, count = signals.shape[:2]
         asked = self._standard(signals[:, ::_EVERY])
         answers = -self._forest.score_samples(asked.reshape(-1, asked.shape[-1])).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Detectors that know each car's own baseline and remember how it has deviated lately.
+"""Detectors with each car's own baseline and a moving average of its deviations.
 
-The first samples of a car give its baseline, which is then frozen. From there on the deviations are averaged
-over the memory before anything is squared: what stays adds up, what comes and goes cancels.
+The first samples of a car give its baseline, which is then frozen. Afterwards the deviations are averaged
+exponentially before anything is squared: lasting deviations remain, passing ones cancel.
 """
 
 import itertools
@@ -14,14 +14,14 @@ from contract.telemetry import Floats
 from quality.detectors import Lengths
 from quality.detectors.stateless import Standard, inverse_covariance, norm, thinned
 
-# The memory of a car changes slowly: a covariance needs few samples of each, and many cars.
+# A car's average changes slowly: the covariance needs few samples per car, and many cars.
 _MEMORIES = 400_000
 _GROUP_CARS = 16
 _RIDGE = 1e-3
 
 
 class _Memory(ABC):
-    """What the two have in common: `deviations` of a car's samples, and the norm of what is remembered."""
+    """The parts that both have in common: residuals, their moving average and its Mahalanobis norm."""
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         self._lengths = lengths
@@ -29,10 +29,10 @@ class _Memory(ABC):
 
     @abstractmethod
     def _residuals(self, signals: Floats) -> Floats:
-        """(cars, samples, k): in a unit in which healthy cars vary by about 1."""
+        """Residuals (cars, samples, k), in units in which healthy cars vary by about 1."""
 
     def _vector(self, signals: Floats) -> Floats:
-        """(cars, samples, m): what is remembered of each car, 0 while it is learned."""
+        """The averaged deviations (cars, samples, m); 0 while a car is learned."""
         learning = self._lengths.learning_samples
         residual = self._residuals(signals)
         residual -= residual[:, :learning].mean(axis=1, keepdims=True)
@@ -40,7 +40,7 @@ class _Memory(ABC):
         return smoothed(residual, 1 / self._lengths.memory_samples)
 
     def _fit_norm(self, training: Floats) -> None:
-        """The covariance of what healthy cars have in memory."""
+        """Fit the covariance of healthy cars' averaged deviations."""
         every = max(1, training.shape[0] * training.shape[1] // _MEMORIES)
         groups = range(0, len(training), _GROUP_CARS)
         learned = self._lengths.learning_samples + 2 * self._lengths.memory_samples
@@ -49,7 +49,7 @@ class _Memory(ABC):
         self._inverse = inverse_covariance(memories.reshape(-1, memories.shape[-1]))
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples): Mahalanobis' norm of the memory."""
+        """Scores (cars, samples): the Mahalanobis norm of the averaged deviations."""
         groups = range(0, len(signals), _GROUP_CARS)
         return np.concatenate(
             [norm(self._vector(signals[g : g + _GROUP_CARS]), self._inverse) for g in groups]
@@ -57,10 +57,10 @@ class _Memory(ABC):
 
 
 class ZBaseline(_Memory):
-    """z-scores minus the car's baseline, remembered."""
+    """Averaged z-scores minus the car's baseline."""
 
     def fit(self, training: Floats) -> None:
-        """Mean, standard deviation, and the covariance of the memories."""
+        """Fit mean, standard deviation, and the covariance of the averages."""
         self._standard = Standard(training)
         self._fit_norm(training)
 
@@ -69,17 +69,17 @@ class ZBaseline(_Memory):
 
 
 class LinearConditional(_Memory):
-    """Each signal minus what a linear regression expects of it from the operating point, and its square too.
+    """Each signal minus its linear regression on the operating point; the squares of these residuals too.
 
-    The operating point is that of signals.toml; squares and products of its signals let the regression bend.
-    A signal is never expected from itself.
+    signals.toml names the signals of the operating point. Their squares and products are inputs too, so that
+    the regression can bend. A signal is never an input of its own regression.
     """
 
     def fit(self, training: Floats) -> None:
-        """Regressions, spreads of what they leave, and the covariance of the memories."""
-        told = signal_settings().signals
+        """Fit the regressions, the spreads of their residuals, and the covariance of the averages."""
+        settings = signal_settings().signals
         self._standard = Standard(training)
-        self._conditions = list(np.flatnonzero([s.condition for s in told]))
+        self._conditions = list(np.flatnonzero([s.condition for s in settings]))
         rows = thinned(training)
         inputs, made_of = self._point(self._scaled(rows))
         outputs = self._standard(rows)
@@ -87,7 +87,7 @@ class LinearConditional(_Memory):
         gram = inputs.T.astype(np.float64) @ inputs
         gram += _RIDGE * len(rows) * np.diag(np.arange(len(gram)) > 0)
         for column, signal in enumerate(self._standard.judged):
-            see = np.array([signal not in of for of in made_of])
+            see = np.array([signal not in sources for sources in made_of])
             moment = inputs[:, see].T.astype(np.float64) @ outputs[:, column]
             self._weights[see, column] = np.linalg.solve(gram[np.ix_(see, see)], moment)
         left = outputs - inputs @ self._weights
@@ -95,13 +95,15 @@ class LinearConditional(_Memory):
         self._fit_norm(training)
 
     def _scaled(self, rows: Floats) -> Floats:
-        """(n, conditions) standardised."""
-        places = np.searchsorted(self._standard.judged, self._conditions)
-        scaled = (rows[:, self._conditions] - self._standard.mean[places]) / self._standard.deviation[places]
+        """The operating point (n, conditions), standardised."""
+        columns = np.searchsorted(self._standard.judged, self._conditions)
+        scaled = (rows[:, self._conditions] - self._standard.mean[columns]) / self._standard.deviation[
+            columns
+        ]
         return np.asarray(scaled, np.float32)
 
     def _point(self, scaled: Floats) -> tuple[Floats, list[set[int]]]:
-        """(n, 1 + k + k(k+1)/2) inputs of the regression, and which signals each is made of."""
+        """(inputs of the regression (n, 1 + k + k(k+1)/2), the signals that each input is made of)."""
         columns, made_of = [np.ones(len(scaled), np.float32)], [set[int]()]
         for a, first in enumerate(self._conditions):
             columns.append(scaled[:, a])
@@ -131,7 +133,7 @@ class LinearConditional(_Memory):
 
 
 def smoothed(values: Floats, share: float) -> Floats:
-    """(cars, samples, k) as `values`: the exponentially weighted mean over time; it begins at 0."""
+    """The exponentially weighted mean over time of values (cars, samples, k); it begins at 0."""
     by_time = np.array(values.swapaxes(0, 1), np.float32, order="C")
     by_time *= np.float32(share)
     kept = np.float32(1 - share)

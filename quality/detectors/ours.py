@@ -1,10 +1,10 @@
-"""Our model: what the trainer learns, as the very TFLite graph that the scorers run."""
+"""Our model: the TFLite graph that the trainer makes and the scorers run."""
 
 import numpy as np
 
 from contract.hypotheses import Hypotheses
 from contract.telemetry import Floats
-from quality.detectors import Lengths, Places
+from quality.detectors import Indices, Lengths
 from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn
@@ -13,7 +13,7 @@ from trainer.model.state import Memory
 
 
 class Ours:
-    """Learned by the trainer's own function, replayed car by car from a new car's state."""
+    """Trained by the trainer's own function and replayed from the state of a new car."""
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         self._seed = seed
@@ -29,20 +29,20 @@ class Ours:
         self._hypotheses = hypotheses(graph, self._tflite, signals, car)
 
     def score(self, signals: Floats) -> Floats:
-        """(cars, samples)."""
+        """Scores (cars, samples)."""
         return replay(self._tflite, *_rows(signals)).score.reshape(signals.shape[:2])
 
-    def named(self, signals: Floats, cars: Places, samples: Places) -> list[str]:
-        """By the state that the sample leaves, as in a scorer."""
-        assert self._hypotheses is not None  # of a fleet whose settings name components
+    def named(self, signals: Floats, cars: Indices, samples: Indices) -> list[str]:
+        """The components by the cars' states after these samples, as in a scorer."""
+        assert self._hypotheses is not None  # signals.toml names components
         rows = cars * signals.shape[1] + samples
-        kept, place = np.unique(rows, return_inverse=True)
+        kept, index = np.unique(rows, return_inverse=True)
         states = replay(self._tflite, *_rows(signals), keep=kept).kept
         assert states is not None
-        return [self._hypotheses.of(state)[0] for state in states[place]]
+        return [self._hypotheses.of(state)[0] for state in states[index]]
 
 
-def _rows(signals: Floats) -> tuple[Floats, Places]:
-    """(n, 18) rows by car and time, and (n,) whose they are."""
+def _rows(signals: Floats) -> tuple[Floats, Indices]:
+    """(rows (n, K) by car and time, the car of each row (n,))."""
     cars, samples, count = signals.shape
     return signals.reshape(-1, count), np.repeat(np.arange(cars), samples)

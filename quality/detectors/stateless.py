@@ -1,4 +1,4 @@
-"""Detectors that look at single samples: what anybody writes in ten lines."""
+"""Detectors that judge single samples: simple baselines of ten lines."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from contract.telemetry import Floats
 from quality.detectors import Lengths
 
 _FITTED_ROWS = 400_000
-_MOST = 100.0  # in standard deviations; further off says no more
+_MOST = 100.0  # standard deviations: larger values are clipped
 
 
 def thinned(samples: Floats, rows: int = _FITTED_ROWS) -> Floats:
-    """(n, k) of (cars, samples, k): every car in every k-th sample, about `rows` rows in all."""
+    """About `rows` samples (n, k) of (cars, samples, k): every n-th sample of all cars."""
     cars, count = samples.shape[:2]
     step = max(1, cars * count // rows)
     return samples[:, ::step].reshape(-1, samples.shape[2])
@@ -24,15 +24,15 @@ class Standard:
     """z-scores of the judged signals: minus the training cars' mean, over their standard deviation."""
 
     def __init__(self, training: Floats) -> None:
-        told = signal_settings().signals
-        self.judged = np.flatnonzero([signal.judged for signal in told])
+        settings = signal_settings().signals
+        self.judged = np.flatnonzero([signal.judged for signal in settings])
         rows = thinned(training)[:, self.judged].astype(np.float64)
         self.mean = rows.mean(axis=0).astype(np.float32)
-        floor = np.array([told[i].resolution for i in self.judged])
+        floor = np.array([settings[i].resolution for i in self.judged])
         self.deviation = np.maximum(rows.std(axis=0), floor).astype(np.float32)
 
     def __call__(self, signals: Floats) -> Floats:
-        """(…, judged) of (…, 18)."""
+        """z-scores (…, judged) of signals (…, K)."""
         z: Floats = signals[..., self.judged]
         z -= self.mean
         z /= self.deviation

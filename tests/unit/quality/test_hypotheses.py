@@ -11,12 +11,12 @@ def _failed(kind: str, component: str) -> Failure:
 def test_the_right_component_at_another_wheel_is_wrong():
     """A tyre is counted with its wheel; what was not foreseen counts nowhere."""
     tyre = _failed("slow_puncture", "tire_1_1")
-    said = [(tyre, "tire_1_1"), (tyre, "tire_2_1"), (tyre, "tire_1_1"), (tyre, "brake_1_1"), (tyre, None)]
-    assert confusion(said) == {"slow_puncture": {"tire": 2, "brake": 1, "other wheel": 1}}
+    alerts = [(tyre, "tire_1_1"), (tyre, "tire_2_1"), (tyre, "tire_1_1"), (tyre, "brake_1_1"), (tyre, None)]
+    assert confusion(alerts) == {"slow_puncture": {"tire": 2, "brake": 1, "other wheel": 1}}
 
 
 def test_a_sensor_is_right_only_by_its_own_name():
     """Another sensor keeps its name among the mistakes, and so does an alert that named nothing."""
     drift = _failed("sensor_drift", "coolant_temp_sensor")
-    said = [(drift, name) for name in ("coolant_temp_sensor", "current_draw_sensor", "")]
-    assert confusion(said) == {"sensor_drift": {"": 1, "current_draw_sensor": 1, "the sensor": 1}}
+    alerts = [(drift, name) for name in ("coolant_temp_sensor", "current_draw_sensor", "")]
+    assert confusion(alerts) == {"sensor_drift": {"": 1, "current_draw_sensor": 1, "the sensor": 1}}

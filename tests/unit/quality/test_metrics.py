@@ -40,8 +40,8 @@ def test_an_alert_that_was_open_before_the_onset_foresees_nothing():
 
 def test_leads_are_summed_up_over_what_was_foreseen():
     """Recall counts all failures; median and worst tenth only the foreseen ones."""
-    found = metrics.summary(np.array([1.0, 2.0, 3.0, np.nan]))
-    assert found == {"recall": 0.75, "median_lead_h": 2.0, "p10_lead_h": pytest.approx(1.2)}
+    summary = metrics.summary(np.array([1.0, 2.0, 3.0, np.nan]))
+    assert summary == {"recall": 0.75, "median_lead_h": 2.0, "p10_lead_h": pytest.approx(1.2)}
     assert metrics.summary(np.array([np.nan])) == {"recall": 0.0, "median_lead_h": None, "p10_lead_h": None}
     assert metrics.summary(np.array([]))["recall"] is None
 

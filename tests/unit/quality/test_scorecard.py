@@ -23,8 +23,8 @@ FAILURES = tuple(
 def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
     foresights = tuple(Foresight(budget, 1.0, alarms, np.array(lead_h)) for budget in CURVE)
-    said = ["leak_part", "other_part", "drift_part", "drift_part"]
-    named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, said, strict=True))
+    components = ["leak_part", "other_part", "drift_part", "drift_part"]
+    named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, components, strict=True))
     aurocs = {"leak": 0.9, "drift": 0.6}
     return Answers(foresights, foresights[1], 0.75, aurocs, np.zeros(4, np.float32), named, 1.0)
 
@@ -36,7 +36,7 @@ def _outcome(seed: int, **leads: list[float]) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def drawn_up() -> dict[str, Any]:
+def document() -> dict[str, Any]:
     nan = np.nan
     outcomes = [
         _outcome(
@@ -49,13 +49,13 @@ def drawn_up() -> dict[str, Any]:
             2, autoencoder_stateless=[nan] * 4, linear_conditional=[1, 1, nan, nan], ours=[4, 5, 6, 0.25]
         ),
     ]
-    return scorecard.drawn_up(Settings(seeds=2), outcomes, ["--seeds", "2"])
+    return scorecard.document(Settings(seeds=2), outcomes, ["--seeds", "2"])
 
 
 @pytest.fixture
-def card(drawn_up: dict[str, Any]) -> dict[str, Any]:
+def card(document: dict[str, Any]) -> dict[str, Any]:
     """A copy that the test may change."""
-    return copy.deepcopy(drawn_up)
+    return copy.deepcopy(document)
 
 
 def test_figures_are_means_over_seeds_with_their_spread(card: dict[str, Any]):

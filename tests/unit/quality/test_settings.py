@@ -1,4 +1,4 @@
-"""What a scorecard refuses to be told."""
+"""Settings that a scorecard refuses."""
 
 from dataclasses import fields
 
@@ -29,11 +29,11 @@ def test_a_scorecard_that_would_say_nothing_is_refused(argv: list[str], named: s
 
 def test_quick_has_a_quarter_of_the_cars_everywhere():
     """And says how much disk the samples take: of two seeds at a time, of all where they are kept."""
-    told, quick = Settings(), Settings(quick=True)
-    assert [quick.cars(part) for part in PARTS[:4]] == [told.cars(part) // 4 for part in PARTS[:4]]
-    assert quick.cars(CHANGES[0]) == told.cars(CHANGES[0]) // 4
-    assert told.disk_bytes < 6e9
-    assert Settings(keep_data=True).disk_bytes == told.disk_bytes * told.seeds / told.processes
+    settings, quick = Settings(), Settings(quick=True)
+    assert [quick.cars(part) for part in PARTS[:4]] == [settings.cars(part) // 4 for part in PARTS[:4]]
+    assert quick.cars(CHANGES[0]) == settings.cars(CHANGES[0]) // 4
+    assert settings.disk_bytes < 6e9
+    assert Settings(keep_data=True).disk_bytes == settings.disk_bytes * settings.seeds / settings.processes
 
 
 def test_cars_are_learned_and_remembered_for_as_long_as_the_trainer_does():
