@@ -1,4 +1,4 @@
-"""Real Kafka clusters for all integration tests: one edge, one cloud, started when first needed."""
+"""Kafka for all integration tests: real clusters, edge and cloud, started when first needed; a mock edge for each test."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ from contract.topics import Topic, cloud_topics, edge_topics
 from local import kafka, preflight, topics
 from local.ports import Ports
 from local.supervisor import Supervisor
+from tests.integration.mock_kafka import MockKafka
 
 # Another one where two test runs share a machine.
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
@@ -66,3 +67,11 @@ def edge_kafka(_cluster: Callable[..., Cluster]) -> Cluster:
 def cloud_kafka(_cluster: Callable[..., Cluster]) -> Cluster:
     """The cloud cluster with its topics. `.bootstrap`, `.pause()`, `.resume()`."""
     return _cluster("cloud", Ports(PORT_OFFSET).cloud, cloud_topics())
+
+
+@pytest.fixture
+def mock_kafka() -> Iterator[MockKafka]:
+    """An edge cluster of the test's own, without a JVM. `.bootstrap`, `.pause()`, `.resume()`."""
+    cluster = MockKafka({topic.name: topic.partitions for topic in edge_topics()})
+    yield cluster
+    cluster.close()

@@ -312,7 +312,7 @@ class World:
 
 
 @pytest.fixture
-def world(edge_kafka: Any, tmp_path: Path) -> Iterator[World]:
-    world = World(edge_kafka, tmp_path)
+def world(mock_kafka: Any, tmp_path: Path) -> Iterator[World]:
+    world = World(mock_kafka, tmp_path)
     yield world
     world.close()
