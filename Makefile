@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up proofs clean
+.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -28,9 +28,13 @@ check: setup-dev ## format, lint, types
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 
-test: ## all tests, with real brokers
+test: ## the tests, with real brokers: at most 8 minutes on 2 cores
 	@local/setup --dev --tflite
-	$(PYTHON) -m pytest
+	$(PYTHON) -m tests.groups
+
+test-all: ## the same and the tests of what measures: scale, chaos, bench, plan, load, quality
+	@local/setup --dev --tflite
+	$(PYTHON) -m tests.groups --all
 
 test-unit: setup-dev ## the unit tests alone: no network, under 10 s
 	$(PYTHON) -m pytest tests/unit

@@ -1,4 +1,4 @@
-"""Kafka for all integration tests: real clusters, edge and cloud, started when first needed; a mock edge for each test."""
+"""Real clusters, edge and cloud, started when first needed, and a mock edge cluster for each test."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """A broker that can be killed, a bridge as a process, an independent publisher and reader.
 
-Everything a test sends carries its own car ids, and every test has its own broker: only Kafka is shared.
+Every test has cars, brokers and a mock Kafka of its own.
 """
 
 import os

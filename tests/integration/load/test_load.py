@@ -25,6 +25,7 @@ def test_without_a_broker_it_says_what_to_start(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.measuring
 def test_without_a_model_it_says_how_to_get_one(target: Any) -> None:
     """Cars that wait for anomalies need a scorer's model; the cars alone can be driven without."""
     result = target.locust("--run-time", "5s", budgets=NOTHING_LOST)
@@ -33,6 +34,7 @@ def test_without_a_model_it_says_how_to_get_one(target: Any) -> None:
     assert "Traceback" not in result.text
 
 
+@pytest.mark.measuring
 def test_an_impossible_budget_breaks_the_run(target: Any) -> None:
     """Status 3, and which budget was broken by what."""
     result = target.locust(
@@ -45,6 +47,7 @@ def test_an_impossible_budget_breaks_the_run(target: Any) -> None:
     target.sent(result.requests(PUBLISH))
 
 
+@pytest.mark.measuring
 def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) -> None:
     """Every publish has its PUBACK and its record, per car without a gap; every faulty sample its anomaly."""
     result = scored.locust(
@@ -64,6 +67,7 @@ def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) 
     assert PUBLISH in result.report
 
 
+@pytest.mark.measuring
 def test_a_storm_over_two_processes_loses_nothing(scored: Any) -> None:
     """All cars of all workers lose their connection at once, dial again, and go on where they were."""
     port = str(scored.deployment.plan.ports.scorer(9))

@@ -14,7 +14,7 @@ from local.java import ROOT
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 650
 SMALL = {"rate": 500, "steady_s": 2.0, "backlog": 5_000, "port_offset": PORT_OFFSET}

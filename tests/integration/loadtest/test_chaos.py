@@ -46,6 +46,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> dict[str,
     return found
 
 
+@pytest.mark.measuring
 def test_nothing_is_lost_doubled_or_scored_twice(ledger: dict[str, Any]) -> None:
     """At every stage, at no fewer than 2 000 messages a second, over all faults."""
     assert (ledger["lost"], ledger["order_violations"], ledger["scored_twice"]) == (0, 0, 0)
@@ -54,6 +55,7 @@ def test_nothing_is_lost_doubled_or_scored_twice(ledger: dict[str, Any]) -> None
     assert ledger["messages"] >= 100_000
 
 
+@pytest.mark.measuring
 def test_every_fault_is_accounted_for(ledger: dict[str, Any]) -> None:
     """Each has its own figures, and recovered."""
     assert [fault["fault"] for fault in ledger["faults"]] == list(FAULTS)
@@ -63,6 +65,7 @@ def test_every_fault_is_accounted_for(ledger: dict[str, Any]) -> None:
         assert fault["lost"] == fault["order_violations"] == 0
 
 
+@pytest.mark.measuring
 def test_the_faults_were_felt(ledger: dict[str, Any]) -> None:
     """A run in which nothing broke would prove nothing: each leaves its trace in its own stage."""
     by_name = {fault["fault"]: fault for fault in ledger["faults"]}

@@ -11,7 +11,7 @@ import pytest
 from loadtest import costs
 from local.java import ROOT
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 250
 

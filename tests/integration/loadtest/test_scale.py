@@ -40,6 +40,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> tuple[Path
     return folder / "run", done.stdout, json.loads((folder / "run/summary.json").read_text())
 
 
+@pytest.mark.measuring
 def test_the_fleet_connects_and_nothing_is_lost(ended: Any):
     """At every stage of the ledger stands every record that a car sent."""
     _, _, summary = ended
@@ -49,6 +50,7 @@ def test_the_fleet_connects_and_nothing_is_lost(ended: Any):
     assert summary["stages"][0]["expected"] > 300 * 9
 
 
+@pytest.mark.measuring
 def test_the_summary_says_what_it_promises(ended: Any):
     """Rates, latencies, and CPU and memory of every component, over the hold."""
     _, _, summary = ended
@@ -66,6 +68,7 @@ def test_the_summary_says_what_it_promises(ended: Any):
     assert {bar["what"]: bar["met"] for bar in summary["bars"]}["records lost at any stage"] is True
 
 
+@pytest.mark.measuring
 def test_progress_tables_and_picture_are_there(ended: Any):
     """A line while it runs, the ledger, the components, the bars, and a PNG."""
     folder, printed, _ = ended

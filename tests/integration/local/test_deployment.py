@@ -20,7 +20,7 @@ from plumbing.life import WorldDown
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[3]
-PORT_OFFSET = 2_000
+PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 50
 SHARDS = 2
 
 
@@ -62,7 +62,9 @@ def test_topics_are_created_once(deployment: Deployment):
 
 def test_a_second_deployment_on_the_same_ports_is_refused(deployment: Deployment, tmp_path: Path):
     """Before it starts anything, naming the port, its owner and the way out."""
-    with pytest.raises(WorldDown, match=r"port 20830 is taken, and mosquitto shard 0.*--port-offset"):
+    with pytest.raises(
+        WorldDown, match=rf"port {18_830 + PORT_OFFSET} is taken, and mosquitto shard 0.*--port-offset"
+    ):
         Deployment(Plan(run_dir=tmp_path, shards=SHARDS, port_offset=PORT_OFFSET))
     assert not any(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ from contract.telemetry import SIGNALS, Floats
 from quality import detectors
 from quality.detectors import Lengths
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
 
 def _cars(cars: int, seed: int) -> Floats:

@@ -8,6 +8,8 @@ from quality.detectors import Lengths
 from quality.detectors.autoencoder import Autoencoder
 from trainer.model.interpreter import Interpreter
 
+pytestmark = [pytest.mark.integration, pytest.mark.measuring]
+
 
 def test_the_graph_scores_as_the_scorecard_does():
     """Scores alike, and contributions are the squared errors that make them."""

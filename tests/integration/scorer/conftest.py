@@ -1,4 +1,4 @@
-"""A real Kafka emptied for each test, scorers as processes, telemetry and models to send."""
+"""A Kafka for each test, scorers as processes, telemetry and models to send."""
 
 import contextlib
 import signal
@@ -13,12 +13,24 @@ from .edge import Edge, Load
 from .replica import Replica
 
 
+def _is_real(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("real_kafka") is not None
+
+
+@pytest.fixture
+def kafka(request: pytest.FixtureRequest) -> Any:
+    """A mock cluster of the test's own; with the marker `real_kafka` the edge cluster."""
+    return request.getfixturevalue("edge_kafka" if _is_real(request) else "mock_kafka")
+
+
 @pytest.fixture
 def edge(
-    edge_kafka: Any, request: pytest.FixtureRequest, telemetry_values: Callable[..., list[bytes]]
+    kafka: Any, request: pytest.FixtureRequest, telemetry_values: Callable[..., list[bytes]]
 ) -> Iterator[Edge]:
     name = f"scorer-{request.node.name[:60]}-{time.time_ns()}"
-    edge = Edge(edge_kafka.bootstrap, name, telemetry_values)
+    edge = Edge(kafka.bootstrap, name, telemetry_values)
+    if _is_real(request):
+        edge.empty()
     yield edge
     edge.close()
 

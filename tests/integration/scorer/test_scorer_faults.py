@@ -45,6 +45,7 @@ def test_the_only_replica_killed(edge: Any, replica: Any, model_record: Any, loa
     until(edge.scored_once, "every record scored")
 
 
+@pytest.mark.real_kafka  # how the brokers of a real group hand partitions over
 def test_replicas_come_and_go_under_load(edge: Any, replica: Any, model_record: Any, load: Any) -> None:
     """1 to 3 to 1 replicas: every offset exactly once, and no partition waits long."""
     edge.publish(model_record())
@@ -71,7 +72,7 @@ def test_replicas_come_and_go_under_load(edge: Any, replica: Any, model_record: 
 
 
 def test_a_silent_kafka_is_waited_out(
-    edge: Any, edge_kafka: Any, replica: Any, model_record: Any, load: Any
+    edge: Any, kafka: Any, replica: Any, model_record: Any, load: Any
 ) -> None:
     """Kafka stands still for 5 s: the same process goes on, and every offset is scored exactly once."""
     edge.publish(model_record())
@@ -79,11 +80,11 @@ def test_a_silent_kafka_is_waited_out(
     scorer.wait_ready()
     with load(cars=100, per_second=1_000) as sent:
         scorer.wait_scored(1_000)
-        edge_kafka.pause()
+        kafka.pause()
         try:
             time.sleep(5)
         finally:
-            edge_kafka.resume()
+            kafka.resume()
         scorer.wait_scored(5_000)
     until(edge.scored_once, "every record scored")
     assert edge.anomalies() == Counter(sent.anomalies)

@@ -1,0 +1,124 @@
+"""Run all tests: the unit tests first and alone, then groups of folders two at a time.
+
+Half of the time of tests with brokers is waiting, so two pytest processes keep two cores busy. Each has
+ports of its own (TEST_PORT_OFFSET); what a group prints goes to var/tests/<group>.log, and to the terminal
+where it fails. `python -m tests.groups --all` includes the tests that measure.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LOGS = ROOT / "var" / "tests"
+SIDE_BY_SIDE = 2
+PORTS_OF_A_GROUP = 1_000
+ALL = "not registry and not terraform and not cluster"
+
+FIRST = {"unit": ("unit", "repo")}
+# The longest first. Folders that share a fixture of the session (clusters, TensorFlow) are one group.
+GROUPS = {
+    "kafka": ("integration/local", "integration/trainer", "integration/scorer"),
+    "e2e": ("e2e",),
+    "simulator": ("integration/simulator",),
+    "bridge": ("integration/bridge",),
+    "files": ("integration/files", "integration/contract", "integration/k8s"),
+    "tools": ("integration/loadtest", "integration/load", "integration/quality"),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a group ended."""
+
+    name: str
+    status: int  # of pytest: 0 passed, 1 failed, 5 no test was found
+    counts: Counter[str]  # "passed", "failed", "skipped", "error" …
+    seconds: float
+    output: str
+
+
+def run(name: str, folders: tuple[str, ...], flags: list[str], port_offset: int) -> Result:
+    """Run a group in a process of its own, and wait for it."""
+    began = time.monotonic()
+    log = LOGS / f"{name}.log"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=20", *flags]
+    with log.open("w") as out:
+        ended = subprocess.run(
+            [*command, *(f"tests/{folder}" for folder in folders)],
+            env=os.environ | {"TEST_PORT_OFFSET": str(port_offset)},
+            cwd=ROOT, stdout=out, stderr=out, check=False,
+        )  # fmt: skip
+    output = log.read_text(errors="replace")
+    return Result(name, ended.returncode, counts(output), time.monotonic() - began, output)
+
+
+def counts(output: str) -> Counter[str]:
+    """What the last line of pytest says: {"passed": 12, "skipped": 1}; empty where it says nothing."""
+    last = output.rstrip().rpartition("\n")[2]
+    if not re.search(r" in [\d.]+s", last):
+        return Counter()
+    outcomes = re.findall(r"(\d+) (passed|failed|skipped|deselected|errors?|xfailed|xpassed|warnings?)", last)
+    return Counter({outcome: int(number) for number, outcome in outcomes})
+
+
+def run_all(flags: list[str]) -> Iterator[Result]:
+    """The result of every group as it ends."""
+    offset = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
+    for name, folders in FIRST.items():
+        yield run(name, folders, flags, offset)
+    waiting, ended, lock = list(GROUPS.items()), [], threading.Condition()
+
+    def work(port_offset: int) -> None:
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                name, folders = waiting.pop(0)
+            result = run(name, folders, flags, port_offset)
+            with lock:
+                ended.append(result)
+                lock.notify()
+
+    for number in range(SIDE_BY_SIDE):
+        threading.Thread(target=work, args=(offset + number * PORTS_OF_A_GROUP,)).start()
+    for _ in GROUPS:
+        with lock:
+            lock.wait_for(lambda: ended)
+            result = ended.pop(0)
+        yield result
+
+
+def summary(found: Counter[str], seconds: float) -> str:
+    """As pytest ends: "12 passed, 1 skipped in 8.15s"."""
+    shown = [f"{count} {outcome}" for outcome, count in found.items() if outcome != "deselected"]
+    return f"{', '.join(shown) or 'no tests ran'} in {seconds:.2f}s ({seconds / 60:.1f} min)"
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything; the exit status is 0 only where every group found tests and all passed."""
+    everything = arguments == ["--all"]
+    LOGS.mkdir(parents=True, exist_ok=True)
+    began, total, failed = time.monotonic(), Counter[str](), []
+    for result in run_all(["-m", ALL] if everything else []):
+        total += result.counts
+        if result.status != 0:
+            failed.append(result)
+            print(result.output)
+        print(f"{result.name:<10} {summary(result.counts, result.seconds)}", flush=True)
+    for result in failed:
+        print(f"FAILED {result.name}: pytest ended with {result.status}, see var/tests/{result.name}.log")
+        print(*re.findall(r"^(?:FAILED|ERROR) .*", result.output, re.M), sep="\n")
+    print(summary(total, time.monotonic() - began))
+    return 1 if failed or not total["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
