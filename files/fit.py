@@ -16,10 +16,10 @@ from files.table import Say
 from plumbing.settings import setting
 from trainer.judge import alarms
 from trainer.judge.comparison import RULE
-from trainer.judge.decision import git_revision
 from trainer.model import learning
 from trainer.model.interpreter import Interpreter
 from trainer.model.replay import replay
+from trainer.settings import git_revision
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,14 @@ def run(settings: Settings, say: Say) -> int:
     training = until(recording, settings.train_until, times)
     recording, left_out = material.useful(recording, training, settings.signals)
     domain = material.domain(recording, training, settings.signals, settings.conditions)
-    memory = material.lengths(recording, training, settings.learning_s, settings.memory_s)
-    early, late = material.parts(recording, training, memory)
+    window = material.lengths(recording, training, settings.learning_s, settings.memory_s)
+    early, late = material.parts(recording, training, window)
     say(
         f"learning from {int(early.sum())} rows of {len(recording.machines)} machines; TensorFlow loads first"
     )
     signals = recording.signals.astype(np.float32)
     graph, learned = learning.learn(
-        domain, signals[early], recording.machine[early], memory, seed=settings.seed
+        domain, signals[early], recording.machine[early], window, seed=settings.seed
     )
     tflite = graph.convert()
     say(f"setting the threshold on {int(late.sum())} rows that were not learned from")
@@ -121,8 +121,8 @@ def run(settings: Settings, say: Say) -> int:
         group=settings.group,
         time=settings.time,
         interval_s=recording.interval_s,
-        learning_samples=memory.learning_samples,
-        memory_samples=memory.memory_samples,
+        learning_samples=window.learning_samples,
+        memory_samples=window.memory_samples,
         train_until=settings.train_until,
         training_rows=int(training.sum()),
         machines=len(recording.machines),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from files.errors import BadData
 from files.recording import Recording, constants, resolutions
 from trainer.model.domain import Domain, plain_domain
-from trainer.model.state import Memory, state_columns
+from trainer.model.state import Window, state_columns
 
 Rows = NDArray[np.bool_]
 
@@ -63,7 +63,7 @@ def domain(recording: Recording, training: Rows, signals: Sequence[str], conditi
     return made
 
 
-def lengths(recording: Recording, training: Rows, learning_s: float | None, memory_s: float | None) -> Memory:
+def lengths(recording: Recording, training: Rows, learning_s: float | None, memory_s: float | None) -> Window:
     """For how many rows a machine is watched, and over how many deviations are averaged.
 
     Raises BadData when no machine has enough rows for watching, learning and setting the threshold.
@@ -77,21 +77,21 @@ def lengths(recording: Recording, training: Rows, learning_s: float | None, memo
     )
     memory = _MEMORY_OF_LEARNING * learning if memory_s is None else memory_s / recording.interval_s
     try:
-        memory_samples = Memory(round(learning), max(1.0, float(memory)))
+        window = Window(round(learning), max(1.0, float(memory)))
     except ValueError as error:
         raise BadData(f"--learning-s and --memory-s do not fit: {error}") from error
-    enough = rows * (1 - CALIBRATION_SHARE) >= 2 * memory_samples.learning_samples
+    enough = rows * (1 - CALIBRATION_SHARE) >= 2 * window.learning_samples
     if not enough.any() or rows[enough].sum() < _ROWS_MIN:
         raise BadData(
             f"too few training rows: {int(rows.sum())} of {len(recording.machines)} machines, the longest "
-            f"has {int(rows.max())}. Each is watched for {memory_samples.learning_samples} rows and should "
+            f"has {int(rows.max())}. Each is watched for {window.learning_samples} rows and should "
             f"have three times as many, all together {_ROWS_MIN}: give a longer file, a later --train-until, "
             "or a shorter --learning-s"
         )
-    return memory_samples
+    return window
 
 
-def parts(recording: Recording, training: Rows, memory: Memory) -> tuple[Rows, Rows]:
+def parts(recording: Recording, training: Rows, window: Window) -> tuple[Rows, Rows]:
     """Masks (N,) of the rows to learn from and of those that set the threshold: early and late training rows.
 
     Machines with too few rows are in neither. Raises BadData when too few of the rows to learn from have a
@@ -99,7 +99,7 @@ def parts(recording: Recording, training: Rows, memory: Memory) -> tuple[Rows, R
     """
     rows = np.bincount(recording.machine[training], minlength=len(recording.machines))
     end = np.floor(rows * (1 - CALIBRATION_SHARE))[recording.machine]
-    enough = (end >= 2 * memory.learning_samples) & training
+    enough = (end >= 2 * window.learning_samples) & training
     early, late = enough & (recording.number < end), enough & (recording.number >= end)
     missing = np.isnan(recording.signals)
     whole = early & ~missing.any(axis=1)

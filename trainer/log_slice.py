@@ -36,7 +36,7 @@ class Telemetry:
 
 
 @dataclass(frozen=True)
-class Report:
+class MaintenanceReport:
     """A workshop's report: `component` of `car` failed or was repaired at `occurred_at_ms`."""
 
     car: bytes
@@ -120,9 +120,9 @@ def ordered(read: Telemetry) -> Telemetry:
     )
 
 
-def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]) -> list[Report]:
+def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]) -> list[MaintenanceReport]:
     """The workshop reports of the ranges, each report id once; what is none is left out."""
-    found: dict[str, Report] = {}
+    found: dict[str, MaintenanceReport] = {}
 
     for batch in read(consumer, dict(ranges)):
         for message in batch:
@@ -131,7 +131,7 @@ def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]
             except Malformed:
                 continue
             if name == "maintenance":
-                found[record["report_id"]] = Report(
+                found[record["report_id"]] = MaintenanceReport(
                     car=record["car_id"].encode(),
                     component=record["component"],
                     action=record["action"],

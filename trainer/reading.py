@@ -32,35 +32,35 @@ class Slice:
     """What was read, and the offsets by which it can be read again."""
 
     telemetry: log_slice.Telemetry
-    reports: list[log_slice.Report]
+    reports: list[log_slice.MaintenanceReport]
     offsets: Bounds
 
 
-def read(told: Settings, stop: Stop) -> Slice:
+def read(settings: Settings, stop: Stop) -> Slice:
     """Wait until the topics hold enough, fix the offsets, read them.
 
     Raises WorldDown, Stopped, and SettingsError as soon as it is clear that the slice can never hold enough.
     """
-    consumer, topics = _consumer(told), _topics(told, TELEMETRY)
-    deadline = time.monotonic() + told.wait_seconds
+    consumer, topics = _consumer(settings), _topics(settings, TELEMETRY)
+    deadline = time.monotonic() + settings.wait_seconds
     try:
-        probe_records = min(told.wait_records, capacity.PROBE_RECORDS)
-        first = wait(consumer, topics, told, stop, records=probe_records, deadline=deadline)
-        need = capacity.need(_newest(consumer, first, told, stop), told.learning_s)
-        refuse_too_small(need, told)
-        offsets = wait(consumer, topics, told, stop, records=told.wait_records, deadline=deadline)
+        probe_records = min(settings.wait_records, capacity.PROBE_RECORDS)
+        first = wait(consumer, topics, settings, stop, records=probe_records, deadline=deadline)
+        need = capacity.need(_newest(consumer, first, settings, stop), settings.learning_s)
+        refuse_too_small(need, settings)
+        offsets = wait(consumer, topics, settings, stop, records=settings.wait_records, deadline=deadline)
         refuse_too_few(need, log_slice.records_in(offsets))
-        return _between(consumer, offsets | bounds(consumer, _topics(told, MAINTENANCE)), told, stop)
+        return _between(consumer, offsets | bounds(consumer, _topics(settings, MAINTENANCE)), settings, stop)
     finally:
         consumer.close()
 
 
-def refuse_too_small(need: capacity.SliceNeed | None, told: Settings) -> None:
+def refuse_too_small(need: capacity.SliceNeed | None, settings: Settings) -> None:
     """Raises SettingsError where no slice of --records-max can hold enough."""
-    if need and need.records_min > told.records_max:
-        learning_s = told.learning_s * told.records_max / need.records
+    if need and need.records_min > settings.records_max:
+        learning_s = settings.learning_s * settings.records_max / need.records
         raise SettingsError(
-            f"--records-max {told.records_max} can never hold enough of this fleet: {need}; set "
+            f"--records-max {settings.records_max} can never hold enough of this fleet: {need}; set "
             f"--records-max to that, or --learning-s to {learning_s:.3g}"
         )
 
@@ -74,26 +74,26 @@ def refuse_too_few(need: capacity.SliceNeed | None, records: int) -> None:
         )
 
 
-def read_again(told: Settings, offsets: Bounds, stop: Stop) -> Slice:
+def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
     """The slice of these offsets, as a manifest has them. Raises WorldDown, Stopped."""
-    consumer = _consumer(told)
+    consumer = _consumer(settings)
     try:
-        return _between(consumer, offsets, told, stop)
+        return _between(consumer, offsets, settings, stop)
     finally:
         consumer.close()
 
 
-def _newest(consumer: Consumer, held: Bounds, told: Settings, stop: Stop) -> log_slice.Telemetry:
+def _newest(consumer: Consumer, held: Bounds, settings: Settings, stop: Stop) -> log_slice.Telemetry:
     newest = log_slice.newest(held, capacity.PROBE_RECORDS)
-    return log_slice.telemetry(consumer, newest, decoder(told), lambda _: stop_if_asked(stop))
+    return log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
 
 
-def _between(consumer: Consumer, offsets: Bounds, told: Settings, stop: Stop) -> Slice:
+def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop) -> Slice:
     of_telemetry, of_workshops = (
-        {topic: offsets[topic] for topic in _topics(told, kind)} for kind in (TELEMETRY, MAINTENANCE)
+        {topic: offsets[topic] for topic in _topics(settings, kind)} for kind in (TELEMETRY, MAINTENANCE)
     )
     _log.info("reading", extra={"records": log_slice.records_in(of_telemetry)})
-    telemetry = log_slice.telemetry(consumer, of_telemetry, decoder(told), _saying(stop))
+    telemetry = log_slice.telemetry(consumer, of_telemetry, decoder(settings), _saying(stop))
     reports = log_slice.reports(consumer, of_workshops)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
@@ -101,16 +101,18 @@ def _between(consumer: Consumer, offsets: Bounds, told: Settings, stop: Stop) ->
     return Slice(telemetry, reports, offsets)
 
 
-def _topics(told: Settings, kind: str) -> list[str]:
-    return [mirrored(edge, kind) for edge in told.edge_names]
+def _topics(settings: Settings, kind: str) -> list[str]:
+    return [mirrored(edge, kind) for edge in settings.edge_names]
 
 
-def _consumer(told: Settings) -> Consumer:
-    return log_slice.consumer(told.kafka_bootstrap, told.kafka_properties, f"trainer-{told.model_name}")
+def _consumer(settings: Settings) -> Consumer:
+    return log_slice.consumer(
+        settings.kafka_bootstrap, settings.kafka_properties, f"trainer-{settings.model_name}"
+    )
 
 
 def wait(
-    consumer: Consumer, topics: list[str], told: Settings, stop: Stop, *, records: int, deadline: float
+    consumer: Consumer, topics: list[str], settings: Settings, stop: Stop, *, records: int, deadline: float
 ) -> Bounds:
     """The bounds of the slice, once the topics hold so many records.
 
@@ -121,22 +123,24 @@ def wait(
         held = bounds(consumer, topics)
         count = log_slice.records_in(held)
         if count >= records:
-            return log_slice.newest(held, told.records_max)
+            return log_slice.newest(held, settings.records_max)
         now = time.monotonic()
         if now > deadline:
-            wanted = f"--wait-records is {told.wait_records}"
-            raise WorldDown(f"{', '.join(topics)}: {count} records after {told.wait_seconds:.0f} s, {wanted}")
+            wanted = f"--wait-records is {settings.wait_records}"
+            raise WorldDown(
+                f"{', '.join(topics)}: {count} records after {settings.wait_seconds:.0f} s, {wanted}"
+            )
         if now > log_at:
-            _log.info("waiting for records", extra={"found": count, "wanted": told.wait_records})
+            _log.info("waiting for records", extra={"found": count, "wanted": settings.wait_records})
             log_at = now + _SAY_EVERY_S
         stop_if_asked(stop)
         time.sleep(_LOOK_EVERY_S)
 
 
-def decoder(told: Settings) -> Decoder:
+def decoder(settings: Settings) -> Decoder:
     """Of every version of the telemetry schema, by the ids that the bridge uses."""
     known = [schema for schema in schemas() if schema.name == TELEMETRY]
-    return Decoder(schema_ids(known, registry.register(told.schema_registry_url, known)))
+    return Decoder(schema_ids(known, registry.register(settings.schema_registry_url, known)))
 
 
 def stop_if_asked(stop: Stop) -> None:

@@ -1,5 +1,6 @@
-"""What the trainer can be told."""
+"""The settings of the trainer."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +66,12 @@ class Settings:
             raise ValueError("--edge-names must name at least one edge")
         if not self.model_name:
             raise ValueError("--model-name must not be empty")
+
+
+def git_revision() -> str:
+    """The commit of the source, or `unknown` where there is no git."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

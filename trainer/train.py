@@ -1,20 +1,25 @@
-"""The training, read from top to bottom: a slice of the log, a detector, its proof, its publication.
+"""The training, read from top to bottom: `run` has the steps; the functions below it stand in their order.
 
-Read `run`, then each step in the order in which it is called; trainer/model/learning.py has the learning.
-No device is named anywhere: TensorFlow takes the GPU where there is one.
+1. read    a bounded slice of the replicated log        trainer/reading.py
+2. select  the rows of the training cars                here
+3. learn   statistics, then a network, in one graph     trainer/model/learning.py
+4. judge   on held-out cars, beside champion and baselines      trainer/judge/comparison.py
+5. record  in a manifest all that is needed to check, use and rebuild the model    here
+6. decide  verify the packed model in another process, pass the gate, publish      here
 """
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.golden import Golden
-from contract.manifest import QUANTILES, Decision, Manifest, sha256
+from contract.manifest import QUANTILES, TFLITE_BYTES_MAX, Decision, Manifest, sha256
 from contract.schema import latest
 from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
@@ -22,165 +27,211 @@ from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from trainer import capacity, reading
 from trainer.capacity import CARS_MIN
-from trainer.judge import comparison, decision
+from trainer.judge import comparison, gate
 from trainer.judge.held_out import held_out
+from trainer.judge.verify import verified
 from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
+from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
-from trainer.model.learning import learn, load_tensorflow
+from trainer.model.learning import learn, load_tensorflow, some_rows
 from trainer.model.replay import ranks, replay, runs
 from trainer.model.robust import CarNumbers
-from trainer.model.state import Memory, state_layout
+from trainer.model.state import Window, state_layout
 from trainer.publication import Entry, Publication
 from trainer.reading import Slice, Stopped, stop_if_asked
-from trainer.settings import Settings
+from trainer.settings import Settings, git_revision
 from trainer.split import PARTS, TRAINING, parts_of
 
 _log = logging.getLogger("trainer")
 
-EXIT_STOPPED = 143  # 128 + SIGTERM
-STATISTICS_ROWS_MAX = 200_000  # more rows do not change a quantile or a covariance
-GOLDEN_SAMPLES = 24  # more than the longest golden gap in learning is not needed: a car becomes warm in them
+EXIT_PUBLISHED, EXIT_REFUSED, EXIT_STOPPED = 0, 3, 143  # 128 + SIGTERM
+# Settings that `trainer rebuild` needs to learn the same again; they are kept in the manifest.
+LEARNING_SETTINGS = ("learning_s", "memory_s", "steps_max", "edge_names")
+GOLDEN_SAMPLES = 24  # enough for a car to become warm within the golden vectors
 
 
-def run(told: Settings, publication: Publication, stop: Stop) -> int:
-    """Read, learn, judge, decide, publish. Returns the exit code. Raises WorldDown."""
+def run(settings: Settings, publication: Publication, stop: Stop) -> int:
+    """Train and publish. Returns the exit code. Raises WorldDown, and SettingsError for a hopeless slice."""
     began_s = time.monotonic()
     try:
         domain, device = fleet_domain(), load_tensorflow()
-        data = reading.read(told, stop)
+        # 1. Read. The offsets are fixed first: reading them again gives the same slice.
+        data = reading.read(settings, stop)
         read_s = time.monotonic()
-        interval_s = capacity.sample_interval_s(data.telemetry)
-        memory = memory_of(told, interval_s)
-        part = parts_of(data.telemetry.cars)
-        signals, car = training_rows(data, part, memory)
-        graph, learned = learn(domain, signals, car, memory, told.seed, steps_max=told.steps_max, stop=stop)
+        # 2. Select. Cars are split by a hash of their id, so no model is judged on cars that it learned from.
+        rows = training_rows(data, settings)
+        # 3. Learn.
+        graph, learned = learn(
+            domain,
+            rows.signals,
+            rows.car,
+            rows.window,
+            settings.seed,
+            steps_max=settings.steps_max,
+            stop=stop,
+        )
         tflite = graph.convert()
         learned_s = time.monotonic()
+        # 4. Judge: every detector gets the same cars, the same replay and the same budget of false alarms.
         champion = publication.champion()
         held = held_out(
             domain,
             data.telemetry,
-            part,
+            rows.part,
             data.reports,
-            told,
-            judged_from=judged_from(memory, champion, data.telemetry.car),
-            interval_s=interval_s,
+            settings,
+            judged_from=judged_from(rows.window, champion, data.telemetry.car),
+            interval_s=rows.interval_s,
         )
+        complete = some_rows(np.asarray(np.isfinite(rows.signals).all(axis=1)))
         compared = comparison.compare(
             graph,
             learned,
             tflite,
-            told,
-            training=thinned(signals[np.isfinite(signals).all(axis=1)], STATISTICS_ROWS_MAX),
+            training=rows.signals[complete],
             data=held,
             champion=champion,
+            budget=settings.false_alarms_per_car_week,
         )
         stop_if_asked(stop)
-        timing = {"device": device, "read_s": read_s - began_s, "learn_s": learned_s - read_s}
-        network = learned.metrics["network"]
-        draft = Manifest(
-            name=told.model_name,
+        # 5. Record.
+        metrics = compared.metrics | {
+            "network": learned.metrics["network"],
+            "training": learned.metrics
+            | {"device": device, "read_s": read_s - began_s, "learn_s": learned_s - read_s},
+            "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
+        }
+        draft = manifest(settings, data, rows, graph, tflite=tflite, threshold=compared.threshold)
+        draft = dataclasses.replace(
+            draft,
             version=publication.next_version(),
             parent=champion.manifest.version if champion else None,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            git_revision=told.git_revision or decision.git_revision(),
-            signals=SIGNALS,
-            schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
-            threshold=compared.threshold,
-            false_alarms_per_car_week=told.false_alarms_per_car_week,
-            alert=comparison.RULE,
-            components={name: tuple(c.signal for c in of) for name, of in domain.components.items()},
-            hypotheses=hypotheses(graph, tflite, signals, car),
-            state=state_layout(domain, memory, interval_s),
-            training_offsets=data.offsets,
-            validation_offsets=data.offsets,  # the parts differ by car, not by offset (trainer/split.py)
-            seed=told.seed,
-            metrics=compared.metrics
-            | {"network": network, "training": learned.metrics | timing, "settings": learning_settings(told)},
-            reference_quantiles=reference_quantiles(signals),
-            golden=golden(tflite, signals, car, memory),
-            tflite_sha256=sha256(tflite),
-            tflite_bytes=len(tflite),
-            decision=Decision(published=False),
+            metrics=metrics,
         )
-        return decision.decide(draft, tflite, compared.evidence, publication)
+        # 6. Decide.
+        return decide(draft, tflite, compared.evidence, publication)
     except Stopped:
         _log.info("stopped: nothing was published")
         return EXIT_STOPPED
 
 
-def memory_of(told: Settings, interval_s: float) -> Memory:
-    """The settings' seconds of telemetry as samples."""
-    learning, memory = (
-        capacity.learning_samples(seconds, interval_s) for seconds in (told.learning_s, told.memory_s)
-    )
-    return Memory(learning, float(min(memory, learning)))
+@dataclass(frozen=True)
+class TrainingRows:
+    """n rows of the training cars without a workshop report, by car and time, and what follows from them."""
+
+    signals: Floats  # (n, K) NaN where missing
+    car: CarNumbers  # (n,)
+    part: NDArray[np.int8]  # (cars of the slice,) TRAINING, CALIBRATION or TEST
+    interval_s: float  # between two samples of a car, in the median
+    window: Window
 
 
-def training_rows(data: Slice, part: NDArray[np.int8], memory: Memory) -> tuple[Floats, CarNumbers]:
-    """(signals (n, K), car (n,)) of the training cars without a workshop report.
-
-    Raises WorldDown where too few cars of a part have been watched for longer than they are learned for.
-    """
+def training_rows(data: Slice, settings: Settings) -> TrainingRows:
+    """Select the training cars' rows. Raises WorldDown where a part has too few cars to learn or to judge."""
     telemetry, reported = data.telemetry, {report.car for report in data.reports}
+    interval_s = capacity.sample_interval_s(telemetry)
+    learning, memory = (
+        capacity.learning_samples(seconds, interval_s) for seconds in (settings.learning_s, settings.memory_s)
+    )
     sound = np.array([car not in reported for car in telemetry.cars], bool)
-    long = np.bincount(telemetry.car, minlength=len(sound)) > memory.learning_samples
-    counts = [int((sound & long & (part == number)).sum()) for number in range(len(PARTS))]
+    part = parts_of(telemetry.cars)
+    watched = np.bincount(telemetry.car, minlength=len(sound)) > learning
+    counts = [int((sound & watched & (part == number)).sum()) for number in range(len(PARTS))]
     _log.info("cars", extra=dict(zip(PARTS, counts, strict=True)) | {"reported": int((~sound).sum())})
     if any(count < least for count, least in zip(counts, CARS_MIN, strict=True)):
         raise WorldDown(
-            f"cars without a report and with more than the {memory.learning_samples} samples that they are "
+            f"cars without a report and with more than the {learning} samples that they are "
             f"learned for, for {', '.join(PARTS)}: {counts}, at least {CARS_MIN}; read more (--records-max, "
             "--wait-records) or learn for a shorter time (--learning-s)"
         )
     rows = np.flatnonzero((sound & (part == TRAINING))[telemetry.car])
-    return telemetry.signals[rows], telemetry.car[rows]
+    window = Window(learning, float(min(memory, learning)))
+    return TrainingRows(telemetry.signals[rows], telemetry.car[rows], part, interval_s, window)
 
 
-def judged_from(memory: Memory, champion: Entry | None, car: CarNumbers) -> int:
-    """From which row of a car on candidate and champion are compared: both have learned it by then.
+def judged_from(window: Window, champion: Entry | None, car: CarNumbers) -> int:
+    """The number of a car's row from which on candidate and champion are compared: both have learned it then.
 
-    A champion that learns cars for longer than the slice holds of nearly all of them cannot be waited for.
+    A champion that needs more rows than nearly all cars have in the slice is not waited for.
     """
-    own = memory.learning_samples
+    own = window.learning_samples
     state = champion.manifest.state if champion else None
     longest = max(own, state.learning_samples if state else 0)
     return longest if np.quantile(ranks(car), 0.9) > longest else own
 
 
-def learning_settings(told: Settings) -> dict[str, Any]:
-    """What `rebuild` must be told to learn the same again."""
-    return {name: getattr(told, name) for name in LEARNING_SETTINGS}
-
-
-LEARNING_SETTINGS = ("learning_s", "memory_s", "steps_max", "edge_names")
+def manifest(
+    settings: Settings, data: Slice, rows: TrainingRows, graph: Graph, *, tflite: bytes, threshold: float
+) -> Manifest:
+    """The manifest of the exported graph, but for version, parent, metrics and decision."""
+    components = graph.constants.domain.components
+    return Manifest(
+        name=settings.model_name,
+        version=0,
+        parent=None,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_revision=settings.git_revision or git_revision(),
+        signals=SIGNALS,
+        schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
+        threshold=threshold,
+        false_alarms_per_car_week=settings.false_alarms_per_car_week,
+        alert=comparison.RULE,
+        components={name: tuple(change.signal for change in changes) for name, changes in components.items()},
+        hypotheses=hypotheses(graph, tflite, rows.signals, rows.car),
+        state=state_layout(graph.constants.domain, rows.window, rows.interval_s),
+        training_offsets=data.offsets,
+        validation_offsets=data.offsets,  # the parts differ by car, not by offset
+        seed=settings.seed,
+        metrics={},
+        reference_quantiles=reference_quantiles(rows.signals),
+        golden=golden_vectors(tflite, rows),
+        tflite_sha256=sha256(tflite),
+        tflite_bytes=len(tflite),
+        decision=Decision(published=False),
+    )
 
 
 def reference_quantiles(signals: Floats) -> Mapping[str, tuple[float, ...]]:
-    """What the training cars' signals look like, to see drift later."""
-    quantiles = np.nanquantile(thinned(signals, STATISTICS_ROWS_MAX), QUANTILES, axis=0)
+    """Quantiles of the training cars' signals, to notice drift later."""
+    some = signals[some_rows(np.ones(len(signals), bool))]
+    quantiles = np.nanquantile(some, QUANTILES, axis=0)
     return {name: tuple(map(float, quantiles[:, i])) for i, name in enumerate(SIGNALS)}
 
 
-def golden(tflite: bytes, signals: Floats, car: CarNumbers, memory: Memory) -> Golden:
-    """A closed loop of three cars: a new one, one that is learned within it, and a warm one; with gaps."""
-    interpreter = Interpreter(tflite, signals.shape[1])
-    starts, lengths = runs(car)
+def golden_vectors(tflite: bytes, rows: TrainingRows) -> Golden:
+    """A closed loop of three cars, with gaps: a new one, one that becomes warm within it, and a warm one."""
+    interpreter = Interpreter(tflite, rows.signals.shape[1])
+    starts, lengths = runs(rows.car)
     longest = np.argsort(-lengths, kind="stable")[:3]
     samples = int(min(GOLDEN_SAMPLES, lengths[longest].min()))
-    rows = starts[longest[:, None]] + np.arange(samples)
-    vectors = np.nan_to_num(signals[rows.T], nan=0.0, posinf=0.0, neginf=0.0)  # (T, 3, K)
+    first = starts[longest[:, None]] + np.arange(samples)
+    signals = np.nan_to_num(rows.signals[first.T], nan=0.0, posinf=0.0, neginf=0.0)  # (T, 3, K)
     for sample in range(0, samples, 5):
-        vectors[sample, :, (3 * sample) % signals.shape[1]] = np.nan
+        signals[sample, :, (3 * sample) % signals.shape[2]] = np.nan
+    past = slice(starts[longest[1]], starts[longest[1]] + lengths[longest[1]])
     state = np.zeros((3, interpreter.state_width), np.float32)
-    state[1:] = replay(
-        tflite, signals[starts[longest[1]] :][: lengths[longest[1]]], np.zeros(lengths[longest[1]], int)
-    ).state
-    state[1, SEEN] = max(0, memory.learning_samples - samples // 2)
-    return Golden.of(vectors, state, interpreter.run)
+    state[1:] = replay(tflite, rows.signals[past], np.zeros(lengths[longest[1]], int)).state
+    state[1, SEEN] = max(0, rows.window.learning_samples - samples // 2)
+    return Golden.of(signals, state, interpreter.run)
 
 
-def thinned(rows: NDArray[Any], rows_max: int) -> NDArray[Any]:
-    """Every row, or every second, third, … so that no more than rows_max are left."""
-    return rows[:: max(1, -(-len(rows) // rows_max))]
+def decide(draft: Manifest, tflite: bytes, evidence: gate.Evidence, publication: Publication) -> int:
+    """Publish or refuse; either is logged with its reasons and printed. Returns the exit code.
+
+    Raises WorldDown where another champion was published since the candidate was compared with the old one.
+    """
+    proven = dataclasses.replace(evidence, unsound=verified(draft, tflite))
+    reasons = tuple(gate.reasons(proven))
+    publication.open()
+    champion = publication.champion()
+    if (champion.manifest.version if champion else None) != draft.parent:
+        raise WorldDown("another champion was published meanwhile: train again to be compared with it")
+    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",))
+    final = dataclasses.replace(draft, version=publication.next_version(), decision=decision)
+    if len(tflite) > TFLITE_BYTES_MAX:  # the log keeps the reasons, not the bytes
+        tflite = b""
+        final = dataclasses.replace(final, tflite_bytes=0, tflite_sha256=sha256(tflite))
+    publication.write(final, tflite)
+    print(comparison.as_text(final), flush=True)
+    return EXIT_REFUSED if reasons else EXIT_PUBLISHED

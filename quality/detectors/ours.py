@@ -9,7 +9,7 @@ from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn
 from trainer.model.replay import replay
-from trainer.model.state import Memory
+from trainer.model.state import Window
 
 
 class Ours:
@@ -17,14 +17,14 @@ class Ours:
 
     def __init__(self, seed: int, lengths: Lengths) -> None:
         self._seed = seed
-        self._memory = Memory(lengths.learning_samples, lengths.memory_samples)
+        self._window = Window(lengths.learning_samples, lengths.memory_samples)
         self._tflite: bytes
         self._hypotheses: Hypotheses | None
 
     def fit(self, training: Floats) -> None:
         """Train and convert."""
         signals, car = _rows(training)
-        graph, _ = learn(fleet_domain(), signals, car, self._memory, self._seed)
+        graph, _ = learn(fleet_domain(), signals, car, self._window, self._seed)
         self._tflite = graph.convert()
         self._hypotheses = hypotheses(graph, self._tflite, signals, car)
 
@@ -38,7 +38,6 @@ class Ours:
         rows = cars * signals.shape[1] + samples
         kept, index = np.unique(rows, return_inverse=True)
         states = replay(self._tflite, *_rows(signals), keep=kept).kept
-        assert states is not None
         return [self._hypotheses.of(state)[0] for state in states[index]]
 
 

@@ -1,4 +1,4 @@
-"""The detectors that a model is compared with, each through the same replay, rule and budget."""
+"""The detectors that are compared, each through the same replay, alert rule and budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,49 +12,48 @@ from trainer.model.domain import Domain
 from trainer.model.replay import replay
 from trainer.model.robust import CarNumbers
 
-# As in the model: further off says no more, and numbers stay finite.
-_MOST = 100.0
+_Z_MAX = 100.0  # as in the model: further off says no more, and numbers stay finite
 
 
 @dataclass(frozen=True)
-class Detector:
-    """A name, scores (n,) of rows by car and time: signals (n, K), car (n,); and its rule of alerts."""
+class Contender:
+    """A detector that is judged: candidate, champion or baseline."""
 
     name: str
-    score: Callable[[Floats, CarNumbers], Floats]
+    score: Callable[[Floats, CarNumbers], Floats]  # signals (n, K) and car (n,), by car and time, to (n,)
     rule: AlertRule
 
 
-def of_graph(name: str, tflite: bytes, rule: AlertRule) -> Detector:
+def tflite_contender(name: str, tflite: bytes, rule: AlertRule) -> Contender:
     """A graph as the scorers run it."""
-    return Detector(name, lambda signals, car: replay(tflite, signals, car).score, rule)
+    return Contender(name, lambda signals, car: replay(tflite, signals, car).score, rule)
 
 
-def max_abs_z(domain: Domain, training: Floats, rule: AlertRule) -> Detector:
-    """The signal furthest from its median, in standard deviations."""
-    placed = _standardised(domain, training)
-    return Detector("max_abs_z", lambda signals, car: np.abs(placed(signals)).max(axis=1), rule)
+def max_abs_z(domain: Domain, training: Floats, rule: AlertRule) -> Contender:
+    """The largest distance of a signal from its median, in standard deviations."""
+    z_scores = _z_scores(domain, training)
+    return Contender("max_abs_z", lambda signals, car: np.abs(z_scores(signals)).max(axis=1), rule)
 
 
-def mahalanobis(domain: Domain, training: Floats, rule: AlertRule) -> Detector:
-    """The distance from the median in units of the training cars' covariance."""
-    placed = _standardised(domain, training)
-    inverse = robust.precision(np.clip(placed(training), -10, 10), shrinkage=0.01)
+def mahalanobis(domain: Domain, training: Floats, rule: AlertRule) -> Contender:
+    """The distance from the median, measured by the training cars' covariance (Mahalanobis 1936)."""
+    z_scores = _z_scores(domain, training)
+    inverse = robust.precision(np.clip(z_scores(training), -10, 10), shrinkage=0.01)
 
     def score(signals: Floats, car: CarNumbers) -> Floats:
-        z = placed(signals)
+        z = z_scores(signals)
         return np.asarray(np.sqrt(np.maximum(((z @ inverse) * z).sum(axis=1), 0)), np.float32)
 
-    return Detector("mahalanobis", score, rule)
+    return Contender("mahalanobis", score, rule)
 
 
-def _standardised(domain: Domain, training: Floats) -> Callable[[Floats], Floats]:
-    """z-scores of the judged signals; a missing one is 0."""
+def _z_scores(domain: Domain, training: Floats) -> Callable[[Floats], Floats]:
+    """A function that gives the z-scores of the judged signals; a missing signal is 0."""
     centre, spread = robust.centre_and_spread(training, domain.resolution[: domain.count])
 
-    def place(signals: Floats) -> Floats:
+    def z_scores(signals: Floats) -> Floats:
         with np.errstate(over="ignore"):
-            z = np.clip((signals - centre) / spread, -_MOST, _MOST)
+            z = np.clip((signals - centre) / spread, -_Z_MAX, _Z_MAX)
         return np.asarray(np.where(np.isnan(z), 0, z)[:, domain.judged], np.float32)
 
-    return place
+    return z_scores

@@ -1,21 +1,38 @@
 """Proof of a packed model in a process without TensorFlow: `python -m trainer.judge.verify < record`.
 
 What the training process believes of its model is not enough: the bytes that will travel are read, checked
-and run here as a scorer does it. Prints one reason a line and exits with 3 where there are any.
+and run here as a scorer does it. Prints one reason a line and exits with 3 if there are any.
 """
 
+import subprocess
 import sys
 
 import numpy as np
 
 from contract.errors import Malformed
-from contract.manifest import Manifest, unpack
+from contract.manifest import TFLITE_BYTES_MAX, Manifest, pack, unpack
 from contract.telemetry import SIGNALS, Floats
 from trainer.model.interpreter import Interpreter
 
 EXIT_UNSOUND = 3
 LARGE_BATCH = 1024
 HOSTILE_SAMPLES = 3
+_VERDICT_S_MAX = 120.0
+
+
+def verified(manifest: Manifest, tflite: bytes) -> tuple[str, ...]:
+    """What a process of its own finds wrong with the packed record; empty where nothing is."""
+    if len(tflite) > TFLITE_BYTES_MAX:
+        return ()  # the gate refuses it anyway, and it cannot be packed
+    command, record = [sys.executable, "-m", "trainer.judge.verify"], pack(manifest, tflite)
+    try:
+        done = subprocess.run(command, input=record, capture_output=True, timeout=_VERDICT_S_MAX, check=False)
+    except subprocess.TimeoutExpired:
+        return (f"no verdict within {_VERDICT_S_MAX:.0f} s",)
+    lines = tuple(line for line in done.stdout.decode().splitlines() if line)
+    if done.returncode != 0 and not lines:
+        return (f"verification ended with {done.returncode}: {done.stderr.decode()[-300:]}",)
+    return lines
 
 
 def reasons(record: bytes) -> list[str]:
@@ -34,20 +51,18 @@ def reasons(record: bytes) -> list[str]:
 
 
 def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
-    """The golden vectors one by one and within a large batch."""
+    """Differences from the golden vectors, run one by one and within a large batch."""
 
     def single(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-        runs = [
-            interpreter.run(*(part[place : place + 1] for part in (signals, state)))
-            for place in range(len(signals))
-        ]
-        score, contribution, after = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        rows = [slice(row, row + 1) for row in range(len(signals))]
+        outputs = [interpreter.run(signals[row], state[row]) for row in rows]
+        score, contribution, after = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
         return score, contribution, after
 
     def large(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
         count = len(signals)
-        many = [np.resize(part, (LARGE_BATCH, part.shape[1])) for part in (signals, state)]
-        score, contribution, after = interpreter.run(*many)
+        repeated = [np.resize(part, (LARGE_BATCH, part.shape[1])) for part in (signals, state)]
+        score, contribution, after = interpreter.run(*repeated)
         return score[:count], contribution[:count], after[:count]
 
     if not len(manifest.golden):
@@ -59,18 +74,17 @@ def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
 
 
 def _hostile(interpreter: Interpreter) -> list[str]:
-    """Whatever a broken sensor sends, the score is a number or NaN, and the state is finite."""
+    """Whatever a broken sensor sends, in one signal or in all: no infinite score, and a finite state."""
+    count = len(SIGNALS)
     values: Floats = np.array([0, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40], np.float32)
-    rows = np.concatenate([np.full((1, len(SIGNALS)), value) for value in values])
-    one_each = np.zeros((len(values) * len(SIGNALS), len(SIGNALS)), np.float32)
-    one_each[np.arange(len(one_each)), np.tile(np.arange(len(SIGNALS)), len(values))] = np.repeat(
-        values, len(SIGNALS)
-    )
-    hostile = np.concatenate([rows, one_each]).astype(np.float32)
+    in_all = np.repeat(values, count).reshape(-1, count)
+    in_one = np.zeros((len(values) * count, count), np.float32)
+    in_one[np.arange(len(in_one)), np.tile(np.arange(count), len(values))] = np.repeat(values, count)
+    hostile = np.concatenate([in_all, in_one])
     state = np.zeros((len(hostile), interpreter.state_width), np.float32)
     for _ in range(HOSTILE_SAMPLES):
         score, contribution, state = interpreter.run(hostile, state)
-        if contribution.shape != (len(score), len(SIGNALS)):
+        if contribution.shape != (len(score), count):
             return [f"contributions have the shape {contribution.shape} for {len(score)} records"]
         if np.isinf(score).any():
             return [f"{np.isinf(score).sum()} infinite scores for hostile inputs"]
@@ -80,6 +94,6 @@ def _hostile(interpreter: Interpreter) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = reasons(sys.stdin.buffer.read())
-    print("\n".join(found))
-    sys.exit(EXIT_UNSOUND if found else 0)
+    unsound = reasons(sys.stdin.buffer.read())
+    print("\n".join(unsound))
+    sys.exit(EXIT_UNSOUND if unsound else 0)

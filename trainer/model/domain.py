@@ -1,7 +1,8 @@
-"""What a detector looks at, as data: signals, the operating point, ratios, components. Nothing here is a car.
+"""What is known of the signals, as arrays: who is judged, the operating point, ratios, components.
 
-A *coordinate* is a signal or a ratio of signals: the signals stand first, the ratios behind them. A signal is
-judged by its ratio where there is one, else by itself (`targets`).
+A *coordinate* is a signal or a ratio of signals: the signals come first, the ratios behind them. A signal is
+judged by its ratio where it has one, else by itself (`targets`). Nothing here is about cars: files/ makes a
+domain of any columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,74 +20,69 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """K signals and the ratios made of them.
+    """K signals, and `width` coordinates made of them."""
 
-    `judged` (K,): whether a signal can make a score. `conditions` (width,): whether a coordinate is part of
-    the operating point. `resolution` (width,): below it a change of a coordinate is no news, in its unit.
-    `restless` (K,): whether a sound sensor hardly ever repeats itself.
-    """
-
-    signals: tuple[str, ...]
-    judged: Bools
-    conditions: Bools
-    resolution: NDArray[np.float64]
-    restless: Bools
+    signals: tuple[str, ...]  # K names
+    judged: Bools  # (K,) whether a signal can make a score
+    conditions: Bools  # (width,) whether a coordinate is part of the operating point
+    resolution: NDArray[np.float64]  # (width,) smaller changes of a coordinate are no news; in its unit
+    restless: Bools  # (K,) whether a sound sensor hardly ever repeats its value
     ratios: tuple[Ratio, ...] = ()
-    components: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
-    deviations: tuple[Deviation, ...] = ()
+    components: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)  # what their faults change
+    deviations: tuple[Deviation, ...] = ()  # artificial faults to judge by
 
     @property
     def count(self) -> int:
-        """Of the signals, K."""
+        """The number of signals, K."""
         return len(self.signals)
 
     @property
     def width(self) -> int:
-        """Of the coordinates."""
+        """The number of coordinates."""
         return len(self.signals) + len(self.ratios)
 
-    def place(self, name: str) -> int:
-        """Where a signal stands. Raises ValueError for none of them."""
+    def index(self, name: str) -> int:
+        """The index of a signal. Raises ValueError for an unknown name."""
         return self.signals.index(name)
 
     def targets(self) -> NDArray[np.intp]:
-        """Per signal the coordinate by which it is judged, (K,): its ratio or else itself."""
+        """(K,) the coordinate by which each signal is judged: its ratio, or else itself."""
         chosen = np.arange(self.count)
-        for place, ratio in enumerate(self.ratios, self.count):
+        for coordinate, ratio in enumerate(self.ratios, self.count):
             if ratio.judges is not None:
-                chosen[self.place(ratio.judges)] = place
+                chosen[self.index(ratio.judges)] = coordinate
         return chosen
 
     def parts(self) -> Bools:
         """(width, K): whether coordinate i is made of signal j."""
         made = np.zeros((self.width, self.count), bool)
         made[: self.count] = np.eye(self.count, dtype=bool)
-        for place, ratio in enumerate(self.ratios, self.count):
-            made[place, [self.place(name) for name in (*ratio.numerator, ratio.denominator)]] = True
+        for coordinate, ratio in enumerate(self.ratios, self.count):
+            made[coordinate, [self.index(name) for name in (*ratio.numerator, ratio.denominator)]] = True
         return made
 
     def visible(self) -> Bools:
-        """(width, K): whether coordinate i may be used to expect signal j, that is, is not made of it."""
+        """(width, K): whether coordinate i may be used to predict signal j, that is, is not made of it."""
         return ~self.parts()
 
     def helpful(self) -> Bools:
-        """(width, width): whether coordinate i may fill coordinate k: not made of what k judges."""
+        """(width, width): whether coordinate i may impute coordinate k: not made of what k judges."""
         parts = self.parts()
         columns: list[Any] = [~parts[:, signal] for signal in range(self.count)]
-        for place, ratio in enumerate(self.ratios, self.count):
-            judged = [self.place(ratio.judges)] if ratio.judges else np.flatnonzero(parts[place])
+        for coordinate, ratio in enumerate(self.ratios, self.count):
+            judged = [self.index(ratio.judges)] if ratio.judges else np.flatnonzero(parts[coordinate])
             columns.append(~parts[:, judged].any(axis=1))
         return np.stack(columns, axis=1)
 
 
 @cache
 def fleet_domain() -> Domain:
-    """Of the telemetry schema that this process uses. Raises ValueError for a malformed signals.toml."""
+    """The domain of the telemetry schema in use. Raises ValueError for a malformed signals.toml."""
     return domain_of(signal_settings())
 
 
 def domain_of(settings: SignalSettings) -> Domain:
-    """The same as arrays."""
+    """The settings of a signals.toml as arrays."""
     coordinates: tuple[Any, ...] = (*settings.signals, *settings.ratios)
     return Domain(
         signals=tuple(signal.name for signal in settings.signals),
@@ -103,11 +99,11 @@ def domain_of(settings: SignalSettings) -> Domain:
 def plain_domain(
     signals: Sequence[str], conditions: Sequence[str] = (), resolution: Sequence[float] | None = None
 ) -> Domain:
-    """Of any columns: all `signals` are judged, each by itself.
+    """The domain of any columns, without ratios: all `signals` are judged, each by itself.
 
     `conditions` make the operating point; those that are not among `signals` are added behind them and are
-    not judged. `resolution` has one positive number for each of both, in this order; none: 1e-6 for all.
-    Raises ValueError for a name that is there twice, or no signal.
+    not judged. `resolution`: a positive number for each of both, in this order; None: 1e-6 for all.
+    Raises ValueError without a signal, for a name that occurs twice, or a resolution that does not fit.
     """
     names = (*signals, *[name for name in conditions if name not in signals])
     if not signals or len(set(names)) != len(names) or len(set(conditions)) != len(conditions):

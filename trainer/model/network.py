@@ -1,55 +1,136 @@
-"""The network beside the regression: an autoencoder, conditioned on the operating point, that cannot copy."""
+"""The network beside the regression, a denoising autoencoder of the operating point, and its training."""
 
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from trainer.model.constants import sight
+from plumbing.life import Stop
+from trainer.model import robust
+from trainer.model.constants import Constants, visible_inputs
 from trainer.model.domain import Domain
+from trainer.model.replay import Rows
+from trainer.model.robust import CarNumbers
+from trainer.reading import stop_if_asked
 
-# Hidden units of signals that may see the same of the operating point: together so many, and so many for each
-# signal that sees its own part of it.
+_log = logging.getLogger("trainer")
+
+# Hidden units: for all signals that see the same conditions together, and for each signal that sees its own.
 UNITS_SHARED, UNITS_ALONE = 24, 6
+INPUT_NOISE = 0.03  # standard deviations, while it is trained
+BATCH_ROWS = 1024
+PASSES = 6  # over the training rows, if they make at least STEPS_MIN steps and at most --steps-max
+STEPS_MIN, STEPS_PER_EPOCH = 400, 100
+PATIENCE_EPOCHS = 4
+LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-4
+VALIDATION_EVERY = 6  # every sixth training car is held out to stop the training in time
+HUBER_KNEE = 5.0  # spreads: larger residuals pull no harder, they may be a faulty car's
+_PREDICT_ROWS = 65_536
 
 
-def masked_network(domain: Domain, seed: int, noise: float = 0.03) -> Any:
-    """A Keras model (n, seen) to (n, J): what to add to the linear expectation; at first nothing.
+def train_network(
+    constants: Constants,
+    inputs: Floats,
+    residual: Floats,
+    car: CarNumbers,
+    *,
+    seed: int,
+    steps_max: int,
+    stop: Stop,
+) -> tuple[Any, dict[str, Any]]:
+    """Train a network to predict the regression's residual (n, J) from its inputs (n, I), of cars (n,).
 
-    Signals share hidden units where, and only where, the same part of the operating point may be used to
-    expect them. Noise on the inputs in training (a denoising autoencoder) keeps it from leaning on small
-    differences.
+    Returns (the network, losses and epochs); None for a network by which held-out cars gain nothing. Each
+    training car has an intercept of its own that is thrown away, as its baseline is when it is judged: so the
+    network learns what happens within a car, not what tells cars apart. Raises Stopped.
+    """
+    import keras
+
+    domain = constants.domain
+    held_out = np.isin(car, np.unique(car)[::VALIDATION_EVERY])
+    training, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    steps = min(max(STEPS_MIN, PASSES * len(training) // BATCH_ROWS), steps_max)
+    targets = domain.targets()[domain.judged]
+    floor = domain.resolution[targets] / constants.spread[targets]
+    spread = np.maximum(robust.within(residual, car).std(axis=0), floor).astype(np.float32)
+    network = masked_network(domain, seed)
+    cars, car_index = np.unique(car, return_inverse=True)
+    samples, sample_car = keras.Input((inputs.shape[1],)), keras.Input((), dtype="int32")
+    intercept = keras.layers.Embedding(len(cars), residual.shape[1], embeddings_initializer="zeros")
+    model = keras.Model([samples, sample_car], network(samples) + intercept(sample_car))
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    model.compile(  # compiling for the CPU costs more than it saves
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss=_huber(spread), jit_compile=False
+    )
+    validate = _validation(network, inputs[validation], residual[validation], car[validation], spread)
+    if not len(training):  # a single car: nothing tells what holds for others from what was learned by heart
+        alone = validate()
+        return None, {"linear_loss": alone, "loss": alone, "epochs": 0}
+    epochs = _Epochs(network, validate, stop)
+    with contextlib.suppress(_Enough):
+        model.fit(
+            _batches(inputs, residual, car_index.astype(np.int32), training, seed),
+            steps_per_epoch=min(STEPS_PER_EPOCH, steps),
+            epochs=-(-steps // STEPS_PER_EPOCH),
+            shuffle=False,  # `_batches` shuffles
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_train_batch_end=epochs.batch, on_epoch_end=epochs.end)
+            ],
+            verbose=0,
+        )
+    stop_if_asked(stop)
+    loss = {"linear_loss": epochs.linear_loss, "loss": epochs.best_loss, "epochs": epochs.count}
+    _log.info("the network is trained", extra=loss)
+    if not epochs.best_loss < epochs.linear_loss:
+        return None, loss
+    network.set_weights(epochs.best)
+    return network, loss
+
+
+def masked_network(domain: Domain, seed: int) -> Any:
+    """A Keras model, inputs (n, I) to a correction (n, J) of the regression; untrained it gives 0.
+
+    It sees only the operating point. Masks on its weights keep it from copying a fault: signals share hidden
+    units only where they may see the same conditions. Noise on the inputs in training keeps it from leaning
+    on small differences.
     """
     import keras
 
     keras.utils.set_random_seed(seed)
     to_units, to_signals = _masks(domain)
-    inputs = keras.Input((to_units.shape[0],), name="seen")
-    # Names are in the graph's bytes: those that Keras makes up count on from training to training.
+    inputs = keras.Input((to_units.shape[0],), name="inputs")
+    # Layer names are part of the exported bytes, and Keras numbers those that it makes up.
     hidden = keras.layers.Dense(
         to_units.shape[1], activation="tanh", kernel_constraint=_keep(to_units), name="hidden"
     )
-    added = keras.layers.Dense(
-        to_signals.shape[1], kernel_initializer="zeros", kernel_constraint=_keep(to_signals), name="added"
+    correction = keras.layers.Dense(
+        to_signals.shape[1],
+        kernel_initializer="zeros",
+        kernel_constraint=_keep(to_signals),
+        name="correction",
     )
-    noisy = keras.layers.GaussianNoise(noise, name="noise")(inputs)
-    model = keras.Model(inputs, added(hidden(noisy)), name="network")
+    noisy = keras.layers.GaussianNoise(INPUT_NOISE, name="noise")(inputs)
+    model = keras.Model(inputs, correction(hidden(noisy)), name="network")
     hidden.kernel.assign(hidden.kernel * to_units)
     return model
 
 
 def _masks(domain: Domain) -> tuple[Floats, Floats]:
-    """What of the seen each hidden unit sees (seen, units), and which judged signals it serves (units, J)."""
+    """Masks: inputs that each hidden unit sees (I, units), judged signals that it serves (units, J)."""
     conditions = np.concatenate([domain.conditions, np.ones(int(domain.conditions.sum()), bool)])
-    may_see = sight(domain) & conditions[:, None]
-    signals_by_sight: dict[bytes, list[int]] = {}
-    for signal in range(may_see.shape[1]):
-        signals_by_sight.setdefault(may_see[:, signal].tobytes(), []).append(signal)
+    visible = visible_inputs(domain) & conditions[:, None]
+    signals_by_inputs: dict[bytes, list[int]] = {}
+    for signal in range(visible.shape[1]):
+        signals_by_inputs.setdefault(visible[:, signal].tobytes(), []).append(signal)
     to_units, to_signals = [], []
-    for sees, signals in signals_by_sight.items():
+    for inputs, signals in signals_by_inputs.items():
         units = UNITS_SHARED if len(signals) > 1 else UNITS_ALONE
-        to_units += [np.frombuffer(sees, bool)] * units
-        to_signals += [np.isin(np.arange(may_see.shape[1]), signals)] * units
+        to_units += [np.frombuffer(inputs, bool)] * units
+        to_signals += [np.isin(np.arange(visible.shape[1]), signals)] * units
     return np.array(to_units, np.float32).T, np.array(to_signals, np.float32)
 
 
@@ -64,6 +145,75 @@ def _keep(mask: Floats) -> Any:
     return Keep()
 
 
-def nothing(seen: Any) -> Any:
-    """The network of a detector that has none: (n, seen) to 0."""
+def no_network(inputs: Any) -> Any:
+    """The correction of a detector without a network: 0."""
     return 0.0
+
+
+class _Enough(Exception):
+    """Held-out cars gain no more by the training."""
+
+
+class _Epochs:
+    """Callbacks of the training: logs, keeps the best weights, stops early."""
+
+    def __init__(self, network: Any, validate: Callable[[], float], stop: Stop) -> None:
+        self._network, self._validate, self._stop = network, validate, stop
+        self.best, self._since_best, self.count = network.get_weights(), 0, 0
+        self.linear_loss = self.best_loss = validate()  # an untrained network adds nothing to the regression
+
+    def batch(self, number: int, logs: Any) -> None:
+        """After a step: SIGTERM ends the training here. Raises Stopped."""
+        stop_if_asked(self._stop)
+
+    def end(self, epoch: int, logs: Any) -> None:
+        """After an epoch. Raises _Enough after PATIENCE_EPOCHS without a gain."""
+        loss, self.count = self._validate(), epoch + 1
+        _log.info("training", extra={"step": self.count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)})
+        self._since_best += 1
+        if loss < self.best_loss:
+            self.best, self.best_loss, self._since_best = self._network.get_weights(), loss, 0
+        if self._since_best >= PATIENCE_EPOCHS:
+            raise _Enough
+
+
+def _batches(inputs: Floats, residual: Floats, car: NDArray[np.int32], rows: Rows, seed: int) -> Any:
+    """An endless tf.data feed of shuffled batches: whole numpy blocks, because a row at a time is slow."""
+    import tensorflow as tf
+
+    def blocks() -> Iterator[tuple[tuple[Floats, NDArray[np.int32]], Floats]]:
+        rng = np.random.default_rng(seed)
+        while True:
+            order = rng.permutation(rows)
+            for start in range(0, len(order), BATCH_ROWS):
+                block = order[start : start + BATCH_ROWS]
+                yield (inputs[block], car[block]), residual[block]
+
+    samples, targets = (tf.TensorSpec((None, array.shape[1]), tf.float32) for array in (inputs, residual))
+    signature = ((samples, tf.TensorSpec((None,), tf.int32)), targets)
+    return tf.data.Dataset.from_generator(blocks, output_signature=signature).prefetch(4)
+
+
+def _huber(spread: Floats) -> Callable[[Any, Any], Any]:
+    """Huber's loss of residual minus correction, in spreads of the residual."""
+    import tensorflow as tf
+
+    def loss(residual: Any, correction: Any) -> Any:
+        size = tf.abs(residual - correction) / spread
+        far = HUBER_KNEE * (size - HUBER_KNEE / 2)
+        return tf.reduce_mean(tf.where(size < HUBER_KNEE, size * size / 2, far), axis=1)
+
+    return loss
+
+
+def _validation(
+    network: Any, inputs: Floats, residual: Floats, car: CarNumbers, spread: Floats
+) -> Callable[[], float]:
+    """A function that gives the loss on held-out cars, each without its own mean, as with its baseline."""
+    huber = _huber(spread)
+
+    def loss() -> float:
+        own = robust.within(residual - network.predict(inputs, _PREDICT_ROWS, verbose=0), car)
+        return float(np.mean(np.asarray(huber(own, np.float32(0)))))
+
+    return loss

@@ -1,6 +1,6 @@
 """Statistics that a few undetected faulty cars among the healthy ones do not move.
 
-Arrays are (n,) or (n, k): n samples of k coordinates; `car` (n,) says whose sample it is, 0, 1, 2, …
+Arrays are (n,) or (n, k): n samples of k coordinates; `car` (n,) says which car each sample is of.
 """
 
 from typing import Any
@@ -11,47 +11,46 @@ from numpy.typing import NDArray
 F8 = NDArray[np.float64]
 CarNumbers = NDArray[np.integer[Any]]  # (n,) which car each of n rows is of: 0, 1, 2, …
 
-# Spreads beyond which a memory says no more than "far off".
-FAR = 20.0
-# A car is suspect when the score that it reaches in a tenth of its samples is so many robust deviations above
-# that of the other cars: a fault that came or went in the slice counts as well.
+# A car is suspect when the score that it exceeds in a tenth of its samples is this many robust deviations
+# above that of the other cars: so a fault that came or went within the slice counts, too.
 SUSPECT_DEVIATIONS, SUSPECT_QUANTILE = 5.0, 0.9
+_MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
 def centre_and_spread(values: NDArray[Any], floor: NDArray[Any]) -> tuple[F8, F8]:
-    """(k,) medians, and (k,) standard deviations of the values within their 0.5 to 99.5 % quantiles."""
+    """(k,) medians, and (k,) standard deviations within the 0.5 to 99.5 % quantiles, at least `floor`."""
     low, centre, high = np.quantile(values, [0.005, 0.5, 0.995], axis=0)
     spread = np.clip(values, low, high).std(axis=0)
     return centre, np.maximum(spread, floor)
 
 
-def leave_out_linear(
+def ridge_regressions(
     inputs: NDArray[Any], outputs: NDArray[Any], visible: NDArray[np.bool_], ridge: float = 0.001
 ) -> tuple[F8, F8]:
-    """Weights (k, m) and biases (m,) of the ridge regression of each output on the inputs it may see.
+    """Weights (k, m) and biases (m,): a ridge regression of each output on the inputs visible to it.
 
     inputs (n, k), outputs (n, m), both about standardised; visible (k, m).
     """
     k = inputs.shape[1]
     covariance = _covariance(np.hstack([inputs, outputs], dtype=np.float64))
     weights = np.zeros(visible.shape)
-    for j, see in enumerate(visible.T):
-        seen = covariance[:k, :k][np.ix_(see, see)] + ridge * np.eye(see.sum())
-        weights[see, j] = np.linalg.solve(seen, covariance[:k, k + j][see])
+    for j, mask in enumerate(visible.T):
+        gram = covariance[:k, :k][np.ix_(mask, mask)] + ridge * np.eye(mask.sum())
+        weights[mask, j] = np.linalg.solve(gram, covariance[:k, k + j][mask])
     return weights, np.median(outputs, axis=0) - np.median(inputs, axis=0) @ weights
 
 
 def _covariance(values: F8) -> F8:
-    """(k, k) of values (n, k), which are centred in place: numpy's own copies them twice more."""
+    """(k, k) of values (n, k), which are centred in place: np.cov copies them twice more."""
     values -= values.mean(axis=0)
     return np.asarray(values.T @ values * (1 / (len(values) - 1)))
 
 
 def precision(residual: NDArray[Any], shrinkage: float = 0.05, least: float | F8 = 1e-3) -> F8:
-    """(k, k) inverse covariance, drawn towards its diagonal, over k: a typical norm is then 1.
+    """(k, k) precision matrix (inverse covariance) divided by k, so that a typical norm is 1.
 
-    The 3 % of the samples that it finds strangest are left out and it is estimated again, three times. A
-    variance is at least `least` (k,).
+    The covariance is shrunk towards its diagonal, whose variances are at least `least` (k,). It is estimated
+    three times, each time without the 3 % of the samples with the largest norm.
     """
     k, kept = residual.shape[1], residual.astype(np.float64)
     samples = kept
@@ -72,12 +71,12 @@ def suspects(score: NDArray[Any], car: CarNumbers) -> NDArray[np.bool_]:
     numbers, starts = np.unique(car[order], return_index=True)
     high = np.array([np.quantile(part, SUSPECT_QUANTILE) for part in np.split(score[order], starts[1:])])
     typical = np.median(high)
-    limit = typical + SUSPECT_DEVIATIONS * 1.4826 * np.median(np.abs(high - typical))
+    limit = typical + SUSPECT_DEVIATIONS * _MAD_TO_DEVIATION * np.median(np.abs(high - typical))
     return np.isin(car, numbers[high > limit])
 
 
 def within(values: NDArray[Any], car: CarNumbers, kept: float = 0.0) -> NDArray[Any]:
-    """(n, k) values minus their car's mean, of which the share `kept` stays; rows of a car together."""
+    """(n, k) values minus their car's mean, of which the share `kept` stays; a car's rows are together."""
     starts = np.flatnonzero(np.diff(car, prepend=-1))
     lengths = np.diff(starts, append=len(car))
     mean = np.add.reduceat(values, starts, axis=0, dtype=np.float64) / lengths[:, None]

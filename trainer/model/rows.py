@@ -1,7 +1,8 @@
-"""Tables of the graph with a row for each quantity and in it a number of each of n cars.
+"""The layout of the graph's arrays, and operations on it.
 
-What holds for a quantity then meets a whole row at once, and what holds for a car its number in every row.
-With a row for each car TFLite goes from car to car, which takes eight times as long (docs/measurements.md).
+Inside the graph arrays are (quantities, cars); only the inputs of the network are (cars, quantities). TFLite
+then handles a quantity of all cars at once; with (cars, quantities) it goes from car to car, which takes
+eight times as long (docs/measurements.md).
 """
 
 from typing import Any
@@ -13,32 +14,32 @@ from contract.telemetry import Floats
 
 
 def column(numbers: Any) -> Floats:
-    """(k,) numbers, one for each row, as (k, 1), for (k, n)."""
+    """(k,) one number for each quantity, as (k, 1): it broadcasts over (k, n)."""
     return np.asarray(numbers, np.float32)[:, None]
 
 
-def picked(rows: Any, places: Any) -> Any:
-    """The rows (k, n) of (m, n) that stand at `places` (k,), each as often as it is named."""
+def select(rows: Any, indices: Any) -> Any:
+    """The rows (k, n) of (m, n) at `indices` (k,), which may repeat."""
     import tensorflow as tf
 
-    return tf.gather(rows, np.asarray(places, np.int32), axis=0)
+    return tf.gather(rows, np.asarray(indices, np.int32), axis=0)
 
 
-def spread_out(rows: Any, which: NDArray[np.bool_]) -> Any:
-    """The rows (k, n), finite, at the k of K places that `which` (K,) names, 0 elsewhere: (K, n)."""
-    every = picked(rows, np.maximum(np.cumsum(which) - 1, 0))
-    return every if which.all() else every * column(which)
+def scatter(rows: Any, mask: NDArray[np.bool_]) -> Any:
+    """Finite rows (k, n) put where `mask` (K,) is true, 0 elsewhere: (K, n)."""
+    every = select(rows, np.maximum(np.cumsum(mask) - 1, 0))
+    return every if mask.all() else every * column(mask)
 
 
-def stacked(*blocks: Any) -> Any:
-    """Blocks of rows (k, n), one below the other."""
+def stack(*blocks: Any) -> Any:
+    """Blocks (k, n) one below the other."""
     import tensorflow as tf
 
     return tf.concat(blocks, axis=0)
 
 
-def times(matrix: NDArray[Any], rows: Any) -> Any:
-    """(m, k) and (m, n) to (k, n): the numbers of each car (m,) times the matrix."""
+def matmul(matrix: NDArray[Any], rows: Any) -> Any:
+    """The numbers of each car, rows (m, n), times the matrix (m, k): (k, n)."""
     import tensorflow as tf
 
     return tf.transpose(tf.transpose(rows) @ matrix.astype(np.float32))

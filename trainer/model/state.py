@@ -1,25 +1,23 @@
-"""What a car's state holds, column by column, and for how long: what makes a car its own measure."""
+"""What the graph keeps of a car between two samples, and over how many samples it averages."""
 
 import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.state_layout import SEEN, WIDTH_MAX, Columns, StateLayout
+from contract.state_layout import SEEN, WIDTH_MAX, StateLayout
 from trainer.model.domain import Domain
 
 
 @dataclass(frozen=True)
-class Memory:
-    """How many samples a car is learned for, and over how many its deviation is averaged.
+class Window:
+    """How long cars are watched and averaged. Raises ValueError unless 1 <= memory <= learning."""
 
-    Raises ValueError: both must be at least 1, and the memory no longer than the learning.
-    """
-
-    learning_samples: int
-    memory_samples: float
+    learning_samples: int  # a car is watched for so many samples before it is judged
+    memory_samples: float  # time constant of its moving averages, in samples
 
     def __post_init__(self) -> None:
         if not 1 <= self.memory_samples <= self.learning_samples:
@@ -29,55 +27,49 @@ class Memory:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateColumns:
-    """(first, next) columns of a state; `seen` is the number of samples, held when the car is learned.
+class CarState(NamedTuple):
+    """The parts of a car's state in the order of their columns, either their (first, next) columns or values.
 
-    `baseline` and `deviation`: of the judged signals, in resolutions. `point`: the operating point as it was
-    lately, standardised. `last`: of the restless signals, standardised; `repeats`: which share of the samples
-    repeated it lately. `identity`: of what is neither judged nor a condition, like a firmware: where it
-    changes, the car is learned anew. `unrest`: its mean square from its baseline meanwhile.
+    A new car's state is all zeros. Values of J judged, C condition, R restless and I identity signals.
     """
 
-    baseline: Columns
-    deviation: Columns
-    point: Columns
-    last: Columns
-    repeats: Columns
-    identity: Columns
-    unrest: Columns
-    width: int
-    seen: Columns = (SEEN, SEEN + 1)
+    count: Any  # (1) samples seen, held when the learning period is over
+    baseline: Any  # (J) mean residual of the learning period, in resolutions; frozen afterwards
+    deviation: Any  # (J) moving average of residual minus baseline since then
+    point: Any  # (C) moving average of the operating point, standardised
+    last: Any  # (R) the last value of each restless signal, standardised
+    repeat_rate: Any  # (R) moving average of "the value is the last one again"
+    identity: Any  # (I) what the car is, like its firmware: where it changes, the car is learned anew
+    variance: Any  # (1) mean square residual of the learning period, in spreads within a car
 
 
-def state_columns(domain: Domain) -> StateColumns:
-    """Raises ValueError where so many signals need more than a car's 64 columns."""
+def state_columns(domain: Domain) -> tuple[CarState, int]:
+    """((first, next) columns of each part, width). Raises ValueError where a car's 64 columns do not do."""
     judged, point = int(domain.judged.sum()), int(domain.conditions.sum())
     restless, identity = int(domain.restless.sum()), len(identities(domain))
-    ends = np.cumsum([SEEN + 1, judged, judged, point, restless, restless, identity, 1]).tolist()
-    places = list(pairwise(ends))
-    width = ends[-1] + (ends[-1] == domain.count)  # tensors are told apart by their widths
+    sizes = CarState(1, judged, judged, point, restless, restless, identity, 1)
+    ends = np.cumsum([SEEN, *sizes]).tolist()
+    width = ends[-1] + (ends[-1] == domain.count)  # a tensor is recognised by its width: no two may be equal
     if width > WIDTH_MAX:
         raise ValueError(
             f"{judged} judged signals, {point} conditions and {restless} restless signals need a state of "
             f"{width} columns; a car has {WIDTH_MAX}: judge fewer signals, or call fewer restless"
         )
-    names = ("baseline", "deviation", "point", "last", "repeats", "identity", "unrest")
-    return StateColumns(width=width, **dict(zip(names, places, strict=True)))
+    return CarState(*pairwise(ends)), width
 
 
 def identities(domain: Domain) -> NDArray[np.intp]:
-    """Places of the signals that say what a car is: neither judged nor a condition."""
+    """Indices of the signals that say what a car is: neither judged nor a condition."""
     return np.flatnonzero(~domain.judged & ~domain.conditions[: domain.count])
 
 
-def state_layout(domain: Domain, memory: Memory, interval_s: float) -> StateLayout:
-    """For the manifest. `interval_s`: between two samples of a car, in the median."""
-    columns = state_columns(domain)
+def state_layout(domain: Domain, window: Window, interval_s: float) -> StateLayout:
+    """What the manifest says of the state. `interval_s`: median time between two samples of a car."""
+    columns, width = state_columns(domain)
     return StateLayout(
-        width=columns.width,
-        learning_samples=memory.learning_samples,
-        memory_samples=memory.memory_samples,
+        width=width,
+        learning_samples=window.learning_samples,
+        memory_samples=window.memory_samples,
         sample_interval_s=interval_s,
         baseline=columns.baseline,
         deviation=columns.deviation,
@@ -86,8 +78,8 @@ def state_layout(domain: Domain, memory: Memory, interval_s: float) -> StateLayo
 
 
 def units(domain: Domain) -> str:
-    """A fingerprint of what a baseline is measured in: the judged signals' coordinates and resolutions."""
+    """A fingerprint of what baselines are measured in: the judged signals' coordinates and resolutions."""
     targets = domain.targets()[domain.judged]
     names = [*domain.signals, *[repr(ratio) for ratio in domain.ratios]]
-    said = [(names[place], float(domain.resolution[place])) for place in targets]
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    text = repr([(names[target], float(domain.resolution[target])) for target in targets])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -17,15 +17,15 @@ from trainer.model.domain import fleet_domain
 from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import Learned, learn
-from trainer.model.network import nothing
+from trainer.model.network import no_network
 from trainer.model.replay import replay
-from trainer.model.state import Memory, state_layout
+from trainer.model.state import CarState, Window, state_layout
 from trainer.reading import Stopped
 
 pytestmark = pytest.mark.integration
 
 CARS, SECONDS = 300, 90
-MEMORY = Memory(learning_samples=30, memory_samples=10.0)
+WINDOW = Window(learning_samples=30, memory_samples=10.0)
 DOMAIN = fleet_domain()
 JUDGED = np.flatnonzero(DOMAIN.judged)
 Fleet = Callable[..., NDArray[np.float32]]
@@ -47,9 +47,9 @@ def past(fleet: Fleet) -> Floats:
     return np.ascontiguousarray(fleet(CARS, SECONDS, seed=1).transpose(1, 0, 2))
 
 
-def taught(past: Floats, **told: Any) -> tuple[Graph, Learned]:
+def taught(past: Floats, **options: Any) -> tuple[Graph, Learned]:
     cars, seconds, count = past.shape
-    return learn(DOMAIN, past.reshape(-1, count), np.repeat(np.arange(cars), seconds), MEMORY, 1, **told)
+    return learn(DOMAIN, past.reshape(-1, count), np.repeat(np.arange(cars), seconds), WINDOW, 1, **options)
 
 
 @pytest.fixture(scope="module")
@@ -92,73 +92,58 @@ def with_gaps(past: Floats, seed: int = 1) -> Floats:
 
 
 def numpy_step(graph: Graph, signals: Floats, state: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
-    """(scores, states after), written from the description, in double precision; no ratio's gaps here."""
+    """(scores, states after), written from the description, in double precision; no ratio misses a part."""
     c, columns = graph.constants, graph.columns
-    old = {
-        name: state[:, slice(*getattr(columns, name))]
-        for name in ("baseline", "deviation", "point", "last", "repeats", "identity", "unrest")
-    }
-    seen = state[:, :1]
-    values, there = (np.asarray(part, np.float64).T for part in graph._standardised(signals))
-    gap = 1 - there
-    firmware = np.where(gap[:, [FIRMWARE]] > 0, old["identity"], values[:, [FIRMWARE]])
-    other = (firmware != old["identity"]) & (seen > 0)
-    seen = np.where(other, 0, seen)
-    for name in ("baseline", "deviation", "unrest"):
-        old[name] = np.where(other, 0, old[name])
+    before = CarState(*[state[:, slice(*part)] for part in columns])
+    values, present = (np.asarray(part, np.float64).T for part in graph._standardised(signals))
+    gap = present == 0
+    firmware = np.where(gap[:, [FIRMWARE]], before.identity, values[:, [FIRMWARE]])
+    changed = (firmware != before.identity) & (before.count > 0)
+    reset = ("count", "baseline", "deviation", "variance")
+    before = before._replace(**{name: np.where(changed, 0, getattr(before, name)) for name in reset})
     width, targets = DOMAIN.width, DOMAIN.targets()[DOMAIN.judged]
     now = np.clip(values, c.low[:width], c.high[:width])
-    now = np.where(gap > 0, now @ c.fill + c.fill_bias, now)
-    rate = np.maximum(1 / (seen + 1), 1 / MEMORY.memory_samples)
-    point = old["point"] + rate * (now[:, DOMAIN.conditions] - old["point"])
-    known = np.concatenate([now, np.clip(point, c.low[width:], c.high[width:])], axis=1)
-    added = np.asarray(graph.added(known.astype(np.float32)), np.float64)
-    residual = (values[:, targets] - known @ c.linear - c.bias - added) * c.unit
-    judged = gap[:, targets] == 0
-    for place, signal in enumerate(JUDGED):
+    now = np.where(gap, now @ c.fill + c.fill_bias, now)
+    rate = np.maximum(1 / (before.count + 1), 1 / WINDOW.memory_samples)
+    point = before.point + rate * (now[:, DOMAIN.conditions] - before.point)
+    inputs = np.concatenate([now, np.clip(point, c.low[width:], c.high[width:])], axis=1)
+    correction = np.asarray(graph.network(inputs.astype(np.float32)), np.float64)
+    residual = (values[:, targets] - inputs @ c.linear - c.bias - correction) * c.unit
+    mask = ~gap[:, targets]
+    for column, signal in enumerate(JUDGED):
         ratio = next((r for r in DOMAIN.ratios if r.judges == SIGNALS[signal]), None)
         if ratio and ratio.judged_above:
-            of = SIGNALS.index(ratio.denominator)
-            judged[:, place] &= values[:, of] * c.spread[of] + c.centre[of] > ratio.judged_above
-    residual = residual * judged
-    is_warm = seen >= MEMORY.learning_samples
-    bounded = np.clip(residual, -c.limit, c.limit)
-    first = old["baseline"] == 0
-    learning = np.where(first, 1.0, np.where(is_warm, 0.0, 1 / (seen + 1)))
-    baseline = old["baseline"] + judged * learning * (bounded - old["baseline"])
-    pull = np.clip(bounded - baseline, -c.pull, c.pull) - old["deviation"]
-    deviation = old["deviation"] + judged * is_warm * pull / MEMORY.memory_samples
-    restless, there = (
-        values[:, : len(SIGNALS)][:, DOMAIN.restless],
-        gap[:, : len(SIGNALS)][:, DOMAIN.restless] == 0,
-    )
-    same = np.maximum(1 - np.abs(restless - old["last"]) * 1e6, 0)
-    repeats = old["repeats"] + there * rate * (same - old["repeats"])
-    usual = c.usual[len(JUDGED) :]
-    away = (deviation + c.unshown * baseline) * judged
-    spreads = np.minimum(np.abs(residual - baseline) / c.spread_within, 8) * judged
+            under = SIGNALS.index(ratio.denominator)
+            mask[:, column] &= values[:, under] * c.spread[under] + c.centre[under] > ratio.judged_above
+    residual = residual * mask
+    warm = before.count >= WINDOW.learning_samples
+    clipped = np.clip(residual, -c.limit, c.limit)
+    learning = np.where(before.baseline == 0, 1.0, np.where(warm, 0.0, 1 / (before.count + 1)))
+    baseline = before.baseline + mask * learning * (clipped - before.baseline)
+    step = np.clip(clipped - baseline, -c.pull, c.pull) - before.deviation
+    deviation = before.deviation + mask * warm * step / WINDOW.memory_samples
+    spreads = np.minimum(np.abs(residual - baseline) / c.spread_within, 8) * mask
     square = (spreads**2).mean(axis=1, keepdims=True)
-    unrest = old["unrest"] + np.where(is_warm, 0, 1 / (seen + 1)) * (square - old["unrest"])
-    restlessness = old["unrest"] / c.usual_unrest
-    familiar = np.clip(7 - restlessness, 0, 1)
-    known = MEMORY.learning_samples / (MEMORY.learning_samples + 60)
-    calm = familiar / (1 + np.maximum(restlessness - 1, 0) * known) ** 2
-    vector = np.concatenate([away, (repeats - usual) * there], axis=1) * calm * is_warm
-    beyond = np.maximum(3 * np.abs(residual) / c.limit - 3, 0) * judged * familiar
-    square = ((vector @ c.norm) * vector).sum(axis=1) + (beyond**2).sum(axis=1)
+    variance = before.variance + np.where(warm, 0, 1 / (before.count + 1)) * (square - before.variance)
+    value, there = (part[:, : len(SIGNALS)][:, DOMAIN.restless] for part in (values, present))
+    same = np.maximum(1 - np.abs(value - before.last) * 1e6, 0)
+    repeat_rate = before.repeat_rate + there * rate * (same - before.repeat_rate)
+    ratio_of_variance = before.variance / c.usual_variance
+    familiar = np.clip(7 - ratio_of_variance, 0, 1)
+    confidence = WINDOW.learning_samples / (WINDOW.learning_samples + 60)
+    weight = familiar / (1 + np.maximum(ratio_of_variance - 1, 0) * confidence) ** 2 * warm
+    departure = (deviation + c.baseline_weight * baseline) * mask
+    repeats = (repeat_rate - c.usual[len(JUDGED) :]) * there
+    vector = np.concatenate([departure, repeats], axis=1) * weight
+    beyond = np.maximum(3 * np.abs(residual) / c.limit - 3, 0) * mask * familiar
+    score = np.sqrt(np.maximum(((vector @ c.precision) * vector).sum(axis=1) + (beyond**2).sum(axis=1), 0))
+    count = np.minimum(before.count + 1, WINDOW.learning_samples)
+    last = np.where(there > 0, value, before.last)
     after = np.zeros_like(state)
-    after[:, SEEN] = np.minimum(seen[:, 0] + 1, MEMORY.learning_samples)
-    for name, value in (
-        ("baseline", baseline),
-        ("deviation", deviation),
-        ("point", point),
-        ("last", np.where(there, restless, old["last"])),
-        ("repeats", repeats),
-        ("identity", firmware),
-        ("unrest", unrest),
-    ):
-        after[:, slice(*getattr(columns, name))] = value
-    return np.sqrt(np.maximum(square, 0)), after
+    parts = CarState(count, baseline, deviation, point, last, repeat_rate, firmware, variance)
+    for part, values_after in zip(columns, parts, strict=True):
+        after[:, slice(*part)] = values_after
+    return score, after
 
 
 def test_a_closed_loop_is_what_numpy_says(graph: Graph, served: Interpreter, past: Floats) -> None:
@@ -173,7 +158,7 @@ def test_a_closed_loop_is_what_numpy_says(graph: Graph, served: Interpreter, pas
         largest = np.maximum(1, np.abs(contribution).max(axis=1))
         assert (np.abs(contribution.sum(axis=1) - score**2) < 1e-4 * largest).all()
     assert np.abs(state - expected_state).max() < 1e-2
-    assert (state[:, SEEN] == MEMORY.learning_samples).all()
+    assert (state[:, SEEN] == WINDOW.learning_samples).all()
     assert score.max() > 0.1
 
 
@@ -196,7 +181,7 @@ def test_a_cars_own_level_is_no_anomaly_and_a_change_of_it_is(
     served: Interpreter, past: Floats, warm: Floats
 ) -> None:
     """A fault that grows from nothing is foreseen, with the largest share where it is; the baseline stays."""
-    limit = np.quantile(loop(served, past)[0][:, MEMORY.learning_samples :].max(axis=1), 0.95)
+    limit = np.quantile(loop(served, past)[0][:, WINDOW.learning_samples :].max(axis=1), 0.95)
     for place, factor in ((TYRE, 0.7), (VIBRATION, 2.5)):
         faulty = np.tile(past[:, 30:], (1, 2, 1))
         faulty[:, :, place] *= np.linspace(1, factor, faulty.shape[1], dtype=np.float32)[None]
@@ -204,7 +189,7 @@ def test_a_cars_own_level_is_no_anomaly_and_a_change_of_it_is(
         moving = faulty[:, -20:, SPEED].min(axis=1) > 3
         assert (score[moving, -1] > limit).mean() > 0.8
         assert (contribution[moving, -1].argmax(axis=1) == place).mean() > 0.6
-        columns = slice(*state_layout(DOMAIN, MEMORY, 1.0).baseline)
+        columns = slice(*state_layout(DOMAIN, WINDOW, 1.0).baseline)
         unseen = warm[:, columns] == 0
         assert ((after == warm)[:, columns] | unseen).all(), "a frozen baseline learned the fault"
 
@@ -225,7 +210,7 @@ def test_a_missing_signal_is_not_judged_and_not_remembered(
     served: Interpreter, past: Floats, warm: Floats
 ) -> None:
     """NaN: its contribution is 0, its baseline and deviation stand still, and healthy cars stay healthy."""
-    columns = state_layout(DOMAIN, MEMORY, 1.0)
+    columns = state_layout(DOMAIN, WINDOW, 1.0)
     limit = np.quantile(served.run(past[:, -1], warm)[0], 0.999)
     for number, place in enumerate(JUDGED):
         sample = past[:, -1].copy()
@@ -258,13 +243,13 @@ def test_values_beyond_sense_are_anomalies(
 def test_a_new_car_scores_nothing_until_it_is_known(served: Interpreter, past: Floats) -> None:
     """A car is watched for its learning period; from then on it has scores."""
     score = loop(served, past)[0]
-    assert (score[:, : MEMORY.learning_samples] == 0).all()
+    assert (score[:, : WINDOW.learning_samples] == 0).all()
     assert (score[:, -1] > 0).all()
 
 
 def test_a_stuck_sensor_is_seen_by_its_silence(served: Interpreter, past: Floats, warm: Floats) -> None:
     """The coolant's sensor says the same again and again, within what is usual: its share is the largest."""
-    limit = np.quantile(loop(served, past)[0][:, MEMORY.learning_samples :].max(axis=1), 0.99)
+    limit = np.quantile(loop(served, past)[0][:, WINDOW.learning_samples :].max(axis=1), 0.99)
     stuck = past[:, -20:].copy()
     stuck[:, :, COOLANT] = past[:, -21, COOLANT][:, None]
     score, contribution, _ = loop(served, stuck, warm)
@@ -294,7 +279,7 @@ def test_a_new_model_keeps_what_the_old_one_knew_of_a_drift(
     graph: Graph, tflite: bytes, past: Floats
 ) -> None:
     """new.baseline -= old.deviation: a car that drifted while the new model learned it scores as before."""
-    layout, served = state_layout(DOMAIN, MEMORY, 1.0), Interpreter(tflite, len(SIGNALS))
+    layout, served = state_layout(DOMAIN, WINDOW, 1.0), Interpreter(tflite, len(SIGNALS))
     drifted = np.tile(past[:, -30:], (1, 3, 1))
     drifted[:, :, TYRE] -= 1.5
     old = loop(served, past)[2]
@@ -311,20 +296,19 @@ def test_a_new_model_keeps_what_the_old_one_knew_of_a_drift(
 def test_no_signal_reaches_its_own_expectation(graph: Graph, past: Floats) -> None:
     """Neither the linear part nor the network can copy a fault: the expectation of a signal ignores it."""
     rows = past[:100, -1]
-    state = np.zeros((100, graph.columns.width), np.float32)
+    state = np.zeros((100, graph.state_width), np.float32)
     for number, place in enumerate(JUDGED):
         moved = rows.copy()
         moved[:, place] += 3 * rows[:, place].std()
-        seen = []
+        inputs = []
         for each in (moved, rows):
-            values, there = graph._standardised(each)
-            before = graph._before(state)
-            seen.append(np.asarray(graph._seen(values, there, before["seen"], before["point"])[0]).T)
+            values, present = graph._standardised(each)
+            inputs.append(np.asarray(graph._inputs(values, present, graph._parts(state))[0]).T)
         linear = graph.constants.linear.astype(np.float32)[:, number]
-        assert np.abs((seen[0] - seen[1]) @ linear).max() == 0, SIGNALS[place]
-        if graph.added is not nothing:
-            added = [np.asarray(graph.added(each))[:, number] for each in seen]
-            assert np.array_equal(added[0], added[1]), SIGNALS[place]
+        assert np.abs((inputs[0] - inputs[1]) @ linear).max() == 0, SIGNALS[place]
+        if graph.network is not no_network:
+            correction = [np.asarray(graph.network(each))[:, number] for each in inputs]
+            assert np.array_equal(correction[0], correction[1]), SIGNALS[place]
 
 
 def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: Floats, warm: Floats) -> None:
@@ -334,7 +318,7 @@ def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: 
     score, _, state = served.run(newer, warm)
     assert (score == 0).all()
     assert (state[:, SEEN] == 1).all()
-    layout = state_layout(DOMAIN, MEMORY, 1.0)
+    layout = state_layout(DOMAIN, WINDOW, 1.0)
     assert (state[:, slice(*layout.deviation)] == 0).all()
     assert (served.run(newer, state)[2][:, SEEN] == 2).all()
     newer[:, -1] = np.nan
@@ -345,15 +329,15 @@ def test_a_kind_of_car_that_no_training_car_is_raises_nothing(
     graph: Graph, served: Interpreter, past: Floats, warm: Floats
 ) -> None:
     """Restless in many signals while it was learned: silent. One broken sensor makes no car a stranger."""
-    unrest = graph.columns.unrest[0]
+    variance = graph.columns.variance[0]
     strange, sample = warm.copy(), past[:, -1].copy()
-    strange[:, unrest] = 7.1 * graph.constants.usual_unrest
+    strange[:, variance] = 7.1 * graph.constants.usual_variance
     sample[:, TYRE] *= 0.5
     assert (served.run(sample, warm)[0] > 1).all()
     assert (served.run(sample, strange)[0] == 0).all()
     broken = past[:50].copy()
     broken[:, ::2, COOLANT] = 1e6
-    assert (loop(served, broken)[2][:, unrest] < 6 * graph.constants.usual_unrest).all()
+    assert (loop(served, broken)[2][:, variance] < 6 * graph.constants.usual_variance).all()
 
 
 def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
@@ -363,7 +347,7 @@ def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
     shuffled = np.stack([rng.permutation(column) for column in rows.T], axis=1).reshape(past.shape)
     graph, learned = taught(shuffled[:150], steps_max=100)
     network = learned.metrics["network"]
-    assert (network["shipped"] == "linear") == (graph.added is nothing) == (learned.linear is None)
+    assert (network["shipped"] == "linear") == (graph.network is no_network) == (learned.linear is None)
     assert network["gain"] < 0.01
 
 
@@ -396,4 +380,4 @@ def test_too_short_a_past_is_said(past: Floats) -> None:
     with pytest.raises(ValueError, match="learn for a shorter time"):
         taught(past[:60, :30])
     with pytest.raises(ValueError, match="at least 1 and at most"):
-        dataclasses.replace(MEMORY, memory_samples=31.0)
+        dataclasses.replace(WINDOW, memory_samples=31.0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from contract.signals import Ratio
-from trainer.model.coordinates import all_there, coordinates
+from trainer.model.coordinates import coordinates, presence
 from trainer.model.domain import Domain
-from trainer.model.rows import spread_out, times
+from trainer.model.rows import matmul, scatter
 
 pytestmark = pytest.mark.integration
 
@@ -54,17 +54,17 @@ def test_a_ratio_is_there_where_all_of_its_parts_are() -> None:
     """Of ratios of two and of three signals; the signals themselves are as they were."""
     present = (RNG.random((5, 60)) < 0.7).astype(np.float32)
     a, b, c, d, e = present
-    assert np.array_equal(np.asarray(all_there(DOMAIN, present)), [*present, a * c * d, b * d, e * a])
+    assert np.array_equal(np.asarray(presence(DOMAIN, present)), [*present, a * c * d, b * d, e * a])
 
 
 def test_rows_are_spread_out_over_the_places_that_are_theirs() -> None:
     """0 at every other place; where all places are theirs, the rows as they are."""
     rows = RNG.normal(size=(4, 7)).astype(np.float32)
-    assert np.array_equal(np.asarray(spread_out(rows, DOMAIN.judged)), [np.zeros(7), *rows])
-    assert np.array_equal(np.asarray(spread_out(rows, np.ones(4, bool))), rows)
+    assert np.array_equal(np.asarray(scatter(rows, DOMAIN.judged)), [np.zeros(7), *rows])
+    assert np.array_equal(np.asarray(scatter(rows, np.ones(4, bool))), rows)
 
 
 def test_a_matrix_multiplies_each_cars_numbers() -> None:
     """Of a table that lies: as if each car had a row of its own."""
     matrix, rows = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 7)).astype(np.float32)
-    assert np.allclose(np.asarray(times(matrix, rows)), (rows.T @ matrix).T, atol=1e-5)
+    assert np.allclose(np.asarray(matmul(matrix, rows)), (rows.T @ matrix).T, atol=1e-5)

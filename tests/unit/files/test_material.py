@@ -73,8 +73,8 @@ def test_more_signals_than_a_state_holds_are_refused():
 def test_machines_are_watched_for_a_share_of_what_there_is():
     """A fifth of the usual machine's rows, a quarter of that as memory, unless told otherwise."""
     recording = _recording([1000, 1000, 500])
-    assert material.lengths(recording, _all(recording), None, None) == material.Memory(200, 50.0)
-    assert material.lengths(recording, _all(recording), 6000.0, 600.0) == material.Memory(100, 10.0)
+    assert material.lengths(recording, _all(recording), None, None) == material.Window(200, 50.0)
+    assert material.lengths(recording, _all(recording), 6000.0, 600.0) == material.Window(100, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_last_rows_of_training_set_the_threshold():
     """Of each machine the first two thirds are learned from; a machine with too few rows is in neither."""
     recording = _recording([900, 600, 60])
     training = recording.number < 0.5 * recording.counts[recording.machine]
-    early, late = material.parts(recording, training, material.Memory(50, 10))
+    early, late = material.parts(recording, training, material.Window(50, 10))
     assert np.bincount(recording.machine[early], minlength=3).tolist() == [300, 200, 0]
     assert np.bincount(recording.machine[late], minlength=3).tolist() == [150, 100, 0]
     assert not (early & late).any()
@@ -110,9 +110,9 @@ def test_enough_rows_have_a_value_in_every_column():
     """What is missing here and there is masked; where it leaves too few rows, the worst column is named."""
     recording = _recording([900])
     recording.signals[::3, 0] = np.nan
-    early, late = material.parts(recording, _all(recording), material.Memory(50, 10))
+    early, late = material.parts(recording, _all(recording), material.Window(50, 10))
     assert (early.sum(), late.sum()) == (600, 300)
     recording.signals[1::3, 0] = np.nan
     recording.signals[2::6, 2] = np.nan
     with pytest.raises(BadData, match=r"only 100 rows .* a is missing in 67 %"):
-        material.parts(recording, _all(recording), material.Memory(50, 10))
+        material.parts(recording, _all(recording), material.Window(50, 10))

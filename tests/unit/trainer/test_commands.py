@@ -8,7 +8,7 @@ import pytest
 from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
 from trainer.__main__ import listing, newest, pretty, split_command
-from trainer.judge.decision import shown
+from trainer.judge.comparison import as_text
 from trainer.publication import Entry, NotPublishable, earlier
 from trainer.settings import Settings
 from trainer.table import table
@@ -77,7 +77,7 @@ def test_a_refused_version_can_be_shown(history: list[Entry]) -> None:
 
 def test_the_decision_is_a_table_with_reasons(history: list[Entry]) -> None:
     """Candidate and baselines in rows, without a champion where there was none; every reason on its line."""
-    text = shown(dataclasses.replace(history[1].manifest, parent=None))
+    text = as_text(dataclasses.replace(history[1].manifest, parent=None))
     assert "labels: growing deviations" in text
     assert [line.split()[0] for line in text.splitlines()[3:6]] == ["candidate", "max_abs_z", "mahalanobis"]
     assert "version 2 REFUSED:\n  - not better than max|z|" in text

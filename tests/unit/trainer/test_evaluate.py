@@ -9,17 +9,17 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import SIGNALS, Floats
-from trainer.judge.baselines import Detector
-from trainer.judge.deviations import growing, of
+from trainer.judge.baselines import Contender
+from trainer.judge.deviations import artificial_faults, grown
 from trainer.judge.evaluate import auroc, difference, judge
 from trainer.judge.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
-from trainer.log_slice import Report, Telemetry
+from trainer.log_slice import MaintenanceReport, Telemetry
 from trainer.model.domain import fleet_domain, plain_domain
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING, parts_of
 
 CARS, SAMPLES, LEARNED = 300, 40, 10
-TOLD = Settings(kafka_bootstrap="localhost:9092", label_window_s=5.0, labelled_cars_min=3)
+SETTINGS = Settings(kafka_bootstrap="localhost:9092", label_window_s=5.0, labelled_cars_min=3)
 WEEKLY = 168 * 3600 / 100  # one alert in a hundred samples, which come a second apart
 
 
@@ -35,22 +35,24 @@ def telemetry() -> Telemetry:
 
 
 @cache  # nobody changes it, either
-def held(*reports: Report) -> HeldOut:
+def held(*reports: MaintenanceReport) -> HeldOut:
     slice_ = telemetry()
     return held_out(
         fleet_domain(),
         slice_,
         parts_of(slice_.cars),
         list(reports),
-        TOLD,
+        SETTINGS,
         judged_from=LEARNED,
         interval_s=1.0,
     )
 
 
-def first_signal(sign: float = 1.0) -> Detector:
+def first_signal(sign: float = 1.0) -> Contender:
     """Alarms on the first signal as it is."""
-    return Detector("first", lambda signals, car: sign * (signals[:, 0] - 100) + 10, AlertRule(close_ratio=1))
+    return Contender(
+        "first", lambda signals, car: sign * (signals[:, 0] - 100) + 10, AlertRule(close_ratio=1)
+    )
 
 
 def shifted(by: float) -> HeldOut:
@@ -118,7 +120,7 @@ def test_an_alert_that_was_open_before_foresees_nothing() -> None:
 
 def test_a_detector_that_gives_nan_only_alarms() -> None:
     """Nothing of a broken detector looks good: no threshold keeps its budget."""
-    broken = Detector("nan", lambda signals, car: signals[:, 0] * np.float32(np.nan), AlertRule())
+    broken = Contender("nan", lambda signals, car: signals[:, 0] * np.float32(np.nan), AlertRule())
     found = judge(broken, shifted(3), WEEKLY)
     assert not found.threshold < 1e30
     assert found.recall == 0
@@ -148,14 +150,16 @@ def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
     slice_ = telemetry()
     parts = parts_of(slice_.cars)
     failed = [*np.flatnonzero(parts == TEST)[:2], *np.flatnonzero(parts == CALIBRATION)[:2]]
-    reports = [Report(slice_.cars[car], "tire_1_1", "failed", 22_000) for car in failed]
+    reports = [MaintenanceReport(slice_.cars[car], "tire_1_1", "failed", 22_000) for car in failed]
     trained = np.flatnonzero(parts == TRAINING)[0]
     early, repaired = np.flatnonzero(parts == TEST)[2:4]
     reports += [
-        Report(slice_.cars[trained], "tire_1_1", "failed", 22_000),
-        Report(slice_.cars[early], "tire_1_1", "failed", LEARNED * 1000),  # before its car was learned
-        Report(slice_.cars[repaired], "air_filter", "repaired", 22_000),
-        Report(b"a car of another slice", "tire_1_1", "failed", 22_000),
+        MaintenanceReport(slice_.cars[trained], "tire_1_1", "failed", 22_000),
+        MaintenanceReport(
+            slice_.cars[early], "tire_1_1", "failed", LEARNED * 1000
+        ),  # before its car was learned
+        MaintenanceReport(slice_.cars[repaired], "air_filter", "repaired", 22_000),
+        MaintenanceReport(b"a car of another slice", "tire_1_1", "failed", 22_000),
     ]
     data = held(*reports)
     assert data.faulty.source == WORKSHOP
@@ -171,7 +175,7 @@ def test_with_few_reports_deviations_are_the_labels() -> None:
     """Two reported cars are fewer than the three that the setting asks for."""
     slice_ = telemetry()
     test = np.flatnonzero(parts_of(slice_.cars) == TEST)
-    reports = [Report(slice_.cars[car], "tire_1_1", "failed", 22_000) for car in test[:2]]
+    reports = [MaintenanceReport(slice_.cars[car], "tire_1_1", "failed", 22_000) for car in test[:2]]
     assert held(*reports).faulty.source == DEVIATION
 
 
@@ -181,7 +185,7 @@ def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
     signals: Floats = np.full((42, len(SIGNALS)), 30, np.float32)
     domain = fleet_domain()
     tyre = next(each for each in domain.deviations if each.factor == 0.75)
-    moved = growing(domain, signals, car, tyre, begins=4, seed=1)
+    moved = grown(domain, signals, car, tyre, begins=4, seed=1)
     changed = (moved != signals).any(axis=0)
     assert set(np.array(SIGNALS)[changed]) <= set(tyre.signals)
     expected = 30 * (1 - 0.25 * np.array([0] * 4 + [0.2, 0.4, 0.6, 0.8] + [1] * 6))
@@ -189,12 +193,15 @@ def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
         rows = moved[car == number]
         (column,) = np.flatnonzero((rows != 30).any(axis=0))
         assert np.allclose(rows[:, column], expected)
-    assert (growing(domain, signals, car, tyre, begins=4, seed=1) == moved).all()
+    assert (grown(domain, signals, car, tyre, begins=4, seed=1) == moved).all()
 
 
 def test_signals_without_a_known_fault_are_moved_by_two_spreads() -> None:
     """Somebody else's signals: one deviation for each that is judged."""
     domain = plain_domain(("a", "b"), ("x",))
     rows = np.random.default_rng(1).normal(0, (1, 5, 9), (20_000, 3)).astype(np.float32)
-    assert [(each.signals, round(each.offset)) for each in of(domain, rows)] == [(("a",), 2), (("b",), 10)]
-    assert of(domain, rows)[0].offset == pytest.approx(2, abs=0.1)
+    assert [(each.signals, round(each.offset)) for each in artificial_faults(domain, rows)] == [
+        (("a",), 2),
+        (("b",), 10),
+    ]
+    assert artificial_faults(domain, rows)[0].offset == pytest.approx(2, abs=0.1)

@@ -62,7 +62,7 @@ def test_a_regression_ignores_what_it_may_not_see() -> None:
     inputs = rng.normal(size=(5000, 2))
     outputs = (inputs @ [2.0, 3.0])[:, None].repeat(3, axis=1)
     visible = np.array([[True, True, False], [True, False, False]])
-    weights, bias = robust.leave_out_linear(inputs, outputs, visible)
+    weights, bias = robust.ridge_regressions(inputs, outputs, visible)
     assert np.allclose(weights, [[2, 2, 0], [3, 0, 0]], atol=0.1)
     assert np.allclose(bias, 0, atol=0.1)
 
