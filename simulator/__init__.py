@@ -1,10 +1,19 @@
-"""The fleet: physics of many cars at once, their faults, and one MQTT connection for each of them."""
+"""A fleet of simulated cars, each with an MQTT connection of its own.
+
+__main__ → worker_pool   the parent process: starts the workers, serves the sum of their counts
+  worker → pipeline      a worker process: its loop samples a group of cars per tick
+    fleet                the physics of the cars: one step at a time
+      trips, driving, powertrain, chassis, climate, sensors, faults, changes; cars: their parameters
+    journal              what the cars keep on disk: how far they have counted, their last samples
+    uplink, workshop     which samples and reports to send, and which are acknowledged
+    connections          the MQTT connections of the worker, on one epoll
+"""
 
 import sys
 
 from contract.schema import VARIABLE, own_folder
 
 if own_folder() is not None:
-    # At import: without its signals the physics cannot even be set up.
-    print(f"settings: {VARIABLE}: the simulator drives the project's own cars only", file=sys.stderr)
+    # Checked at import because the physics is set up for the project's own signals.
+    print(f"settings: {VARIABLE}: the simulator supports the project's own schemas only", file=sys.stderr)
     sys.exit(2)

@@ -1,38 +1,32 @@
-"""python -m simulator: a fleet of cars, each with its own MQTT connection. Wiring only."""
+"""python -m simulator: a fleet of cars, each with its own MQTT connection."""
 
 import os
 import sys
 
-from plumbing import health, life, log, settings
-from simulator import workers
-from simulator.pipeline import Pipeline
+from plumbing import health, life, log
+from plumbing.settings import load
+from simulator import process
 from simulator.settings import Settings
+from simulator.worker_pool import END_MARGIN_S, WorkerPool
 
 
 def main() -> None:
-    """Entry point."""
+    """Entry point of the parent process."""
     life.main(_run)
 
 
-def _run() -> int | None:
-    told = settings.load(
+def _run() -> int:
+    settings = load(
         Settings, prefix="SIMULATOR", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
     )
-    log.configure("simulator", told.log_format)
-    if told.worker is not None:
-        workers.die_with_parent(told.parent_pid)
-        workers.take_all_files()
-        cars = Pipeline(told, life.Stop(told.drain_s).install())
-        workers.give_back_memory()
-        cars.run()
-        return 0
-    stop = life.Stop(told.drain_s + workers.MARGIN_S).install()
-    fleet = workers.Workers(told)
-    fleet.write_truth()
-    workers.give_back_memory()
+    log.configure("simulator", settings.log_format)
+    stop = life.Stop(settings.drain_s + END_MARGIN_S).install()
+    pool = WorkerPool(settings)
+    pool.write_truth()
+    process.give_back_memory()
     state = health.Health()
-    server = health.serve(state, host=told.metrics_host, port=told.metrics_port)
-    fleet.run(stop, state)
+    server = health.serve(state, host=settings.metrics_host, port=settings.metrics_port)
+    pool.run(stop, state)
     if server:
         server.shutdown()
     return 0

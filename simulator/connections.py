@@ -1,4 +1,4 @@
-"""Many MQTT connections on one epoll: dialled within bounds, dialled again, read for the pipeline."""
+"""Many MQTT connections on one epoll: connects at a bounded rate, reconnects, reads for the pipeline."""
 
 import contextlib
 import heapq
@@ -13,81 +13,69 @@ from dataclasses import dataclass
 import mqtt5
 
 from plumbing.mqtt import Connection, ConnectionLost, dial, parse
-from simulator.metrics import Tally
+from simulator.metrics import WorkerCounts
 from simulator.settings import is_local
 
-CONNECTING_MAX = 64  # mosquitto's backlog of connections not yet accepted is 100
+CONNECTING_MAX = 64  # mosquitto's backlog of connections not accepted yet is 100
 CONNECT_TIMEOUT_S = 10.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
-RESOLVED_FOR_S = 30.0
-SOURCES_PER_WORKER = 32  # with one source address the kernel searches its ports one by one
+RESOLVED_FOR_S = 30.0  # time for which the address of a host is cached
+SOURCES_PER_WORKER = 32  # with a single source address the kernel searches its ports one by one
 READ_BYTES = 4096
-# Of a client, whatever its broker allows. Python keeps one object each of the numbers up to 256; a larger one
-# would take 32 bytes a car.
+# Messages in flight of a client, even if its broker allows more. Python shares the integers up to 256; a
+# larger one would take 32 bytes per car.
 IN_FLIGHT_MAX = 256
 EVENTS_MAX = 4096
-# Between two looks at the sockets: many answers in one turn of the loop cost less than one in each.
+# Time between two polls: many answers in one turn of the loop cost less than one in each.
 PACE_S = 0.004
 
 _DISCONNECT = b"\xe0\x00"
 _PING = b"\xc0\x00"
-_PUBACK_BYTES, _PUBACK = 4, b"\x40\x02"  # with success, which needs no reason code (MQTT 5, section 3.4.2.1)
+_PUBACK_BYTES, _PUBACK = 4, b"\x40\x02"  # success needs no reason code (MQTT 5, section 3.4.2.1)
 
 
+@dataclass(eq=False, slots=True)
 class Client:
-    """One MQTT client of this process: a car, or the workshop."""
+    """One MQTT client of this process: a car or the workshop."""
 
-    __slots__ = (
-        "address",
-        "attempts",
-        "connection",
-        "heard_at",
-        "id",
-        "online",
-        "pinged",
-        "source",
-        "window",
-    )
-
-    def __init__(self, client_id: str, address: tuple[str, int], source: str | None) -> None:
-        self.id = client_id
-        self.address = address
-        self.source = source
-        self.connection: Connection | None = None
-        self.online = False
-        self.pinged = False
-        self.attempts = 0
-        self.heard_at = 0.0
-        self.window = 0  # messages the broker takes before it has acknowledged
+    id: str
+    address: tuple[str, int]  # of its broker
+    source: str | None  # address to connect from; None: chosen by the kernel
+    connection: Connection | None = None
+    online: bool = False  # the broker has accepted the connection
+    pinged: bool = False  # a PINGREQ was sent and nothing was received since
+    attempts: int = 0  # failed in a row
+    heard_at: float = 0.0  # monotonic time at which something was last received
+    window: int = 0  # messages that may be in flight
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """In the place of a packet: the client's connection ended, and why."""
+    """An event instead of a packet: the connection of the client ended."""
 
     why: str
 
 
-# What a client received; of a PUBACK with success, by far the most frequent one, the packet id alone.
+# A PUBACK with success, by far the most frequent packet, is represented by its packet id alone.
 Received = int | mqtt5.PubAckPacket | mqtt5.ConnAckPacket | Lost
 Event = tuple[Client, Received]
 
 
 class Connections:
-    """Keeps its clients connected; `turn` gives what they received since the last one."""
+    """Keeps its clients connected; `turn` returns what they received."""
 
     def __init__(
-        self, *, keep_alive_s: int, session_expiry_s: int, connects_per_s: float, tally: Tally
+        self, *, keep_alive_s: int, session_expiry_s: int, connects_per_s: float, counts: WorkerCounts
     ) -> None:
         self._keep_alive_s, self._session_expiry_s = keep_alive_s, session_expiry_s
         self._per_s, self._allowance, self._allowed_at = connects_per_s, 0.0, time.monotonic()
-        self._tally = tally
+        self._counts = counts
         self._epoll = select.epoll()
-        self._by_fd: list[Client | None] = []  # a dict would take 70 bytes more for each
-        self._connecting: dict[Client, float] = {}  # until when; in order
-        self._waiting: list[tuple[float, int, Client]] = []  # when to dial; a heap
-        self._ticket = itertools.count()
-        self._resolved: dict[str, tuple[str, float]] = {}
+        self._by_fd: list[Client | None] = []  # a dict would take 70 bytes more per client
+        self._connecting: dict[Client, float] = {}  # deadlines, in ascending order
+        self._waiting: list[tuple[float, int, Client]] = []  # a heap by the time to connect
+        self._ticket = itertools.count()  # makes the entries of the heap comparable
+        self._resolved: dict[str, tuple[str, float]] = {}  # host: address, valid until
         self._events: list[Event] = []
 
     def add(self, client: Client) -> None:
@@ -95,21 +83,21 @@ class Connections:
         heapq.heappush(self._waiting, (0.0, next(self._ticket), client))
 
     def turn(self, timeout_s: float) -> list[Event]:
-        """Wait for something to happen, at most timeout_s; dial who is due."""
+        """Connect the clients that are due, then wait for events for at most timeout_s."""
         self._dial_due(time.monotonic())
-        paced_s = min(timeout_s, PACE_S)
-        time.sleep(paced_s)
-        ready = self._epoll.poll(timeout_s - paced_s, EVENTS_MAX)
+        pause_s = min(timeout_s, PACE_S)
+        time.sleep(pause_s)
+        ready = self._epoll.poll(timeout_s - pause_s, EVENTS_MAX)
         now = time.monotonic()
-        for fd, happened in ready:
+        for fd, mask in ready:
             client = self._by_fd[fd]
-            if client is not None:  # else: lost within this very turn
-                self._serve(client, happened, now)
+            if client is not None:  # None: lost earlier in this turn
+                self._serve(client, mask, now)
         events, self._events = self._events, []
         return events
 
     def send(self, client: Client, data: bytes) -> bool:
-        """Send to a client that is online; False where its connection turned out to be lost."""
+        """Send to a client that is online. Returns False if its connection turns out to be lost."""
         connection = client.connection
         if connection is None:
             return False
@@ -123,7 +111,7 @@ class Connections:
         return True
 
     def keep_alive(self, now: float) -> None:
-        """Ping where nothing was heard for half of the keep alive; lose who is silent for more than it."""
+        """Ping connections silent for half of the keep alive; reconnect those silent for all of it."""
         for client in [c for c in self._clients() if c.online]:
             silent_s = now - client.heard_at
             if client.pinged and silent_s > self._keep_alive_s:
@@ -133,10 +121,10 @@ class Connections:
                 self.send(client, _PING)
 
     def lose(self, client: Client, why: str) -> None:
-        """End a client's connection and dial again later; the pipeline hears of it as Lost."""
+        """End the connection of a client, schedule a reconnect with back-off, and report a Lost event."""
         if client.online:
-            self._tally.connected -= 1
-            self._tally.lost_connections += 1
+            self._counts.connected -= 1
+            self._counts.lost_connections += 1
         self._drop(client)
         client.attempts += 1
         doubled_s = BACK_OFF_FIRST_S * 2 ** min(client.attempts - 1, 10)
@@ -145,22 +133,22 @@ class Connections:
         self._events.append((client, Lost(why)))
 
     def cut(self) -> None:
-        """Lose every connection at this moment, without a goodbye, also those just being made."""
+        """End all connections at once without a DISCONNECT, including those being established."""
         for client in self._clients():
             self.lose(client, "cut on request")
 
     def close(self) -> None:
-        """Say goodbye on every connection and close it."""
+        """Send a DISCONNECT on every connection and close it."""
         for client in self._clients():
             if client.online and client.connection is not None:
-                with contextlib.suppress(ConnectionLost):  # gone already: nothing to say goodbye to
+                with contextlib.suppress(ConnectionLost):  # the peer has closed it already
                     client.connection.send(_DISCONNECT)
             self._drop(client)
-        self._tally.connected = 0
+        self._counts.connected = 0
         self._epoll.close()
 
     def _clients(self) -> list[Client]:
-        """Those with a connection, or on the way to one."""
+        """The clients whose connection is established or being established."""
         return [client for client in self._by_fd if client is not None]
 
     def _drop(self, client: Client) -> None:
@@ -168,7 +156,7 @@ class Connections:
         self._connecting.pop(client, None)
         if client.connection is not None:
             self._by_fd[client.connection.fileno()] = None
-            client.connection.close()  # also takes it from the epoll
+            client.connection.close()  # also removes it from the epoll
             client.connection = None
 
     def _dial_due(self, now: float) -> None:
@@ -197,22 +185,22 @@ class Connections:
         self._epoll.register(fd, select.EPOLLOUT)
 
     def _address(self, host: str, family: int, now: float) -> str:
-        """The host's address, looked up once in a while: a look-up waits, and there are many clients."""
-        known = self._resolved.get(host)
-        if known is None or known[1] < now:
-            found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0]
-            known = self._resolved[host] = (str(found), now + RESOLVED_FOR_S)
-        return known[0]
+        """Address of the host, cached because a look-up blocks and there are many clients."""
+        address, valid_until = self._resolved.get(host, ("", 0.0))
+        if valid_until < now:
+            address = str(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0])
+            self._resolved[host] = (address, now + RESOLVED_FOR_S)
+        return address
 
-    def _serve(self, client: Client, happened: int, now: float) -> None:
+    def _serve(self, client: Client, mask: int, now: float) -> None:
         connection = client.connection
         assert connection is not None  # it has a file descriptor
         try:
-            if happened & select.EPOLLIN:
+            if mask & select.EPOLLIN:
                 self._receive(client, connection, now)
-            elif happened & select.EPOLLOUT:
+            elif mask & select.EPOLLOUT:
                 self._write(client, connection)
-            else:  # hang-up or error without anything to read
+            else:  # hang-up or error, and nothing to read
                 connection.connected()
                 self.lose(client, "the peer hung up")
         except ConnectionLost as error:
@@ -239,22 +227,22 @@ class Connections:
         connection.keep(data[used:])
         for packet in packets:
             if isinstance(packet, mqtt5.PubAckPacket):
-                kept = packet.reason_code == mqtt5.PubAckReasonCode.SUCCESS
-                self._events.append((client, packet.packet_id if kept else packet))
+                success = packet.reason_code == mqtt5.PubAckReasonCode.SUCCESS
+                self._events.append((client, packet.packet_id if success else packet))
             elif isinstance(packet, mqtt5.ConnAckPacket):
                 self._connack(client, packet)
             elif isinstance(packet, mqtt5.DisconnectPacket):
-                raise ConnectionLost(f"the broker disconnects: {packet.reason_code.name}")
+                raise ConnectionLost(f"the broker disconnected: {packet.reason_code.name}")
 
     def _connack(self, client: Client, packet: mqtt5.ConnAckPacket) -> None:
         if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
-            self._tally.refused_connections += 1
-            raise ConnectionLost(f"the broker refuses: {packet.reason_code.name}")
+            self._counts.refused_connections += 1
+            raise ConnectionLost(f"the broker refused: {packet.reason_code.name}")
         self._connecting.pop(client, None)
         client.online, client.attempts = True, 0
         client.window = min(packet.receive_max, IN_FLIGHT_MAX)
-        self._tally.connected += 1
-        self._tally.connections += 1
+        self._counts.connected += 1
+        self._counts.connections += 1
         self._events.append((client, packet))
 
     def _connect_packet(self, client: Client) -> bytes:
@@ -267,7 +255,7 @@ class Connections:
 
 
 def source_address(broker: str, worker: int, number: int) -> str | None:
-    """A loopback address to connect from, spread over many, where the broker is on this machine."""
+    """Loopback address to connect from, one of many; None if the broker is not on this machine."""
     if not is_local(broker):
         return None
     return sys.intern(f"127.0.{1 + worker % 250}.{1 + number % SOURCES_PER_WORKER}")

@@ -1,7 +1,7 @@
-"""What a car keeps in flash: how far it has counted, and its last samples. One file per worker process.
+"""The flash memory of the cars: their counters and last samples, in one file per worker process.
 
-The file is a memory map, so a SIGKILL of the process loses nothing (the page cache belongs to the kernel),
-`seq` goes on without a gap, and what was not acknowledged is sent again with the same seq and bytes.
+The file is memory-mapped, so a SIGKILL of the process loses nothing (the page cache belongs to the kernel):
+`seq` continues without a gap, and unacknowledged samples are sent again with the same seq and bytes.
 """
 
 import fcntl
@@ -26,8 +26,8 @@ I8 = NDArray[np.int64]
 _MAGIC = 0x314C_4E52_4A52_4143  # "CARJRNL1", little-endian
 _HEADER_BYTES = 4096  # one page
 _HEADER_WORDS = ("magic", "seed", "first", "cars", "ring", "wear", "epoch_ms", "reports_acknowledged")
-_LOCK_WAIT_S = 5.0  # a predecessor that was killed needs a moment to be gone
-# The cars' own record for the ledger: number, seq of the last sample, seq up to which all were acknowledged.
+_LOCK_WAIT_S = 5.0  # a predecessor that was killed may need a moment to end
+# For the ledger: number of the car, seq of the last sample, seq up to which all samples were acknowledged.
 PUBLISHED = np.dtype([("car", "<i8"), ("sent", "<i8"), ("acknowledged", "<i8")])
 
 _COUNTS = 3  # sampled, acknowledged, confirmed
@@ -35,43 +35,44 @@ _COUNTS = 3  # sampled, acknowledged, confirmed
 
 @dataclass(frozen=True)
 class Identity:
-    """What a journal was begun with; another run must be told the same, or take another folder."""
+    """What a journal was begun with; a later start must have the same values or use another folder."""
 
     seed: int
     first: int  # number of the first car
     cars: int
-    ring: int  # samples in a car's ring, those that wait and those that were acknowledged
-    wear: int  # checksum of how the faults are drawn
+    ring: int  # samples in the ring of a car, unacknowledged and acknowledged ones
+    wear: int  # checksum of the settings of faults and changes
     epoch_ms: int  # second 0 of the run, ms since 1970
 
     @property
     def kept(self) -> int:
-        """Samples that a car keeps although they were acknowledged."""
+        """Acknowledged samples that a car keeps."""
         return self.ring - self.ring // 3
 
 
 class Journal:
-    """The flash of some cars; arrays (cars,) int64 that live in the file.
+    """The flash memory of some cars.
 
-    sampled: seq of the last sample taken (0: none; the first has seq 1).
-    acknowledged: every seq up to it needs no sending; a broker that lost its session sets it back.
-    confirmed: the highest that `acknowledged` has ever been.
-
-    Two thirds of a ring are for samples that were acknowledged, since a broker may die with them; the rest is
-    for those that wait. So a sample is there for as long as it may have to be sent again, however long a
-    broker is away, and a car samples on while a lost session's are sent again.
+    Every car has a ring of samples. Two thirds of it are for acknowledged samples, which a broker may still
+    lose when it dies; the rest is for samples that wait for their PUBACK. New samples never overwrite
+    acknowledged ones that may have to be sent again, however long a broker is away, and a car can take new
+    samples while it sends those of a lost session again.
     """
+
+    sampled: I8  # (cars,) seq of the last sample taken; 0: none, the first one has seq 1
+    acknowledged: I8  # (cars,) all samples up to this seq are acknowledged; a lost session sets it back
+    confirmed: I8  # (cars,) the highest value that `acknowledged` has had
 
     def __init__(self, path: Path, identity: Identity) -> None:
         """Open or begin a journal.
 
-        Raises SettingsError where it is another run's or in use, WorldDown where there is no room for it.
+        Raises SettingsError if it belongs to another run or is in use, WorldDown if the disk is full.
         """
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
         self._file = locked(path)
-        header = np.frombuffer(self._file.read(8 * len(_HEADER_WORDS)), np.int64)
-        fresh = not header.any()  # new, or its beginner was killed before it wrote the header
+        header = _read_header(self._file)
+        fresh = not header.any()  # new, or its process was killed before it wrote the header
         if fresh:
             _reserve(self._file, path, sum(sizes))
         elif other := _difference(path, header, identity):
@@ -87,12 +88,13 @@ class Journal:
         self._signals: F4 = signals.reshape(n, k, len(SIGNALS))
         if fresh:
             self._header[1:] = (*asdict(identity).values(), 0)
-            self._header[0] = _MAGIC  # last: a journal without it was never begun
+            self._header[0] = _MAGIC  # written last: a journal without it is not begun
 
     def append(self, group: slice, at_ms: int, signals: F4, take: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Keep a sample (k, 18) of each car of `group` where `take` (k,); returns which rows were kept.
+        """Store a sample of each car of `group` where `take` (k,) is true; signals is (k, signals).
 
-        A car with a third of a ring of samples that were never acknowledged takes none: its seq has no gap.
+        Returns the rows that were stored. A car whose unacknowledged samples fill a third of its ring takes
+        no sample, so that its seq has no gap.
         """
         sampled = self.sampled[group]
         waiting_max = self.identity.ring - self.identity.kept
@@ -100,90 +102,87 @@ class Journal:
         car, slot = group.start + rows, (sampled[rows] + 1) % self.identity.ring
         self._at_ms[car, slot] = at_ms
         self._signals[car, slot] = signals[rows]
-        sampled[rows] += 1  # last: a kill before it leaves a sample that was never taken
+        sampled[rows] += 1  # last: if the process is killed before, the sample does not count as taken
         return rows
 
     def read(self, car: int | I8, seqs: I8) -> tuple[I8, F4]:
-        """(ms since 1970 (m,), signals (m, 18)) of samples, which must still be in the ring of their car."""
+        """(ms since 1970 (m,), signals (m, signals)) of samples, which must still be in the ring."""
         slots = seqs % self.identity.ring
         return self._at_ms[car, slots], self._signals[car, slots]
 
     def session_lost(self, car: int) -> None:
-        """The broker forgot the car: the last samples that were acknowledged are unacknowledged again."""
+        """The broker lost the car's session: its last acknowledged samples become unacknowledged again."""
         forgotten = max(0, int(self.confirmed[car]) - self.identity.kept)
         self.acknowledged[car] = min(int(self.acknowledged[car]), forgotten)
 
     @property
     def reports_acknowledged(self) -> int:
-        """How many of the workshop's reports, in the order in which they are told, need no sending."""
+        """Number of workshop reports that are acknowledged; they are sent in order."""
         return int(self._header[-1])
 
     @reports_acknowledged.setter
     def reports_acknowledged(self, count: int) -> None:
-        """Remember it."""
+        """Store the number."""
         self._header[-1] = count
 
-    @property
-    def closed(self) -> bool:
-        """Whether the file was let go of."""
-        return self._file.closed
-
     def close(self) -> None:
-        """Write everything to the disk and let go of the file; the arrays stay readable."""
+        """Flush to the disk and release the file; the arrays stay readable. May be called again."""
+        if self._file.closed:
+            return
         self._map.flush()
-        fcntl.flock(self._file, fcntl.LOCK_UN)  # the map holds a file descriptor of its own
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # the memory map holds a file descriptor of its own
         self._file.close()
 
 
 def path_of(run_dir: Path, first: int) -> Path:
-    """Where the journal of the cars from `first` on lies."""
+    """Path of the journal whose first car is `first`."""
     return run_dir / f"cars-{first:06d}.journal"
 
 
 def epoch_ms(run_dir: Path, first: int) -> int | None:
-    """Second 0 of the run whose journals, the first that of car `first`, lie in `run_dir`; None without."""
+    """Second 0 of the run in `run_dir` whose first car is `first`; None if there is no journal yet."""
     try:
         with path_of(run_dir, first).open("rb") as file:
-            header = np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
+            header = _read_header(file)
     except FileNotFoundError:
         return None
-    known = len(header) == len(_HEADER_WORDS) and header[0] == _MAGIC
-    return int(header[_HEADER_WORDS.index("epoch_ms")]) if known else None
+    valid = len(header) == len(_HEADER_WORDS) and header[0] == _MAGIC
+    return int(header[_HEADER_WORDS.index("epoch_ms")]) if valid else None
 
 
-def published(run_dir: Path, parts: Iterable[range]) -> NDArray[np.void]:
-    """(cars,) of PUBLISHED: what each car sent and had acknowledged, from the journals of `parts`."""
+def published(run_dir: Path, ranges: Iterable[range]) -> NDArray[np.void]:
+    """What each car sent and had acknowledged, (cars,) of PUBLISHED, from the journals of these cars."""
     rows = []
-    for part in parts:
-        path, row = path_of(run_dir, part.start), np.zeros(len(part), PUBLISHED)
-        row["car"] = part
-        if path.exists():  # else its worker came to nothing
-            counts = np.fromfile(path, np.int64, _COUNTS * len(part), offset=_HEADER_BYTES)
-            row["sent"], _, row["acknowledged"] = counts.reshape(_COUNTS, len(part))
+    for cars in ranges:
+        path, row = path_of(run_dir, cars.start), np.zeros(len(cars), PUBLISHED)
+        row["car"] = cars
+        if path.exists():  # otherwise its worker never started
+            counts = np.fromfile(path, np.int64, _COUNTS * len(cars), offset=_HEADER_BYTES)
+            row["sent"], _, row["acknowledged"] = counts.reshape(_COUNTS, len(cars))
         rows.append(row)
     return np.concatenate(rows)
 
 
 def _reserve(file: BinaryIO, path: Path, size: int) -> None:
-    """Take the room now: a disk that is full later would be a SIGBUS in the middle of a sample."""
+    """Allocate the space now: if the disk were full later, writing a sample would be a SIGBUS."""
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         file.close()
-        raise WorldDown(f"no room for the journal {path} of {size >> 20} MiB: {error}") from error
+        raise WorldDown(f"no space for the journal {path} of {size >> 20} MiB: {error}") from error
 
 
 def refuse_other(path: Path, identity: Identity) -> None:
-    """Raises SettingsError where a journal lies at `path` that was begun with something else."""
+    """Raises SettingsError if there is a journal at `path` that belongs to another run."""
     if path.exists():
         with path.open("rb") as file:
-            header = np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
+            header = _read_header(file)
         if header.any() and (other := _difference(path, header, identity)):
             raise SettingsError(other)
 
 
 def locked(path: Path) -> BinaryIO:
-    """The file at `path`, made where missing, for this process alone. Raises SettingsError where in use."""
+    """The file at `path`, created if missing and locked. Raises SettingsError if another process uses it."""
     path.touch()
     file = path.open("r+b")
     give_up_at = time.monotonic() + _LOCK_WAIT_S
@@ -196,21 +195,25 @@ def locked(path: Path) -> BinaryIO:
                 file.close()
                 raise SettingsError(
                     f"--run-dir {path.parent}: {path.name} is in use by another simulator; "
-                    "stop it or take another folder"
+                    "stop it or use another folder"
                 ) from error
         time.sleep(0.05)
 
 
+def _read_header(file: BinaryIO) -> I8:
+    return np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
+
+
 def _difference(path: Path, header: I8, identity: Identity) -> str:
-    """Why this is not the journal of `identity`; empty where it is."""
+    """Why this is not the journal of `identity`; empty if it is."""
     if len(header) < len(_HEADER_WORDS) or header[0] != _MAGIC:
-        return f"{path} is no journal of this version; delete it or take another --run-dir"
+        return f"{path} is not a journal of this version; delete it or use another --run-dir"
     written = dict(zip(_HEADER_WORDS, header.tolist(), strict=True))
-    told: dict[str, Any] = asdict(identity)
-    other = [f"{name} {written[name]} (now {now})" for name, now in told.items() if written[name] != now]
+    expected: dict[str, Any] = asdict(identity)
+    other = [f"{name} {written[name]} (now {now})" for name, now in expected.items() if written[name] != now]
     if not other:
         return ""
     return (
-        f"{path} was begun with {', '.join(other)}: give the same settings again, "
-        f"take another --run-dir, or delete {path.parent}"
+        f"{path} was begun with {', '.join(other)}: use the same settings as before or another --run-dir, "
+        f"or delete {path.parent}"
     )

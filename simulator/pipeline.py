@@ -1,4 +1,4 @@
-"""A worker's loop: sample a group of cars each tick, hand PUBACKs to the uplink, keep everyone connected."""
+"""The loop of a worker: samples a group of cars per tick and handles what their connections received."""
 
 import gc
 import logging
@@ -17,35 +17,36 @@ from simulator import cars as car_parameters
 from simulator import chance
 from simulator.connections import Connections, Lost, Received, source_address
 from simulator.fleet import Fleet
-from simulator.journal import Journal, path_of
-from simulator.metrics import Table
-from simulator.settings import Settings
-from simulator.switch import Switch
-from simulator.uplink import Car, Uplink
+from simulator.journal import Journal
+from simulator.metrics import CountsTable
+from simulator.settings import WorkerJob
+from simulator.switch import CutSwitch
+from simulator.uplink import CarClient, Uplink
 from simulator.workshop import Workshop
 
-# Cars are sampled a group at a time, so that the load is smooth. A step costs little more for 400 cars than
-# for 20, so a group is about that large where the ticks stay between these bounds.
+# Cars are sampled in groups, so that the load is even. A step costs little more for 400 cars than for 20, so
+# a group has about 400 cars as far as the bounds of the tick allow.
 GROUP_CARS, TICK_MIN_S, TICK_MAX_S = 400, 0.02, 0.25
 
-SWEEP_S = 1.0  # how often cars without an answer are looked for
-SHOW_S = 0.25  # how often the counts are shown to the parent
+SWEEP_EVERY_S = 1.0  # interval of looking for cars without an answer
+STORE_EVERY_S = 0.25  # interval of publishing the counts to the parent
+WARN_EVERY_S = 1.0  # at most one log line about lost connections, which may be many thousands
 
 _log = logging.getLogger("simulator")
 
 
 @dataclass
 class Groups:
-    """Which cars are sampled in which tick: the fleet spread evenly over a period."""
+    """Which cars are sampled in which tick; all cars are sampled once per period."""
 
     cars: int
-    count: int
-    tick_s: float
-    due: float  # of the next tick, on the loop's clock
-    number: int = 0
+    count: int  # groups per period
+    tick_s: float  # time between two groups
+    due: float  # monotonic time of the next tick
+    number: int = 0  # of the next group
 
     def next(self) -> slice:
-        """The cars of the next tick; its time moves on."""
+        """The cars of the next tick; moves on to the tick after it."""
         group = slice(self.number * self.cars // self.count, (self.number + 1) * self.cars // self.count)
         self.number = (self.number + 1) % self.count
         self.due += self.tick_s
@@ -53,176 +54,172 @@ class Groups:
 
 
 class Pipeline:
-    """Cars first … of one worker, from physics to PUBACK."""
+    """The cars of one worker, from physics to PUBACK."""
 
-    def __init__(self, told: Settings, stop: Stop) -> None:
-        assert told.worker is not None
-        assert told.epoch_ms is not None
-        self._told, self._stop, self._worker = told, stop, told.worker
-        mine = told.share(self._worker)
-        # One reading of the wall clock: from here on time never jumps.
-        self._epoch = time.monotonic() - (time.time() - told.epoch_ms / 1000)
-        identity = told.identity(self._worker, told.epoch_ms)
-        self._journal = Journal(path_of(told.run_dir, mine.start), identity)
-        self._table = Table(told.run_dir / "counts", told.workers)
-        self._tally = self._table.load(self._worker)
-        self._cpu_before_us = self._tally.cpu_us  # of a predecessor that died
+    def __init__(self, job: WorkerJob, stop: Stop) -> None:
+        settings = job.settings
+        self._job, self._settings, self._stop = job, settings, stop
+        # The wall clock is read once: from here on the time of the run never jumps.
+        self._epoch = time.monotonic() - (time.time() - job.epoch_ms / 1000)
+        self._journal = Journal(job.journal_path, job.identity)
+        self._table = CountsTable(settings.run_dir / "counts", settings.workers)
+        self._counts = self._table.load(job.worker)
+        self._cpu_before_us = self._counts.cpu_us  # of predecessors that died
         self._fleet = Fleet(
-            seed=told.seed,
-            first=mine.start,
-            cars=len(mine),
-            wear=told.wear,
-            changes=told.changes,
+            seed=settings.seed,
+            first=job.cars.start,
+            cars=len(job.cars),
+            wear=settings.wear,
+            changes=settings.changes,
             now_s=self._now_s(),
-            first_day=told.first_day,
+            first_day=settings.first_day,
         )
         self._connections = Connections(
-            keep_alive_s=told.keep_alive_s,
-            session_expiry_s=told.session_expiry_s,
-            connects_per_s=told.connects_per_s / told.workers,
-            tally=self._tally,
+            keep_alive_s=settings.keep_alive_s,
+            session_expiry_s=settings.session_expiry_s,
+            connects_per_s=settings.connects_per_s / settings.workers,
+            counts=self._counts,
         )
-        cars = self._clients(mine)
-        self._uplink = Uplink(cars, _prefixes(told, mine), self._journal, self._tally, self._connections.send)
-        brokers = addresses(told.mqtt_brokers, "--mqtt-brokers")
+        brokers = addresses(settings.mqtt_brokers, "--mqtt-brokers")
+        clients = _clients(job, brokers)
+        self._uplink = Uplink(clients, _prefixes(job), self._journal, self._counts, self._connections.send)
         self._workshop = Workshop(
-            brokers[self._worker % len(brokers)], None, self._fleet.plan, self._journal, self._tally
+            brokers[job.worker % len(brokers)], self._fleet.plan, self._journal, self._counts
         )
-        for client in (self._workshop, *cars):
+        for client in (self._workshop, *clients):
             self._connections.add(client)
-        self._switch = Switch().install()
-        self._sweep_due = self._ping_due = self._show_due = self._log_due = 0.0
+        self._switch = CutSwitch().install()
+        self._sweep_due = self._ping_due = self._store_due = self._warn_due = 0.0
 
-    def run(self) -> bool:
-        """Until told to stop, then drain. Returns whether everything was acknowledged."""
-        gc.freeze()  # a hundred thousand objects that live as long as the process: nothing to look through
+    def run(self) -> None:
+        """Run until `stop` is requested, then wait for outstanding PUBACKs within its deadline."""
+        gc.freeze()  # objects of the cars live as long as the process: do not scan them
         groups = self._groups()
         try:
             while not self._stop.requested:
                 self._sample(groups)
                 if self._switch.pressed():
                     self._connections.cut()
-                self._turn(max(0.0, min(groups.due - time.monotonic(), SHOW_S)))
+                self._turn(max(0.0, min(groups.due - time.monotonic(), STORE_EVERY_S)))
             while self._uplink.unacknowledged and self._stop.left_s:
                 self._turn(0.05)
         finally:
             self._end()
-        return self._uplink.unacknowledged == 0
 
     def _groups(self) -> Groups:
-        cars, period_s = len(self._told.share(self._worker)), self._told.period_s
+        cars, period_s = len(self._job.cars), self._settings.period_s
         tick_s = min(max(period_s * GROUP_CARS / cars, TICK_MIN_S), TICK_MAX_S)
         count = max(1, round(period_s / tick_s))
         tick_s = period_s / count
-        phase_s = tick_s * self._worker / self._told.workers  # workers take turns
+        phase_s = tick_s * self._job.worker / self._settings.workers  # workers do not tick at the same time
         return Groups(cars, count, tick_s, time.monotonic() + phase_s)
 
     def _sample(self, groups: Groups) -> None:
-        """All groups that are due. After a whole period of delay the missed ones are left out."""
+        """Sample all groups that are due, except those that are more than a period late."""
         now = time.monotonic()
         while groups.due <= now:
             late_s = now - groups.due
             group = groups.next()
             if group.start == group.stop:
                 continue
-            self._tally.ticks += 1
-            self._tally.late_ticks += late_s > groups.tick_s
-            if late_s > self._told.period_s:
-                self._tally.missed_ticks += 1
+            self._counts.ticks += 1
+            self._counts.late_ticks += late_s > groups.tick_s
+            if late_s > self._settings.period_s:
+                self._counts.missed_ticks += 1
                 continue
-            signals = self._fleet.step(group, self._now_s(), self._told.period_s * self._told.time_lapse)
-            self._uplink.sample(group, self._now_ms(), signals, now)
+            now_s = self._now_s()
+            signals = self._fleet.step(group, now_s, self._settings.period_s * self._settings.time_lapse)
+            self._uplink.sample(group, self._job.epoch_ms + int(self._now_s() * 1000), signals, now)
             now = time.monotonic()
 
     def _turn(self, timeout_s: float) -> None:
         events = self._connections.turn(timeout_s)
         now = time.monotonic()
         for client, received in events:
-            if isinstance(client, Car):
+            if isinstance(client, CarClient):
                 if type(received) is int:
-                    self._uplink.kept(client, received, now)
+                    self._uplink.delivered(client, received, now)
                 else:
-                    self._of_car(client, received, now)
+                    self._handle_car(client, received, now)
             else:
-                self._of_workshop(received)
+                self._handle_workshop(received)
         self._uplink.catch_up(now)
-        self._workshop.tell(self._now_s(), self._connections.send)
-        if now >= self._show_due:
-            self._show_due = now + SHOW_S
-            self._show()
+        self._workshop.send_due(self._now_s(), self._connections.send)
+        if now >= self._store_due:
+            self._store_due = now + STORE_EVERY_S
+            self._store_counts()
         if now >= self._sweep_due:
-            self._sweep_due = now + SWEEP_S
+            self._sweep_due = now + SWEEP_EVERY_S
             self._sweep(now)
 
-    def _of_car(self, car: Car, packet: Received, now: float) -> None:
-        if isinstance(packet, mqtt5.PubAckPacket):
-            self._uplink.refused(car, packet.packet_id, now)
-        elif isinstance(packet, mqtt5.ConnAckPacket):
-            self._uplink.session(car, present=packet.session_present)
-        elif isinstance(packet, Lost) and now >= self._log_due and not self._stop.requested:
-            self._log_due = now + 1.0  # one of many thousands, the rest is in the metrics
-            _log.warning("connection lost", extra={"client": car.id, "why": packet.why})
+    def _handle_car(self, car: CarClient, received: Received, now: float) -> None:
+        if isinstance(received, mqtt5.PubAckPacket):
+            self._uplink.refused(car, received.packet_id, now)
+        elif isinstance(received, mqtt5.ConnAckPacket):
+            self._uplink.connected(car, session_present=received.session_present)
+        elif isinstance(received, Lost) and now >= self._warn_due and not self._stop.requested:
+            self._warn_due = now + WARN_EVERY_S
+            _log.warning("connection lost", extra={"client": car.id, "why": received.why})
 
-    def _of_workshop(self, packet: Received) -> None:
-        if isinstance(packet, int):
-            self._workshop.answered(packet, self._now_s(), kept=True)
-        elif isinstance(packet, mqtt5.PubAckPacket):
-            self._workshop.answered(packet.packet_id, self._now_s(), kept=False)
-        elif isinstance(packet, mqtt5.ConnAckPacket):
-            self._workshop.session(
-                present=packet.session_present, now_s=self._now_s(), resend_s=self._told.buffer_s
+    def _handle_workshop(self, received: Received) -> None:
+        now_s = self._now_s()
+        if isinstance(received, int):
+            self._workshop.answered(received, now_s, delivered=True)
+        elif isinstance(received, mqtt5.PubAckPacket):
+            self._workshop.answered(received.packet_id, now_s, delivered=False)
+        elif isinstance(received, mqtt5.ConnAckPacket):
+            self._workshop.connected(
+                session_present=received.session_present, now_s=now_s, resend_s=self._settings.buffer_s
             )
 
     def _sweep(self, now: float) -> None:
-        """Find brokers that went silent, and keep quiet connections alive."""
-        for car in list(self._uplink.overdue(now, self._told.answer_timeout_s + self._told.period_s)):
+        """Reconnect cars whose broker is silent, and ping quiet connections."""
+        limit_s = self._settings.answer_timeout_s + self._settings.period_s
+        for car in list(self._uplink.overdue(now, limit_s)):
             self._connections.lose(car, "no answer")
         if now >= self._ping_due:
-            self._ping_due = now + self._told.keep_alive_s / 4
+            self._ping_due = now + self._settings.keep_alive_s / 4
             self._connections.keep_alive(now)
 
-    def _show(self) -> None:
-        self._tally.cpu_us = self._cpu_before_us + int(time.process_time() * 1e6)
-        self._tally.unacknowledged = self._uplink.unacknowledged
-        self._tally.beat_ms = int(time.time() * 1000)
-        self._table.store(self._worker, self._tally)
+    def _store_counts(self) -> None:
+        self._counts.cpu_us = self._cpu_before_us + int(time.process_time() * 1e6)
+        self._counts.unacknowledged = self._uplink.unacknowledged
+        self._counts.beat_ms = int(time.time() * 1000)
+        self._table.store(self._job.worker, self._counts)
 
     def _end(self) -> None:
-        waiting = self._uplink.unacknowledged
+        unacknowledged = self._uplink.unacknowledged
         self._connections.close()
-        self._show()
+        self._store_counts()
         self._journal.close()
-        if waiting:
+        if unacknowledged:
             _log.warning(
-                "ended with samples unacknowledged; the next start sends them again",
-                extra={"worker": self._worker, "samples": waiting},
+                "ended with unacknowledged samples; the next start sends them again",
+                extra={"worker": self._job.worker, "samples": unacknowledged},
             )
-
-    def _clients(self, mine: range) -> list[Car]:
-        brokers = addresses(self._told.mqtt_brokers, "--mqtt-brokers")
-        clients = []
-        for index, number in enumerate(mine):
-            broker = brokers[number % len(brokers)]
-            source = source_address(broker[0], self._worker, number)
-            clients.append(Car(car_parameters.car_id(number), broker, source, index))
-        return clients
 
     def _now_s(self) -> float:
         """Second of the run."""
         return time.monotonic() - self._epoch
 
-    def _now_ms(self) -> int:
-        assert self._told.epoch_ms is not None
-        return self._told.epoch_ms + int(self._now_s() * 1000)
+
+def _clients(job: WorkerJob, brokers: tuple[tuple[str, int], ...]) -> list[CarClient]:
+    clients = []
+    for index, number in enumerate(job.cars):
+        broker = brokers[number % len(brokers)]
+        source = source_address(broker[0], job.worker, number)
+        clients.append(CarClient(car_parameters.car_id(number), broker, source, index=index))
+    return clients
 
 
-def _prefixes(told: Settings, mine: range) -> list[bytes]:
-    """The bytes of each car's records before `seq`: frame and what never changes."""
-    schema = get(TELEMETRY, told.schema_version)
+def _prefixes(job: WorkerJob) -> list[bytes]:
+    """Per car the bytes of its records before `seq`, which never change: the frame and the strings."""
+    settings = job.settings
+    schema = get(TELEMETRY, settings.schema_version)
     header = single_object_header(schema)
-    keys = chance.keys(told.seed, mine.start, len(mine))
-    models = car_parameters.models(keys, mine.start, told.new_model_from)
+    keys = chance.keys(settings.seed, job.cars.start, len(job.cars))
+    models = car_parameters.models(keys, job.cars.start, settings.new_model_from)
     return [
         header + prefix(schema, car_parameters.car_id(number), car_parameters.MODELS[model])
-        for number, model in zip(mine, models.tolist(), strict=True)
+        for number, model in zip(job.cars, models.tolist(), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A fault on request, for `make chaos`: SIGUSR1 to the simulator cuts all connections of its cars at once."""
+"""SIGUSR1 cuts all connections of the fleet at once (a fault of `make chaos`)."""
 
 import contextlib
 import signal
@@ -7,30 +7,30 @@ from collections.abc import Iterator
 CUT = signal.SIGUSR1
 
 
-class Switch:
-    """Remembers that the signal came, until somebody asks."""
+class CutSwitch:
+    """Remembers that the signal was received until `pressed` is called."""
 
     def __init__(self) -> None:
         self._pressed = False
 
-    def install(self) -> "Switch":
-        """Take over the signal; one that came during the start (`held`) comes now."""
+    def install(self) -> "CutSwitch":
+        """Handle the signal; one that arrived while it was blocked is delivered now."""
         signal.signal(CUT, self._on_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {CUT})
         return self
 
     def pressed(self) -> bool:
-        """Whether the signal came since the last call."""
-        was, self._pressed = self._pressed, False
-        return was
+        """Whether the signal was received since the last call."""
+        pressed, self._pressed = self._pressed, False
+        return pressed
 
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._pressed = True
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """A child started within keeps the signal waiting until it installs its switch; unhandled it kills."""
+def blocked() -> Iterator[None]:
+    """Block the signal in child processes started within: it would kill them before they install a switch."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {CUT})
     try:
         yield

@@ -1,12 +1,14 @@
-"""What a car sends and when it may forget it: packet ids, PUBACKs in order, sending again.
+"""Telemetry of the cars: which samples to send, which are acknowledged, and which to send again.
 
 A car keeps every sample in its journal until all samples up to it are acknowledged, and some seconds longer.
-After a connection was lost it sends again what is not acknowledged; where the broker lost the car's session,
-and with it perhaps messages that it had acknowledged and not yet handed on, those of the last seconds too.
+After a lost connection it sends the unacknowledged samples again. If the broker has lost the session of the
+car, and with it perhaps messages that it had acknowledged but not delivered, the car also sends the
+acknowledged samples of the last seconds again.
 """
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import mqtt5
 import numpy as np
@@ -16,165 +18,160 @@ from contract.topics import TELEMETRY, mqtt_topic
 from simulator.chance import F4
 from simulator.connections import Client
 from simulator.journal import Journal
-from simulator.metrics import Tally
+from simulator.metrics import WorkerCounts
 
-PACKET_IDS = 65_535  # 1 to 65535; a car's ring is far smaller, so an id in flight is unique
+PACKET_IDS = 65_535  # 1 to 65535; the ring of a car is far smaller, so ids in flight are unique
 REFUSED_WAIT_S = 2.0
-CATCH_UP_MAX = 2000  # messages sent again in one turn of the loop, so that sampling stays on time
+CATCH_UP_MAX = 2000  # messages from the rings per turn of the loop, so that sampling stays on time
 
 
-class Car(Client):
-    """A car's connection and how far it has sent."""
+@dataclass(eq=False, slots=True)
+class CarClient(Client):
+    """The connection of a car and its progress in sending."""
 
-    __slots__ = ("ahead", "heard", "index", "known", "resumed", "sent", "silent_until")
-
-    def __init__(self, client_id: str, address: tuple[str, int], source: str | None, index: int) -> None:
-        super().__init__(client_id, address, source)
-        self.index = index  # within this worker
-        self.sent = 0  # seq of the last message sent on this connection
-        self.known = 0  # the highest seq ever sent
-        self.resumed = False  # the broker still has the session: what it may know goes out marked as DUP
-        self.heard = False  # somebody takes the car's messages on this connection
-        self.silent_until = 0.0  # after a PUBACK that said no
-        self.ahead: set[int] | None = None  # acknowledged before an earlier one
+    index: int = field(kw_only=True)  # within this worker
+    sent: int = 0  # seq of the last message sent on this connection
+    highest_sent: int = 0  # highest seq sent on any connection
+    resumed: bool = False  # the broker kept the session: messages sent before are marked as DUP
+    delivering: bool = False  # a message was delivered to a subscriber on this connection
+    retry_at: float = 0.0  # monotonic time before which nothing is sent after a refusal; 0: send
+    acknowledged_ahead: set[int] | None = None  # seqs acknowledged before an earlier one
 
 
-def room(car: Car) -> int:
+def in_flight_max(car: CarClient) -> int:
     """How many messages of a car may be unacknowledged.
 
-    One until somebody has taken one: a broker that lost its sessions has no subscriber at first. Of several
-    messages it could refuse the first ones and hand on a later one, and the first would come after it.
+    It is 1 until a message was delivered, because a broker that lost its sessions has no subscriber at first:
+    it could refuse the first of several messages and deliver a later one, which would break the order.
     """
-    return car.window if car.heard else min(1, car.window)
+    return car.window if car.delivering else min(1, car.window)
 
 
 class Uplink:
-    """Telemetry of all cars of a worker. `send` gives bytes to a connection, False where that is lost."""
+    """Sends the telemetry of all cars of a worker."""
 
     def __init__(
         self,
-        cars: Sequence[Car],
+        cars: Sequence[CarClient],
         prefixes: Sequence[bytes],
         journal: Journal,
-        tally: Tally,
+        counts: WorkerCounts,
         send: Callable[[Client, bytes], bool],
     ) -> None:
-        self._cars, self._prefixes, self._journal, self._tally, self._send = (
-            cars,
-            prefixes,
-            journal,
-            tally,
-            send,
-        )
+        """prefixes: each car's record up to seq; send: returns False if the connection is lost."""
+        self._cars, self._prefixes, self._journal = cars, prefixes, journal
+        self._counts, self._send = counts, send
         # Item access on a memoryview takes half the time of numpy's.
         self._sampled, self._acknowledged, self._confirmed = (
-            counts.data for counts in (journal.sampled, journal.acknowledged, journal.confirmed)
+            seqs.data for seqs in (journal.sampled, journal.acknowledged, journal.confirmed)
         )
-        self._behind: set[Car] = set()
-        self._on_road = np.zeros(len(cars), np.bool_)
-        self._sampled_at_all = np.zeros(len(cars))  # monotonic, of the last sample
-        self._sampled_at = self._sampled_at_all.data
+        self._behind: set[CarClient] = set()  # cars with samples to send from their ring
+        self._was_connected = np.zeros(len(cars), np.bool_)
+        self._sampled_at = np.zeros(len(cars))  # monotonic time of the last sample
+        self._sampled_at_view = self._sampled_at.data
         for car, sampled in zip(cars, journal.sampled.tolist(), strict=True):
-            car.known = sampled  # what an earlier process sent is not known: say that it may be a duplicate
+            car.highest_sent = sampled  # an earlier process may have sent them: mark them as DUP
 
     def sample(self, group: slice, at_ms: int, signals: F4, now: float) -> None:
-        """Keep a sample of each car of `group` and send it where nothing older waits.
+        """Store a sample of each car of `group` and send it unless older ones wait.
 
-        A car comes onto the road with its first connection: a ramp-up brings no flood of older samples.
+        A car takes samples from its first connection on, so that a ramp-up does not pile up old samples.
         """
-        on_road = self._on_road[group]
-        rows = self._journal.append(group, at_ms, signals, on_road)
-        self._tally.sampled += len(rows)
-        self._tally.skipped += int(np.count_nonzero(on_road)) - len(rows)
-        self._sampled_at_all[group] = now
+        take = self._was_connected[group]
+        rows = self._journal.append(group, at_ms, signals, take)
+        self._counts.sampled += len(rows)
+        self._counts.skipped += int(np.count_nonzero(take)) - len(rows)
+        self._sampled_at[group] = now
         if len(rows) < len(signals):
             signals = signals[rows]
-        picked = (rows + group.start).tolist()
-        seqs = self._journal.sampled[picked]
-        payloads = encode([self._prefixes[i] for i in picked], seqs, np.full(len(picked), at_ms), signals)
-        for index, seq, payload in zip(picked, seqs.tolist(), payloads, strict=True):
+        indices = (rows + group.start).tolist()
+        seqs = self._journal.sampled[indices]
+        payloads = encode([self._prefixes[i] for i in indices], seqs, np.full(len(indices), at_ms), signals)
+        for index, seq, payload in zip(indices, seqs.tolist(), payloads, strict=True):
             car = self._cars[index]
             if not car.online:
                 continue
-            if car.sent == seq - 1 and seq - self._acknowledged[index] <= room(car) and not car.silent_until:
+            in_flight = seq - self._acknowledged[index]
+            if car.sent == seq - 1 and in_flight <= in_flight_max(car) and not car.retry_at:
                 self._publish(car, seq, payload)
             else:
                 self._behind.add(car)
 
-    def session(self, car: Car, *, present: bool) -> None:
-        """The car is connected; `present`: the broker still has its session."""
-        self._on_road[car.index] = True
-        if not present:
-            car.ahead = None
+    def connected(self, car: CarClient, *, session_present: bool) -> None:
+        """Continue on a new connection, where the broker kept or lost the session of the car."""
+        self._was_connected[car.index] = True
+        if not session_present:
+            car.acknowledged_ahead = None
             if self._confirmed[car.index]:
-                self._tally.sessions_lost += 1
+                self._counts.sessions_lost += 1
                 self._journal.session_lost(car.index)
-        car.resumed = car.heard = present
-        car.silent_until = 0.0
+        car.resumed = car.delivering = session_present
+        car.retry_at = 0.0
         car.sent = self._acknowledged[car.index]
         self._behind.add(car)
 
-    def kept(self, car: Car, packet_id: int, now: float) -> None:
-        """The broker has a message, and somebody takes it: the only answer after which it is delivered.
+    def delivered(self, car: CarClient, packet_id: int, now: float) -> None:
+        """Handle a PUBACK with the reason code "success": the broker has the message and a subscriber for it.
 
-        "No matching subscribers" is a success for MQTT too, but the message is gone: the consumer has not
-        subscribed yet, or the broker forgot it.
+        "No matching subscribers" is not a delivery, although MQTT counts it as success: the broker dropped
+        the message because the consumer has not subscribed yet or its session was lost. See `refused`.
         """
         done: int = self._acknowledged[car.index]
         seq = done + 1 + (packet_id - 2 - done) % PACKET_IDS
         if seq > car.sent:
-            self._tally.unexpected += 1
-        elif seq == done + 1 and not car.ahead:
+            self._counts.unexpected += 1
+        elif seq == done + 1 and not car.acknowledged_ahead:
             self._advance(car, seq, now)
         else:
-            self._acknowledged_ahead(car, seq, now)
+            self._acknowledge_ahead(car, seq, now)
 
-    def refused(self, car: Car, packet_id: int, now: float) -> None:
-        """Not kept by the broker: be silent a while, then send everything unacknowledged again."""
+    def refused(self, car: CarClient, packet_id: int, now: float) -> None:
+        """Handle any other PUBACK: pause, then send all unacknowledged samples again."""
         done: int = self._acknowledged[car.index]
         if done + 1 + (packet_id - 2 - done) % PACKET_IDS > car.sent:
-            self._tally.unexpected += 1
+            self._counts.unexpected += 1
             return
-        self._tally.refused += 1
-        car.heard = False
-        if not car.silent_until:
-            car.silent_until = now + REFUSED_WAIT_S * random.uniform(0.5, 1.5)
+        self._counts.refused += 1
+        car.delivering = False
+        if not car.retry_at:
+            car.retry_at = now + REFUSED_WAIT_S * random.uniform(0.5, 1.5)
             self._behind.add(car)
 
     def catch_up(self, now: float) -> None:
-        """Send what waits in the rings of the cars that are behind, within each broker's window."""
+        """Send samples from the rings of the cars that are behind, within the window of each."""
         behind, self._behind = self._behind, set()
-        waiting: list[tuple[Car, int]] = []
+        waiting: list[tuple[CarClient, int]] = []
         for car in behind:
-            if car.silent_until > now or len(waiting) > CATCH_UP_MAX:
+            if car.retry_at > now or len(waiting) > CATCH_UP_MAX:
                 self._behind.add(car)
             elif car.online:
-                if car.silent_until:  # the wait is over: everything unacknowledged once more
-                    car.silent_until = 0.0
+                if car.retry_at:  # the pause is over: send all unacknowledged samples again
+                    car.retry_at = 0.0
                     car.sent = self._acknowledged[car.index]
                 waiting += [(car, seq) for seq in self._waiting(car)]
         if waiting:
             self._send_waiting(waiting)
 
-    def overdue(self, now: float, limit_s: float) -> Iterable[Car]:
-        """Cars that wait for an answer and have heard nothing for longer than limit_s."""
+    def overdue(self, now: float, limit_s: float) -> Iterable[CarClient]:
+        """Cars that wait for a PUBACK and have received nothing for longer than limit_s."""
         waiting = np.flatnonzero(self._journal.acknowledged < self._journal.sampled)
         cars = (self._cars[i] for i in waiting.tolist())
         return (car for car in cars if car.online and now - car.heard_at > limit_s)
 
     @property
     def unacknowledged(self) -> int:
-        """Samples taken that are not acknowledged."""
+        """Number of samples that are not acknowledged."""
         return int((self._journal.sampled - self._journal.acknowledged).sum())
 
-    def _waiting(self, car: Car) -> list[int]:
-        """The seqs in a car's ring that may be sent now."""
+    def _waiting(self, car: CarClient) -> list[int]:
+        """The seqs in the ring of a car that may be sent now."""
         done: int = self._acknowledged[car.index]
-        last = min(self._sampled[car.index], done + room(car))
+        last = min(self._sampled[car.index], done + in_flight_max(car))
         car.sent = max(car.sent, done)
-        return [seq for seq in range(car.sent + 1, last + 1) if not car.ahead or seq not in car.ahead]
+        ahead = car.acknowledged_ahead or ()
+        return [seq for seq in range(car.sent + 1, last + 1) if seq not in ahead]
 
-    def _send_waiting(self, waiting: list[tuple[Car, int]]) -> None:
+    def _send_waiting(self, waiting: list[tuple[CarClient, int]]) -> None:
         index = np.array([car.index for car, _ in waiting], np.int64)
         seqs = np.array([seq for _, seq in waiting], np.int64)
         at_ms, signals = self._journal.read(index, seqs)
@@ -183,10 +180,10 @@ class Uplink:
             if car.online:
                 self._publish(car, seq, payload)
 
-    def _publish(self, car: Car, seq: int, payload: bytes) -> None:
-        again = seq <= car.known
+    def _publish(self, car: CarClient, seq: int, payload: bytes) -> None:
+        again = seq <= car.highest_sent
         packet = mqtt5.PublishPacket(
-            mqtt_topic(car.id, TELEMETRY),  # made each time: a hundred bytes a car saved
+            mqtt_topic(car.id, TELEMETRY),  # keeping it would take a hundred bytes per car
             payload,
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             packet_id=seq % PACKET_IDS + 1,
@@ -196,35 +193,35 @@ class Uplink:
             return
         car.sent = seq
         if again:
-            self._tally.resent += 1
+            self._counts.resent += 1
         else:
-            car.known = seq
-            self._tally.published += 1
+            car.highest_sent = seq
+            self._counts.published += 1
 
-    def _advance(self, car: Car, seq: int, now: float) -> None:
+    def _advance(self, car: CarClient, seq: int, now: float) -> None:
+        """All samples of the car up to `seq` are acknowledged."""
         index = car.index
-        car.heard = True
+        car.delivering = True
         self._acknowledged[index] = seq
         confirmed: int = self._confirmed[index]
         if seq > confirmed:
             self._confirmed[index] = seq
-            self._tally.acknowledged += seq - confirmed
+            self._counts.acknowledged += seq - confirmed
         sampled: int = self._sampled[index]
         if seq == sampled:
-            self._tally.answered(now - self._sampled_at[index])
+            self._counts.add_puback(now - self._sampled_at_view[index])
         elif car.sent < sampled:
             self._behind.add(car)
 
-    def _acknowledged_ahead(self, car: Car, seq: int, now: float) -> None:
-        """An answer out of order, while an earlier message has none yet or was refused."""
-        ahead = car.ahead = car.ahead or set()
+    def _acknowledge_ahead(self, car: CarClient, seq: int, now: float) -> None:
+        """Remember a PUBACK that came before that of an earlier message, until the gap is closed."""
+        ahead = car.acknowledged_ahead or set()
         ahead.add(seq)
         done: int = self._acknowledged[car.index]
-        reached = done
-        while reached + 1 in ahead:
-            reached += 1
-            ahead.discard(reached)
-        if not ahead:
-            car.ahead = None
-        if reached > done:
-            self._advance(car, reached, now)
+        last = done
+        while last + 1 in ahead:
+            last += 1
+            ahead.discard(last)
+        car.acknowledged_ahead = ahead or None
+        if last > done:
+            self._advance(car, last, now)

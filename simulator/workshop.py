@@ -1,4 +1,4 @@
-"""The workshop: tells which component of which car failed or was repaired, each until acknowledged."""
+"""The workshop: sends a report for every failed or repaired component until it is acknowledged."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from simulator.cars import car_id
 from simulator.connections import Client
 from simulator.faults import FaultPlan, WorkshopReport
 from simulator.journal import Journal
-from simulator.metrics import Tally
+from simulator.metrics import WorkerCounts
 from simulator.uplink import PACKET_IDS, REFUSED_WAIT_S
 
 _SCHEMA = latest(MAINTENANCE)
@@ -21,37 +21,29 @@ _HEADER = single_object_header(_SCHEMA)
 
 
 class Workshop(Client):
-    """One connection a worker, for the reports about its cars; one report is on its way at a time."""
-
-    __slots__ = ("_again", "_due_s", "_epoch_ms", "_journal", "_plan", "_tally", "_under_way")
+    """The client of a worker that reports about the worker's cars, one report at a time."""
 
     def __init__(
-        self,
-        address: tuple[str, int],
-        source: str | None,
-        plan: FaultPlan,
-        journal: Journal,
-        tally: Tally,
+        self, broker: tuple[str, int], plan: FaultPlan, journal: Journal, counts: WorkerCounts
     ) -> None:
-        super().__init__(f"workshop-{journal.identity.first:06d}", address, source)
-        self._plan, self._journal, self._tally = plan, journal, tally
-        self._epoch_ms = journal.identity.epoch_ms
-        self._under_way: int | None = None
-        self._again = False
-        self._due_s = 0.0  # before it nothing is to be told
+        super().__init__(f"workshop-{journal.identity.first:06d}", broker, None)
+        self._plan, self._journal, self._counts = plan, journal, counts
+        self._in_flight: int | None = None  # number of the report
+        self._resumed = False  # the broker kept the session: the next report may be a duplicate
+        self._due_s = 0.0  # second of the run before which nothing is to be sent
 
-    def session(self, *, present: bool, now_s: float, resend_s: float) -> None:
-        """Connected. Where the broker lost the session, the reports of the last resend_s are told again."""
-        self._under_way, self._due_s = None, 0.0
-        self._again = present
+    def connected(self, *, session_present: bool, now_s: float, resend_s: float) -> None:
+        """Continue on a new connection; resend the reports of the last resend_s if the session was lost."""
+        self._in_flight, self._due_s = None, 0.0
+        self._resumed = session_present
         count = self._journal.reports_acknowledged
-        while not present and count and self._plan.report(count - 1).reported_s > now_s - resend_s:
+        while not session_present and count and self._plan.report(count - 1).reported_s > now_s - resend_s:
             count -= 1
         self._journal.reports_acknowledged = count
 
-    def tell(self, now_s: float, send: Callable[[Client, bytes], bool]) -> None:
-        """Send the next report where one is due. now_s: second of the run."""
-        if not self.online or self._under_way is not None or now_s < self._due_s:
+    def send_due(self, now_s: float, send: Callable[[Client, bytes], bool]) -> None:
+        """Send the next report if it is due at second now_s of the run."""
+        if not self.online or self._in_flight is not None or now_s < self._due_s:
             return
         number = self._journal.reports_acknowledged
         if number >= len(self._plan.reported_s):
@@ -63,31 +55,32 @@ class Workshop(Client):
             return
         packet = mqtt5.PublishPacket(
             mqtt_topic(car_id(report.car), MAINTENANCE),
-            payload(report, self._epoch_ms),
+            payload(report, self._journal.identity.epoch_ms),
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             packet_id=number % PACKET_IDS + 1,
-            duplicate=self._again,
+            duplicate=self._resumed,
         )
         if send(self, packet.write()):
-            self._under_way = number
-            self._again = False
+            self._in_flight = number
+            self._resumed = False
 
-    def answered(self, packet_id: int, now_s: float, *, kept: bool) -> None:
-        """The broker answers: on to the next report, or a while later this one again."""
-        number, self._under_way = self._under_way, None
+    def answered(self, packet_id: int, now_s: float, *, delivered: bool) -> None:
+        """Handle a PUBACK: go on to the next report, or resend this one later if it was not delivered."""
+        number = self._in_flight
         if number is None or packet_id != number % PACKET_IDS + 1:
-            self._under_way = number
-            self._tally.unexpected += 1
-        elif not kept:
-            self._due_s = now_s + REFUSED_WAIT_S
-            self._tally.refused += 1
-        else:
+            self._counts.unexpected += 1
+            return
+        self._in_flight = None
+        if delivered:
             self._journal.reports_acknowledged = number + 1
-            self._tally.reports += 1
+            self._counts.reports += 1
+        else:
+            self._due_s = now_s + REFUSED_WAIT_S
+            self._counts.refused += 1
 
 
 def payload(report: WorkshopReport, epoch_ms: int) -> bytes:
-    """The report as it travels on MQTT."""
+    """The MQTT payload of a report."""
     record = {
         "car_id": car_id(report.car),
         "report_id": report.report_id,

@@ -19,7 +19,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from simulator.metrics import Table, Tally
+from simulator.metrics import CountsTable, WorkerCounts
 
 ROOT = Path(__file__).parents[3]
 SCHEMAS = ROOT / "contract" / "schemas"
@@ -162,9 +162,9 @@ class Simulator:
         """Wait while the fleet goes on."""
         poll_until(holds, within_s)
 
-    def counts(self) -> Tally:
+    def counts(self) -> WorkerCounts:
         """What the workers have counted so far, summed up."""
-        return Table(self.run_dir / "counts", len(self.workers())).total()
+        return CountsTable(self.run_dir / "counts", len(self.workers())).total()
 
     def end(self, within_s: float = 20.0) -> int:
         self.process.terminate()

@@ -10,7 +10,7 @@ import pytest
 
 from simulator import connections
 from simulator.connections import CONNECTING_MAX, Client, Connections, Event, Lost
-from simulator.metrics import Tally
+from simulator.metrics import WorkerCounts
 
 pytestmark = pytest.mark.integration
 
@@ -55,13 +55,13 @@ def peer() -> Iterator[Peer]:
 def fleet() -> Iterator[Callable[..., Connections]]:
     opened: list[Connections] = []
 
-    def fleet(tally: Tally, connects_per_s: float = 1e6, keep_alive_s: int = 60) -> Connections:
+    def fleet(counts: WorkerCounts, connects_per_s: float = 1e6, keep_alive_s: int = 60) -> Connections:
         opened.append(
             Connections(
                 keep_alive_s=keep_alive_s,
                 session_expiry_s=3600,
                 connects_per_s=connects_per_s,
-                tally=tally,
+                counts=counts,
             )
         )
         time.sleep(0.01)  # the ramp-up's allowance begins with nothing
@@ -98,8 +98,8 @@ def test_a_client_introduces_itself_and_hears_of_its_session(
     peer: Peer, fleet: Callable[..., Connections]
 ) -> None:
     """CONNECT keeps the session, and the broker's window is taken over from the CONNACK."""
-    tally, car = Tally(), Client("car-000007", peer.address, "127.0.3.4")
-    all_cars = fleet(tally)
+    counts, car = WorkerCounts(), Client("car-000007", peer.address, "127.0.3.4")
+    all_cars = fleet(counts)
     all_cars.add(car)
     all_cars.turn(0.1)
     sock = peer.accept()
@@ -110,12 +110,12 @@ def test_a_client_introduces_itself_and_hears_of_its_session(
     assert (hello.keep_alive, hello.session_expiry_interval) == (60, 3600)
     events = turn_until(all_cars, bool)
     assert isinstance(events[0][1], mqtt5.ConnAckPacket)
-    assert (car.online, car.window, tally.connected) == (True, 7, 1)
+    assert (car.online, car.window, counts.connected) == (True, 7, 1)
 
 
 def test_dialling_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """However many cars wait, at most so many connects are under way as a broker's backlog takes."""
-    all_cars = fleet(Tally())
+    all_cars = fleet(WorkerCounts())
     for number in range(150):
         all_cars.add(Client(f"car-{number}", peer.address, None))
     for _ in range(20):
@@ -125,7 +125,7 @@ def test_dialling_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> N
 
 def test_cars_come_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """At 100 connections a second not more than a few are dialled in a tenth of a second."""
-    all_cars = fleet(Tally(), connects_per_s=100)
+    all_cars = fleet(WorkerCounts(), connects_per_s=100)
     for number in range(60):
         all_cars.add(Client(f"car-{number}", peer.address, None))
     end = time.monotonic() + 0.1
@@ -136,14 +136,14 @@ def test_cars_come_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., C
 
 def test_a_refused_client_comes_again_later(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """A CONNACK that says no is counted, the reason is told, and the wait grows with each attempt."""
-    tally, car = Tally(), Client("car-1", peer.address, None)
-    all_cars = fleet(tally)
+    counts, car = WorkerCounts(), Client("car-1", peer.address, None)
+    all_cars = fleet(counts)
     no = mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED).write()
     met(peer, all_cars, car, answer=no)
     events = turn_until(all_cars, bool)
     assert isinstance(events[0][1], Lost)
     assert "NOT_AUTHORIZED" in events[0][1].why
-    assert (tally.refused_connections, tally.connected, car.attempts) == (1, 0, 1)
+    assert (counts.refused_connections, counts.connected, car.attempts) == (1, 0, 1)
     sock = None
     with contextlib.suppress(TimeoutError):
         turn_until(all_cars, lambda _: car.connection is not None)
@@ -155,7 +155,7 @@ def test_nobody_listens(fleet: Callable[..., Connections]) -> None:
     """A broker that is away: each client waits its back-off, nothing is raised."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = ("127.0.0.1", gone.getsockname()[1])
-    all_cars = fleet(Tally())
+    all_cars = fleet(WorkerCounts())
     for number in range(10):
         all_cars.add(Client(f"car-{number}", address, None))
     events = turn_until(all_cars, lambda seen: len(seen) >= 10)
@@ -164,7 +164,7 @@ def test_nobody_listens(fleet: Callable[..., Connections]) -> None:
 
 def test_an_unknown_host_is_waited_for(fleet: Callable[..., Connections]) -> None:
     """A name that does not resolve (a broker not yet deployed) is a lost connection, not a crash."""
-    all_cars = fleet(Tally())
+    all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", ("broker.invalid", 1883), None))
     assert isinstance(turn_until(all_cars, bool, within_s=20)[0][1], Lost)
 
@@ -174,7 +174,7 @@ def test_a_peer_that_never_answers_is_given_up(
 ) -> None:
     """No CONNACK in time: the connection is closed and dialled again later."""
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
-    all_cars = fleet(Tally())
+    all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", peer.address, None))
     events = turn_until(all_cars, bool)
     assert events[0][1] == Lost("no CONNACK in time")
@@ -182,18 +182,18 @@ def test_a_peer_that_never_answers_is_given_up(
 
 def test_garbage_ends_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """Bytes that are no MQTT: what follows them cannot be trusted either."""
-    tally, car = Tally(), Client("car-1", peer.address, None)
-    all_cars = fleet(tally)
+    counts, car = WorkerCounts(), Client("car-1", peer.address, None)
+    all_cars = fleet(counts)
     sock = met(peer, all_cars, car)
     turn_until(all_cars, bool)
     sock.sendall(b"\xff" * 20)
     assert isinstance(turn_until(all_cars, bool)[0][1], Lost)
-    assert (tally.connected, tally.lost_connections) == (0, 1)
+    assert (counts.connected, counts.lost_connections) == (0, 1)
 
 
 def test_a_quiet_broker_is_pinged_and_given_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """After half of the keep alive a PINGREQ goes out; without any answer the connection is lost."""
-    all_cars = fleet(Tally(), keep_alive_s=10)
+    all_cars = fleet(WorkerCounts(), keep_alive_s=10)
     car = Client("car-1", peer.address, None)
     sock = met(peer, all_cars, car)
     turn_until(all_cars, bool)
@@ -207,7 +207,7 @@ def test_a_quiet_broker_is_pinged_and_given_up(peer: Peer, fleet: Callable[..., 
 
 def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """A PINGRESP is a sign of life."""
-    all_cars = fleet(Tally(), keep_alive_s=10)
+    all_cars = fleet(WorkerCounts(), keep_alive_s=10)
     car = Client("car-1", peer.address, None)
     sock = met(peer, all_cars, car)
     turn_until(all_cars, bool)
@@ -222,7 +222,7 @@ def test_a_puback_with_success_is_its_packet_id_and_any_other_stays_a_packet(
     peer: Peer, fleet: Callable[..., Connections]
 ) -> None:
     """Alone, several in one read, or in pieces; "no matching subscribers" is never taken for a delivery."""
-    all_cars = fleet(Tally())
+    all_cars = fleet(WorkerCounts())
     sock = met(peer, all_cars, Client("car-1", peer.address, None))
     turn_until(all_cars, bool)
     nobody = mqtt5.PubAckPacket(4, reason_code=mqtt5.PubAckReasonCode.NO_MATCHING_SUBSCRIBERS)

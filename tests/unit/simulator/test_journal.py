@@ -12,9 +12,9 @@ from contract.telemetry import SIGNALS
 from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
-from simulator.settings import Settings
+from simulator.settings import Settings, WorkerJob
 from simulator.switch import CUT
-from simulator.workers import Workers
+from simulator.worker_pool import WorkerPool
 
 IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
 EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
@@ -35,8 +35,7 @@ def begin() -> Iterator[Callable[..., Journal]]:
 
     yield begin
     for journal in opened:
-        if not journal.closed:
-            journal.close()
+        journal.close()
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_the_journal_of_another_run_is_refused(
 def test_a_file_that_is_no_journal_is_refused(path: Path, begin: Callable[..., Journal]) -> None:
     """Something else under the journal's name is not overwritten."""
     path.write_bytes(b"my holiday pictures" * 100)
-    with pytest.raises(SettingsError, match="is no journal"):
+    with pytest.raises(SettingsError, match="is not a journal"):
         begin(path)
 
 
@@ -170,10 +169,11 @@ def test_reports_are_remembered(path: Path, begin: Callable[..., Journal]) -> No
 
 def test_a_fleet_that_does_not_begin_with_car_0_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """A second simulator's cars, --first-car: its second 0 is found again in its own first journal."""
-    told = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
-    Journal(path_of(tmp_path, 5), told.identity(0, epoch_ms=1_700_000_000_000)).close()
+    settings = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
+    job = WorkerJob(settings, worker=0, epoch_ms=1_700_000_000_000, parent_pid=1)
+    Journal(job.journal_path, job.identity).close()
     handler = signal.getsignal(CUT)
-    fleet = Workers(told)
+    pool = WorkerPool(settings)
     signal.signal(CUT, handler)
-    fleet._lock.close()
-    assert fleet.epoch_ms == 1_700_000_000_000
+    pool._lock.close()
+    assert pool.epoch_ms == 1_700_000_000_000

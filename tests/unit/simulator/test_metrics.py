@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 from simulator import metrics
-from simulator.metrics import Sum, Table, Tally
+from simulator.metrics import CountsTable, FleetMetrics, WorkerCounts
 
 
 def value(name: str, **labels: str) -> float:
@@ -15,16 +15,16 @@ def value(name: str, **labels: str) -> float:
 
 def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
     """Two workers' counts appear as one number a metric, once, with the histogram of their PUBACKs."""
-    table = Table(tmp_path / "counts", 2, new=True)
-    total = Sum(table)
+    table = CountsTable(tmp_path / "counts", 2, new=True)
+    total = FleetMetrics(table)
     before = {
         name: value(name) for name in ("simulator_published_messages_total", "simulator_puback_seconds_count")
     }
     for worker, (published, connected) in enumerate([(3, 10), (4, 20)]):
-        tally = Tally(published=published, connected=connected)
-        tally.answered(0.003)
-        tally.answered(99.0)
-        Table(tmp_path / "counts", 2).store(worker, tally)
+        counts = WorkerCounts(published=published, connected=connected)
+        counts.add_puback(0.003)
+        counts.add_puback(99.0)
+        CountsTable(tmp_path / "counts", 2).store(worker, counts)
         total.update()
     total.update()
     assert value("simulator_published_messages_total") == before["simulator_published_messages_total"] + 7
@@ -36,19 +36,15 @@ def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
 
 def test_a_restarted_worker_counts_on(tmp_path: Path) -> None:
     """Counters go on where the dead worker left them; its connections are gone."""
-    table = Table(tmp_path / "counts", 1, new=True)
-    dead = Tally(published=5, connected=7)
-    dead.answered(0.2)
+    table = CountsTable(tmp_path / "counts", 1, new=True)
+    dead = WorkerCounts(published=5, connected=7)
+    dead.add_puback(0.2)
     table.store(0, dead)
     heir = table.load(0)
     assert (heir.published, heir.connected, sum(heir.puback_counts)) == (5, 0, 1)
 
 
 def test_every_count_is_served() -> None:
-    """A field of the tally is a counter, a gauge, or one of the few that are served another way."""
-    served = (
-        metrics._COUNTERS.keys()
-        | metrics._GAUGES.keys()
-        | {"cpu_us", "beat_ms", "puback_us", "puback_counts"}
-    )
-    assert {field.name for field in fields(Tally)} == served
+    """A field of the counts is a counter, a gauge, or one of the few that are served another way."""
+    served = metrics._SUMMED.keys() | {"cpu_us", "beat_ms", "puback_us", "puback_counts"}
+    assert {field.name for field in fields(WorkerCounts)} == served

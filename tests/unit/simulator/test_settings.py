@@ -1,4 +1,4 @@
-"""What the simulator can be told, and what it refuses."""
+"""The simulator's settings: defaults, refusals, and what its workers receive."""
 
 import pytest
 
@@ -6,17 +6,22 @@ from plumbing import settings
 from plumbing.settings import SettingsError
 from simulator import settings as simulator_settings
 from simulator.changes import Changes
-from simulator.settings import Settings, arguments
+from simulator.settings import Settings, WorkerJob
 
 
-def told(*flags: str) -> Settings:
+def load(*flags: str) -> Settings:
     required = ["--mqtt-brokers", "127.0.0.1:1883,127.0.0.1:1884", "--run-dir", "/tmp/x"]
     return settings.load(Settings, prefix="SIMULATOR", argv=[*required, *flags], environ={})
 
 
+def cars_of_all_workers(fleet: Settings) -> list[int]:
+    jobs = [WorkerJob(fleet, worker, epoch_ms=0, parent_pid=1) for worker in range(fleet.workers)]
+    return [car for job in jobs for car in job.cars]
+
+
 def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
-    """One worker, a ring of a minute for what was acknowledged and half a minute for what waits."""
-    plain = told()
+    """One worker; a ring for a minute of acknowledged samples and half a minute of waiting ones."""
+    plain = load()
     assert (plain.cars, plain.period_s, plain.ring, plain.workers) == (1000, 1.0, 92, 1)
 
 
@@ -45,60 +50,59 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
     ],
     ids=" ".join,
 )
-def test_nonsense_is_refused_by_name(flags: tuple[str, str]) -> None:
-    """The message names the setting."""
+def test_a_wrong_value_is_refused_by_name(flags: tuple[str, str]) -> None:
+    """The message of the error names the setting."""
     with pytest.raises(SettingsError, match=flags[0]):
-        told(*flags)
+        load(*flags)
 
 
-def test_workers_are_as_many_as_the_limit_of_open_files_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """100 000 cars at 19 800 connections a process take 6 workers; 5 are refused."""
+def test_the_number_of_workers_follows_from_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 000 cars at 19 800 connections per process need 6 workers; 5 are refused."""
     monkeypatch.setattr(simulator_settings, "cars_per_process_max", lambda: 19_800)
-    assert told("--cars", "100000").workers == 6
-    with pytest.raises(SettingsError, match="--processes 5 is too few"):
-        told("--cars", "100000", "--processes", "5")
+    assert load("--cars", "100000").workers == 6
+    with pytest.raises(SettingsError, match="--processes 5 are too few"):
+        load("--cars", "100000", "--processes", "5")
 
 
 def test_every_car_belongs_to_one_worker() -> None:
-    """The shares of the workers cover the fleet without overlap."""
-    fleet = told("--cars", "103", "--processes", "7")
-    assert [car for worker in range(7) for car in fleet.share(worker)] == list(range(103))
+    """The cars of the workers cover the fleet without overlap."""
+    fleet = load("--cars", "103", "--processes", "7")
+    assert cars_of_all_workers(fleet) == list(range(103))
 
 
 def test_a_slow_car_still_keeps_a_few_samples() -> None:
-    """At one sample in 100 s a minute's buffer would be one sample; it keeps some more."""
-    assert told("--rate-hz", "0.01").ring == simulator_settings.RING_SAMPLES_MIN
+    """At one sample in 100 s a buffer of a minute would be one sample; the ring has some more."""
+    assert load("--rate-hz", "0.01").ring == simulator_settings.RING_SAMPLES_MIN
 
 
-def test_a_worker_is_told_exactly_what_the_parent_was_told() -> None:
-    """The command line made of settings gives the same settings."""
-    fleet = told("--cars", "12", "--rate-hz", "0.1", "--worker", "0", "--epoch-ms", "5")
-    again = settings.load(Settings, prefix="SIMULATOR", argv=arguments(fleet), environ={})
-    assert again == fleet
+def test_a_worker_receives_exactly_the_settings_of_its_parent() -> None:
+    """A job survives the way through JSON unchanged."""
+    job = WorkerJob(load("--cars", "12", "--rate-hz", "0.1"), worker=0, epoch_ms=5, parent_pid=7)
+    assert WorkerJob.from_json(job.to_json()) == job
 
 
 @pytest.mark.parametrize(
     ("flags", "fit", "why"),
     [
-        (("--cars", "100", "--processes", "5"), 10, "take at least 10, or 0, or raise the hard limit"),
-        (("--cars", "2", "--processes", "5"), 10, "take fewer, or 0"),
-        (("--cars", "1000"), 1, "raise the hard limit of open files .*or take fewer --cars"),
-        (("--cars", "90000", "--mqtt-brokers", "far:1,off:1"), 9000, "45000 connections .*take more brokers"),
+        (("--cars", "100", "--processes", "5"), 10, "use at least 10, or 0, or raise the hard limit"),
+        (("--cars", "2", "--processes", "5"), 10, "use fewer, or 0"),
+        (("--cars", "1000"), 1, "raise the hard limit of open files .*or use fewer --cars"),
+        (("--cars", "90000", "--mqtt-brokers", "far:1,off:1"), 9000, "45000 connections .*use more brokers"),
     ],
 )
 def test_contradictions_say_what_to_change(
     flags: tuple[str, ...], fit: int, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cars against processes, files and ports: the message names the way out."""
+    """Too many cars for the processes, files or ports: the message says what to change."""
     monkeypatch.setattr(simulator_settings, "cars_per_process_max", lambda: fit)
     monkeypatch.setattr(simulator_settings, "source_ports", lambda: 28_232)
     with pytest.raises(SettingsError, match=why):
-        told(*flags)
+        load(*flags)
 
 
-def test_another_simulator_goes_on_where_the_first_ends() -> None:
-    """Cars that enter a fleet later are a second simulator's, with numbers and a car model of their own."""
-    newcomers = told("--first-car", "1000", "--cars", "100", "--processes", "3", "--new-model-from", "1000")
-    assert [car for worker in range(3) for car in newcomers.share(worker)] == list(range(1000, 1100))
+def test_a_second_simulator_has_the_cars_after_those_of_the_first() -> None:
+    """Cars that join a fleet later run in a second simulator, with their own numbers and car model."""
+    newcomers = load("--first-car", "1000", "--cars", "100", "--processes", "3", "--new-model-from", "1000")
+    assert cars_of_all_workers(newcomers) == list(range(1000, 1100))
     assert newcomers.changes.new_model_from == 1000
-    assert told().changes == Changes()
+    assert load().changes == Changes()

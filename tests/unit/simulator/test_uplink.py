@@ -12,8 +12,8 @@ from contract.records import decode_single_object
 from contract.schema import get
 from contract.telemetry import SIGNALS, prefix
 from simulator.journal import Identity, Journal, path_of
-from simulator.metrics import Tally
-from simulator.uplink import PACKET_IDS, Car, Uplink
+from simulator.metrics import WorkerCounts
+from simulator.uplink import PACKET_IDS, CarClient, Uplink
 
 K = len(SIGNALS)
 
@@ -28,15 +28,15 @@ class Road:
     def __init__(self, run_dir: Path) -> None:
         identity = Identity(seed=1, first=0, cars=2, ring=RING, wear=0, epoch_ms=0)
         self.journal = Journal(path_of(run_dir, 0), identity)
-        self.tally = Tally()
-        self.cars = [Car(f"car-00000{i}", ("127.0.0.1", 1), None, i) for i in range(2)]
+        self.counts = WorkerCounts()
+        self.cars = [CarClient(f"car-00000{i}", ("127.0.0.1", 1), None, index=i) for i in range(2)]
         heads = [single_object_header(SCHEMA) + prefix(SCHEMA, car.id) for car in self.cars]
         self.wire: list[tuple[str, int, bool]] = []  # car, seq, duplicate
         self.broken = False
-        self.uplink = Uplink(self.cars, heads, self.journal, self.tally, self._send)
+        self.uplink = Uplink(self.cars, heads, self.journal, self.counts, self._send)
         self.now = 100.0
 
-    def _send(self, car: Car, data: bytes) -> bool:
+    def _send(self, car: CarClient, data: bytes) -> bool:
         if self.broken:
             car.online = False
             return False
@@ -49,11 +49,11 @@ class Road:
         self.wire.append((car.id[-1], record["seq"], packet.duplicate))
         return True
 
-    def connect(self, *, present: bool = False, window: int = 100, heard: bool = True) -> None:
+    def connect(self, *, present: bool = False, window: int = 100, delivering: bool = True) -> None:
         for car in self.cars:
             car.online, car.window = True, window
-            self.uplink.session(car, present=present)
-            car.heard = heard or present
+            self.uplink.connected(car, session_present=present)
+            car.delivering = delivering or present
         self.uplink.catch_up(self.now)
 
     def disconnect(self) -> None:
@@ -67,8 +67,8 @@ class Road:
             self.uplink.catch_up(self.now)
 
     def answer(self, seq: int, code: int = 0, car: int = 0) -> None:
-        answered = self.uplink.refused if code else self.uplink.kept
-        answered(self.cars[car], seq % PACKET_IDS + 1, self.now)
+        handle = self.uplink.refused if code else self.uplink.delivered
+        handle(self.cars[car], seq % PACKET_IDS + 1, self.now)
         self.uplink.catch_up(self.now)
 
     def sent(self, car: str = "0") -> list[int]:
@@ -88,7 +88,7 @@ def test_a_sample_is_sent_at_once_and_only_once(road: Road) -> None:
     road.sample(3)
     assert road.sent() == road.sent("1") == [1, 2, 3]
     assert not any(duplicate for _, _, duplicate in road.wire)
-    assert (road.tally.published, road.tally.resent) == (6, 0)
+    assert (road.counts.published, road.counts.resent) == (6, 0)
 
 
 def test_pubacks_in_order_free_the_ring(road: Road) -> None:
@@ -99,7 +99,7 @@ def test_pubacks_in_order_free_the_ring(road: Road) -> None:
     assert road.journal.acknowledged.tolist() == [1, 0]
     road.answer(2)
     assert road.journal.acknowledged.tolist() == [2, 0]
-    assert road.tally.acknowledged == 2
+    assert road.counts.acknowledged == 2
     assert road.uplink.unacknowledged == 2
 
 
@@ -112,7 +112,7 @@ def test_a_puback_out_of_order_waits_for_the_ones_before(road: Road) -> None:
     assert road.journal.acknowledged[0] == 0
     road.answer(1)
     assert road.journal.acknowledged[0] == 3
-    assert road.tally.acknowledged == 3
+    assert road.counts.acknowledged == 3
 
 
 def test_a_puback_of_nothing_is_counted_and_changes_nothing(road: Road) -> None:
@@ -122,14 +122,14 @@ def test_a_puback_of_nothing_is_counted_and_changes_nothing(road: Road) -> None:
     road.answer(1)
     for seq in (1, 2, 40_000):
         road.answer(seq)
-    assert road.tally.unexpected == 3
+    assert road.counts.unexpected == 3
     assert road.journal.acknowledged[0] == 1
 
 
 def test_a_car_takes_its_first_sample_with_its_first_connection(road: Road) -> None:
     """During the ramp-up nothing piles up, and nothing counts as skipped."""
     road.sample(3)
-    assert (road.tally.sampled, road.tally.skipped) == (0, 0)
+    assert (road.counts.sampled, road.counts.skipped) == (0, 0)
     road.connect()
     assert road.sent() == []
     road.sample()
@@ -158,12 +158,12 @@ def test_a_kept_session_gets_only_the_unacknowledged_again_as_duplicates(road: R
     road.wire.clear()
     road.connect(present=True)
     assert [(seq, dup) for who, seq, dup in road.wire if who == "0"] == [(2, True), (3, True), (4, False)]
-    assert (road.tally.published, road.tally.resent) == (8, 2 + 3)
+    assert (road.counts.published, road.counts.resent) == (8, 2 + 3)
 
 
 def test_until_somebody_takes_its_messages_a_car_sends_one_at_a_time(road: Road) -> None:
     """A broker without its subscriber refuses; of several messages it could hand on the second alone."""
-    road.connect(heard=False)
+    road.connect(delivering=False)
     road.sample(4)
     assert road.sent() == [1]
     road.answer(1, code=0x10)
@@ -184,10 +184,10 @@ def test_a_lost_session_gets_the_last_seconds_again(road: Road) -> None:
     road.connect(present=False)
     assert road.sent() == list(range(11 - KEPT, 11))
     assert not any(duplicate for _, _, duplicate in road.wire)
-    assert road.tally.sessions_lost == 1
+    assert road.counts.sessions_lost == 1
     for seq in range(11 - KEPT, 11):
         road.answer(seq)
-    assert road.tally.acknowledged == 10  # each counted once
+    assert road.counts.acknowledged == 10  # each counted once
     assert road.journal.confirmed[0] == 10
 
 
@@ -232,7 +232,7 @@ def test_a_refused_message_is_sent_again_after_a_wait(road: Road) -> None:
     assert road.sent() == [1]
     road.answer(1)
     assert road.journal.acknowledged[0] == 3
-    assert road.tally.refused == 1
+    assert road.counts.refused == 1
 
 
 def test_no_matching_subscriber_means_not_delivered(road: Road) -> None:
@@ -267,7 +267,7 @@ def test_a_full_ring_skips_samples_and_leaves_no_gap(road: Road) -> None:
     road.connect()
     road.sample(RING - KEPT + 3)
     assert road.sent() == list(range(1, RING - KEPT + 1))
-    assert road.tally.skipped == 2 * 3
+    assert road.counts.skipped == 2 * 3
     road.answer(1)
     road.sample()
     assert road.sent() == list(range(1, RING - KEPT + 2))
@@ -289,7 +289,7 @@ def test_a_restarted_process_sends_the_same_bytes_again(tmp_path: Path) -> None:
     first = Road(tmp_path)
     payloads: list[bytes] = []
 
-    def keep(car: Car, data: bytes) -> bool:
+    def keep(car: CarClient, data: bytes) -> bool:
         packet, _ = mqtt5.read(memoryview(data))
         assert isinstance(packet, mqtt5.PublishPacket)
         payloads.append(packet.payload)

@@ -11,7 +11,7 @@ from simulator import chance
 from simulator.connections import Client
 from simulator.faults import FaultPlan, Wear
 from simulator.journal import Identity, Journal, path_of
-from simulator.metrics import Tally
+from simulator.metrics import WorkerCounts
 from simulator.workshop import Workshop
 
 EPOCH_MS = 1_700_000_000_000
@@ -25,8 +25,8 @@ class Town:
     def __init__(self, run_dir: Path) -> None:
         identity = Identity(seed=1, first=0, cars=50, ring=4, wear=0, epoch_ms=EPOCH_MS)
         self.journal = Journal(path_of(run_dir, 0), identity)
-        self.tally = Tally()
-        self.workshop = Workshop(("127.0.0.1", 1), None, PLAN, self.journal, self.tally)
+        self.counts = WorkerCounts()
+        self.workshop = Workshop(("127.0.0.1", 1), PLAN, self.journal, self.counts)
         self.wire: list[mqtt5.PublishPacket] = []
 
     def _send(self, client: Client, data: bytes) -> bool:
@@ -37,17 +37,17 @@ class Town:
 
     def connect(self, now_s: float = 0.0, *, present: bool = False) -> None:
         self.workshop.online = True
-        self.workshop.session(present=present, now_s=now_s, resend_s=60.0)
+        self.workshop.connected(session_present=present, now_s=now_s, resend_s=60.0)
 
-    def tell(self, now_s: float) -> None:
-        self.workshop.tell(now_s, self._send)
+    def send_due(self, now_s: float) -> None:
+        self.workshop.send_due(now_s, self._send)
 
     def answer(self, now_s: float, code: int = 0) -> None:
         packet_id = self.wire[-1].packet_id
         assert packet_id is not None
-        self.workshop.answered(packet_id, now_s, kept=not code)
+        self.workshop.answered(packet_id, now_s, delivered=not code)
 
-    def told(self) -> list[str]:
+    def report_ids(self) -> list[str]:
         return [decode_single_object(packet.payload)[1]["report_id"] for packet in self.wire]
 
 
@@ -61,7 +61,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 def test_a_report_says_what_happened_to_which_car(town: Town) -> None:
     """It travels on the car's maintenance topic, with times in ms since 1970."""
     town.connect()
-    town.tell(FIRST.reported_s + 0.1)
+    town.send_due(FIRST.reported_s + 0.1)
     schema, record = decode_single_object(town.wire[0].payload)
     assert schema.name == "maintenance"
     assert town.wire[0].topic == f"fleet/v1/{record['car_id']}/maintenance"
@@ -75,7 +75,7 @@ def test_a_report_says_what_happened_to_which_car(town: Town) -> None:
 def test_nothing_is_told_before_it_is_due(town: Town) -> None:
     """The workshop reports with a delay; until then nobody hears of it."""
     town.connect()
-    town.tell(FIRST.reported_s - 0.1)
+    town.send_due(FIRST.reported_s - 0.1)
     assert town.wire == []
 
 
@@ -83,20 +83,20 @@ def test_reports_are_told_one_after_the_other(town: Town) -> None:
     """The second one waits for the PUBACK of the first, however late it is."""
     town.connect()
     for _ in range(3):
-        town.tell(SECOND.reported_s + 1)
-    assert town.told() == [FIRST.report_id]
+        town.send_due(SECOND.reported_s + 1)
+    assert town.report_ids() == [FIRST.report_id]
     town.answer(SECOND.reported_s + 1)
-    town.tell(SECOND.reported_s + 1)
-    assert town.told() == [FIRST.report_id, SECOND.report_id]
+    town.send_due(SECOND.reported_s + 1)
+    assert town.report_ids() == [FIRST.report_id, SECOND.report_id]
 
 
 def test_an_unanswered_report_is_told_again_after_a_reconnect(town: Town) -> None:
     """Marked DUP where the broker kept the session."""
     town.connect()
-    town.tell(FIRST.reported_s + 0.1)
+    town.send_due(FIRST.reported_s + 0.1)
     town.connect(present=True)
-    town.tell(FIRST.reported_s + 0.2)
-    assert town.told() == [FIRST.report_id] * 2
+    town.send_due(FIRST.reported_s + 0.2)
+    assert town.report_ids() == [FIRST.report_id] * 2
     assert [packet.duplicate for packet in town.wire] == [False, True]
 
 
@@ -104,13 +104,13 @@ def test_a_restart_neither_loses_nor_doubles_reports(tmp_path: Path) -> None:
     """The journal knows what was acknowledged: the next process goes on after it."""
     before = Town(tmp_path)
     before.connect()
-    before.tell(SECOND.reported_s + 1)
+    before.send_due(SECOND.reported_s + 1)
     before.answer(SECOND.reported_s + 1)
     before.journal.close()
     after = Town(tmp_path)
     after.connect(present=True)
-    after.tell(SECOND.reported_s + 2)
-    assert after.told() == [SECOND.report_id]
+    after.send_due(SECOND.reported_s + 2)
+    assert after.report_ids() == [SECOND.report_id]
     after.journal.close()
 
 
@@ -118,13 +118,13 @@ def test_a_refused_report_is_told_again_later(town: Town) -> None:
     """No subscriber yet: the same report after a wait."""
     town.connect()
     now_s = FIRST.reported_s + 0.1
-    town.tell(now_s)
+    town.send_due(now_s)
     town.answer(now_s, code=0x10)
-    town.tell(now_s + 0.1)
+    town.send_due(now_s + 0.1)
     assert len(town.wire) == 1
-    town.tell(now_s + 5)
-    assert town.told() == [FIRST.report_id] * 2
-    assert town.tally.refused == 1
+    town.send_due(now_s + 5)
+    assert town.report_ids() == [FIRST.report_id] * 2
+    assert town.counts.refused == 1
 
 
 def test_a_lost_session_gets_the_last_reports_again(town: Town) -> None:
@@ -132,7 +132,7 @@ def test_a_lost_session_gets_the_last_reports_again(town: Town) -> None:
     town.connect()
     now_s = SECOND.reported_s + 1
     for _ in range(2):
-        town.tell(now_s)
+        town.send_due(now_s)
         town.answer(now_s)
     assert town.journal.reports_acknowledged == 2
     town.connect(now_s=SECOND.reported_s + 50, present=False)
@@ -146,5 +146,5 @@ def test_the_end_of_the_plan_is_no_error(town: Town) -> None:
     """After the last report there is nothing more to tell."""
     town.journal.reports_acknowledged = len(PLAN.reported_s)
     town.connect(now_s=1e9, present=True)
-    town.tell(1e9)
+    town.send_due(1e9)
     assert town.wire == []

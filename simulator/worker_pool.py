@@ -1,0 +1,193 @@
+"""The parent process: starts, restarts and ends the workers and serves the sum of their counts."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from plumbing.health import Health
+from plumbing.life import Stop, WorldDown
+from plumbing.settings import SettingsError, addresses
+from simulator import chance, journal, metrics
+from simulator.faults import FaultPlan
+from simulator.metrics import CountsTable, FleetMetrics
+from simulator.settings import Settings, WorkerJob
+from simulator.switch import CUT, CutSwitch, blocked
+
+TRUTH, PUBLISHED = "truth.json", "published.npy"
+POLL_S = 0.2
+RESTART_AFTER_S = 1.0
+RESTARTS_MAX, RESTARTS_WITHIN_S = 10, 60.0
+STALLED_AFTER_MS = 20_000
+END_MARGIN_S = 3.0  # time that a worker needs after its drain to disconnect and to flush its journal
+BROKER_PROBE_EVERY_S, BROKER_PROBE_TIMEOUT_S = 5.0, 0.3
+
+_EXIT_BAD_SETTINGS = 2
+
+_log = logging.getLogger("simulator")
+
+
+class WorkerPool:
+    """The worker processes of one fleet."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError if the run folder cannot be made, is in use or belongs to another fleet."""
+        self._settings = settings
+        try:
+            settings.run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"--run-dir {settings.run_dir}: {error}") from error
+        self._lock = journal.locked(settings.run_dir / "lock")  # held as long as this process lives
+        epoch_ms = journal.epoch_ms(settings.run_dir, settings.first_car)
+        self.epoch_ms = int(time.time() * 1000) if epoch_ms is None else epoch_ms
+        self._jobs = [
+            WorkerJob(settings, worker, self.epoch_ms, os.getpid()) for worker in range(settings.workers)
+        ]
+        for job in self._jobs:
+            journal.refuse_other(job.journal_path, job.identity)
+        self._metrics = FleetMetrics(CountsTable(settings.run_dir / "counts", settings.workers, new=True))
+        metrics.cars.set(settings.cars)
+        metrics.workers.set(settings.workers)
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._died_at: list[float] = []
+        self._brokers = BrokerProbe(addresses(settings.mqtt_brokers, "--mqtt-brokers"))
+        self._switch = CutSwitch().install()
+
+    def write_truth(self) -> None:
+        """Write every fault of the fleet to a file for the scorecard; no telemetry contains them."""
+        settings = self._settings
+        keys = chance.keys(settings.seed, settings.first_car, settings.cars)
+        plan = FaultPlan(keys, settings.first_car, settings.wear)
+        partial = settings.run_dir / f"{TRUTH}.partial"
+        partial.write_text(json.dumps(plan.truth(self.epoch_ms), indent=0), encoding="utf-8")
+        partial.replace(settings.run_dir / TRUTH)
+
+    def run(self, stop: Stop, health: Health) -> None:
+        """Run the workers until `stop` is requested or the duration is over.
+
+        Raises WorldDown if workers keep dying or samples stay unacknowledged, SettingsError if a worker
+        refuses its settings.
+        """
+        duration_s = self._settings.duration_s or float("inf")
+        end_at = time.monotonic() + duration_s
+        try:
+            for job in self._jobs:
+                self._start(job)
+            while not stop.requested and time.monotonic() < end_at:
+                time.sleep(POLL_S)
+                self._restart_dead()
+                self._cut_on_request()
+                self._update(health)
+            health.unready("ending")
+            self._drain(stop)
+        finally:
+            for process in self._running.values():
+                process.kill()
+                process.wait()
+            unacknowledged = self._write_published()
+        if unacknowledged:
+            raise WorldDown(f"{unacknowledged} samples were not acknowledged before the end")
+
+    def _start(self, job: WorkerJob) -> None:
+        command = [sys.executable, "-m", "simulator.worker", job.to_json()]
+        # In a process group of its own a worker does not receive Ctrl-C; the parent terminates it once.
+        with blocked():
+            self._running[job.worker] = subprocess.Popen(command, process_group=0)
+
+    def _restart_dead(self) -> None:
+        for worker, process in self._running.items():
+            status = process.poll()
+            if status is None:
+                continue
+            if status == _EXIT_BAD_SETTINGS:
+                raise SettingsError(f"worker {worker} refuses its settings, see its message above")
+            now = time.monotonic()
+            self._died_at = [at for at in self._died_at if now - at < RESTARTS_WITHIN_S] + [now]
+            if len(self._died_at) > RESTARTS_MAX:
+                raise WorldDown(f"workers died {len(self._died_at)} times within {RESTARTS_WITHIN_S:.0f} s")
+            _log.warning("worker died, restarting it", extra={"worker": worker, "status": status})
+            metrics.worker_restarts.inc()
+            time.sleep(RESTART_AFTER_S)
+            self._start(self._jobs[worker])
+
+    def _cut_on_request(self) -> None:
+        if self._switch.pressed():
+            _log.warning("cutting all connections because of SIGUSR1")
+            metrics.cuts.inc()
+            for process in self._running.values():
+                process.send_signal(CUT)
+
+    def _update(self, health: Health) -> None:
+        """Update metrics and health from the counts of the workers."""
+        total = self._metrics.update()
+        if time.time() * 1000 - total.beat_ms < STALLED_AFTER_MS:
+            health.progress()
+        missing = self._settings.cars + self._settings.workers - total.connected
+        if missing <= 0:
+            health.ready()
+        elif health.not_ready_because:  # once ready, stay ready: cars that come and go are simulated
+            unreachable = self._brokers.unreachable(time.monotonic())
+            why = f"; no answer from {unreachable}" if unreachable else ""
+            health.unready(f"{missing} connections of {self._settings.cars} cars are still missing{why}")
+
+    def _drain(self, stop: Stop) -> None:
+        stop.request()
+        for process in self._running.values():
+            process.terminate()
+        while stop.left_s and any(process.poll() is None for process in self._running.values()):
+            time.sleep(POLL_S)
+            self._metrics.update()
+        for process in self._running.values():
+            if process.poll() is None:
+                _log.error("worker did not end in time and is killed", extra={"pid": process.pid})
+
+    def _write_published(self) -> int:
+        """Write for the ledger what each car sent. Returns the number of unacknowledged samples."""
+        published = journal.published(self._settings.run_dir, [job.cars for job in self._jobs])
+        np.save(self._settings.run_dir / PUBLISHED, published)
+        unacknowledged = int((published["sent"] - published["acknowledged"]).sum())
+        total = self._metrics.update()
+        _log.info(
+            "ended",
+            extra={
+                "sampled": total.sampled,
+                "acknowledged": total.acknowledged,
+                "unacknowledged": unacknowledged,
+                "skipped": total.skipped,
+            },
+        )
+        return unacknowledged
+
+
+class BrokerProbe:
+    """Finds the brokers that accept no connection, to name them while the fleet is connecting."""
+
+    def __init__(self, brokers: tuple[tuple[str, int], ...]) -> None:
+        self._brokers = list(dict.fromkeys(brokers))
+        self._due = 0.0
+        self._unreachable = ""
+
+    def unreachable(self, now: float) -> str:
+        """The brokers that accept no connection, with reasons; empty if all do. Probed now and then only."""
+        if now >= self._due:
+            self._due = now + BROKER_PROBE_EVERY_S
+            self._unreachable = ", ".join(filter(None, map(_why_unreachable, self._brokers)))
+            if self._unreachable:
+                _log.warning(
+                    "no answer from %s; start it or correct --mqtt-brokers; the cars keep trying",
+                    self._unreachable,
+                )
+        return self._unreachable
+
+
+def _why_unreachable(broker: tuple[str, int]) -> str:
+    try:
+        socket.create_connection(broker, BROKER_PROBE_TIMEOUT_S).close()
+    except OSError as error:
+        return f"{broker[0]}:{broker[1]} ({error.strerror or error})"
+    return ""
