@@ -6,40 +6,34 @@ Where a row is missing, the failing test prints it, ready to paste.
 import dataclasses
 import importlib
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram, Summary
 from prometheus_client.metrics import MetricWrapperBase
 
-# Prefix of the environment variables, by the module of the settings.
-SETTINGS = {
-    "simulator.settings": "SIMULATOR",
-    "bridge.settings": "BRIDGE",
-    "scorer.settings": "SCORER",
-    "trainer.settings": "TRAINER",
-    "trainer.launch.settings": "LAUNCH",
-    "files.fit": "FIT",
-    "files.score": "SCORE",
-    "files.example": "EXAMPLE",
-    "local.demo": "DEMO",
-    "loadtest.scale.settings": "SCALE",
-    "loadtest.chaos.settings": "CHAOS",
-    "loadtest.plan": "PLAN",
-    "loadtest.bench.run": "BENCH",
-    "quality.settings": "QUALITY",
-}
+from tests.repo.settings_classes import SettingsClass, settings_classes
+
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
 KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram", Summary: "summary"}
 
 
-def _settings_rows(module: str) -> list[str]:
+@pytest.fixture(scope="session")
+def settings(tree: Any) -> dict[SettingsClass, set[str]]:
+    """Every settings class that a command can load, with its prefix; tests define others."""
+    files = [path for path in tree.python() if not path.name.startswith(("test_", "conftest"))]
+    return settings_classes({path: tree.text(path) for path in files})
+
+
+def _settings_rows(settings: dict[SettingsClass, set[str]]) -> list[str]:
     rows = []
-    for field in dataclasses.fields(importlib.import_module(module).Settings):
-        default = "required" if field.default is dataclasses.MISSING else f"`{_shown(field.default)}`"
-        variable = f"{SETTINGS[module]}_{field.name.upper()}"
-        meaning = field.metadata["help"].replace("|", "\\|")
-        rows.append(f"| `--{field.name.replace('_', '-')}` | `{variable}` | {default} | {meaning} |")
+    for (module, name), (prefix,) in settings.items():
+        for field in dataclasses.fields(getattr(importlib.import_module(module), name)):
+            default = "required" if field.default is dataclasses.MISSING else f"`{_shown(field.default)}`"
+            variable = f"{prefix}_{field.name.upper()}"
+            meaning = field.metadata["help"].replace("|", "\\|")
+            rows.append(f"| `--{field.name.replace('_', '-')}` | `{variable}` | {default} | {meaning} |")
     return rows
 
 
@@ -74,15 +68,36 @@ def _must_stand_in(tree: Any, document: str, rows: list[str]) -> None:
         pytest.fail("\n".join([f"{document} lacks these rows:", *missing]), pytrace=False)
 
 
-@pytest.mark.parametrize("module", SETTINGS)
-def test_every_setting_is_documented(tree: Any, module: str):
+def test_every_settings_class_is_loaded_with_one_prefix(settings: dict[SettingsClass, set[str]]):
+    """settings.load(…, prefix=…): two prefixes would be two names for one setting; without one it is dead."""
+    assert {("bridge.settings", "Settings"), ("files.fit", "Settings")} <= settings.keys()
+    assert {name: prefixes for name, prefixes in settings.items() if len(prefixes) != 1} == {}
+
+
+def test_settings_classes_are_found_however_they_are_imported_and_loaded():
+    """Own class, imported class, class of an imported module; a prefix by keyword, by position, as a name."""
+    definition = "class Settings:\n    cars: int = setting('number of cars')\n"
+    sources = {
+        Path("a/own.py"): definition + "load(Settings, prefix='OWN')",
+        Path("b/settings.py"): definition,
+        Path("b/__main__.py"): "from b.settings import Settings\nservice.run('b', Settings)",
+        Path("c/fit.py"): definition,
+        Path("c/__init__.py"): "from c import fit\nread(fit.Settings, 'FIT', argv)",
+        Path("d/unused.py"): definition,
+        Path("e/plain.py"): "class Settings:\n    cars: int = 3\n",
+    }
+    prefixes = {module: prefixes for (module, _), prefixes in settings_classes(sources).items()}
+    assert prefixes == {"a.own": {"OWN"}, "b.settings": {"B"}, "c.fit": {"FIT"}, "d.unused": set()}
+
+
+def test_every_setting_is_documented(tree: Any, settings: dict[SettingsClass, set[str]]):
     """docs/settings.md has a row with flag, variable, default and meaning of each."""
-    _must_stand_in(tree, "docs/settings.md", _settings_rows(module))
+    _must_stand_in(tree, "docs/settings.md", _settings_rows(settings))
 
 
-def test_no_setting_is_documented_that_there_is_not(tree: Any):
-    """What was renamed or removed is gone from docs/settings.md, too."""
-    known = {row for module in SETTINGS for row in _settings_rows(module)}
+def test_no_setting_is_documented_that_there_is_not(tree: Any, settings: dict[SettingsClass, set[str]]):
+    """A setting that was renamed or removed is also removed from docs/settings.md."""
+    known = set(_settings_rows(settings))
     assert [row for row in _table_rows(_text(tree, "docs/settings.md")) if row not in known] == []
 
 
