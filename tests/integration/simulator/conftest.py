@@ -27,7 +27,7 @@ SCHEMA = {
     v: fastavro.parse_schema(json.loads((SCHEMAS / f"telemetry.v{v}.avsc").read_text())) for v in (1, 2)
 }
 MAINTENANCE = fastavro.parse_schema(json.loads((SCHEMAS / "maintenance.v1.avsc").read_text()))
-CARS = 40  # of every fleet here; the tests count on it
+CARS = 40  # in every fleet here
 
 
 def poll_until(holds: Callable[[], bool], within_s: float) -> None:
@@ -38,12 +38,12 @@ def poll_until(holds: Callable[[], bool], within_s: float) -> None:
         time.sleep(0.05)
 
 
-# Below the ephemeral range, where outgoing connections are; none twice: a killed broker keeps its own.
+# Below the ephemeral range of outgoing connections. No port is used twice, so a killed broker keeps its own.
 _PORTS = iter(range(22_100, 23_000))
 
 
 class Broker:
-    """A mosquitto that keeps nothing on disk: a kill takes its sessions and queues with it."""
+    """A mosquitto without persistence: a kill loses its sessions and queues."""
 
     host = "127.0.0.1"
 
@@ -58,7 +58,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        # Debian keeps it where ordinary users do not look.
+        # Debian installs it in /usr/sbin, which is not in the PATH of ordinary users.
         path = os.environ["PATH"] + ":/usr/sbin"
         self.process = subprocess.Popen(
             ["mosquitto", "-c", str(self._config)], env=os.environ | {"PATH": path}
@@ -79,7 +79,7 @@ class Broker:
 
 
 class Listener:
-    """Subscribes to everything with a session of its own, and keeps what arrived."""
+    """A subscriber to everything with a persistent session; stores what it received."""
 
     def __init__(self, host: str, port: int, version: int = 1) -> None:
         self.telemetry: defaultdict[str, Counter[int]] = defaultdict(Counter)
@@ -88,8 +88,8 @@ class Listener:
         self.maintenance: list[dict[str, Any]] = []
         self.subscribed = False
         self._schema = SCHEMA[version]
-        self._host, self._port, self._kept = host, port, Properties(PacketTypes.CONNECT)
-        self._kept.SessionExpiryInterval = 600
+        self._host, self._port, self._properties = host, port, Properties(PacketTypes.CONNECT)
+        self._properties.SessionExpiryInterval = 600
         self.come_back()
 
     def _on_connect(self, client: paho.Client, *_: Any) -> None:
@@ -109,16 +109,16 @@ class Listener:
         self.records.append(record)
 
     def until(self, holds: Callable[[], bool], within_s: float) -> None:
-        """Wait while more arrives."""
+        """Wait until `holds`; fails after within_s."""
         poll_until(holds, within_s)
 
     def leave(self) -> None:
-        """Disconnect; the broker keeps the session and queues for it."""
+        """Disconnect; the broker keeps the session and queues messages for it."""
         self._client.disconnect()
         self._client.loop_stop()
 
     def come_back(self) -> None:
-        """Connect again with the same session, or with a new one where the broker lost it."""
+        """Connect with the same session, or with a new one if the broker lost it."""
         self.subscribed = False
         self._client = paho.Client(
             paho.CallbackAPIVersion.VERSION2, client_id="listener", protocol=paho.MQTTv5
@@ -127,12 +127,12 @@ class Listener:
         self._client.on_subscribe = lambda *_: setattr(self, "subscribed", True)
         self._client.on_message = self._on_message
         self._client.reconnect_delay_set(1, 1)
-        self._client.connect(self._host, self._port, clean_start=False, properties=self._kept)
+        self._client.connect(self._host, self._port, clean_start=False, properties=self._properties)
         self._client.loop_start()
         poll_until(lambda: self.subscribed, 5)
 
     def gaps(self) -> dict[str, list[int]]:
-        """Car to the seqs below its highest that never arrived."""
+        """The seqs below the highest one of a car that never arrived, by car."""
         missing = {
             car: sorted(set(range(1, max(seen))) - seen.keys()) for car, seen in self.telemetry.items()
         }
@@ -143,7 +143,7 @@ class Listener:
 
 
 class Simulator:
-    """A fleet as a process, and what its run folder says of it."""
+    """A simulator process and its run folder."""
 
     def __init__(self, run_dir: Path, brokers: str, *flags: str) -> None:
         self.run_dir = run_dir
@@ -159,11 +159,11 @@ class Simulator:
         return [int(pid) for pid in path.read_text().split()]
 
     def until(self, holds: Callable[[], bool], within_s: float) -> None:
-        """Wait while the fleet goes on."""
+        """Wait until `holds`; fails after within_s."""
         poll_until(holds, within_s)
 
     def counts(self) -> WorkerCounts:
-        """What the workers have counted so far, summed up."""
+        """The sum of the counts of the workers."""
         return CountsTable(self.run_dir / "counts", len(self.workers())).total()
 
     def end(self, within_s: float = 20.0) -> int:

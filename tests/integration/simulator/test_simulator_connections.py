@@ -1,4 +1,4 @@
-"""Many clients on one epoll, against peers that misbehave: bounded dialling, back-off, pings."""
+"""Many clients on one epoll against peers that misbehave: bounded connects, back-off, pings."""
 
 import contextlib
 import socket
@@ -18,15 +18,15 @@ WELCOME = mqtt5.ConnAckPacket(session_present=False, receive_max=7).write()
 
 
 class Peer:
-    """A listening socket that does what the test says."""
+    """A broker of which the test controls every answer."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.address = ("127.0.0.1", self.listener.getsockname()[1])
         self.accepted: list[socket.socket] = []
 
-    def accept(self, answer: bytes = WELCOME) -> socket.socket:
-        """Take a client in, read its CONNECT, answer."""
+    def accept(self) -> socket.socket:
+        """Accept the connection of a client."""
         self.listener.settimeout(5)
         sock, _ = self.listener.accept()
         self.accepted.append(sock)
@@ -64,7 +64,7 @@ def fleet() -> Iterator[Callable[..., Connections]]:
                 counts=counts,
             )
         )
-        time.sleep(0.01)  # the ramp-up's allowance begins with nothing
+        time.sleep(0.01)  # the allowance of the ramp-up starts at 0
         return opened[-1]
 
     yield fleet
@@ -75,7 +75,7 @@ def fleet() -> Iterator[Callable[..., Connections]]:
 def turn_until(
     fleet: Connections, enough: Callable[[list[Event]], bool], within_s: float = 5.0
 ) -> list[Event]:
-    """Turn the loop until its events are enough."""
+    """Turn the loop until `enough` accepts its events; returns them."""
     events: list[Event] = []
     end = time.monotonic() + within_s
     while not enough(events):
@@ -85,7 +85,7 @@ def turn_until(
 
 
 def met(peer: Peer, fleet: Connections, client: Client, answer: bytes = WELCOME) -> socket.socket:
-    """A client whose CONNECT was answered."""
+    """Connect a client and answer its CONNECT; returns the socket of the peer."""
     fleet.add(client)
     fleet.turn(0.1)
     sock = peer.accept()
@@ -94,10 +94,8 @@ def met(peer: Peer, fleet: Connections, client: Client, answer: bytes = WELCOME)
     return sock
 
 
-def test_a_client_introduces_itself_and_hears_of_its_session(
-    peer: Peer, fleet: Callable[..., Connections]
-) -> None:
-    """CONNECT keeps the session, and the broker's window is taken over from the CONNACK."""
+def test_a_client_connects_and_reports_its_session(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """CONNECT asks to keep the session; the receive maximum is taken from the CONNACK."""
     counts, car = WorkerCounts(), Client("car-000007", peer.address, "127.0.3.4")
     all_cars = fleet(counts)
     all_cars.add(car)
@@ -113,8 +111,8 @@ def test_a_client_introduces_itself_and_hears_of_its_session(
     assert (car.online, car.window, counts.connected) == (True, 7, 1)
 
 
-def test_dialling_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """However many cars wait, at most so many connects are under way as a broker's backlog takes."""
+def test_the_number_of_pending_connects_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """However many cars wait, no more connects are pending than the backlog of a broker takes."""
     all_cars = fleet(WorkerCounts())
     for number in range(150):
         all_cars.add(Client(f"car-{number}", peer.address, None))
@@ -123,8 +121,8 @@ def test_dialling_is_bounded(peer: Peer, fleet: Callable[..., Connections]) -> N
     assert len(all_cars._connecting) == CONNECTING_MAX
 
 
-def test_cars_come_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """At 100 connections a second not more than a few are dialled in a tenth of a second."""
+def test_cars_connect_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """At 100 connections per second about ten connects begin in a tenth of a second."""
     all_cars = fleet(WorkerCounts(), connects_per_s=100)
     for number in range(60):
         all_cars.add(Client(f"car-{number}", peer.address, None))
@@ -134,8 +132,8 @@ def test_cars_come_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., C
     assert 3 <= len(all_cars._connecting) <= 20
 
 
-def test_a_refused_client_comes_again_later(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """A CONNACK that says no is counted, the reason is told, and the wait grows with each attempt."""
+def test_a_refused_client_reconnects_later(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """A CONNACK with an error is counted, its reason is reported, and the client connects again."""
     counts, car = WorkerCounts(), Client("car-1", peer.address, None)
     all_cars = fleet(counts)
     no = mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED).write()
@@ -151,8 +149,8 @@ def test_a_refused_client_comes_again_later(peer: Peer, fleet: Callable[..., Con
     assert sock is not None
 
 
-def test_nobody_listens(fleet: Callable[..., Connections]) -> None:
-    """A broker that is away: each client waits its back-off, nothing is raised."""
+def test_refused_tcp_connections_are_retried(fleet: Callable[..., Connections]) -> None:
+    """If the broker is down, each client waits for its back-off and nothing is raised."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = ("127.0.0.1", gone.getsockname()[1])
     all_cars = fleet(WorkerCounts())
@@ -162,17 +160,17 @@ def test_nobody_listens(fleet: Callable[..., Connections]) -> None:
     assert all(isinstance(lost, Lost) and "ECONNREFUSED" in lost.why for _, lost in events)
 
 
-def test_an_unknown_host_is_waited_for(fleet: Callable[..., Connections]) -> None:
+def test_an_unknown_host_is_retried(fleet: Callable[..., Connections]) -> None:
     """A name that does not resolve (a broker not yet deployed) is a lost connection, not a crash."""
     all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", ("broker.invalid", 1883), None))
     assert isinstance(turn_until(all_cars, bool, within_s=20)[0][1], Lost)
 
 
-def test_a_peer_that_never_answers_is_given_up(
+def test_a_connect_without_an_answer_times_out(
     peer: Peer, fleet: Callable[..., Connections], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No CONNACK in time: the connection is closed and dialled again later."""
+    """Without a CONNACK in time the connection is closed, and the client connects again later."""
     monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.1)
     all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", peer.address, None))
@@ -180,8 +178,8 @@ def test_a_peer_that_never_answers_is_given_up(
     assert events[0][1] == Lost("no CONNACK in time")
 
 
-def test_garbage_ends_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """Bytes that are no MQTT: what follows them cannot be trusted either."""
+def test_bytes_that_are_not_mqtt_end_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """After invalid bytes the stream cannot be trusted any more."""
     counts, car = WorkerCounts(), Client("car-1", peer.address, None)
     all_cars = fleet(counts)
     sock = met(peer, all_cars, car)
@@ -191,8 +189,10 @@ def test_garbage_ends_the_connection(peer: Peer, fleet: Callable[..., Connection
     assert (counts.connected, counts.lost_connections) == (0, 1)
 
 
-def test_a_quiet_broker_is_pinged_and_given_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """After half of the keep alive a PINGREQ goes out; without any answer the connection is lost."""
+def test_a_silent_broker_is_pinged_and_the_connection_ended(
+    peer: Peer, fleet: Callable[..., Connections]
+) -> None:
+    """After half of the keep alive a PINGREQ is sent; without an answer the connection is ended."""
     all_cars = fleet(WorkerCounts(), keep_alive_s=10)
     car = Client("car-1", peer.address, None)
     sock = met(peer, all_cars, car)
@@ -206,7 +206,7 @@ def test_a_quiet_broker_is_pinged_and_given_up(peer: Peer, fleet: Callable[..., 
 
 
 def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
-    """A PINGRESP is a sign of life."""
+    """A PINGRESP keeps the connection alive."""
     all_cars = fleet(WorkerCounts(), keep_alive_s=10)
     car = Client("car-1", peer.address, None)
     sock = met(peer, all_cars, car)
@@ -221,7 +221,7 @@ def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., 
 def test_a_puback_with_success_is_its_packet_id_and_any_other_stays_a_packet(
     peer: Peer, fleet: Callable[..., Connections]
 ) -> None:
-    """Alone, several in one read, or in pieces; "no matching subscribers" is never taken for a delivery."""
+    """Alone, several in one read, or in pieces; "no matching subscribers" never counts as a delivery."""
     all_cars = fleet(WorkerCounts())
     sock = met(peer, all_cars, Client("car-1", peer.address, None))
     turn_until(all_cars, bool)
@@ -236,4 +236,4 @@ def test_a_puback_with_success_is_its_packet_id_and_any_other_stays_a_packet(
         (mqtt5.PubAckPacket(7).write(), [7]),
     ):
         sock.sendall(sent)
-        assert [what for _, what in turn_until(all_cars, bool)] == received
+        assert [packet for _, packet in turn_until(all_cars, bool)] == received

@@ -1,4 +1,4 @@
-"""The arrow car → MQTT: every car's seq is gapless, nothing is lost when broker or fleet are killed."""
+"""The arrow car → MQTT: seq has no gaps, and nothing is lost when the broker or the fleet is killed."""
 
 import itertools
 import json
@@ -14,11 +14,11 @@ import pytest
 pytestmark = pytest.mark.integration
 
 CARS = 40
-Simulator = Listener = Any  # of conftest.py
+Simulator = Listener = Any  # defined in conftest.py
 
 
 def assert_all_arrived(simulator: Simulator, listener: Listener) -> None:
-    """Every sample that the cars took stands in what the listener got."""
+    """The listener received every sample that the cars took."""
     expected = {f"car-{car:06d}": sent for car, sent, _ in simulator.published.tolist()}
     assert len(expected) == CARS
     listener.until(
@@ -27,10 +27,10 @@ def assert_all_arrived(simulator: Simulator, listener: Listener) -> None:
     assert listener.gaps() == {}
 
 
-def test_every_car_sends_gapless_records_that_any_avro_reader_reads(
+def test_every_car_sends_records_without_gaps_that_any_avro_reader_reads(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """In quiet times every record of every car arrives exactly once, with sound values; the end is clean."""
+    """Without faults every record arrives exactly once, with plausible values, and the end is clean."""
     listener, simulator = listen(), simulate()
     listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 15, within_s=20)
     assert simulator.end() == 0
@@ -45,7 +45,7 @@ def test_every_car_sends_gapless_records_that_any_avro_reader_reads(
 def test_the_second_schema_version_carries_the_model_of_the_car(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """With --schema-version 2 the records have a vehicle_model, the same for a car always."""
+    """With --schema-version 2 the records have a vehicle_model, which never changes for a car."""
     listener, simulator = listen(version=2), simulate("--schema-version", "2")
     listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 5, within_s=20)
     assert simulator.end() == 0
@@ -56,7 +56,7 @@ def test_the_second_schema_version_carries_the_model_of_the_car(
 def test_in_a_time_lapse_the_cars_drive_on_between_two_samples(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """A minute of driving passes in a second: speeds jump as no car can in a fifth of one."""
+    """A minute of driving per second: between two samples speeds change by more than a car could."""
     listener, simulator = listen(), simulate("--time-lapse", "60")
     listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 10, within_s=20)
     assert simulator.end() == 0
@@ -70,7 +70,7 @@ def test_in_a_time_lapse_the_cars_drive_on_between_two_samples(
 def test_several_workers_and_shards_carry_the_same_fleet(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any
 ) -> None:
-    """Three workers, two shards (here one broker under two names): every car once, nothing missing."""
+    """Three workers, two shards (one broker under two names): every car once, nothing missing."""
     shards = f"{mosquitto.host}:{mosquitto.port},localhost:{mosquitto.port}"
     listener, simulator = listen(), simulate("--processes", "3", brokers=shards)
     listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 10, within_s=20)
@@ -82,7 +82,7 @@ def test_several_workers_and_shards_carry_the_same_fleet(
 def test_nothing_is_lost_when_the_broker_is_killed(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any
 ) -> None:
-    """kill -9 of a broker that keeps nothing on disk: the cars send their last seconds again, all arrives."""
+    """After kill -9 of a broker without persistence the cars send their last seconds again; all arrives."""
     listener, simulator = listen(), simulate()
     listener.until(lambda: len(listener.records) > CARS * 10, within_s=20)
     mosquitto.kill()
@@ -97,7 +97,7 @@ def test_nothing_is_lost_when_the_broker_is_killed(
 def test_nothing_is_lost_when_the_fleet_is_killed(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """kill -9 of the simulator, twice: seq goes on without a gap, workers die with their parent."""
+    """After kill -9 of the simulator, twice, seq continues without a gap; workers die with their parent."""
     listener = listen()
     for _ in range(2):
         simulator = simulate()
@@ -114,10 +114,10 @@ def test_nothing_is_lost_when_the_fleet_is_killed(
     assert_all_arrived(simulator, listener)
 
 
-def test_a_worker_that_dies_is_started_again(
+def test_a_worker_that_dies_is_restarted(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """kill -9 of one of two workers: its cars come back and miss nothing."""
+    """After kill -9 of one of two workers its cars reconnect and nothing is lost."""
     listener, simulator = listen(), simulate("--processes", "2")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     victim = simulator.workers()[0]
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_is_started_again(
 def test_cars_wait_for_the_first_subscriber(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """A PUBACK "no matching subscribers" is no delivery: whoever subscribes later still gets seq 1."""
+    """A PUBACK "no matching subscribers" is no delivery: a later subscriber still receives seq 1."""
     simulator = simulate()
     time.sleep(3)
     listener = listen()
@@ -141,10 +141,10 @@ def test_cars_wait_for_the_first_subscriber(
     assert_all_arrived(simulator, listener)
 
 
-def test_the_end_without_a_broker_keeps_its_deadline(
+def test_without_a_broker_the_simulator_ends_within_its_deadline(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any
 ) -> None:
-    """SIGTERM while the broker is away: ends in time with status 1, and the next start delivers the rest."""
+    """SIGTERM while the broker is down: it ends in time with status 1; the next start delivers the rest."""
     listener, simulator = listen(), simulate("--drain-s", "2")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     mosquitto.kill()
@@ -162,7 +162,7 @@ def test_the_end_without_a_broker_keeps_its_deadline(
 def test_workshop_reports_arrive_and_match_the_truth(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """Failed and repaired components are reported; at a kill at most the one under way comes twice."""
+    """Failed and repaired components are reported; after a kill at most the report in flight comes twice."""
     wear = ("--faulty-share", "0.5", "--ageing", "40000", "--fault-spread-h", "10")
     listener, simulator = listen(), simulate(*wear)
     listener.until(lambda: len(listener.maintenance) > 10, within_s=30)
@@ -184,10 +184,10 @@ def test_workshop_reports_arrive_and_match_the_truth(
         assert report["reported_at"] > report["occurred_at"]
 
 
-def test_a_folder_of_another_fleet_is_refused(
+def test_the_run_folder_of_another_fleet_is_refused(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """Another seed on the same run folder, or a second fleet in it: status 2, nothing is touched."""
+    """Another seed or a second simulator in the same run folder: status 2, and no file is changed."""
     listener, simulator = listen(), simulate()
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     assert simulator.end() == 0
@@ -202,7 +202,7 @@ def test_a_folder_of_another_fleet_is_refused(
 def test_all_connections_cut_at_once_lose_nothing(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """SIGUSR1: both workers drop every connection without a goodbye; all cars come back and miss nothing."""
+    """On SIGUSR1 both workers drop all connections without DISCONNECT; cars reconnect, nothing is lost."""
     listener, simulator = listen(), simulate("--processes", "2")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     listener.until(lambda: simulator.counts().connected == CARS + 2, within_s=10)
@@ -216,8 +216,8 @@ def test_all_connections_cut_at_once_lose_nothing(
     assert_all_arrived(simulator, listener)
 
 
-def test_a_cut_during_the_start_waits_for_the_workers(simulate: Callable[..., Simulator]) -> None:
-    """Workers that have not installed the switch yet are not killed by its signal."""
+def test_sigusr1_during_the_start_does_not_kill_the_workers(simulate: Callable[..., Simulator]) -> None:
+    """Workers that have not installed the switch yet keep the signal blocked."""
     simulator = simulate("--processes", "2")
     simulator.until(lambda: len(simulator.workers()) == 2, within_s=20)
     first = simulator.workers()

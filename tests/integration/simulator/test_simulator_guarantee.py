@@ -1,4 +1,4 @@
-"""What a broker takes along when it is killed comes again, as much as the cars' buffer holds."""
+"""Messages that a killed broker loses are sent again, as far as the buffer of the cars reaches."""
 
 import time
 import urllib.error
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.integration
 
 CARS = 40
 _FAST = ("--rate-hz", "10", "--buffer-s", "3")  # 30 samples
-Simulator = Listener = Any  # of conftest.py
+Simulator = Listener = Any  # defined in conftest.py
 
 
 def state(port: int) -> tuple[int, str]:
-    """Status and text of /readyz; 0 while nobody answers."""
+    """Status and text of /readyz; status 0 while the port is not open."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
             return answer.status, answer.read().decode()
@@ -26,16 +26,16 @@ def state(port: int) -> tuple[int, str]:
         return 0, str(error)
 
 
-def test_what_was_acknowledged_and_not_delivered_survives_the_brokers_death(
+def test_acknowledged_but_undelivered_messages_survive_the_death_of_the_broker(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any
 ) -> None:
-    """The subscriber is behind by seconds of acknowledged messages when the broker is killed: all come again,
-    although the broker stays away for longer than the buffer reaches."""
+    """The subscriber is seconds behind when the broker is killed: all messages are sent again, although the
+    broker is down for longer than the buffer reaches."""
     listener, simulator = listen(), simulate(*_FAST, "--answer-timeout-s", "5")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     listener.leave()
-    held = max(max(seen) for seen in listener.telemetry.values())
-    simulator.until(lambda: simulator.counts().acknowledged > CARS * (held + 12), within_s=20)
+    received_seq = max(max(seen) for seen in listener.telemetry.values())
+    simulator.until(lambda: simulator.counts().acknowledged > CARS * (received_seq + 12), within_s=20)
     mosquitto.kill()
     at_kill = simulator.counts()
     simulator.until(lambda: simulator.counts().skipped > CARS * 5, within_s=30)  # the rings are full
@@ -54,11 +54,11 @@ def test_what_was_acknowledged_and_not_delivered_survives_the_brokers_death(
 def test_a_broker_that_does_not_answer_is_named_until_it_does(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener], mosquitto: Any, metrics_port: int
 ) -> None:
-    """Not ready, with the broker's address and what to do; the cars keep trying, and come when it does."""
+    """/readyz names the address of the broker; the cars keep trying and connect when it is up."""
     mosquitto.kill()
     simulator = simulate("--metrics-port", str(metrics_port))
-    where = f"{mosquitto.host}:{mosquitto.port}"
-    simulator.until(lambda: where in state(metrics_port)[1], within_s=20)
+    address = f"{mosquitto.host}:{mosquitto.port}"
+    simulator.until(lambda: address in state(metrics_port)[1], within_s=20)
     status, text = state(metrics_port)
     assert (status, "Connection refused" in text) == (503, True)
     time.sleep(1)

@@ -1,4 +1,4 @@
-"""The cars' flash under kill -9: nothing lost and no gap."""
+"""The journal under kill -9: no lost sample and no gap."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from simulator.journal import Identity, Journal, path_of
 
 pytestmark = pytest.mark.integration
 
-# Samples whose signals all say their seq; acknowledges all but the last two. Says when it has begun.
+# Writes samples whose signals all equal their seq and acknowledges all but the last two.
 WRITER = """
 import itertools
 import sys
@@ -35,7 +35,7 @@ for written in itertools.count():
 
 
 def test_seq_has_no_gap_over_kill_9_and_samples_survive(tmp_path: Path) -> None:
-    """A writer killed while it writes: every unacknowledged sample is there, whole, with its seq."""
+    """If the writer is killed while it writes, every unacknowledged sample is complete and has its seq."""
     path = path_of(tmp_path, 0)
     identity = Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0)
     reached = 0

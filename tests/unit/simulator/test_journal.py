@@ -1,4 +1,4 @@
-"""The cars' flash: nothing lost and no gap over a kill, bounded, and refused where it is another run's."""
+"""The journal: no lost sample and no gap over a kill, bounded, and refused if it belongs to another run."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def samples(cars: int = 3, value: float = 1.0) -> np.ndarray:
 
 @pytest.fixture
 def begin() -> Iterator[Callable[..., Journal]]:
-    """Opens journals that end with the test."""
+    """Opens journals that are closed after the test."""
     opened = []
 
     def begin(path: Path, identity: Identity = IDENTITY) -> Journal:
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_seq_begins_at_1_and_counts_every_sample(path: Path, begin: Callable[..., Journal]) -> None:
-    """Three samples of each car: seq 1, 2, 3."""
+    """Three samples of each car have seq 1, 2, 3."""
     journal = begin(path)
     for value in (1, 2, 3):
         assert journal.append(EVERYONE, 1000 * value, samples(value=value), ALL).tolist() == [0, 1, 2]
@@ -57,7 +57,7 @@ def test_seq_begins_at_1_and_counts_every_sample(path: Path, begin: Callable[...
 def test_a_car_with_too_many_samples_waiting_takes_no_sample(
     path: Path, begin: Callable[..., Journal]
 ) -> None:
-    """After 4 unacknowledged samples a car skips; one PUBACK later it goes on at the next seq."""
+    """After 4 unacknowledged samples a car skips; after a PUBACK it continues with the next seq."""
     journal = begin(path)
     for value in range(4):
         journal.append(EVERYONE, value, samples(), ALL)
@@ -67,8 +67,8 @@ def test_a_car_with_too_many_samples_waiting_takes_no_sample(
     assert journal.sampled.tolist() == [4, 5, 4]
 
 
-def test_a_group_changes_its_own_cars_alone(path: Path, begin: Callable[..., Journal]) -> None:
-    """Appending for cars 1 and 2 leaves car 0 as it was."""
+def test_appending_for_a_group_changes_its_own_cars_only(path: Path, begin: Callable[..., Journal]) -> None:
+    """Appending for cars 1 and 2 does not change car 0."""
     journal = begin(path)
     journal.append(slice(1, 3), 5, samples(2), ALL[1:])
     assert journal.sampled.tolist() == [0, 1, 1]
@@ -77,7 +77,7 @@ def test_a_group_changes_its_own_cars_alone(path: Path, begin: Callable[..., Jou
 def test_a_lost_session_makes_the_last_samples_unacknowledged_again(
     path: Path, begin: Callable[..., Journal]
 ) -> None:
-    """Two thirds of a ring wait again, and the car samples on meanwhile."""
+    """Two thirds of the ring wait again, and the car still takes samples."""
     journal = begin(path)
     for _ in range(10):
         journal.append(EVERYONE, 1, samples(), ALL)
@@ -90,7 +90,7 @@ def test_a_lost_session_makes_the_last_samples_unacknowledged_again(
 def test_a_young_car_sends_everything_again_after_a_lost_session(
     path: Path, begin: Callable[..., Journal]
 ) -> None:
-    """A car with fewer samples than its ring goes back to its first one."""
+    """A car with fewer samples than its ring holds goes back to its first one."""
     journal = begin(path)
     journal.append(EVERYONE, 1, samples(), ALL)
     journal.acknowledged[:] = journal.confirmed[:] = 1
@@ -112,7 +112,7 @@ def test_the_journal_of_another_run_is_refused(
 
 
 def test_a_file_that_is_no_journal_is_refused(path: Path, begin: Callable[..., Journal]) -> None:
-    """Something else under the journal's name is not overwritten."""
+    """Another file with the name of the journal is not overwritten."""
     path.write_bytes(b"my holiday pictures" * 100)
     with pytest.raises(SettingsError, match="is not a journal"):
         begin(path)
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_journal_is_refused(path: Path, begin: Callable[..., J
 def test_a_journal_in_use_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch, begin: Callable[..., Journal]
 ) -> None:
-    """Two simulators never share the cars of one folder."""
+    """Two simulators never use the same folder."""
     monkeypatch.setattr(journals, "_LOCK_WAIT_S", 0.0)
     first = begin(path)
     with pytest.raises(SettingsError, match="in use by another simulator"):
@@ -129,24 +129,22 @@ def test_a_journal_in_use_is_refused(
     first.close()
 
 
-def test_a_journal_whose_beginner_was_killed_is_begun_again(
-    path: Path, begin: Callable[..., Journal]
-) -> None:
-    """The header is written last: a file without one holds nothing yet."""
+def test_a_journal_without_a_header_is_begun_again(path: Path, begin: Callable[..., Journal]) -> None:
+    """The header is written last: a file without one belongs to a process that was killed before."""
     path.write_bytes(bytes(5000))
     assert begin(path).append(EVERYONE, 1, samples(), ALL).tolist() == [0, 1, 2]
 
 
 def test_the_run_keeps_its_second_0(tmp_path: Path, begin: Callable[..., Journal]) -> None:
-    """A later start finds when the run began; a new folder has not begun."""
+    """A later start finds second 0 of the run; a new folder has none."""
     assert journals.epoch_ms(tmp_path, 0) is None
     begin(path_of(tmp_path, 0)).close()
     assert journals.epoch_ms(tmp_path, 0) == IDENTITY.epoch_ms
-    assert journals.epoch_ms(tmp_path, 3) is None  # another simulator's, whose cars begin there
+    assert journals.epoch_ms(tmp_path, 3) is None  # a second simulator, whose cars begin there
 
 
-def test_the_cars_own_record_is_read_from_all_journals(tmp_path: Path, begin: Callable[..., Journal]) -> None:
-    """For the ledger: what each car sent and had acknowledged, over the journals of two workers."""
+def test_what_the_cars_sent_is_read_from_all_journals(tmp_path: Path, begin: Callable[..., Journal]) -> None:
+    """For the ledger: what each car sent and had acknowledged, from the journals of two workers."""
     for first, sent in ((0, 2), (3, 1)):
         journal = begin(path_of(tmp_path, first), replace(IDENTITY, first=first))
         for _ in range(sent):
@@ -159,16 +157,16 @@ def test_the_cars_own_record_is_read_from_all_journals(tmp_path: Path, begin: Ca
     assert published["acknowledged"].tolist() == [0, 1, 0, 0, 1, 0]
 
 
-def test_reports_are_remembered(path: Path, begin: Callable[..., Journal]) -> None:
-    """How many reports were acknowledged survives the process."""
+def test_the_number_of_acknowledged_reports_is_stored(path: Path, begin: Callable[..., Journal]) -> None:
+    """The number of acknowledged reports survives the process."""
     journal = begin(path)
     journal.reports_acknowledged = 5
     journal.close()
     assert begin(path).reports_acknowledged == 5
 
 
-def test_a_fleet_that_does_not_begin_with_car_0_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """A second simulator's cars, --first-car: its second 0 is found again in its own first journal."""
+def test_a_fleet_that_does_not_begin_with_car_0_continues_its_run(tmp_path: Path) -> None:
+    """With --first-car, second 0 of the run is found in the first journal of that simulator."""
     settings = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
     job = WorkerJob(settings, worker=0, epoch_ms=1_700_000_000_000, parent_pid=1)
     Journal(job.journal_path, job.identity).close()

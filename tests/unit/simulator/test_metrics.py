@@ -1,4 +1,4 @@
-"""The fleet's counts: shared by the workers, summed by the parent, never going back."""
+"""The counts of the fleet: stored by the workers, summed by the parent, never decreasing."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +14,7 @@ def value(name: str, **labels: str) -> float:
 
 
 def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
-    """Two workers' counts appear as one number a metric, once, with the histogram of their PUBACKs."""
+    """The counts of two workers appear once, as one sum per metric, with the histogram of their PUBACKs."""
     table = CountsTable(tmp_path / "counts", 2, new=True)
     total = FleetMetrics(table)
     before = {
@@ -35,7 +35,7 @@ def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
 
 
 def test_a_restarted_worker_counts_on(tmp_path: Path) -> None:
-    """Counters go on where the dead worker left them; its connections are gone."""
+    """The counters continue from those of the dead worker; its connections do not count any more."""
     table = CountsTable(tmp_path / "counts", 1, new=True)
     dead = WorkerCounts(published=5, connected=7)
     dead.add_puback(0.2)
@@ -45,6 +45,6 @@ def test_a_restarted_worker_counts_on(tmp_path: Path) -> None:
 
 
 def test_every_count_is_served() -> None:
-    """A field of the counts is a counter, a gauge, or one of the few that are served another way."""
+    """A field of WorkerCounts has a metric of its name, or is one of the few served differently."""
     served = metrics._SUMMED.keys() | {"cpu_us", "beat_ms", "puback_us", "puback_counts"}
     assert {field.name for field in fields(WorkerCounts)} == served

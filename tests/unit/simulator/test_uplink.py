@@ -1,4 +1,4 @@
-"""What a car sends: once where all is well, again after a loss, never forgotten before its PUBACK."""
+"""What a car sends: each sample once, again after a loss, and kept until its PUBACK."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,23 +17,23 @@ from simulator.uplink import PACKET_IDS, CarClient, Uplink
 
 K = len(SIGNALS)
 
-RING = 12  # two thirds of it for what was acknowledged
-KEPT = 8
+RING = 12
+ACKNOWLEDGED_KEPT = 8  # two thirds of the ring
 SCHEMA = get("telemetry", 1)
 
 
-class Road:
-    """Two cars with their uplink, and what they put on the wire."""
+class TwoCars:
+    """Two cars with their uplink, and the messages that they sent."""
 
     def __init__(self, run_dir: Path) -> None:
         identity = Identity(seed=1, first=0, cars=2, ring=RING, wear=0, epoch_ms=0)
         self.journal = Journal(path_of(run_dir, 0), identity)
         self.counts = WorkerCounts()
         self.cars = [CarClient(f"car-00000{i}", ("127.0.0.1", 1), None, index=i) for i in range(2)]
-        heads = [single_object_header(SCHEMA) + prefix(SCHEMA, car.id) for car in self.cars]
+        prefixes = [single_object_header(SCHEMA) + prefix(SCHEMA, car.id) for car in self.cars]
         self.wire: list[tuple[str, int, bool]] = []  # car, seq, duplicate
         self.broken = False
-        self.uplink = Uplink(self.cars, heads, self.journal, self.counts, self._send)
+        self.uplink = Uplink(self.cars, prefixes, self.journal, self.counts, self._send)
         self.now = 100.0
 
     def _send(self, car: CarClient, data: bytes) -> bool:
@@ -72,235 +72,235 @@ class Road:
         self.uplink.catch_up(self.now)
 
     def sent(self, car: str = "0") -> list[int]:
-        return [seq for who, seq, _ in self.wire if who == car]
+        return [seq for sender, seq, _ in self.wire if sender == car]
 
 
 @pytest.fixture
-def road(tmp_path: Path) -> Iterator[Road]:
-    road = Road(tmp_path)
-    yield road
-    road.journal.close()
+def fleet(tmp_path: Path) -> Iterator[TwoCars]:
+    fleet = TwoCars(tmp_path)
+    yield fleet
+    fleet.journal.close()
 
 
-def test_a_sample_is_sent_at_once_and_only_once(road: Road) -> None:
-    """Connected cars send each sample when it is taken, not marked as a duplicate."""
-    road.connect()
-    road.sample(3)
-    assert road.sent() == road.sent("1") == [1, 2, 3]
-    assert not any(duplicate for _, _, duplicate in road.wire)
-    assert (road.counts.published, road.counts.resent) == (6, 0)
+def test_a_sample_is_sent_at_once_and_only_once(fleet: TwoCars) -> None:
+    """Connected cars send each sample when it is taken, without the DUP mark."""
+    fleet.connect()
+    fleet.sample(3)
+    assert fleet.sent() == fleet.sent("1") == [1, 2, 3]
+    assert not any(duplicate for _, _, duplicate in fleet.wire)
+    assert (fleet.counts.published, fleet.counts.resent) == (6, 0)
 
 
-def test_pubacks_in_order_free_the_ring(road: Road) -> None:
-    """Each PUBACK moves the car's mark by one and is counted once."""
-    road.connect()
-    road.sample(2)
-    road.answer(1)
-    assert road.journal.acknowledged.tolist() == [1, 0]
-    road.answer(2)
-    assert road.journal.acknowledged.tolist() == [2, 0]
-    assert road.counts.acknowledged == 2
-    assert road.uplink.unacknowledged == 2
+def test_pubacks_in_order_free_the_ring(fleet: TwoCars) -> None:
+    """Each PUBACK advances the car by one sample and is counted once."""
+    fleet.connect()
+    fleet.sample(2)
+    fleet.answer(1)
+    assert fleet.journal.acknowledged.tolist() == [1, 0]
+    fleet.answer(2)
+    assert fleet.journal.acknowledged.tolist() == [2, 0]
+    assert fleet.counts.acknowledged == 2
+    assert fleet.uplink.unacknowledged == 2
 
 
-def test_a_puback_out_of_order_waits_for_the_ones_before(road: Road) -> None:
-    """2 and 3 are answered before 1: nothing is forgotten until 1 is answered too."""
-    road.connect()
-    road.sample(3)
-    road.answer(3)
-    road.answer(2)
-    assert road.journal.acknowledged[0] == 0
-    road.answer(1)
-    assert road.journal.acknowledged[0] == 3
-    assert road.counts.acknowledged == 3
+def test_a_puback_out_of_order_waits_for_the_ones_before(fleet: TwoCars) -> None:
+    """If 2 and 3 are acknowledged before 1, nothing counts as acknowledged until 1 is too."""
+    fleet.connect()
+    fleet.sample(3)
+    fleet.answer(3)
+    fleet.answer(2)
+    assert fleet.journal.acknowledged[0] == 0
+    fleet.answer(1)
+    assert fleet.journal.acknowledged[0] == 3
+    assert fleet.counts.acknowledged == 3
 
 
-def test_a_puback_of_nothing_is_counted_and_changes_nothing(road: Road) -> None:
-    """An answer to a message that is not on its way is unexpected."""
-    road.connect()
-    road.sample()
-    road.answer(1)
+def test_an_unexpected_puback_is_counted_and_changes_nothing(fleet: TwoCars) -> None:
+    """A PUBACK for a message that is not in flight is counted as unexpected."""
+    fleet.connect()
+    fleet.sample()
+    fleet.answer(1)
     for seq in (1, 2, 40_000):
-        road.answer(seq)
-    assert road.counts.unexpected == 3
-    assert road.journal.acknowledged[0] == 1
+        fleet.answer(seq)
+    assert fleet.counts.unexpected == 3
+    assert fleet.journal.acknowledged[0] == 1
 
 
-def test_a_car_takes_its_first_sample_with_its_first_connection(road: Road) -> None:
-    """During the ramp-up nothing piles up, and nothing counts as skipped."""
-    road.sample(3)
-    assert (road.counts.sampled, road.counts.skipped) == (0, 0)
-    road.connect()
-    assert road.sent() == []
-    road.sample()
-    assert road.sent() == [1]
+def test_a_car_takes_its_first_sample_with_its_first_connection(fleet: TwoCars) -> None:
+    """Before its first connection a car takes no samples, and none count as skipped."""
+    fleet.sample(3)
+    assert (fleet.counts.sampled, fleet.counts.skipped) == (0, 0)
+    fleet.connect()
+    assert fleet.sent() == []
+    fleet.sample()
+    assert fleet.sent() == [1]
 
 
-def test_what_was_sampled_offline_is_sent_on_connecting(road: Road) -> None:
-    """Samples of a car without a connection wait in its ring and go out first, in order, as new ones."""
-    road.connect()
-    road.disconnect()
-    road.sample(3)
-    assert road.wire == []
-    road.connect()
-    road.sample()
-    assert road.sent() == [1, 2, 3, 4]
-    assert not any(duplicate for _, _, duplicate in road.wire)
+def test_samples_taken_offline_are_sent_after_connecting(fleet: TwoCars) -> None:
+    """Samples of a car without a connection wait in its ring and are sent first, in order, as new ones."""
+    fleet.connect()
+    fleet.disconnect()
+    fleet.sample(3)
+    assert fleet.wire == []
+    fleet.connect()
+    fleet.sample()
+    assert fleet.sent() == [1, 2, 3, 4]
+    assert not any(duplicate for _, _, duplicate in fleet.wire)
 
 
-def test_a_kept_session_gets_only_the_unacknowledged_again_as_duplicates(road: Road) -> None:
-    """After a broken connection: what was sent and not acknowledged is marked DUP."""
-    road.connect()
-    road.sample(3)
-    road.answer(1)
-    road.disconnect()
-    road.sample()
-    road.wire.clear()
-    road.connect(present=True)
-    assert [(seq, dup) for who, seq, dup in road.wire if who == "0"] == [(2, True), (3, True), (4, False)]
-    assert (road.counts.published, road.counts.resent) == (8, 2 + 3)
+def test_with_a_kept_session_only_unacknowledged_samples_are_sent_again_as_duplicates(fleet: TwoCars) -> None:
+    """After a broken connection, samples that were sent but not acknowledged are sent again, marked DUP."""
+    fleet.connect()
+    fleet.sample(3)
+    fleet.answer(1)
+    fleet.disconnect()
+    fleet.sample()
+    fleet.wire.clear()
+    fleet.connect(present=True)
+    assert [(seq, dup) for who, seq, dup in fleet.wire if who == "0"] == [(2, True), (3, True), (4, False)]
+    assert (fleet.counts.published, fleet.counts.resent) == (8, 2 + 3)
 
 
-def test_until_somebody_takes_its_messages_a_car_sends_one_at_a_time(road: Road) -> None:
-    """A broker without its subscriber refuses; of several messages it could hand on the second alone."""
-    road.connect(delivering=False)
-    road.sample(4)
-    assert road.sent() == [1]
-    road.answer(1, code=0x10)
-    road.now += 10
-    road.sample()
-    assert road.sent() == [1, 1]
-    road.answer(1)
-    assert road.sent() == [1, 1, 2, 3, 4]  # a full ring took no fifth
+def test_until_a_message_is_delivered_a_car_sends_one_at_a_time(fleet: TwoCars) -> None:
+    """A broker without a subscriber refuses; of several messages it could deliver only the second."""
+    fleet.connect(delivering=False)
+    fleet.sample(4)
+    assert fleet.sent() == [1]
+    fleet.answer(1, code=0x10)
+    fleet.now += 10
+    fleet.sample()
+    assert fleet.sent() == [1, 1]
+    fleet.answer(1)
+    assert fleet.sent() == [1, 1, 2, 3, 4]  # the fifth sample was not taken: the ring was full
 
 
-def test_a_lost_session_gets_the_last_seconds_again(road: Road) -> None:
-    """The broker forgot the car: acknowledged samples go out again too, as far as its buffer reaches."""
-    road.connect()
+def test_after_a_lost_session_the_last_seconds_are_sent_again(fleet: TwoCars) -> None:
+    """If the broker lost the session, the acknowledged samples in the ring are sent again, too."""
+    fleet.connect()
     for seq in range(1, 11):
-        road.sample()
-        road.answer(seq)
-    road.wire.clear()
-    road.connect(present=False)
-    assert road.sent() == list(range(11 - KEPT, 11))
-    assert not any(duplicate for _, _, duplicate in road.wire)
-    assert road.counts.sessions_lost == 1
-    for seq in range(11 - KEPT, 11):
-        road.answer(seq)
-    assert road.counts.acknowledged == 10  # each counted once
-    assert road.journal.confirmed[0] == 10
+        fleet.sample()
+        fleet.answer(seq)
+    fleet.wire.clear()
+    fleet.connect(present=False)
+    assert fleet.sent() == list(range(11 - ACKNOWLEDGED_KEPT, 11))
+    assert not any(duplicate for _, _, duplicate in fleet.wire)
+    assert fleet.counts.sessions_lost == 1
+    for seq in range(11 - ACKNOWLEDGED_KEPT, 11):
+        fleet.answer(seq)
+    assert fleet.counts.acknowledged == 10  # each counted once
+    assert fleet.journal.confirmed[0] == 10
 
 
-def test_what_a_dead_broker_took_along_outlives_any_outage(road: Road) -> None:
-    """However long the broker is away, new samples never take the place of those it may have lost."""
-    road.connect()
+def test_samples_that_a_dead_broker_lost_survive_any_outage(fleet: TwoCars) -> None:
+    """However long the broker is away, new samples never overwrite those that it may have lost."""
+    fleet.connect()
     for seq in range(1, 11):
-        road.sample()
-        road.answer(seq)
-    road.disconnect()
-    road.sample(5 * RING)
+        fleet.sample()
+        fleet.answer(seq)
+    fleet.disconnect()
+    fleet.sample(5 * RING)
     for answers in ((3, 4), ()):  # the second time it dies while they are sent again
-        road.wire.clear()
-        road.connect(present=False)
-        assert road.sent() == list(range(11 - KEPT, 11 + RING - KEPT))
+        fleet.wire.clear()
+        fleet.connect(present=False)
+        assert fleet.sent() == list(range(11 - ACKNOWLEDGED_KEPT, 11 + RING - ACKNOWLEDGED_KEPT))
         for seq in answers:
-            road.answer(seq)
+            fleet.answer(seq)
 
 
-def test_a_lost_session_forgets_what_was_acknowledged_out_of_order(road: Road) -> None:
-    """2 was acknowledged and 1 was not when the broker died: both go out again, also on a car's first day."""
-    road.connect()
-    road.sample(2)
-    road.answer(2)
-    road.wire.clear()
-    road.connect(present=False)
-    assert road.sent() == [1, 2]
+def test_after_a_lost_session_acknowledgements_out_of_order_do_not_count(fleet: TwoCars) -> None:
+    """If 2 was acknowledged and 1 was not when the broker died, both are sent again."""
+    fleet.connect()
+    fleet.sample(2)
+    fleet.answer(2)
+    fleet.wire.clear()
+    fleet.connect(present=False)
+    assert fleet.sent() == [1, 2]
 
 
-def test_a_refused_message_is_sent_again_after_a_wait(road: Road) -> None:
-    """A PUBACK with an error: silence, then everything unacknowledged again; later answers are kept."""
-    road.connect()
-    road.sample(3)
-    road.wire.clear()
-    road.answer(1, code=0x97)  # quota exceeded
-    road.answer(2)
-    road.answer(3)
-    assert road.journal.acknowledged[0] == 0
-    assert road.sent() == []
-    road.now += 10
-    road.uplink.catch_up(road.now)
-    assert road.sent() == [1]
-    road.answer(1)
-    assert road.journal.acknowledged[0] == 3
-    assert road.counts.refused == 1
+def test_a_refused_message_is_sent_again_after_a_wait(fleet: TwoCars) -> None:
+    """After a PUBACK with an error the car pauses, then sends what is unacknowledged; later PUBACKs count."""
+    fleet.connect()
+    fleet.sample(3)
+    fleet.wire.clear()
+    fleet.answer(1, code=0x97)  # quota exceeded
+    fleet.answer(2)
+    fleet.answer(3)
+    assert fleet.journal.acknowledged[0] == 0
+    assert fleet.sent() == []
+    fleet.now += 10
+    fleet.uplink.catch_up(fleet.now)
+    assert fleet.sent() == [1]
+    fleet.answer(1)
+    assert fleet.journal.acknowledged[0] == 3
+    assert fleet.counts.refused == 1
 
 
-def test_no_matching_subscriber_means_not_delivered(road: Road) -> None:
-    """A success for MQTT, but the message is gone: it stays in the ring and is sent again."""
-    road.connect()
-    road.sample()
-    road.answer(1, code=0x10)
-    assert road.journal.acknowledged[0] == 0
-    road.sample()
-    assert road.sent() == [1]  # silent meanwhile
-    road.now += 10
-    road.uplink.catch_up(road.now)
-    assert road.sent() == [1, 1]
-    road.answer(1)
-    assert road.sent() == [1, 1, 2]
+def test_no_matching_subscriber_means_not_delivered(fleet: TwoCars) -> None:
+    """MQTT counts it as success, but the message is lost: it stays in the ring and is sent again."""
+    fleet.connect()
+    fleet.sample()
+    fleet.answer(1, code=0x10)
+    assert fleet.journal.acknowledged[0] == 0
+    fleet.sample()
+    assert fleet.sent() == [1]  # the car pauses
+    fleet.now += 10
+    fleet.uplink.catch_up(fleet.now)
+    assert fleet.sent() == [1, 1]
+    fleet.answer(1)
+    assert fleet.sent() == [1, 1, 2]
 
 
-def test_a_broker_gets_no_more_than_it_takes_at_once(road: Road) -> None:
+def test_the_receive_maximum_of_a_broker_is_respected(fleet: TwoCars) -> None:
     """With a receive maximum of 2 the third message waits for a PUBACK."""
-    road.connect(window=2)
-    road.sample(4)
-    assert road.sent() == [1, 2]
-    road.answer(1)
-    assert road.sent() == [1, 2, 3]
-    road.answer(2)
-    road.answer(3)
-    assert road.sent() == [1, 2, 3, 4]
+    fleet.connect(window=2)
+    fleet.sample(4)
+    assert fleet.sent() == [1, 2]
+    fleet.answer(1)
+    assert fleet.sent() == [1, 2, 3]
+    fleet.answer(2)
+    fleet.answer(3)
+    assert fleet.sent() == [1, 2, 3, 4]
 
 
-def test_a_full_ring_skips_samples_and_leaves_no_gap(road: Road) -> None:
-    """Nothing acknowledged: sampling stops at the ring's size, is counted, and goes on without a gap."""
-    road.connect()
-    road.sample(RING - KEPT + 3)
-    assert road.sent() == list(range(1, RING - KEPT + 1))
-    assert road.counts.skipped == 2 * 3
-    road.answer(1)
-    road.sample()
-    assert road.sent() == list(range(1, RING - KEPT + 2))
+def test_a_full_ring_skips_samples_without_a_gap_in_seq(fleet: TwoCars) -> None:
+    """Without PUBACKs sampling stops when the ring is full, is counted, and continues without a gap."""
+    fleet.connect()
+    fleet.sample(RING - ACKNOWLEDGED_KEPT + 3)
+    assert fleet.sent() == list(range(1, RING - ACKNOWLEDGED_KEPT + 1))
+    assert fleet.counts.skipped == 2 * 3
+    fleet.answer(1)
+    fleet.sample()
+    assert fleet.sent() == list(range(1, RING - ACKNOWLEDGED_KEPT + 2))
 
 
-def test_a_connection_that_breaks_while_sending_loses_nothing(road: Road) -> None:
-    """The send fails: the sample stays in the ring and goes out on the next connection."""
-    road.connect()
-    road.broken = True
-    road.sample(2)
-    road.broken = False
-    road.connect(present=True)
-    assert road.sent() == [1, 2]
-    assert road.journal.acknowledged.tolist() == [0, 0]
+def test_a_connection_that_breaks_while_sending_loses_nothing(fleet: TwoCars) -> None:
+    """If sending fails, the sample stays in the ring and is sent on the next connection."""
+    fleet.connect()
+    fleet.broken = True
+    fleet.sample(2)
+    fleet.broken = False
+    fleet.connect(present=True)
+    assert fleet.sent() == [1, 2]
+    assert fleet.journal.acknowledged.tolist() == [0, 0]
 
 
 def test_a_restarted_process_sends_the_same_bytes_again(tmp_path: Path) -> None:
-    """Unacknowledged samples of a killed process go out with the same seq and payload, marked DUP."""
-    first = Road(tmp_path)
+    """Unacknowledged samples of a killed process are sent with the same seq and payload, marked DUP."""
+    first = TwoCars(tmp_path)
     payloads: list[bytes] = []
 
-    def keep(car: CarClient, data: bytes) -> bool:
+    def record(car: CarClient, data: bytes) -> bool:
         packet, _ = mqtt5.read(memoryview(data))
         assert isinstance(packet, mqtt5.PublishPacket)
         payloads.append(packet.payload)
         return True
 
-    first.uplink._send = keep  # type: ignore[assignment]
+    first.uplink._send = record  # type: ignore[assignment]
     first.connect()
     first.sample(3)
-    first.journal.close()  # as the kernel does for a killed process
-    second = Road(tmp_path)
-    second.uplink._send = keep  # type: ignore[assignment]
+    first.journal.close()  # the kernel does this for a killed process
+    second = TwoCars(tmp_path)
+    second.uplink._send = record  # type: ignore[assignment]
     second.connect(present=True)
     assert sorted(payloads[6:]) == sorted(payloads[:6])
     second.uplink._send = second._send  # type: ignore[assignment]
@@ -309,23 +309,23 @@ def test_a_restarted_process_sends_the_same_bytes_again(tmp_path: Path) -> None:
     second.journal.close()
 
 
-def test_silent_brokers_are_found(road: Road) -> None:
-    """A car that waits for an answer and has heard nothing for too long is overdue; an idle one is not."""
-    road.connect()
-    for car in road.cars:
-        car.heard_at = road.now
-    road.sample()
-    road.answer(1, car=1)
-    assert list(road.uplink.overdue(road.now + 5, 20)) == []
-    assert list(road.uplink.overdue(road.now + 30, 20)) == [road.cars[0]]
+def test_silent_brokers_are_found(fleet: TwoCars) -> None:
+    """A car that waits for a PUBACK and received nothing for too long is overdue; an idle one is not."""
+    fleet.connect()
+    for car in fleet.cars:
+        car.heard_at = fleet.now
+    fleet.sample()
+    fleet.answer(1, car=1)
+    assert list(fleet.uplink.overdue(fleet.now + 5, 20)) == []
+    assert list(fleet.uplink.overdue(fleet.now + 30, 20)) == [fleet.cars[0]]
 
 
-def test_packet_ids_wrap_without_confusion(road: Road) -> None:
-    """Around seq 65535 the packet id begins again; answers still find their seq."""
-    for counts in (road.journal.sampled, road.journal.acknowledged, road.journal.confirmed):
+def test_packet_ids_wrap_without_confusion(fleet: TwoCars) -> None:
+    """Around seq 65535 the packet ids start again; PUBACKs are still matched to their seq."""
+    for counts in (fleet.journal.sampled, fleet.journal.acknowledged, fleet.journal.confirmed):
         counts[:] = PACKET_IDS - 2
-    road.connect(present=True)
-    road.sample(4)
+    fleet.connect(present=True)
+    fleet.sample(4)
     for seq in range(PACKET_IDS - 1, PACKET_IDS + 3):
-        road.answer(seq)
-    assert road.journal.acknowledged[0] == PACKET_IDS + 2
+        fleet.answer(seq)
+    assert fleet.journal.acknowledged[0] == PACKET_IDS + 2

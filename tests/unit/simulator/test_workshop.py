@@ -1,4 +1,4 @@
-"""The workshop's reports: each told once it is due, in order, until acknowledged, over restarts too."""
+"""The workshop sends each report when it is due, in order, until acknowledged, also over restarts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ PLAN = FaultPlan(chance.keys(1, 0, 50), 0, Wear(share=0.5, ageing=1000))
 FIRST, SECOND = PLAN.report(0), PLAN.report(1)
 
 
-class Town:
-    """A workshop, and what it put on the wire."""
+class WorkshopOnWire:
+    """A workshop and the messages that it sent."""
 
     def __init__(self, run_dir: Path) -> None:
         identity = Identity(seed=1, first=0, cars=50, ring=4, wear=0, epoch_ms=EPOCH_MS)
@@ -52,19 +52,19 @@ class Town:
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    yield town
-    town.journal.close()
+def workshop(tmp_path: Path) -> Iterator[WorkshopOnWire]:
+    workshop = WorkshopOnWire(tmp_path)
+    yield workshop
+    workshop.journal.close()
 
 
-def test_a_report_says_what_happened_to_which_car(town: Town) -> None:
-    """It travels on the car's maintenance topic, with times in ms since 1970."""
-    town.connect()
-    town.send_due(FIRST.reported_s + 0.1)
-    schema, record = decode_single_object(town.wire[0].payload)
+def test_a_report_names_car_component_action_and_times(workshop: WorkshopOnWire) -> None:
+    """It is sent on the maintenance topic of the car, with times in ms since 1970."""
+    workshop.connect()
+    workshop.send_due(FIRST.reported_s + 0.1)
+    schema, record = decode_single_object(workshop.wire[0].payload)
     assert schema.name == "maintenance"
-    assert town.wire[0].topic == f"fleet/v1/{record['car_id']}/maintenance"
+    assert workshop.wire[0].topic == f"fleet/v1/{record['car_id']}/maintenance"
     assert record["car_id"] == f"car-{FIRST.car:06d}"
     assert record["component"] == FIRST.component
     assert record["action"] == "failed"
@@ -72,79 +72,79 @@ def test_a_report_says_what_happened_to_which_car(town: Town) -> None:
     assert record["reported_at"] == EPOCH_MS + round(1000 * FIRST.reported_s)
 
 
-def test_nothing_is_told_before_it_is_due(town: Town) -> None:
-    """The workshop reports with a delay; until then nobody hears of it."""
-    town.connect()
-    town.send_due(FIRST.reported_s - 0.1)
-    assert town.wire == []
+def test_no_report_is_sent_before_it_is_due(workshop: WorkshopOnWire) -> None:
+    """The workshop reports with a delay; until then nothing is sent."""
+    workshop.connect()
+    workshop.send_due(FIRST.reported_s - 0.1)
+    assert workshop.wire == []
 
 
-def test_reports_are_told_one_after_the_other(town: Town) -> None:
-    """The second one waits for the PUBACK of the first, however late it is."""
-    town.connect()
+def test_reports_are_sent_one_after_the_other(workshop: WorkshopOnWire) -> None:
+    """The second report waits for the PUBACK of the first one, however late it is."""
+    workshop.connect()
     for _ in range(3):
-        town.send_due(SECOND.reported_s + 1)
-    assert town.report_ids() == [FIRST.report_id]
-    town.answer(SECOND.reported_s + 1)
-    town.send_due(SECOND.reported_s + 1)
-    assert town.report_ids() == [FIRST.report_id, SECOND.report_id]
+        workshop.send_due(SECOND.reported_s + 1)
+    assert workshop.report_ids() == [FIRST.report_id]
+    workshop.answer(SECOND.reported_s + 1)
+    workshop.send_due(SECOND.reported_s + 1)
+    assert workshop.report_ids() == [FIRST.report_id, SECOND.report_id]
 
 
-def test_an_unanswered_report_is_told_again_after_a_reconnect(town: Town) -> None:
-    """Marked DUP where the broker kept the session."""
-    town.connect()
-    town.send_due(FIRST.reported_s + 0.1)
-    town.connect(present=True)
-    town.send_due(FIRST.reported_s + 0.2)
-    assert town.report_ids() == [FIRST.report_id] * 2
-    assert [packet.duplicate for packet in town.wire] == [False, True]
+def test_an_unacknowledged_report_is_sent_again_after_a_reconnect(workshop: WorkshopOnWire) -> None:
+    """It is marked DUP if the broker kept the session."""
+    workshop.connect()
+    workshop.send_due(FIRST.reported_s + 0.1)
+    workshop.connect(present=True)
+    workshop.send_due(FIRST.reported_s + 0.2)
+    assert workshop.report_ids() == [FIRST.report_id] * 2
+    assert [packet.duplicate for packet in workshop.wire] == [False, True]
 
 
 def test_a_restart_neither_loses_nor_doubles_reports(tmp_path: Path) -> None:
-    """The journal knows what was acknowledged: the next process goes on after it."""
-    before = Town(tmp_path)
+    """The journal stores how many were acknowledged; the next process continues after them."""
+    before = WorkshopOnWire(tmp_path)
     before.connect()
     before.send_due(SECOND.reported_s + 1)
     before.answer(SECOND.reported_s + 1)
     before.journal.close()
-    after = Town(tmp_path)
+    after = WorkshopOnWire(tmp_path)
     after.connect(present=True)
     after.send_due(SECOND.reported_s + 2)
     assert after.report_ids() == [SECOND.report_id]
     after.journal.close()
 
 
-def test_a_refused_report_is_told_again_later(town: Town) -> None:
-    """No subscriber yet: the same report after a wait."""
-    town.connect()
+def test_a_refused_report_is_sent_again_later(workshop: WorkshopOnWire) -> None:
+    """Without a subscriber the same report is sent again after a pause."""
+    workshop.connect()
     now_s = FIRST.reported_s + 0.1
-    town.send_due(now_s)
-    town.answer(now_s, code=0x10)
-    town.send_due(now_s + 0.1)
-    assert len(town.wire) == 1
-    town.send_due(now_s + 5)
-    assert town.report_ids() == [FIRST.report_id] * 2
-    assert town.counts.refused == 1
+    workshop.send_due(now_s)
+    workshop.answer(now_s, code=0x10)
+    workshop.send_due(now_s + 0.1)
+    assert len(workshop.wire) == 1
+    workshop.send_due(now_s + 5)
+    assert workshop.report_ids() == [FIRST.report_id] * 2
+    assert workshop.counts.refused == 1
 
 
-def test_a_lost_session_gets_the_last_reports_again(town: Town) -> None:
-    """What was told within the last minute may have been lost with the broker; what is older was not."""
-    town.connect()
+def test_after_a_lost_session_the_last_reports_are_sent_again(workshop: WorkshopOnWire) -> None:
+    """Reports of the last minute may have been lost with the broker; older ones were not."""
+    workshop.connect()
     now_s = SECOND.reported_s + 1
     for _ in range(2):
-        town.send_due(now_s)
-        town.answer(now_s)
-    assert town.journal.reports_acknowledged == 2
-    town.connect(now_s=SECOND.reported_s + 50, present=False)
-    assert town.journal.reports_acknowledged < 2
-    town.journal.reports_acknowledged = 2
-    town.connect(now_s=SECOND.reported_s + 100, present=False)
-    assert town.journal.reports_acknowledged == 2
+        workshop.send_due(now_s)
+        workshop.answer(now_s)
+    assert workshop.journal.reports_acknowledged == 2
+    workshop.connect(now_s=SECOND.reported_s + 50, present=False)
+    assert workshop.journal.reports_acknowledged < 2
+    workshop.journal.reports_acknowledged = 2
+    workshop.connect(now_s=SECOND.reported_s + 100, present=False)
+    assert workshop.journal.reports_acknowledged == 2
 
 
-def test_the_end_of_the_plan_is_no_error(town: Town) -> None:
-    """After the last report there is nothing more to tell."""
-    town.journal.reports_acknowledged = len(PLAN.reported_s)
-    town.connect(now_s=1e9, present=True)
-    town.send_due(1e9)
-    assert town.wire == []
+def test_after_the_last_report_nothing_is_sent(workshop: WorkshopOnWire) -> None:
+    """The end of the plan is not an error."""
+    workshop.journal.reports_acknowledged = len(PLAN.reported_s)
+    workshop.connect(now_s=1e9, present=True)
+    workshop.send_due(1e9)
+    assert workshop.wire == []
