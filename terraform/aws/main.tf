@@ -1,4 +1,4 @@
-# One site on AWS: an edge or the cloud, by its variables (../edge/aws.tfvars, ../cloud/aws.tfvars).
+# One site on AWS, an edge or the cloud depending on its variables (../edge/aws.tfvars, ../cloud/aws.tfvars).
 
 locals {
   name = "${var.project}-${var.site}"

@@ -4,7 +4,7 @@ output "cluster_name" {
 }
 
 output "registry" {
-  description = "What stands before /<image>:<tag>."
+  description = "Prefix of image names: <registry>/<image>:<tag>."
   value       = module.registry.prefix
 }
 
@@ -14,16 +14,16 @@ output "autoscaler_role_arn" {
 }
 
 output "kubeconfig_command" {
-  description = "Type this next: kubectl then talks to the cluster."
+  description = "The next command: it points kubectl at the cluster."
   value       = "aws eks update-kubeconfig --region ${var.region} --name ${module.cluster.name} --alias ${module.cluster.name}"
 }
 
 output "registry_login_command" {
-  description = "Then this, to push the images."
+  description = "The command after that: it logs buildah in to push the images."
   value       = "aws ecr get-login-password --region ${var.region} | buildah login --username AWS --password-stdin ${module.registry.host}"
 }
 
 output "apply_command" {
-  description = "And last, after the operators (docs/operations.md), this."
+  description = "The last command, after the operators are installed (k8s/README.md)."
   value       = "kubectl --context ${module.cluster.name} apply -k k8s/clusters/${startswith(var.site, "edge") ? "edge" : "cloud"}"
 }

@@ -1,7 +1,7 @@
-# The modules check these values again, more closely; here stands what a person sets.
+# The variables that a person sets. The modules validate them again, more strictly.
 
 variable "site" {
-  description = "Which site this is: edge, cloud, or an edge of several, like edge-berlin. The Terraform workspace has the same name."
+  description = "The site: edge, cloud, or one of several edges, such as edge-berlin. The Terraform workspace has the same name."
   type        = string
 
   validation {
@@ -9,15 +9,15 @@ variable "site" {
     error_message = "site must be cloud, edge, or edge-<name>."
   }
 
-  # One folder serves all sites; another site's variables would rebuild this one's cluster.
+  # All sites share this folder; the variables of another site would replace this site's cluster.
   validation {
     condition     = var.site == terraform.workspace
-    error_message = "These are the variables of another site than the workspace's: terraform workspace select -or-create ${var.site}"
+    error_message = "These variables belong to another site than the selected workspace; run: terraform workspace select -or-create ${var.site}"
   }
 }
 
 variable "project" {
-  description = "Begins the name of everything: <project>-<site>."
+  description = "Prefix of all names: <project>-<site>."
   type        = string
   default     = "connected-cars"
 
@@ -59,7 +59,7 @@ variable "cidr" {
 }
 
 variable "nat_per_zone" {
-  description = "One NAT gateway a zone (survives the loss of a zone) instead of a single one (cheaper)."
+  description = "One NAT gateway per zone (survives the loss of a zone) instead of a single one (cheaper)."
   type        = bool
   default     = false
 }
@@ -76,7 +76,7 @@ variable "kubernetes_version" {
 }
 
 variable "api_cidrs" {
-  description = "Public addresses that may reach the API server; none: only from inside the VPC."
+  description = "Public address ranges that may reach the API server; an empty list allows only addresses inside the VPC."
   type        = list(string)
 
   validation {
@@ -124,7 +124,7 @@ variable "images" {
 }
 
 variable "images_kept_max" {
-  description = "Newest images kept of each."
+  description = "How many of the newest images are kept in each repository."
   type        = number
   default     = 30
 

@@ -6,7 +6,7 @@ terraform {
       version = "~> 6.25"
     }
   }
-  # Where the state is comes from state.s3.tfbackend (README.md): it is other people's bucket, not this file's.
+  # The address of the state comes from state.s3.tfbackend (README.md), because every user has a bucket of their own.
   backend "s3" {}
 }
 

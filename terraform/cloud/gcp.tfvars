@@ -1,4 +1,4 @@
-# The cloud: Kafka with what the edges send, and the trainer, which has a GPU node only while it runs.
+# The cloud: Kafka with the replicated telemetry, and the trainer, which has a GPU node only while it runs.
 site = "cloud"
 cidr = "10.50.0.0/16"
 

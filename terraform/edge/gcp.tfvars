@@ -1,4 +1,4 @@
-# An edge: bridge, scorers, mosquitto and Kafka for about 100 000 cars at a sample each 10 s.
+# An edge: bridge, scorers, mosquitto and Kafka for about 100 000 cars with one sample every 10 s each.
 site = "edge"
 cidr = "10.40.0.0/16"
 

@@ -1,4 +1,4 @@
-# One site on GCP: an edge or the cloud, by its variables (../edge/gcp.tfvars, ../cloud/gcp.tfvars).
+# One site on GCP, an edge or the cloud depending on its variables (../edge/gcp.tfvars, ../cloud/gcp.tfvars).
 
 locals {
   name  = "${var.project}-${var.site}"

@@ -1,7 +1,7 @@
-# The modules check these values again, more closely; here stands what a person sets.
+# The variables that a person sets. The modules validate them again, more strictly.
 
 variable "site" {
-  description = "Which site this is: edge, cloud, or an edge of several, like edge-berlin. The Terraform workspace has the same name."
+  description = "The site: edge, cloud, or one of several edges, such as edge-berlin. The Terraform workspace has the same name."
   type        = string
 
   validation {
@@ -9,15 +9,15 @@ variable "site" {
     error_message = "site must be cloud, edge, or edge-<name>."
   }
 
-  # One folder serves all sites; another site's variables would rebuild this one's cluster.
+  # All sites share this folder; the variables of another site would replace this site's cluster.
   validation {
     condition     = var.site == terraform.workspace
-    error_message = "These are the variables of another site than the workspace's: terraform workspace select -or-create ${var.site}"
+    error_message = "These variables belong to another site than the selected workspace; run: terraform workspace select -or-create ${var.site}"
   }
 }
 
 variable "project" {
-  description = "Begins the name of everything: <project>-<site>."
+  description = "Prefix of all names: <project>-<site>."
   type        = string
   default     = "connected-cars"
 
@@ -28,7 +28,7 @@ variable "project" {
 }
 
 variable "project_id" {
-  description = "Id of the GCP project that everything is made in."
+  description = "Id of the GCP project for all resources."
   type        = string
 
   validation {
@@ -69,7 +69,7 @@ variable "cidr" {
 }
 
 variable "api_cidrs" {
-  description = "Public addresses that may reach the API server; none: only from inside the VPC."
+  description = "Public address ranges that may reach the API server; an empty list allows only addresses inside the VPC."
   type        = list(string)
 
   validation {
@@ -95,7 +95,7 @@ variable "node_groups" {
 }
 
 variable "images_kept_max" {
-  description = "Newest images kept of each."
+  description = "How many of the newest images are kept in each repository."
   type        = number
   default     = 30
 

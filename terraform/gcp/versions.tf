@@ -6,7 +6,7 @@ terraform {
       version = ">= 6.50, < 8.0"
     }
   }
-  # Where the state is comes from state.gcs.tfbackend (README.md): it is other people's bucket, not this file's.
+  # The address of the state comes from state.gcs.tfbackend (README.md), because every user has a bucket of their own.
   backend "gcs" {}
 }
 

@@ -57,6 +57,12 @@ def _queries(tree: Any) -> list[str]:
     return queries
 
 
+def test_every_alert_is_in_the_runbook(tree: Any):
+    """docs/operations.md has a row for each alert: what it means and what to do."""
+    runbook = tree.text("docs/operations.md")
+    assert not [rule["alert"] for rule in _rules(tree) if f"| `{rule['alert']}` |" not in runbook]
+
+
 def metrics_in(query: str) -> set[str]:
     """The metrics of a PromQL expression: names that are no function, label or word of the language."""
     query = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", query)

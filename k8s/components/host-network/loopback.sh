@@ -1,7 +1,7 @@
 #!/bin/bash
-# Pods on the host's network share its ports, so each listens on a loopback address of its own, made of its name.
-#   loopback.sh run SERVICE      the service, its probes and metrics at that address
-#   loopback.sh probe /readyz    asks it; without curl and without a Python, which would cost 60 ms of CPU a look
+# Pods on the host's network share its ports, so each listens on a loopback address of its own, derived from its name.
+#   loopback.sh run SERVICE      starts the service with its probes and metrics at that address
+#   loopback.sh probe /readyz    asks it, without curl and without Python, which would cost 60 ms of CPU per probe
 set -eu
 sum=$(printf %s "$POD_NAME" | cksum)
 sum=${sum%% *}
@@ -15,7 +15,7 @@ case $1 in
     exec 3<>"/dev/tcp/$address/9100"
     printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3
     read -r _ status _ <&3
-    cat <&3 >/dev/null # closed with bytes unread, the connection would break under the answer
+    cat <&3 >/dev/null # read everything: closing with unread bytes would reset the connection before the answer
     [ "$status" = 200 ]
     ;;
 esac

@@ -1,5 +1,5 @@
-# An EKS cluster with its groups of nodes. Rights are as small as they can be: nodes may join and pull images,
-# nothing else; what a pod needs of AWS it gets through a role of its own service account (IRSA).
+# An EKS cluster with its groups of nodes. Rights are minimal: nodes may join and pull images,
+# nothing else; pods reach AWS through a role of their own service account (IRSA).
 
 # ---- control plane
 
@@ -16,7 +16,7 @@ resource "aws_iam_role_policy_attachment" "cluster" {
   policy_arn = "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
 }
 
-# EKS would make the group itself, and then keep its logs for ever.
+# If EKS created this log group itself, its logs would be kept for ever.
 resource "aws_cloudwatch_log_group" "cluster" {
   name              = "/aws/eks/${var.name}/cluster"
   retention_in_days = var.log_retention_days
@@ -35,13 +35,13 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = var.api_cidrs
   }
 
-  # Who may do what stands in access entries, not in a ConfigMap that an editor can break.
+  # Rights are granted by access entries, not by a ConfigMap that a typing error can break.
   access_config {
     authentication_mode                         = "API"
     bootstrap_cluster_creator_admin_permissions = true
   }
 
-  # A version out of support is upgraded by AWS instead of costing six times as much an hour.
+  # AWS upgrades a version that is out of support; extended support would cost six times as much per hour.
   upgrade_policy {
     support_type = "STANDARD"
   }
@@ -97,7 +97,7 @@ resource "aws_iam_role_policy_attachment" "workload" {
   policy_arn = each.value.policy_arn
 }
 
-# Looking costs nothing and cannot be narrowed; changing is allowed in this cluster's groups alone.
+# Read access is harmless and cannot be limited to a group; changes are allowed only in this cluster's groups.
 resource "aws_iam_policy" "autoscaler" {
   name = "${var.name}-autoscaler"
   policy = jsonencode({
@@ -119,7 +119,7 @@ resource "aws_iam_policy" "autoscaler" {
       },
       {
         Effect = "Allow"
-        # How it learns the labels and taints of a group that has no node yet: scaling from 0.
+        # Needed to scale from 0: gives the labels and taints of a group that has no node yet.
         Action   = "eks:DescribeNodegroup"
         Resource = "arn:aws:eks:*:*:nodegroup/${var.name}/*/*"
       },
@@ -166,7 +166,7 @@ resource "aws_eks_node_group" "this" {
     desired_size = each.value.nodes_min
   }
 
-  # Nothing but the trainer may land on the dear nodes, or they would never scale back to 0.
+  # Only the trainer may be scheduled on these expensive nodes, or they would never scale back to 0.
   dynamic "taint" {
     for_each = each.value.gpu ? ["nvidia.com/gpu"] : []
     content {
@@ -185,14 +185,14 @@ resource "aws_eks_node_group" "this" {
 
 # ---- add-ons
 
-# A node is not ready without its network.
+# Installed before the nodes: a node without a network never becomes ready.
 resource "aws_eks_addon" "before_nodes" {
   for_each                    = toset(["vpc-cni", "kube-proxy"])
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
   service_account_role_arn    = each.key == "vpc-cni" ? aws_iam_role.workload["cni"].arn : null
   resolve_conflicts_on_create = "OVERWRITE" # EKS has put unmanaged ones there
-  # Without it network policies are accepted and do nothing.
+  # Without this, network policies are accepted but not enforced.
   configuration_values = each.key == "vpc-cni" ? jsonencode({ enableNetworkPolicy = "true" }) : null
   depends_on           = [aws_iam_role_policy_attachment.workload]
 }

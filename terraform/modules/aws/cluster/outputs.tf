@@ -1,5 +1,5 @@
 output "name" {
-  description = "Name of the cluster, once its nodes and add-ons are there."
+  description = "Name of the cluster, available once its nodes and add-ons exist."
   value       = aws_eks_cluster.this.name
   depends_on  = [aws_eks_node_group.this, aws_eks_addon.on_nodes]
 }
@@ -10,6 +10,6 @@ output "endpoint" {
 }
 
 output "workload_role_arns" {
-  description = "Roles by workload; the cluster autoscaler's stands in its installation command."
+  description = "Role ARNs by workload, for example of the cluster autoscaler."
   value       = { for name, role in aws_iam_role.workload : name => role.arn }
 }

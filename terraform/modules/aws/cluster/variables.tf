@@ -29,7 +29,7 @@ variable "subnet_ids" {
 }
 
 variable "api_cidrs" {
-  description = "Public addresses that may reach the API server; none: only from inside the VPC."
+  description = "Public address ranges that may reach the API server; an empty list allows only addresses inside the VPC."
   type        = list(string)
 
   validation {
@@ -49,7 +49,7 @@ variable "log_retention_days" {
 }
 
 variable "node_groups" {
-  description = "Groups of nodes by name. With gpu, nodes get NVIDIA's drivers and a taint that only the trainer tolerates; nodes_min 0 lets them be away until it runs."
+  description = "Groups of nodes by name. With gpu, nodes get NVIDIA's drivers and a taint that only the trainer tolerates; with nodes_min 0 they exist only while it runs."
   type = map(object({
     machine   = string
     disk_gb   = number

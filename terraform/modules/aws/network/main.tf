@@ -6,7 +6,7 @@ locals {
   # the zones; load balancers need few addresses and get the start of the other half.
   private = { for i, zone in var.zones : zone => cidrsubnet(var.cidr, 3, 4 + i) }
   public  = { for i, zone in var.zones : zone => cidrsubnet(var.cidr, 6, i) }
-  # One NAT gateway is cheaper, one a zone survives the loss of a zone.
+  # One NAT gateway is cheaper; one per zone survives the loss of a zone.
   nat_zones = var.nat_per_zone ? var.zones : slice(var.zones, 0, 1)
 }
 
@@ -17,7 +17,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = var.name }
 }
 
-# What is in no security group of its own gets the default one: let it allow nothing.
+# Resources without a security group get the default one, so it must allow nothing.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
   tags   = { Name = "${var.name}-default-closed" }
@@ -100,7 +100,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[each.key].id
 }
 
-# Image layers come from S3: through the endpoint they cost nothing, through NAT every gigabyte does.
+# Image layers come from S3: free through this endpoint, charged per gigabyte through NAT.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"

@@ -4,13 +4,13 @@ output "vpc_id" {
 }
 
 output "private_subnet_ids" {
-  description = "Subnets of the nodes, one a zone. Known only once they can reach out."
+  description = "Subnets of the nodes, one per zone; available only once their route to the internet exists."
   value       = [for zone in var.zones : aws_subnet.private[zone].id]
-  # A node that cannot reach the registry when it boots never joins.
+  # A node that cannot reach the registry while it boots never joins the cluster.
   depends_on = [aws_route.nat, aws_route_table_association.private, aws_vpc_endpoint.s3]
 }
 
 output "public_subnet_ids" {
-  description = "Subnets of the load balancers, one a zone."
+  description = "Subnets of the load balancers, one per zone."
   value       = [for zone in var.zones : aws_subnet.public[zone].id]
 }

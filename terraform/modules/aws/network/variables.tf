@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the site; begins the name of everything in it."
+  description = "Name of the site and prefix of the names of its resources."
   type        = string
 
   validation {
@@ -44,7 +44,7 @@ variable "cidr" {
 }
 
 variable "nat_per_zone" {
-  description = "One NAT gateway a zone (survives the loss of a zone) instead of a single one (cheaper)."
+  description = "One NAT gateway per zone (survives the loss of a zone) instead of a single one (cheaper)."
   type        = bool
   nullable    = false
 }

@@ -3,7 +3,7 @@
 resource "aws_ecr_repository" "this" {
   for_each = var.images
   name     = "${var.name}/${each.key}"
-  # A tag is a version: what ran yesterday under a tag must be what runs today.
+  # Tags are immutable: an image that ran yesterday under a tag must run today under it.
   image_tag_mutability = "IMMUTABLE"
   force_delete         = var.deletable
 

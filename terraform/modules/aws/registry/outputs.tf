@@ -1,5 +1,5 @@
 output "prefix" {
-  description = "What stands before /<image>:<tag>."
+  description = "Prefix of image names: <registry>/<image>:<tag>."
   value       = trimsuffix(values(aws_ecr_repository.this)[0].repository_url, "/${keys(aws_ecr_repository.this)[0]}")
 }
 

@@ -1,5 +1,5 @@
-# A regional GKE cluster with its pools of nodes. Nodes run under an account of their own that may write logs and
-# metrics, nothing else; the autoscaler, the storage driver and NVIDIA's device plugin are parts of GKE.
+# A regional GKE cluster with its node pools. Nodes run under an account of their own that may write logs and
+# metrics and nothing else. GKE includes the autoscaler, the storage driver and NVIDIA's device plugin.
 
 # ---- control plane
 
@@ -11,11 +11,11 @@ resource "google_container_cluster" "this" {
   subnetwork          = var.subnetwork_id
   deletion_protection = !var.deletable
 
-  # The pool that GKE insists on at the start; the pools below take its place.
+  # GKE requires an initial pool; the pools below replace it.
   remove_default_node_pool = true
   initial_node_count       = 1
 
-  # For its minutes, too: not under the project's default account, which may do nearly everything.
+  # Even for these minutes not under the project's default account, which has nearly all rights.
   node_config {
     service_account = google_service_account.node.email
   }
@@ -28,7 +28,7 @@ resource "google_container_cluster" "this" {
     channel = "REGULAR"
   }
 
-  # Dataplane V2 enforces network policies; without it they are accepted and do nothing.
+  # Dataplane V2 enforces network policies; without it they are accepted but not enforced.
   datapath_provider = "ADVANCED_DATAPATH"
   networking_mode   = "VPC_NATIVE"
 
@@ -51,7 +51,7 @@ resource "google_container_cluster" "this" {
     }
   }
 
-  # What a pod needs of GCP it gets through its own service account.
+  # Pods reach GCP through their own service account.
   workload_identity_config {
     workload_pool = "${var.project_id}.svc.id.goog"
   }
@@ -77,11 +77,11 @@ resource "google_container_node_pool" "this" {
   for_each = var.node_groups
   name     = each.key
   cluster  = google_container_cluster.this.id
-  # GPUs are not in every zone.
+  # Not every zone has GPUs.
   node_locations     = each.value.gpu == null ? var.zones : each.value.gpu.zones
   initial_node_count = each.value.gpu == null ? 1 : 0
 
-  # In all zones together, so that edge and cloud mean the same by a number as on AWS.
+  # Counts all zones together, as on AWS, so that the same number means the same size.
   autoscaling {
     total_min_node_count = each.value.nodes_min
     total_max_node_count = each.value.nodes_max
@@ -113,7 +113,7 @@ resource "google_container_node_pool" "this" {
       }
     }
 
-    # Nothing but the trainer may land on the dear nodes, or they would never scale back to 0.
+    # Only the trainer may be scheduled on these expensive nodes, or they would never scale back to 0.
     dynamic "taint" {
       for_each = each.value.gpu[*]
       content {

@@ -1,5 +1,5 @@
 output "name" {
-  description = "Name of the cluster, once its nodes are there."
+  description = "Name of the cluster, available once its nodes exist."
   value       = google_container_cluster.this.name
   depends_on  = [google_container_node_pool.this]
 }

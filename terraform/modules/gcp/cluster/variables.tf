@@ -79,7 +79,7 @@ variable "services_range_name" {
 }
 
 variable "api_cidrs" {
-  description = "Public addresses that may reach the API server; none: only from inside the VPC."
+  description = "Public address ranges that may reach the API server; an empty list allows only addresses inside the VPC."
   type        = list(string)
 
   validation {
@@ -95,7 +95,7 @@ variable "deletable" {
 }
 
 variable "node_groups" {
-  description = "Pools of nodes by name; nodes_min and nodes_max count all zones together. With gpu, nodes get that accelerator and a taint that only the trainer tolerates; nodes_min 0 lets them be away until it runs."
+  description = "Pools of nodes by name; nodes_min and nodes_max count all zones together. With gpu, nodes get that accelerator and a taint that only the trainer tolerates; with nodes_min 0 they exist only while it runs."
   type = map(object({
     machine   = string
     disk_gb   = number

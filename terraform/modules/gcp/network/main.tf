@@ -12,7 +12,7 @@ resource "google_compute_subnetwork" "nodes" {
   ip_cidr_range            = cidrsubnet(var.cidr, 4, 0)
   private_ip_google_access = true # images come from Artifact Registry without NAT, which costs by the gigabyte
 
-  # Pods take half of the range: GKE reserves 256 addresses a node.
+  # Pods take half of the range, because GKE reserves 256 addresses per node.
   secondary_ip_range {
     range_name    = "pods"
     ip_cidr_range = cidrsubnet(var.cidr, 1, 1)

@@ -4,7 +4,7 @@ output "network_id" {
 }
 
 output "subnetwork_id" {
-  description = "Id of the nodes' subnet, known only once they can reach out."
+  description = "Id of the nodes' subnet; available only once its route to the internet exists."
   value       = google_compute_subnetwork.nodes.id
   depends_on  = [google_compute_router_nat.this]
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the site; begins the name of everything in it."
+  description = "Name of the site and prefix of the names of its resources."
   type        = string
 
   validation {

@@ -8,11 +8,11 @@ resource "google_artifact_registry_repository" "this" {
   format        = "DOCKER"
 
   docker_config {
-    # A tag is a version: what ran yesterday under a tag must be what runs today.
+    # Tags are immutable: an image that ran yesterday under a tag must run today under it.
     immutable_tags = true
   }
 
-  # A version is deleted where a policy deletes it and none keeps it.
+  # A version is deleted if one policy deletes it and no other keeps it.
   cleanup_policies {
     id     = "keep-the-newest"
     action = "KEEP"

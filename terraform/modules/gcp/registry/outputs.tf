@@ -1,5 +1,5 @@
 output "prefix" {
-  description = "What stands before /<image>:<tag>."
+  description = "Prefix of image names: <registry>/<image>:<tag>."
   value       = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}"
 }
 
