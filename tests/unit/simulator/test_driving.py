@@ -95,7 +95,7 @@ def test_a_wallbox_charges_the_parked_car(half_hour: Drive) -> None:
 
 
 def test_winter_is_colder_than_summer() -> None:
-    """The same cars in the middle of January and of July: 18 K between their intake air, as in Europe."""
+    """Between the middle of January and of July the intake air differs by 18 K, as in Central Europe."""
     winter, summer = (Fleet(seed=1, first=0, cars=300, first_day=day) for day in (15.0, 198.0))
     cold, warm = (fleet.step(slice(0, 300), 1.0, 1.0)[:, 1].mean() for fleet in (winter, summer))
     assert warm - cold == pytest.approx(18, abs=2)
