@@ -7,8 +7,8 @@ import time
 from rich.console import Console
 
 from contract.schema import VARIABLE, own_folder
-from local.demo import FALSE_ALARMS_PER_CAR_WEEK, FAULT_SPREAD_H, Demo, Settings
-from local.deployment import Deployment, Plan
+from local.demo import Demo, Settings
+from local.deployment import Deployment
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
 
@@ -37,32 +37,16 @@ def _run() -> int:
     if command not in ("demo", "up"):
         raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
     if command == "demo" and own_folder() is not None:
-        raise SettingsError(f"{VARIABLE}: the demo is of the project's own cars; `up` starts all but these")
-    told = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
+        raise SettingsError(f"{VARIABLE}: the demo drives the project's own cars; `up` starts all but these")
+    loaded = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
     log.configure("local", "text")
     stop = life.Stop().install()
-    # Without a terminal rich assumes 80 columns, too few for the tables.
+    # Without a terminal rich assumes 80 columns, too few for the tables of a log.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
-    deployment = Deployment(
-        Plan(
-            run_dir=told.run_dir,
-            cars=told.cars,
-            rate_hz=told.rate_hz,
-            seed=told.seed,
-            faulty_share=told.faulty_share,
-            ageing=told.time_lapse,
-            healthy_s=told.healthy_s,
-            fault_spread_h=FAULT_SPREAD_H,
-            time_lapse=told.time_lapse,
-            false_alarms_per_car_week=FALSE_ALARMS_PER_CAR_WEEK,
-            scorers=told.scorers,
-            shards=told.shards,
-            port_offset=told.port_offset,
-        )
-    )
+    deployment = Deployment(loaded.plan)
     try:
         if command == "demo":
-            return Demo(told, deployment, console, stop).run()
+            return Demo(loaded, deployment, console, stop).run()
         _keep_up(deployment, console, stop)
         return 0
     finally:
@@ -73,15 +57,15 @@ def _run() -> int:
 def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
     trainer = " ".join(deployment.training_command())
-    console.print(f"running; Ctrl-C ends it. A model comes from:\n  {trainer}")
+    console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
     if own_folder() is not None:
         console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")
-    told = 0
+    shown = 0
     while not stop.requested:
         deployment.supervisor.tick()
-        for event in deployment.supervisor.events[told:]:
+        for event in deployment.supervisor.events[shown:]:
             console.print(event)
-        told = len(deployment.supervisor.events)
+        shown = len(deployment.supervisor.events)
         time.sleep(_LOOK_S)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from local import champion, ledger, screen
-from local.deployment import TRAINER, Deployment
+from local.deployment import TRAINER, Deployment, Plan
 from local.foresight import AlertVerdicts
 from local.observer import Observer
 from local.report import RunReport
@@ -18,17 +18,12 @@ from plumbing.settings import setting
 
 _TICK_S = 0.5
 _LINE_EVERY_S = 5.0
-# Seconds of telemetry in the first model's slice; when the gate refuses it, the next one takes twice as much.
+# Seconds of telemetry in the first model's slice; a training after a refusal takes twice as much.
 _FIRST_SLICE_S = 40
-# The run shows so many hours of driving and of wear; a fault takes 4 to 80 of them until the component fails.
-# The next fault of a car begins at most so much later.
-_HOURS_SHOWN, FAULT_SPREAD_H = 60, 6.0
-# 1 000 cars drive 350 car-weeks in a run.
-FALSE_ALARMS_PER_CAR_WEEK = 0.01
-# The second training, on all there is, begins at this share of the run.
+# The second training, on all telemetry, begins at this share of the run.
 _SECOND_TRAINING_AT = 0.4
 _TRAININGS_MAX = 4
-# The trainer wants 50 cars to learn from and 20 each to set the threshold and to judge (6 : 2 : 2).
+# The trainer needs 50 cars to learn from and 20 each for the threshold and for judging, split 6 : 2 : 2.
 CARS_TO_LEARN_FROM = 150
 
 
@@ -38,18 +33,27 @@ class Settings:
 
     cars: int = setting("how many cars", default=1_000)
     minutes: float = setting("how long telemetry flows", default=3.0)
-    seed: int = setting("of the fleet and of the training", default=1)
+    seed: int = setting("seed of the fleet and of the training", default=1)
     rate_hz: float = setting("samples a second of each car", default=1.0)
+    hours: float = setting("hours of driving and of wear that the run shows", default=60.0)
     faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
+    fault_spread_h: float = setting(
+        "the next fault of such a car begins within this many hours of driving", default=6.0
+    )
+    false_alarms_per_car_week: float = setting(
+        "budget of false alarms per car-week of driving, from which the trainer sets the alarm threshold",
+        default=0.01,
+    )
     scorers: int = setting("scorer replicas", default=2)
-    shards: int = setting("MQTT broker shards; 0: as many as the file limit asks for", default=0)
+    shards: int = setting("MQTT broker shards; 0: as many as the limit of open files requires", default=0)
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/demo"))
     started_at: float = setting("when the command was typed, s since 1970; 0: now", default=0.0)
 
     def __post_init__(self) -> None:
-        if self.cars < 1 or self.minutes <= 0 or self.rate_hz <= 0 or self.scorers < 1:
-            raise ValueError("--cars, --minutes, --rate-hz and --scorers must be positive")
+        for name in ("cars", "minutes", "rate_hz", "hours", "scorers", "false_alarms_per_car_week"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive")
         if not 0 <= self.faulty_share <= 1:
             raise ValueError(f"--faulty-share {self.faulty_share} must be from 0 to 1")
 
@@ -60,23 +64,37 @@ class Settings:
 
     @property
     def time_lapse(self) -> float:
-        """Cars drive and wear so much faster than life: by minutes of driving nobody knows a car."""
-        return _HOURS_SHOWN * 3600 / self.run_s
+        """Seconds of driving in a second of the run: in minutes of driving no model can learn a car."""
+        return self.hours * 3600 / self.run_s
 
     @property
     def horizon_s(self) -> float:
-        """An alert is right when the failure comes within half of the run: the first half's are judged."""
+        """An alert is right where its car fails within half of the run; so alerts of the first half count."""
         return self.run_s / 2
 
     @property
     def report_s(self) -> float:
-        """A workshop reports a failure within an hour (simulator/faults.py); it is there within seconds."""
+        """A workshop reports a failure within an hour of driving; 2 s for its way."""
         return 3600 / self.time_lapse + 2
 
     @property
-    def healthy_s(self) -> float:
-        """No fault begins while the first model's slice is taken: a fleet is commissioned without faults."""
-        return _FIRST_SLICE_S + 5.0
+    def plan(self) -> Plan:
+        """The deployment. No fault begins while the telemetry of the first model's slice is gathered."""
+        return Plan(
+            run_dir=self.run_dir,
+            cars=self.cars,
+            rate_hz=self.rate_hz,
+            seed=self.seed,
+            faulty_share=self.faulty_share,
+            ageing=self.time_lapse,
+            healthy_s=_FIRST_SLICE_S + 5.0,
+            fault_spread_h=self.fault_spread_h,
+            time_lapse=self.time_lapse,
+            false_alarms_per_car_week=self.false_alarms_per_car_week,
+            scorers=self.scorers,
+            shards=self.shards,
+            port_offset=self.port_offset,
+        )
 
 
 class Demo:
@@ -88,59 +106,58 @@ class Demo:
         self._console = console
         self._stop = stop
         self._trainings = 0
-        self._told_of = 0  # trainings whose failure was shown
+        self._failures_shown = 0  # the number of the last training whose failure was printed
 
     def run(self) -> int:
-        """The exit status: 0 where records flowed and nothing was lost."""
-        deployment, started_at = self._deployment, self._settings.started_at or time.time()
-        if self._settings.cars < CARS_TO_LEARN_FROM:
+        """The exit status: 0 where records flowed and none was lost."""
+        deployment, settings = self._deployment, self._settings
+        if settings.cars < CARS_TO_LEARN_FROM:
             self._console.print(
-                f"[yellow]{self._settings.cars} cars are too few to train a model and to judge it "
+                f"[yellow]{settings.cars} cars are too few to train a model and to judge it "
                 f"(about {CARS_TO_LEARN_FROM} are needed): nothing will be scored[/]"
             )
         deployment.start(self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
-        foresight = AlertVerdicts(self._settings.horizon_s, self._settings.report_s)
-        observer = Observer(
-            deployment, watch, self._console, started_at, self._settings.run_s, foresight=foresight
-        )
+        verdicts = AlertVerdicts(settings.horizon_s, settings.report_s)
+        started_at = settings.started_at or time.time()
+        observer = Observer(deployment, watch, self._console, started_at, settings.run_s, foresight=verdicts)
         try:
             self._show_live(observer)
             observer.drain()
-            self._console.print("reading both clusters' logs for the ledger")
+            self._console.print("reading the logs of both clusters for the ledger")
             audits = ledger.read_audits(deployment.edge.bootstrap)
             stages = ledger.reconcile(
                 deployment.published(), audits, deployment.edge.bootstrap, deployment.cloud.bootstrap
             )
-            champion.keep(deployment.cloud.bootstrap, champion.KEPT)  # `make scale` begins with it
+            champion.keep(deployment.cloud.bootstrap, champion.KEPT)  # `make scale` starts with it
         finally:
             watch.close()
         first_batches = ledger.first_batches(audits)
         return RunReport(deployment, observer, stages, first_batches).show(self._console)
 
     def _show_live(self, observer: Observer) -> None:
-        line_at = 0.0
-        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+        console, line_at = self._console, 0.0
+        with Live(console=console, auto_refresh=False, transient=True) as live:
             while not self._stop.requested and observer.flowing_s < self._settings.run_s:
                 self._deployment.supervisor.tick()
                 picture = observer.look()
                 self._train_when_due(observer)
-                if self._console.is_terminal:
-                    live.update(screen.render(picture, self._console.height), refresh=True)
+                if console.is_terminal:
+                    live.update(screen.render(picture, console.width, console.height), refresh=True)
                 elif time.monotonic() - line_at >= _LINE_EVERY_S:
                     line_at = time.monotonic()
-                    self._console.print(screen.line(picture), soft_wrap=True)
+                    console.print(screen.line(picture), soft_wrap=True)
                 time.sleep(_TICK_S)
 
     def _train_when_due(self, observer: Observer) -> None:
-        """The first model as soon as there is some telemetry; a second one, on more, challenges it later."""
+        """Train the first model once there is enough telemetry, and a challenger later, on more of it."""
         settings, moments = self._settings, observer.moments
         earlier = self._deployment.supervisor.children.get(TRAINER)
         if moments.telemetry is None or (earlier is not None and earlier.process is not None):
             return
         failed = earlier is not None and earlier.status != 0
-        if failed and self._told_of < self._trainings:
-            self._told_of = self._trainings
+        if failed and self._failures_shown < self._trainings:
+            self._failures_shown = self._trainings
             self._console.print(f"[red]training {self._trainings}: {observer.trainer_state()}[/]")
         if self._trainings == 0 or (moments.first_model is None and failed):
             records = int(settings.cars * settings.rate_hz * _FIRST_SLICE_S * 2**self._trainings)

@@ -1,15 +1,15 @@
-"""What the alerts foresaw: each is matched with the workshops' reports, as they arrive.
+"""What the alerts foresaw: each alert is matched with the workshops' reports as they arrive.
 
-An alert claims that its car fails within the horizon. The claim ends with the car's next repair: what stays
-open after it says nothing new. Of an alert is known that it was
+An alert claims that its car fails within the horizon. The claim ends with the car's next repair: an alert
+that stays open across it says nothing about the next fault. The verdict on an alert is
 
 - confirmed: a failure that occurred after it, within the claim, was reported;
-- late: it was told while a broken component had not been repaired: true, but of no use;
-- false: the horizon, and what a report may take, are over, and nothing of this was reported;
-- pending: none of these yet. It counts for nothing.
+- late: it was told while a broken component was not yet repaired, which is true but of no use;
+- false: the horizon, and the time that a report may take, are over without any of these;
+- pending: none of these yet; it counts for nothing.
 
-A reported failure was foreseen where it confirms an alert, else missed. Nothing depends on the order in which
-alerts and reports arrive: a verdict is drawn from all that is there, and one report more can turn it.
+A reported failure that confirms an alert was foreseen, any other was missed. The order in which alerts and
+reports arrive does not matter: verdicts are drawn from all that is known, and one more report can change one.
 """
 
 import math
@@ -19,62 +19,58 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
-from contract.hypotheses import without_wheel
-
 Verdict = Literal["confirmed", "late", "false", "pending"]
 
-# Beyond it alerts are counted and not matched: a model that alarms on everything must not fill the memory.
+# Beyond it alerts are counted but not matched: a model that alarms on everything must not fill the memory.
 ALERTS_MAX = 200_000
-_LISTED_MAX = 10_000  # in the JSON file, of each
-# The row of all components together.
-ALL = "all"
+_LISTED_MAX = 10_000  # alerts, and failures, in the JSON file
+ALL = "all"  # the row of all components together
 
 
 @dataclass
 class JudgedAlert:
-    """An alert. Times are seconds since 1970: of the sample that opened it, and of its scoring."""
+    """An alert and the verdict on it; times are s since 1970."""
 
     alert_id: str
     car_id: str
-    component: str  # the hypothesis, "" for none
-    opened_s: float
-    told_s: float
+    component: str  # the component that it names, "" for none
+    opened_s: float  # time stamp of the sample that opened it
+    told_s: float  # when that sample was scored
     model_version: int
     verdict: Verdict = "pending"
-    lead_s: float | None = None  # from its telling to the failure that confirms it
+    lead_s: float | None = None  # from told_s to the failure that confirms it
     failed: str = ""  # the component whose failure confirms it
 
 
 @dataclass
 class ReportedFailure:
-    """A failure that a workshop reported; `repaired_s` infinite: not that one knew."""
+    """A failure that a workshop reported; times are s since 1970."""
 
     car_id: str
     component: str
     failed_s: float
-    repaired_s: float = math.inf
+    repaired_s: float = math.inf  # infinite while no repair is known
     lead_s: float | None = None  # from the first alert that it confirms; None: missed
 
 
 @dataclass(frozen=True)
 class ForesightTally:
-    """How many, of a kind of component or of all.
+    """Counts of alerts and failures, of one kind of component or of all.
 
-    `right`: confirmed, and the component that failed is the one they named. Alerts count for the component
-    that they name, failures for the one that failed.
+    An alert counts for the component that it names, a failure for the component that failed.
     """
 
     confirmed: int = 0
-    right: int = 0
+    right: int = 0  # confirmed alerts that named the component that failed
     late: int = 0
     false: int = 0
     pending: int = 0
     failures: int = 0
-    leads_s: tuple[float, ...] = ()
+    leads_s: tuple[float, ...] = ()  # of the foreseen failures
 
     @property
     def alerts(self) -> int:
-        """All of them."""
+        """The number of alerts, whatever the verdict."""
         return self.confirmed + self.late + self.false + self.pending
 
     @property
@@ -84,54 +80,53 @@ class ForesightTally:
 
     @property
     def precision(self) -> float | None:
-        """Confirmed ones among those that were confirmed or false; None: of nothing yet."""
+        """Confirmed alerts over confirmed and false ones; None without any of these."""
         judged = self.confirmed + self.false
         return self.confirmed / judged if judged else None
 
     @property
     def recall(self) -> float | None:
-        """Foreseen ones among the failures; None: of nothing yet."""
+        """Foreseen failures over all failures; None without a failure."""
         return self.foreseen / self.failures if self.failures else None
 
     @property
     def median_lead_s(self) -> float | None:
-        """Before failure, of the foreseen ones."""
+        """Median time from alert to failure, over the foreseen failures."""
         return median(self.leads_s) if self.leads_s else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
-        counts = ("confirmed", "right", "late", "false", "pending", "failures", "foreseen")
-        shares = ("precision", "recall", "median_lead_s")
-        return {"alerts": self.alerts} | {name: getattr(self, name) for name in (*counts, *shares)}
+        """The row for the JSON file."""
+        names = ("alerts", "confirmed", "right", "late", "false", "pending", "failures", "foreseen",
+                 "precision", "recall", "median_lead_s")  # fmt: skip
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
-class _Car:
-    """What is known of one car; `told` are (alert_id, action) and report ids: both can come twice."""
+class _CarHistory:
+    """What is known of one car."""
 
     alerts: list[JudgedAlert] = field(default_factory=list)
-    # (occurred at, s; component), as reported
-    failed: list[tuple[float, str]] = field(default_factory=list)
+    failed: list[tuple[float, str]] = field(default_factory=list)  # (s since 1970, component) as reported
     repaired: list[tuple[float, str]] = field(default_factory=list)
     failures: list[ReportedFailure] = field(default_factory=list)
-    told: set[str] = field(default_factory=set)
+    seen_ids: set[str] = field(default_factory=set)  # of alerts and reports: both can arrive twice
 
 
 class AlertVerdicts:
-    """Takes alerts and reports in any order, as decoded records, and keeps the verdicts.
-
-    `horizon_s`: a failure so long after an alert confirms it. `report_s`: a report comes at most so long
-    after the failure; one that comes later still turns the verdict.
-    """
+    """Takes decoded alerts and reports in any order and keeps the verdict on each alert."""
 
     def __init__(self, horizon_s: float = 14 * 86_400.0, report_s: float = 86_400.0) -> None:
+        """An alert is confirmed by a failure within `horizon_s`, reported at most `report_s` later.
+
+        A report that takes longer still changes the verdict.
+        """
         self.horizon_s, self.report_s = horizon_s, report_s
         self.left_out = 0  # alerts beyond ALERTS_MAX
-        self._cars: dict[str, _Car] = defaultdict(_Car)
+        self._cars: dict[str, _CarHistory] = defaultdict(_CarHistory)
         self._count = 0
 
     def take(self, news: deque[tuple[str, dict[str, Any]]]) -> None:
-        """Take away all that was heard, (type, record); other types are none of its business."""
+        """Take all (type, record) pairs out of the queue; types other than these two are ignored."""
         while news:
             name, record = news.popleft()
             if name == "alert":
@@ -140,15 +135,15 @@ class AlertVerdicts:
                 self.take_report(record)
 
     def take_alert(self, record: Mapping[str, Any]) -> None:
-        """One record of topic `alerts`. What closes one changes no verdict: the claim was made."""
+        """Take one record of topic `alerts`. Closing an alert does not change its verdict."""
         car = self._cars[record["car_id"]]
-        if record["action"] != "opened" or record["alert_id"] in car.told:
+        if record["action"] != "opened" or record["alert_id"] in car.seen_ids:
             return
         if self._count >= ALERTS_MAX:
             self.left_out += 1
             return
         self._count += 1
-        car.told.add(record["alert_id"])
+        car.seen_ids.add(record["alert_id"])
         car.alerts.append(
             JudgedAlert(
                 alert_id=record["alert_id"],
@@ -162,11 +157,11 @@ class AlertVerdicts:
         self._judge(car)
 
     def take_report(self, record: Mapping[str, Any]) -> None:
-        """One record of topic `maintenance`."""
+        """Take one record of topic `maintenance`."""
         car = self._cars[record["car_id"]]
-        if record["report_id"] in car.told:
+        if record["report_id"] in car.seen_ids:
             return
-        car.told.add(record["report_id"])
+        car.seen_ids.add(record["report_id"])
         reported = car.failed if record["action"] == "failed" else car.repaired
         reported.append((record["occurred_at"] / 1000, record["component"]))
         reported.sort()
@@ -174,37 +169,34 @@ class AlertVerdicts:
         self._judge(car)
 
     def alerts(self, now_s: float) -> list[JudgedAlert]:
-        """All alerts with the verdicts of now, in the order of their telling."""
-        every = [alert for car in self._cars.values() for alert in car.alerts]
-        for alert in every:
+        """All alerts with their verdicts at `now_s`, in the order in which they were told."""
+        alerts = [alert for car in self._cars.values() for alert in car.alerts]
+        for alert in alerts:
             if alert.verdict in ("pending", "false"):
                 over_s = alert.told_s + self.horizon_s + self.report_s
                 alert.verdict = "false" if now_s > over_s else "pending"
-        return sorted(every, key=lambda alert: (alert.told_s, alert.alert_id))
+        return sorted(alerts, key=lambda alert: (alert.told_s, alert.alert_id))
 
     def failures(self, since_s: float) -> list[ReportedFailure]:
-        """Reported failures that occurred at or after `since_s`: before, nobody was watching."""
-        every = [failure for car in self._cars.values() for failure in car.failures]
-        return sorted(
-            (failure for failure in every if failure.failed_s >= since_s),
-            key=lambda failure: (failure.failed_s, failure.car_id),
-        )
+        """Reported failures that occurred at or after `since_s`, in order of time."""
+        failures = [f for car in self._cars.values() for f in car.failures if f.failed_s >= since_s]
+        return sorted(failures, key=lambda failure: (failure.failed_s, failure.car_id))
 
     def tallies(self, now_s: float, since_s: float) -> dict[str, ForesightTally]:
-        """By kind of component, in order; `all` comes last. Failures before `since_s` do not count."""
+        """A tally for each kind of component in order, then `all`. Failures before `since_s` do not count."""
         alerts, failures = self.alerts(now_s), self.failures(since_s)
-        named, failed = {kind(a.component) for a in alerts}, {kind(f.component) for f in failures}
+        kinds = {kind(alert.component) for alert in alerts} | {kind(f.component) for f in failures}
         tallies = {
             name: _tally(
                 [alert for alert in alerts if kind(alert.component) == name],
                 [failure for failure in failures if kind(failure.component) == name],
             )
-            for name in sorted(named | failed)
+            for name in sorted(kinds)
         }
         return tallies | {ALL: _tally(alerts, failures)}
 
     def as_dict(self, now_s: float, since_s: float) -> dict[str, Any]:
-        """For the JSON file; infinity, which JSON does not know, is null there."""
+        """The content for the JSON file; an infinite `repaired_s` is null there."""
         tallies = self.tallies(now_s, since_s)
         failures = self.failures(since_s)
         return {
@@ -221,8 +213,8 @@ class AlertVerdicts:
             ],
         }
 
-    def _judge(self, car: _Car) -> None:
-        """Draw the verdicts of a car anew."""
+    def _judge(self, car: _CarHistory) -> None:
+        """Draw the verdicts on a car's alerts anew."""
         for failure in car.failures:
             failure.lead_s = None
         for alert in car.alerts:
@@ -243,7 +235,7 @@ class AlertVerdicts:
 def _failures(
     car_id: str, failed: list[tuple[float, str]], repaired: list[tuple[float, str]]
 ) -> list[ReportedFailure]:
-    """Each failure with the repair of its component that followed; both lists are in order of time."""
+    """Each failure with the next repair of its component; both lists are in order of time."""
     return [
         ReportedFailure(
             car_id,
@@ -269,7 +261,7 @@ def _tally(alerts: list[JudgedAlert], failures: list[ReportedFailure]) -> Foresi
 
 
 def kind(component: str) -> str:
-    """The component without its wheel; every sensor is a `sensor`, no component is `unknown`."""
+    """The kind of a component: `tire_1_2` is a `tire`, every sensor is a `sensor`, "" is `unknown`."""
     if component.endswith("_sensor"):
         return "sensor"
-    return without_wheel(component) or "unknown"
+    return component.rstrip("_0123456789") or "unknown"

@@ -1,6 +1,5 @@
-"""Looks at a running deployment: one picture at a time, and the moments at which something was reached."""
+"""Looks at a running deployment: a picture for the screen, and the moments when something was reached."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -8,30 +7,27 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from local import screen
+from local import screen, training
 from local.deployment import TRAINER, Deployment
 from local.foresight import AlertVerdicts, ForesightTally
 from local.watch import Watch, scrape
 
 _LATENCY_WINDOW_S = 30.0
 _RATE_WINDOW_S = 5.0
-# Adding up the pages of some gigabytes takes the kernel tens of milliseconds.
+# The kernel takes tens of milliseconds to add up the pages of some gigabytes.
 _MEMORY_EVERY_S = 5.0
 _DRAIN_S, _DRAIN_LOOK_S = 90.0, 0.5
 _MARKS = {"ready": "[green]●[/]", "starting": "[yellow]○[/]", "waiting": "[red]↻[/]", "ended": "[dim]·[/]"}
-_LOG_KEYS = {"time", "level", "service", "message", "exception"}
-_SAID_CHARS_MAX = 100
-_TRAINER_SAYS: dict[int | None, str] = {0: "published", 3: "refused by the gate"}
 
 
 @dataclass
 class Moments:
-    """When something was reached, s since 1970; None: not yet."""
+    """When something was reached, in s since 1970; None: not yet."""
 
     started: float
-    telemetry: float | None = None
-    first_model: float | None = None
-    caught_up: float | None = None
+    telemetry: float | None = None  # the first record in edge Kafka
+    first_model: float | None = None  # in use by all scorers
+    caught_up: float | None = None  # the scorers with the log
     fleet_ended: float | None = None
 
     def since_start(self, moment: float | None) -> float | None:
@@ -40,13 +36,13 @@ class Moments:
 
 
 class Rate:
-    """A counter's growth a second, over the last seconds."""
+    """The growth of a counter per second, over the last seconds."""
 
     def __init__(self) -> None:
         self._points: deque[tuple[float, float]] = deque()
 
     def per_s(self, total: float, now: float) -> float:
-        """With the counter's value of now; a counter that began again grows from there."""
+        """The rate after one more value of the counter; one that has begun again grows from its new value."""
         if self._points and total < self._points[-1][1]:
             self._points.clear()
         self._points.append((now, total))
@@ -57,31 +53,19 @@ class Rate:
 
 
 def _sum(replicas: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The metrics of all replicas, added up."""
+    """Metrics added up over replicas."""
     names = {name for replica in replicas for name in replica}
     return {name: sum(replica.get(name, 0.0) for replica in replicas) for name in names}
 
 
 def _cars_connected(fleet: Mapping[str, float]) -> int:
-    """Of the connections, all but one workshop a worker."""
+    """Connected cars: all connections but those of the workshops, of which each worker has one."""
     clients, workers = fleet.get("simulator_connected_clients", 0.0), fleet.get("simulator_workers", 0.0)
     return max(0, int(clients - workers))
 
 
-def _said(line: str) -> str:
-    """What a service's JSON log line says; empty for a line of a library."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return ""
-    if not isinstance(entry, dict) or "message" not in entry:
-        return ""
-    fields = [f"{key} {value}" for key, value in entry.items() if key not in _LOG_KEYS]
-    return f"{entry['message']} {', '.join(fields)}"[:_SAID_CHARS_MAX]
-
-
 class Observer:
-    """Asks every service once a look; tells the console what happened since the last."""
+    """Asks every service for its metrics at each look, and prints what has happened since the last one."""
 
     def __init__(
         self,
@@ -96,14 +80,14 @@ class Observer:
         self.moments = Moments(started_at)
         self.watch = watch
         self.foresight = foresight or AlertVerdicts()
-        # What each service's /metrics said at the last look, by the name of the component, replicas added up.
+        # The metrics of each service at the last look, added up over its replicas.
         self.metrics: dict[str, dict[str, float]] = {}
         self.memory_mib = self.memory_mib_max = self._memory_due = 0.0
         self._deployment = deployment
         self._console = console
         self._duration_s = duration_s
         self._rates = {stage: Rate() for stage in ("cars", "edge", "scored", "cloud")}
-        self._told_events = 0
+        self._events_shown = 0
 
     @property
     def flowing_s(self) -> float:
@@ -111,13 +95,13 @@ class Observer:
         return 0.0 if self.moments.telemetry is None else time.time() - self.moments.telemetry
 
     def look(self) -> screen.Picture:
-        """Everything as it is now."""
+        """The picture of now."""
         plan, seen, now = self._deployment.plan, self.watch.seen, time.time()
         fleet = scrape(plan.ports.simulator)
         bridge = _sum([scrape(plan.ports.bridge(number)) for number in range(plan.bridges)])
         scorers = [scrape(plan.ports.scorer(number)) for number in range(plan.scorers)]
         self.metrics = {"simulator": fleet, "bridge": bridge, "scorer": _sum(scorers)}
-        # The bridge carries the workshops' reports, too: what is followed here is telemetry.
+        # The bridge forwards the workshops' reports as well; here only telemetry counts.
         reports = fleet.get("simulator_workshop_reports_total", 0.0)
         edge = max(0.0, bridge.get("bridge_acknowledged_messages_total", 0.0) - reports)
         scored = self.metrics["scorer"].get("scorer_scored_records_total", 0.0)
@@ -132,7 +116,7 @@ class Observer:
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
         self.foresight.take(seen.news)
-        self._tell_events()
+        self._show_events()
         if now >= self._memory_due:
             self._memory_due = now + _MEMORY_EVERY_S
             self.memory_mib = self._deployment.supervisor.memory_mib()
@@ -147,6 +131,7 @@ class Observer:
             trainer=self.trainer_state(),
             latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
             tallies=self.tallies(now),
+            time_lapse=plan.time_lapse,
             anomalies=seen.anomalies,
             recent=list(seen.recent),
             memory_mib=self.memory_mib,
@@ -154,15 +139,15 @@ class Observer:
         )
 
     def tallies(self, now_s: float) -> dict[str, ForesightTally]:
-        """What the alerts foresaw, as far as is known at `now_s`."""
+        """What the alerts foresaw as far as it is known at `now_s`."""
         return self.foresight.tallies(now_s, self.watched_from(now_s))
 
     def watched_from(self, now_s: float) -> float:
-        """Since when failures count: since there is a model that could foresee them; else from now on."""
+        """Failures count from the first model on, which could foresee them; without one, from now on."""
         return self.moments.first_model or now_s
 
     def drain(self) -> None:
-        """End the fleet, then wait until what it sent has passed every stage; not longer than 90 s."""
+        """End the fleet, then wait until its records have passed every stage, for at most 90 s."""
         self._console.print("ending the fleet, then waiting for the last records (Ctrl-C ends at once)")
         self.moments.fleet_ended = time.time()
         self._deployment.supervisor.stop("simulator")
@@ -183,9 +168,9 @@ class Observer:
         plan = self._deployment.plan
         stages = {
             "cars": ("cars to MQTT", ["simulator", *(f"mqtt-{shard}" for shard in range(plan.mqtt_shards))]),
-            "edge": ("MQTT to edge Kafka", [*plan.bridge_names, "edge"]),
-            "scored": ("edge Kafka to scores", [f"scorer-{number}" for number in range(plan.scorers)]),
-            "cloud": ("edge to cloud Kafka", ["mirror", "cloud"]),
+            "edge": ("MQTT to Kafka", [*plan.bridge_names, "edge"]),
+            "scored": ("Kafka to scores", [f"scorer-{number}" for number in range(plan.scorers)]),
+            "cloud": ("edge to cloud", ["mirror", "cloud"]),
         }
         return [
             screen.Row(
@@ -202,7 +187,7 @@ class Observer:
         moments, plan = self.moments, self._deployment.plan
         if moments.telemetry is None and at_edge:
             moments.telemetry = now
-            self._console.print(f"telemetry in edge Kafka after {moments.since_start(now)} s")
+            self._console.print(f"first telemetry in edge Kafka after {moments.since_start(now)} s")
         if moments.first_model is None and version:
             moments.first_model = now
             self._console.print(f"first model in use by all scorers after {moments.since_start(now)} s")
@@ -215,18 +200,12 @@ class Observer:
         return " ".join(f"{_MARKS[children[name].state]} {name}" for name in names if name in children)
 
     def trainer_state(self) -> str:
-        """What the trainer does, or how it ended."""
-        child = self._deployment.supervisor.children.get(TRAINER)
-        if child is None:
-            return "waits for telemetry"
-        if child.process is None and child.status in _TRAINER_SAYS:
-            return f"ended: {_TRAINER_SAYS[child.status]}"
-        lines = self._deployment.supervisor.last_lines(TRAINER).splitlines()
-        said = next((said for line in reversed(lines) if (said := _said(line))), "starts")
-        return said if child.process is not None else f"ended with status {child.status}: {said}"
+        """What the trainer does, or how it ended, in words."""
+        supervisor = self._deployment.supervisor
+        return training.state(supervisor.children.get(TRAINER), supervisor.last_lines(TRAINER).splitlines())
 
-    def _tell_events(self) -> None:
+    def _show_events(self) -> None:
         events = self._deployment.supervisor.events
-        for event in events[self._told_events :]:
+        for event in events[self._events_shown :]:
             self._console.print(f"[red]{event}[/]")
-        self._told_events = len(events)
+        self._events_shown = len(events)

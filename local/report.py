@@ -1,4 +1,4 @@
-"""What is left of a run: ledger and scorecard, as tables and as JSON files."""
+"""The end of a run: ledger and scorecard as tables and JSON files, and what to do next."""
 
 import json
 import time
@@ -13,32 +13,39 @@ from local.deployment import TRAINER, Deployment
 from local.ledger import Stage
 from local.observer import Observer
 
+_NEXT = """\
+What to do next:
+  make up      keep it running: train, list and roll back models meanwhile
+  make chaos   kill everything under load, then look for every record
+  var/venv/bin/python -m files example   the detector on a plain file, then yours"""
+
 
 @dataclass(frozen=True)
 class RunReport:
-    """The end of a run. `first_batches`: model version to replica to its first batch, s since 1970."""
+    """The end of a run."""
 
     deployment: Deployment
     observer: Observer
     stages: Sequence[Stage]
-    first_batches: Mapping[int, Mapping[str, float]]
+    first_batches: Mapping[int, Mapping[str, float]]  # version -> replica -> first batch, s since 1970
 
     @property
     def ended_at(self) -> float:
-        """When the cars had sent their last, s since 1970: later nothing happens to them any more."""
+        """When the cars stopped driving, s since 1970."""
         return self.observer.moments.fleet_ended or time.time()
 
     def show(self, console: Console) -> int:
-        """Print and write everything; the exit status, 0 where records flowed and nothing was lost."""
+        """Print and write everything. The exit status is 0 where records flowed and none was lost."""
         run_dir, seen = self.deployment.plan.run_dir, self.observer.watch.seen
         observer, ended_at = self.observer, self.ended_at
         card, book = self._scorecard(), self.ledger()
         foreseen = observer.foresight.as_dict(ended_at, observer.watched_from(ended_at))
         for name, content in (("ledger", book), ("scorecard", card.as_dict() | {"foresight": foreseen})):
             (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        console.print(screen.anomalies_table(list(seen.recent)))
+        console.print(screen.anomalies_table(list(seen.recent), narrow=console.width < screen.WIDE_COLUMNS))
         screen.show_ledger(console, self.stages)
-        screen.show_foresight(console, observer.foresight, observer.tallies(ended_at))
+        tallies, time_lapse = observer.tallies(ended_at), self.deployment.plan.time_lapse
+        screen.show_foresight(console, observer.foresight, tallies, time_lapse)
         screen.show_scorecard(console, card)
         latency = book["car_to_anomaly_ms"]
         console.print(
@@ -56,7 +63,9 @@ class RunReport:
         console.print(
             f"written to {run_dir}/ledger.json and {run_dir}/scorecard.json; logs in {run_dir}/logs"
         )
-        return self._verdict(console)
+        status = self._verdict(console)
+        console.print(_NEXT, soft_wrap=True)
+        return status
 
     def ledger(self) -> dict[str, Any]:
         """The content of ledger.json."""
@@ -75,7 +84,7 @@ class RunReport:
         }
 
     def _model_hops(self) -> list[dict[str, Any]]:
-        """Of each model, ms from its publication: to the edge, and to the first batch of each replica."""
+        """For each model: ms from its publication to the edge, and to the first batch of each replica."""
         return [
             {
                 "version": arrival.version,

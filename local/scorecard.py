@@ -1,7 +1,7 @@
-"""The scorecard against the truth: faults that were there, what the alerts said of them, false alarms.
+"""The scorecard against the truth: the faults that were there, the alerts on them, and false alarms.
 
-The truth is the simulator's own plan, which no telemetry carries. What a running deployment can know of
-itself, from the workshops' reports alone, is in local/foresight.py.
+The truth is the simulator's plan of faults, which no telemetry carries. What a running deployment can know
+from the workshops' reports alone is in local/foresight.py.
 """
 
 from collections import defaultdict
@@ -12,14 +12,14 @@ from typing import Any
 
 from local.foresight import JudgedAlert, kind
 
-# What an alert is worth after the repair: so long the smoothed score still remembers the fault.
+# An alert this soon after a repair is not false: the smoothed score still remembers the fault.
 AFTERMATH_S = 10.0
 _WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of the plan that grew while cars were scored, with its first alert. Times: s since 1970."""
+    """A planned fault that grew while cars were scored, with its first alert; times are s since 1970."""
 
     car_id: str
     kind: str
@@ -27,12 +27,12 @@ class Fault:
     onset_s: float
     failed_s: float
     repaired_s: float
-    found_s: float | None = None
-    hypothesis: str = ""
+    found_s: float | None = None  # when the first alert on it was told
+    hypothesis: str = ""  # the component that this alert named
 
     @property
     def lead_s(self) -> float | None:
-        """From the first alert to the failure; negative where it was found only after it."""
+        """From the first alert to the failure; negative where the failure came first."""
         return None if self.found_s is None else self.failed_s - self.found_s
 
     def foreseen(self) -> bool:
@@ -40,59 +40,55 @@ class Fault:
         return self.found_s is not None and self.found_s <= self.failed_s
 
     def as_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """The fault for the JSON file."""
         return vars(self) | {"lead_s": self.lead_s}
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """What was there and what was found between `from_s` and `to_s`, seconds since 1970.
+    """The faults and the alerts between two moments."""
 
-    `healthy_s`: seconds of driving of warm cars without a fault, all cars together, of which a second of the
-    run stands for `time_lapse`.
-    """
-
-    from_s: float
-    to_s: float
+    from_s: float  # s since 1970
+    to_s: float  # s since 1970
     cars: int
     faults: list[Fault] = field(default_factory=list)
     false_alarms: list[JudgedAlert] = field(default_factory=list)
-    healthy_s: float = 0.0
-    time_lapse: float = 1.0
+    healthy_s: float = 0.0  # seconds of driving without a fault after learning, all cars together
+    time_lapse: float = 1.0  # seconds of driving in a second of the run
 
     def grown(self, fault: Fault, share: float = 0.5) -> bool:
-        """Whether a fault had gone at least so much of the way from onset to failure."""
+        """Whether a fault had grown to at least this share of the time from onset to failure."""
         return self.to_s >= fault.onset_s + share * (fault.failed_s - fault.onset_s)
 
     def row(self, faults: Sequence[Fault]) -> dict[str, Any]:
-        """Of some of the faults: how many were there, half grown, failed, found, and found before failure."""
+        """Counts over some of the faults: present, half grown, failed, found, and found before failure."""
         failed = [fault for fault in faults if fault.failed_s <= self.to_s]
         leads = [fault.lead_s for fault in failed if fault.lead_s is not None and fault.foreseen()]
-        found = [fault for fault in faults if fault.found_s is not None]
+        alerted = [fault for fault in faults if fault.found_s is not None]
         return {
             "present": len(faults),
             "half_grown": sum(map(self.grown, faults)),
             "failed": len(failed),
-            "found": len(found),
-            "half_grown_found": sum(self.grown(fault) for fault in found),
+            "found": len(alerted),
+            "half_grown_found": sum(self.grown(fault) for fault in alerted),
             "foreseen": len(leads),
-            "hypothesis_right": sum(fault.hypothesis == fault.component for fault in found),
+            "hypothesis_right": sum(fault.hypothesis == fault.component for fault in alerted),
             "median_lead_s": median(leads) if leads else None,
         }
 
     def rows(self, key: Callable[[Fault], str]) -> dict[str, dict[str, Any]]:
-        """The same by what `key` says of a fault, in order."""
+        """The counts of the faults grouped by `key`, in its order."""
         groups: dict[str, list[Fault]] = defaultdict(list)
         for fault in self.faults:
             groups[key(fault)].append(fault)
         return {name: self.row(faults) for name, faults in sorted(groups.items())}
 
     def false_alarms_per_car_week(self) -> float | None:
-        """Alerts on cars without a fault per car-week that such cars drive, once they are warm."""
+        """False alarms per car-week of driving without a fault; None where nothing was driven."""
         return len(self.false_alarms) / (self.healthy_s / _WEEK_S) if self.healthy_s > 0 else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the JSON file; docs/measurements.md says what the keys mean."""
+        """The content for the JSON file."""
         every = self.row(self.faults)
         per_week = self.false_alarms_per_car_week()
         return {
@@ -127,14 +123,14 @@ def draw_up(
     learning_s: float = 0.0,
     time_lapse: float = 1.0,
 ) -> Scorecard:
-    """Match alerts with the plan's incidents (times in ms since 1970) of the time `from_s` to `to_s`.
+    """Match alerts with the plan's incidents (times in ms since 1970) between `from_s` and `to_s`.
 
-    No alert can come before a car has been known for `learning_s`: that time is not counted as healthy.
+    While a car is learned, for `learning_s`, no alert can come: that time does not count as healthy.
     """
     by_car: dict[str, list[JudgedAlert]] = defaultdict(list)
     for alert in sorted(alerts, key=lambda alert: alert.told_s):
         by_car[alert.car_id].append(alert)
-    faults = [_found(fault, by_car[fault.car_id]) for fault in map(_fault, truth)
+    faults = [_with_alert(fault, by_car[fault.car_id]) for fault in map(_fault, truth)
               if fault.onset_s < to_s and fault.repaired_s > from_s]  # fmt: skip
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for fault in faults:
@@ -160,8 +156,8 @@ def _fault(incident: Mapping[str, Any]) -> Fault:
     return Fault(incident["car_id"], incident["kind"], incident["component"], onset_s, failed_s, repaired_s)
 
 
-def _found(fault: Fault, alerts: Sequence[JudgedAlert]) -> Fault:
-    """The fault with the first of its car's alerts that opened while it was there; `alerts` in order."""
+def _with_alert(fault: Fault, alerts: Sequence[JudgedAlert]) -> Fault:
+    """The fault with the first of its car's alerts that opened while it was there; `alerts` are in order."""
     first = next((a for a in alerts if fault.onset_s <= a.opened_s <= fault.repaired_s), None)
     if first is None:
         return fault

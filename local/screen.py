@@ -1,10 +1,11 @@
-"""What a person sees of the demo: one live table, at the end the ledger and the scorecard."""
+"""What a person sees of the demo: one live table; at the end the ledger and the scorecard."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,135 +15,172 @@ from local.ledger import Stage
 from local.scorecard import Scorecard
 from local.watch import Latency
 
-# Heads, frames and facts of the live tables; an anomaly mostly takes two lines.
+# A narrower terminal, as a fresh one of 80 by 24 is, gets fewer columns and no frames.
+WIDE_COLUMNS = 120
+# Lines beside the rows of stages, components and anomalies, which are one line each, with frames two.
 _LINES, _LINES_AN_ANOMALY = 18, 2
+_NARROW_LINES, _NARROW_LINES_AN_ANOMALY = 8, 1
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage of the picture as it runs: rates and totals in messages."""
+    """One stage of the picture as it runs."""
 
     stage: str
-    per_s: float
-    total: int
-    waiting: int
-    by: str
+    per_s: float  # messages a second
+    total: int  # messages
+    waiting: int  # messages
+    by: str  # the processes that do the work, each with a mark of its state
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything the live table shows."""
+    """Everything that the live table shows."""
 
     elapsed_s: float
     duration_s: float
     cars_connected: int
     cars: int
     rows: Sequence[Row]
-    model_version: int
-    trainer: str
+    model_version: int  # that all scorers use; 0: none
+    trainer: str  # what the trainer does, in words
     latency: Latency
     tallies: Mapping[str, ForesightTally]
+    time_lapse: float  # seconds of driving in a second of the run
     anomalies: int
-    recent: Sequence[dict[str, Any]]
+    recent: Sequence[dict[str, Any]]  # anomaly records, the latest last
     memory_mib: float
     restarts: int
 
 
 def number(value: float) -> str:
-    """With thin gaps between thousands: 12 345."""
+    """A whole number with gaps between thousands: 12 345."""
     return f"{value:,.0f}".replace(",", " ")
 
 
 def share(value: float | None) -> str:
-    """In percent, or a dash of nothing."""
+    """A share in percent; a dash for None."""
     return "-" if value is None else f"{value:.0%}"
 
 
-def seconds(value: float | None) -> str:
-    """Or a dash where there is none."""
-    return "-" if value is None else f"{value:.0f} s"
+def driving(seconds: float | None, time_lapse: float) -> str:
+    """A time of the run in hours of driving, below one in minutes; a dash for None."""
+    if seconds is None:
+        return "-"
+    hours = seconds * time_lapse / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def milliseconds(value: float | None) -> str:
-    """A latency, or a dash where none was measured."""
+    """A latency; a dash for None."""
     return "-" if value is None else f"{number(value)} ms"
 
 
-def render(picture: Picture, height: int) -> RenderableType:
-    """The live tables, and below them as many of the latest anomalies as `height` lines have room for."""
+def render(picture: Picture, width: int, height: int) -> RenderableType:
+    """The live tables, and below them as many of the latest anomalies as there is room for."""
+    narrow = width < WIDE_COLUMNS
     head = Text.assemble(
         ("Connected cars ", "bold"),
         f"{_clock(picture.elapsed_s)} of {_clock(picture.duration_s)} · ",
-        f"{number(picture.cars_connected)} of {number(picture.cars)} cars connected · ",
+        f"{number(picture.cars_connected)} of {number(picture.cars)} cars · ",
         f"{number(picture.memory_mib)} MiB · {picture.restarts} restarts",
     )
-    stages = Table(expand=False)
-    for title in ("stage", "messages/s", "total", "waiting", "by"):
-        stages.add_column(title, justify="left" if title in ("stage", "by") else "right")
+    stages = _table(
+        "", ("stage", "messages/s", "total", "waiting", "by"), narrow=narrow, left=("stage", "by")
+    )
     for row in picture.rows:
         stages.add_row(row.stage, number(row.per_s), number(row.total), number(row.waiting), row.by)
-    model = f"version {picture.model_version} in use" if picture.model_version else "none yet"
+    title = "" if narrow else "Alerts, and what the workshops reported"
+    foresight = foresight_table(picture.tallies, picture.time_lapse, title, narrow=narrow)
+    lines, per_anomaly = (_NARROW_LINES, _NARROW_LINES_AN_ANOMALY) if narrow else (_LINES, _LINES_AN_ANOMALY)
+    room = (height - lines - len(picture.rows) - len(picture.tallies)) // per_anomaly
+    recent = list(picture.recent)[-room:] if room > 0 else []
+    tables = [anomalies_table(recent, narrow=narrow)] if recent else []
+    return Group(head, stages, _facts(picture), foresight, *tables)
+
+
+def _facts(picture: Picture) -> Text:
+    """Model, trainer and latency; while there is no model, what is done about it."""
+    if picture.model_version:
+        model = f"model: version {picture.model_version} in use · trainer: {picture.trainer}"
+    else:
+        model = f"no model yet, nothing is scored; the first is being learned: {picture.trainer}"
     latency = picture.latency
-    facts = Text(
-        f"model: {model} · trainer: {picture.trainer}\n"
-        f"car to anomaly: p50 {milliseconds(latency.p50_ms)}, p99 {milliseconds(latency.p99_ms)} · "
+    return Text(
+        f"{model}\ncar to anomaly: p50 {milliseconds(latency.p50_ms)}, p99 {milliseconds(latency.p99_ms)} · "
         f"{number(picture.anomalies)} anomalies"
     )
-    foresight = foresight_table(picture.tallies)
-    room = (height - _LINES - len(picture.rows) - len(picture.tallies)) // _LINES_AN_ANOMALY
-    recent = list(picture.recent)[-room:] if room > 0 else []
-    return Group(head, stages, facts, foresight, *([anomalies_table(recent)] if recent else []))
 
 
-def foresight_table(tallies: Mapping[str, ForesightTally]) -> Table:
-    """Alerts against the workshops' reports so far, by the component that they name or that failed."""
-    table = Table(title="Alerts, and what the workshops reported", title_justify="left")
-    for title in ("component", "alerts", "confirmed", "right", "late", "false", "pending", "precision",
-                  "failures", "foreseen", "recall", "median lead"):  # fmt: skip
-        table.add_column(title, justify="left" if title == "component" else "right")
-    for name, tally in tallies.items():
-        if name == ALL and len(tallies) > 1:
-            table.add_section()
-        counts = (tally.alerts, tally.confirmed, tally.right, tally.late, tally.false, tally.pending)
-        table.add_row(
-            name,
-            *map(number, counts),
-            share(tally.precision),
-            number(tally.failures),
-            number(tally.foreseen),
-            share(tally.recall),
-            seconds(tally.median_lead_s),
-        )
+def _table(title: str, heads: Sequence[str], *, narrow: bool, left: Sequence[str]) -> Table:
+    """An empty table; a narrow one has no frame. Columns are right-justified but for those in `left`."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=None if narrow else box.HEAVY_HEAD,
+        padding=(0, 1, 0, 0) if narrow else (0, 1),
+        pad_edge=not narrow,
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head in left else "right", no_wrap=narrow)
     return table
 
 
-def anomalies_table(recent: Sequence[dict[str, Any]]) -> Table:
-    """The latest anomalies with the signals that made them."""
-    table = Table(title="latest anomalies", title_justify="left")
-    for title in ("sampled", "car", "seq", "score", "threshold", "model", "signals"):
-        table.add_column(title)
+def foresight_table(
+    tallies: Mapping[str, ForesightTally], time_lapse: float, title: str, *, narrow: bool
+) -> Table:
+    """Alerts against the workshops' reports, by the component that they name or that failed."""
+    wide: dict[str, Callable[[ForesightTally], str]] = {
+        "alerts": lambda tally: number(tally.alerts),
+        "confirmed": lambda tally: number(tally.confirmed),
+        "right": lambda tally: number(tally.right),
+        "late": lambda tally: number(tally.late),
+        "false": lambda tally: number(tally.false),
+        "pending": lambda tally: number(tally.pending),
+        "precision": lambda tally: share(tally.precision),
+        "failures": lambda tally: number(tally.failures),
+        "foreseen": lambda tally: number(tally.foreseen),
+        "recall": lambda tally: share(tally.recall),
+        "lead": lambda tally: driving(tally.median_lead_s, time_lapse),
+    }
+    heads = [head for head in wide if not narrow or head not in ("late", "pending", "precision")]
+    table = _table(title, ("component", *heads), narrow=narrow, left=("component",))
+    for name, tally in tallies.items():
+        if name == ALL and len(tallies) > 1 and not narrow:
+            table.add_section()
+        table.add_row(name, *(wide[head](tally) for head in heads))
+    return table
+
+
+def anomalies_table(recent: Sequence[dict[str, Any]], *, narrow: bool) -> Table:
+    """The latest anomalies with the signals that made them; a narrow one has the first signal only."""
+    heads = ("sampled", "car", "score", "signals") if narrow else (
+        "sampled", "car", "seq", "score", "threshold", "model", "signals")  # fmt: skip
+    table = _table("" if narrow else "latest anomalies", heads, narrow=narrow, left=heads)
     for anomaly in reversed(recent):
-        signals = ", ".join(f"{s['name']} {s['value']:.4g} ({s['share']:.0%})" for s in anomaly["signals"])
-        table.add_row(
-            time.strftime("%H:%M:%S", time.localtime(anomaly["sampled_at"] / 1000)),
-            anomaly["car_id"],
-            str(anomaly["seq"]),
-            f"{anomaly['score']:.2f}",
-            f"{anomaly['threshold']:.2f}",
-            str(anomaly["model_version"]),
-            signals,
-        )
+        signals = [f"{s['name']} {s['value']:.4g} ({s['share']:.0%})" for s in anomaly["signals"]]
+        cells = {
+            "sampled": time.strftime("%H:%M:%S", time.localtime(anomaly["sampled_at"] / 1000)),
+            "car": anomaly["car_id"],
+            "seq": str(anomaly["seq"]),
+            "score": f"{anomaly['score']:.2f}",
+            "threshold": f"{anomaly['threshold']:.2f}",
+            "model": str(anomaly["model_version"]),
+            "signals": ", ".join(signals[:1] if narrow else signals),
+        }
+        table.add_row(*(cells[head] for head in heads))
     return table
 
 
 def line(picture: Picture) -> str:
-    """The same for a log: one line."""
+    """One line for a log."""
     rates = ", ".join(f"{row.stage} {number(row.per_s)}/s" for row in picture.rows)
     lag = max((row.waiting for row in picture.rows), default=0)
     every = picture.tallies[ALL]
+    model = f"model {picture.model_version}" if picture.model_version else f"no model yet: {picture.trainer}"
     return (
         f"{_clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
-        f"lag {number(lag)} | model {picture.model_version} | "
+        f"lag {number(lag)} | {model} | "
         f"p99 {milliseconds(picture.latency.p99_ms)} | {number(picture.anomalies)} anomalies | "
         f"{every.alerts} alerts: {every.confirmed} confirmed, {every.false} false | "
         f"{every.foreseen} of {every.failures} failures foreseen | {number(picture.memory_mib)} MiB"
@@ -150,10 +188,9 @@ def line(picture: Picture) -> str:
 
 
 def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
-    """The ledger as a table."""
-    table = Table(title="Ledger: records by (car_id, seq)", title_justify="left")
-    for title in ("stage", "expected", "distinct", "duplicates", "lost"):
-        table.add_column(title, justify="left" if title == "stage" else "right")
+    """Print the ledger."""
+    heads = ("stage", "expected", "distinct", "duplicates", "lost")
+    table = _table("Ledger: records by (car_id, seq)", heads, narrow=_is_narrow(console), left=("stage",))
     for stage in stages:
         lost = Text(number(stage.lost), style="bold red" if stage.lost else "green")
         counts = (number(stage.expected), number(stage.distinct), number(stage.duplicates))
@@ -161,36 +198,46 @@ def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
     console.print(table)
 
 
-def show_foresight(console: Console, foresight: AlertVerdicts, tallies: Mapping[str, ForesightTally]) -> None:
-    """What the deployment knew of itself: alerts and reports, without the truth."""
-    console.print(foresight_table(tallies))
+def show_foresight(
+    console: Console, verdicts: AlertVerdicts, tallies: Mapping[str, ForesightTally], time_lapse: float
+) -> None:
+    """Print what the deployment knows of itself: alerts and reports, without the truth."""
+    title = "Alerts, and what the workshops reported"
+    console.print(foresight_table(tallies, time_lapse, title, narrow=_is_narrow(console)))
     console.print(
-        f"confirmed: the car's failure was reported within {foresight.horizon_s:.0f} s after the alert; "
-        "right: of these, the component that failed was named; late: told after the failure; pending: its "
-        "time is not over. Precision is confirmed over confirmed and false"
-        + (f"; {number(foresight.left_out)} alerts more were left out" if foresight.left_out else "")
+        f"confirmed: a failure was reported within {driving(verdicts.horizon_s, time_lapse)} of driving "
+        "after the alert; right: the component that failed was named; late: told after the failure; "
+        "pending: its time is not over; precision: confirmed over confirmed and false; lead: from the alert "
+        "to the failure, median"
+        + (f"; {number(verdicts.left_out)} alerts more were left out" if verdicts.left_out else "")
     )
 
 
 def show_scorecard(console: Console, card: Scorecard) -> None:
-    """The same against the truth, the simulator's plan."""
-    table = Table(title="Scorecard: the simulator's faults", title_justify="left")
+    """Print the alerts against the truth, the simulator's plan."""
     columns = ("present", "half_grown", "failed", "foreseen", "found", "hypothesis_right")
-    for title in ("fault", *(column.replace("_", " ") for column in columns), "median lead"):
-        table.add_column(title, justify="left" if title == "fault" else "right")
+    heads = ("present", "half grown", "failed", "foreseen", "found", "right", "lead")
+    title = "Scorecard: the simulator's faults"
+    table = _table(title, ("fault", *heads), narrow=_is_narrow(console), left=("fault",))
     rows = card.rows(lambda fault: fault.kind) | {ALL: card.row(card.faults)}
     for name, row in rows.items():
         if name == ALL:
             table.add_section()
-        table.add_row(name, *(str(row[column]) for column in columns), seconds(row["median_lead_s"]))
+        lead = driving(row["median_lead_s"], card.time_lapse)
+        table.add_row(name, *(str(row[column]) for column in columns), lead)
     console.print(table)
     per_week = card.false_alarms_per_car_week()
     console.print(
-        "foreseen: failed, with an alert between onset and failure; found: an alert before the repair; of "
-        f"the half grown ones {rows[ALL]['half_grown_found']} were found; {len(card.false_alarms)} alerts on "
-        f"cars without a fault, {'-' if per_week is None else f'{per_week:.2g}'} a car-week of driving "
+        "foreseen: failed, with an alert between onset and failure; found: an alert before the repair; "
+        "right: it named the component; of the half grown faults "
+        f"{rows[ALL]['half_grown_found']} were found; {len(card.false_alarms)} alerts on cars without a "
+        f"fault, {'-' if per_week is None else f'{per_week:.2g}'} a car-week of driving "
         f"({number(card.healthy_s / 3600)} car-hours: a second of the run shows {card.time_lapse:g} s of it)"
     )
+
+
+def _is_narrow(console: Console) -> bool:
+    return console.width < WIDE_COLUMNS
 
 
 def _clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,7 @@ def picture(foresight: AlertVerdicts) -> screen.Picture:
         trainer="published",
         latency=NO_LATENCY,
         tallies=foresight.tallies(70, 10),
+        time_lapse=1_200,
         anomalies=1,
         recent=[anomaly | {"model_version": 1, "signals": []}],
         memory_mib=1,
@@ -107,16 +109,56 @@ def picture(foresight: AlertVerdicts) -> screen.Picture:
     )
 
 
-@pytest.mark.parametrize(("height", "shown"), [(24, True), (18, False)])
+@pytest.mark.parametrize(("width", "height", "shown"), [(130, 24, True), (130, 18, False), (80, 24, True)])
 def test_a_low_terminal_shows_the_scorecard_rather_than_anomalies(
-    foresight: AlertVerdicts, height: int, shown: bool
+    foresight: AlertVerdicts, width: int, height: int, shown: bool
 ):
-    """The tables that matter are not cut off."""
-    console = Console(file=io.StringIO(), width=130)
-    console.print(screen.render(picture(foresight), height))
+    """The tables that matter are not cut off, neither at the bottom nor at the right."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(screen.render(picture(foresight), width, height))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert ("latest anomalies" in text, "100%" in text) == (shown, True)
-    assert not shown or len(text.splitlines()) <= height
+    assert ("car-000001" in text, "100%" in text) == (shown, True)
+    assert "…" not in text
+    assert not shown or len(text.splitlines()) < height
+
+
+def test_a_fresh_terminal_has_room_for_all_components(foresight: AlertVerdicts):
+    """With 80 columns and 24 lines, nine rows of components and long numbers; leads in hours of driving."""
+    tally = foresight.tallies(70, 10)["all"]
+    names = (
+        "air_filter",
+        "battery",
+        "brake",
+        "coolant_circuit",
+        "sensor",
+        "tire",
+        "unknown",
+        "wheel_bearing",
+    )
+    stages = ("cars to MQTT", "MQTT to Kafka", "Kafka to scores", "edge to cloud")
+    full = replace(
+        picture(foresight),
+        rows=[screen.Row(name, 10_000, 1_800_000, 12_000, "● scorer-0 ● scorer-1") for name in stages],
+        tallies=dict.fromkeys((*names, "all"), tally),
+        cars=100_000,
+        cars_connected=100_000,
+    )
+    console = Console(file=io.StringIO(), width=80)
+    console.print(screen.render(full, 80, 24))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) < 24
+    assert "…" not in "".join(lines)
+    assert any(line.startswith("wheel_bearing") and line.split()[-2:] == ["10.0", "h"] for line in lines)
+
+
+def test_without_a_model_the_table_says_what_is_done_about_it(foresight: AlertVerdicts):
+    """While the first one is learned, with the trainer's own words."""
+    console = Console(file=io.StringIO(), width=80)
+    waiting = replace(picture(foresight), model_version=0, trainer="step 1 of 5, gathering telemetry")
+    console.print(screen.render(waiting, 80, 24))
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "the first is being learned: step 1 of 5, gathering telemetry" in text
+    assert "no model yet: step 1 of 5" in screen.line(waiting)
 
 
 def test_a_log_line_says_how_the_alerts_stand(foresight: AlertVerdicts):
