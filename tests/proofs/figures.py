@@ -51,12 +51,10 @@ def demo(ended: Ended) -> list[Finding]:
 
 
 def tests(ended: Ended) -> list[Finding]:
-    """Of pytest's summary lines, all of them added up."""
+    """Of the last summary line, which is the total where tests run in groups."""
     counts = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
-    for line in ended.log.splitlines():
-        if _SUMMARY.search(line):
-            for count, what in _COUNTS.findall(line):
-                counts[what.removesuffix("s")] += int(count)
+    last = next((line for line in reversed(ended.log.splitlines()) if _SUMMARY.search(line)), "")
+    counts |= {what.removesuffix("s"): int(count) for count, what in _COUNTS.findall(last)}
     bad = counts["failed"] + counts["error"]
     figure = ", ".join(f"{number(count)} {what}" for what, count in counts.items() if count) or "none ran"
     return [Finding("tests", figure, "none fails", bad == 0 and counts["passed"] > 0)]

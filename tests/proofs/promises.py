@@ -11,6 +11,7 @@ PROOFS = (
         ["var/proofs/demo/ledger.json", "var/proofs/demo/scorecard.json"],
     ),
     Proof("test", "make test", ["make", "test"], 60, figures.timed_tests),
+    Proof("test-all", "make test-all", ["make", "test-all"], 90, figures.tests),
     Proof(
         "bench", "make bench PEERS=1", ["make", "bench", "PEERS=1"], 40, figures.bench,
         ["var/bench/summary.json"],
