@@ -1,1 +1,1 @@
-"""`python -m trainer launch`: the training as a Job in a Kubernetes cluster, started and followed."""
+"""`trainer launch`: one training as a Kubernetes Job (command), read through the API (api, job_state)."""

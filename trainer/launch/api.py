@@ -5,7 +5,6 @@ unchanged, and the client's own classes refuse fields that they do not know.
 """
 
 import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +15,8 @@ from plumbing.settings import SettingsError
 
 Object = dict[str, Any]
 
-# Everything that is asked of the server: API group, resource, verb. The Role trainer-launcher grants exactly
-# this (k8s/apps/trainer/launcher.yaml; a test compares).
+# Every right that is used: API group, resource, verb. The Role trainer-launcher grants exactly these
+# (k8s/apps/trainer/launcher.yaml; a test compares).
 RIGHTS = {
     ("batch", "cronjobs", "get"),
     ("batch", "jobs", "create"),
@@ -27,75 +26,66 @@ RIGHTS = {
     ("", "pods/log", "get"),
     ("", "events", "list"),
 }
+_BATCH = {resource for group, resource, _ in RIGHTS if group == "batch"}
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "delete": "DELETE"}
 TIMEOUT_S = 10.0
-LOG_SILENCE_S = 60.0  # a silent log stream is opened anew after so long: its connection may be gone
+LOG_SILENCE_S = 60.0  # a log stream that is silent for this long is opened anew: its connection may be gone
 LISTED_MAX = 100
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-_log = logging.getLogger(__name__)
-
 
 class Gone(Exception):
-    """What was asked for does not exist."""
+    """The object does not exist."""
 
 
-class Cluster:
+class JobApi:
     """A namespace of a cluster. Every call raises WorldDown, or SettingsError where it is not allowed."""
 
     def __init__(self, client: Any, namespace: str, where: str) -> None:
         self.namespace = namespace
-        self.where = where  # for people: the context, or the address
+        self.where = where  # for people: the context of the kubeconfig
         self._client = client
 
     def cronjob(self, name: str) -> Object:
         """The CronJob. Raises SettingsError where it or the namespace does not exist."""
-        path = f"/apis/batch/v1/namespaces/{self.namespace}/cronjobs/{name}"
         try:
-            return self._call("GET", path, right="get cronjobs")
+            return self._call("get", "cronjobs", name)
         except Gone:
             raise SettingsError(self._why_no_cronjob(name)) from None
 
     def create_job(self, job: Object) -> Object:
-        """The Job as it was made."""
-        path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
-        return self._call("POST", path, body=job, right="create jobs")
+        """The Job as the server made it."""
+        return self._call("create", "jobs", body=job)
 
     def job(self, name: str) -> Object:
         """The Job now. Raises Gone where somebody deleted it."""
-        path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}"
-        return self._call("GET", path, right="get jobs")
+        return self._call("get", "jobs", name)
 
     def pods(self, job: str) -> Sequence[Object]:
-        """The Job's pods, at most 100."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods"
-        return self._items(path, {"labelSelector": f"batch.kubernetes.io/job-name={job}"}, "list pods")
+        """The Job's pods, at most LISTED_MAX."""
+        return self._items("pods", {"labelSelector": f"batch.kubernetes.io/job-name={job}"})
 
     def events(self, name: str) -> Sequence[Object]:
-        """What the cluster says about the object of this name; nothing where it may not be read."""
-        path = f"/api/v1/namespaces/{self.namespace}/events"
-        # Without them a reason is lost, and nothing else.
+        """The events about the object of this name; empty where reading them is not allowed."""
         with suppress(SettingsError):
-            return self._items(path, {"fieldSelector": f"involvedObject.name={name}"}, "list events")
+            return self._items("events", {"fieldSelector": f"involvedObject.name={name}"})
         return []
 
     def delete_job(self, name: str) -> None:
-        """The Job and its pods go; no error where they are gone."""
-        path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}"
+        """Delete the Job and its pods, if they still exist."""
         with suppress(Gone):
-            self._call("DELETE", path, query={"propagationPolicy": "Background"}, right="delete jobs")
+            self._call("delete", "jobs", name, query={"propagationPolicy": "Background"})
 
     def log_lines(self, pod: str, container: str) -> Iterator[tuple[str, str]]:
-        """(time, line) of all that a container has said, then what it says, until it ends or falls silent.
+        """(time stamp, line) of a container's log from its beginning, until it ends or falls silent.
 
-        A stream can end early; a new one begins at the first line again: the times tell what was seen.
+        A stream can end early, and a new one begins at the first line again: compare the time stamps.
         """
-        query = {"container": container, "follow": "true", "timestamps": "true"}
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         from urllib3.exceptions import HTTPError
 
+        query = {"container": container, "follow": "true", "timestamps": "true"}
         try:
-            silence_s = (TIMEOUT_S, LOG_SILENCE_S)
-            answer = self._request("GET", path, query, right="get pods/log", timeout_s=silence_s)
+            answer = self._request("get", "pods/log", pod, query=query, timeout_s=(TIMEOUT_S, LOG_SILENCE_S))
         except Gone:
             return
         rest = b""
@@ -107,40 +97,35 @@ class Cluster:
                     yield stamp, text
         answer.response.release_conn()
 
-    def _items(self, path: str, query: Mapping[str, str], right: str) -> Sequence[Object]:
-        found = self._call("GET", path, query={**query, "limit": str(LISTED_MAX)}, right=right)
-        items: Sequence[Object] = found.get("items", [])
+    def _items(self, resource: str, query: Mapping[str, str]) -> Sequence[Object]:
+        items: Sequence[Object] = self._call("list", resource, query={**query, "limit": str(LISTED_MAX)}).get(
+            "items", []
+        )
         return items
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        right: str,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-    ) -> Object:
-        answer = self._request(method, path, query or {}, body=body, right=right)
-        read: Object = json.loads(answer.response.data)
-        return read
+    def _call(self, verb: str, resource: str, name: str = "", **options: Any) -> Object:
+        answer: Object = json.loads(self._request(verb, resource, name, **options).response.data)
+        return answer
 
     def _request(
         self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
+        verb: str,
+        resource: str,
+        name: str,
         *,
-        right: str,
-        timeout_s: float | tuple[float, float] = TIMEOUT_S,
+        query: Mapping[str, str] | None = None,
         body: Object | None = None,
+        timeout_s: float | tuple[float, float] = TIMEOUT_S,
     ) -> Any:
         from urllib3.exceptions import HTTPError
 
+        kind, _, subresource = resource.partition("/")
+        namespace = ["namespaces"] if kind == "namespaces" else ["namespaces", self.namespace, kind]
+        parts = ["/apis/batch/v1" if resource in _BATCH else "/api/v1", *namespace, name, subresource]
         call = self._client.param_serialize(
-            method,
-            path,
-            query_params=list(query.items()),
+            _METHODS[verb],
+            "/".join(part for part in parts if part),
+            query_params=list((query or {}).items()),
             header_params={"Accept": "application/json", "Content-Type": "application/json"},
             body=body,
             auth_settings=["BearerToken"],
@@ -152,7 +137,7 @@ class Cluster:
             text = answer.response.data
         except HTTPError as error:
             raise WorldDown(f"{self.where}: the API server does not answer: {error}") from error
-        raise self._refusal(answer.status, message_of(text), right)
+        raise self._refusal(answer.status, message_of(text), f"{verb} {resource}")
 
     def _refusal(self, status: int, message: str, right: str) -> Exception:
         if status == 404 and "namespaces" not in message:
@@ -171,15 +156,16 @@ class Cluster:
         return WorldDown(f"{self.where} answered {status} to {right}: {message}")
 
     def _why_no_cronjob(self, name: str) -> str:
-        """Says whether the namespace is missing, or only the template; looking needs rights that few have."""
+        """Whether the namespace or only the CronJob is missing; few have the right to read namespaces."""
         missing = f"{self.where}: no CronJob {name} in namespace {self.namespace}"
+        no_namespace = f"{self.where}: no namespace {self.namespace}; choose another --namespace"
         try:
-            self._call("GET", f"/api/v1/namespaces/{self.namespace}", right="get namespaces")
+            self._call("get", "namespaces", self.namespace)
         except Gone:
-            return f"{self.where}: no namespace {self.namespace}; choose another --namespace"
+            return no_namespace
         except SettingsError as error:
             if f'namespaces "{self.namespace}" not found' in str(error):
-                return f"{self.where}: no namespace {self.namespace}; choose another --namespace"
+                return no_namespace
             return f"{missing}, or no such namespace; choose another --namespace or --cronjob"
         return f"{missing}; apply the deployment there (kubectl apply -k), or choose another --cronjob"
 
@@ -192,40 +178,32 @@ def message_of(body: bytes) -> str:
         return body[:200].decode("utf-8", "replace").strip() or "no reason given"
 
 
-def connect(kubeconfig: Path | None, context: str, namespace: str) -> Cluster:
+def connect(kubeconfig: Path | None, context: str, namespace: str) -> JobApi:
     """The cluster that kubectl would take; in a pod without kubeconfig, its own. Raises SettingsError."""
     try:
         from kubernetes import client, config
-        from kubernetes.config import ConfigException
+        from kubernetes.config import KUBE_CONFIG_DEFAULT_LOCATION, ConfigException
     except ModuleNotFoundError as error:
         raise SettingsError(f"{error}: pip install -c constraints.txt '.[launch]'") from error
 
     configuration = client.Configuration()
-    configuration.retries = 2  # within a call; the loop of launch.py looks again anyway
-    if kubeconfig is None and not context and _POD_NAMESPACE.exists() and not _has_kubeconfig():
+    configuration.retries = 2  # within a call; the loop that follows the Job tries again anyway
+    files = [Path(part).expanduser() for part in KUBE_CONFIG_DEFAULT_LOCATION.split(":") if part]
+    if not kubeconfig and not context and _POD_NAMESPACE.exists() and not any(map(Path.exists, files)):
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        inside = namespace or _POD_NAMESPACE.read_text().strip()
-        return Cluster(client.ApiClient(configuration), inside, "this cluster")
+        namespace = namespace or _POD_NAMESPACE.read_text().strip()
+        return JobApi(client.ApiClient(configuration), namespace, "this cluster")
     try:
         file = str(kubeconfig) if kubeconfig else None
-        contexts, current = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
-        chosen = _chosen(contexts, context) if context else current
+        contexts, chosen = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+        if context:
+            by_name = {each["name"]: each for each in contexts}
+            if context not in by_name:
+                raise SettingsError(f"no context {context}; known are {', '.join(sorted(by_name))}")
+            chosen = by_name[context]
         load = config.load_kube_config
         load(file, chosen["name"], configuration, persist_config=False)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise SettingsError(f"no usable kubeconfig ({error}): set KUBECONFIG or --kubeconfig") from error
-    inside = namespace or chosen["context"].get("namespace") or "default"
-    return Cluster(client.ApiClient(configuration), inside, f"context {chosen['name']}")
-
-
-def _has_kubeconfig() -> bool:
-    from kubernetes.config import KUBE_CONFIG_DEFAULT_LOCATION
-
-    return any(Path(part).expanduser().exists() for part in KUBE_CONFIG_DEFAULT_LOCATION.split(":") if part)
-
-
-def _chosen(contexts: Sequence[Object], name: str) -> Object:
-    for context in contexts:
-        if context["name"] == name:
-            return context
-    raise SettingsError(f"no context {name}; known are {', '.join(sorted(c['name'] for c in contexts))}")
+    namespace = namespace or chosen["context"].get("namespace") or "default"
+    return JobApi(client.ApiClient(configuration), namespace, f"context {chosen['name']}")

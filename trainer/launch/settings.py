@@ -1,4 +1,4 @@
-"""What `trainer launch` can be told."""
+"""The settings of `trainer launch`."""
 
 from dataclasses import dataclass
 from pathlib import Path

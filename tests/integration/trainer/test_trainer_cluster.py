@@ -11,7 +11,7 @@ import pytest
 
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
-from trainer.launch.api import Cluster, Gone, connect
+from trainer.launch.api import Gone, JobApi, connect
 
 JOBS = "/apis/batch/v1/namespaces/cars/jobs"
 CRONJOB = "/apis/batch/v1/namespaces/cars/cronjobs/trainer"
@@ -95,7 +95,7 @@ def kubeconfig(tmp_path: Path, api: ApiServer) -> Path:
 
 
 @pytest.fixture
-def cluster(kubeconfig: Path) -> Cluster:
+def job_api(kubeconfig: Path) -> JobApi:
     return connect(kubeconfig, "", "")
 
 
@@ -109,12 +109,12 @@ def test_a_kubeconfig_gives_server_context_and_namespace(kubeconfig: Path):
 
 
 def test_without_a_kubeconfig_the_start_is_refused(tmp_path: Path):
-    """And it is said how to give one."""
+    """And it is message how to give one."""
     with pytest.raises(SettingsError, match="set KUBECONFIG or --kubeconfig"):
         connect(tmp_path / "none", "", "")
 
 
-def test_objects_come_and_go_as_they_are(api: ApiServer, cluster: Cluster):
+def test_objects_come_and_go_as_they_are(api: ApiServer, job_api: JobApi):
     """A field that no client knows is passed on; pods are those of the Job; a delete takes them along."""
     job = {"kind": "Job", "spec": {"fieldOfNextYear": 1}}
     api.answers = {
@@ -122,27 +122,27 @@ def test_objects_come_and_go_as_they_are(api: ApiServer, cluster: Cluster):
         ("GET", "/api/v1/namespaces/cars/pods"): (200, {"items": [{"metadata": {"name": "p"}}]}),
         ("DELETE", f"{JOBS}/j"): (200, {}),
     }
-    assert cluster.create_job(job) == job
-    assert cluster.pods("j") == [{"metadata": {"name": "p"}}]
-    cluster.delete_job("j")
-    cluster.delete_job("gone")
+    assert job_api.create_job(job) == job
+    assert job_api.pods("j") == [{"metadata": {"name": "p"}}]
+    job_api.delete_job("j")
+    job_api.delete_job("gone")
     assert api.asked[0] == ("POST", JOBS, job)
     assert "batch.kubernetes.io/job-name%3Dj" in api.asked[1][2]
     assert api.asked[2][2] == "propagationPolicy=Background"
     with pytest.raises(Gone):
-        cluster.job("gone")
+        job_api.job("gone")
 
 
-def test_a_log_is_read_line_by_line(api: ApiServer, cluster: Cluster):
+def test_a_log_is_read_line_by_line(api: ApiServer, job_api: JobApi):
     """Time and text apart; a last line without an end is left for the next stream; no pod, no line."""
     path = "/api/v1/namespaces/cars/pods/p/log"
     api.answers = {("GET", path): (200, "1Z epoch 1\n2Z \n3Z grün\n4Z unfin".encode())}
-    assert list(cluster.log_lines("p", "trainer")) == [("1Z", "epoch 1"), ("2Z", ""), ("3Z", "grün")]
-    assert list(cluster.log_lines("gone", "trainer")) == []
+    assert list(job_api.log_lines("p", "trainer")) == [("1Z", "epoch 1"), ("2Z", ""), ("3Z", "grün")]
+    assert list(job_api.log_lines("gone", "trainer")) == []
 
 
 @pytest.mark.parametrize(
-    ("namespace", "said"),
+    ("namespace", "message"),
     [
         ((200, {}), "no CronJob trainer in namespace cars; apply the deployment"),
         ((404, refusal(404, 'namespaces "cars" not found')), "no namespace cars"),
@@ -150,19 +150,19 @@ def test_a_log_is_read_line_by_line(api: ApiServer, cluster: Cluster):
     ],
 )
 def test_a_missing_template_is_told_from_a_missing_namespace(
-    api: ApiServer, cluster: Cluster, namespace: tuple[int, Any], said: str
+    api: ApiServer, job_api: JobApi, namespace: tuple[int, Any], message: str
 ):
     """As far as the caller may look: reading namespaces is a right that few have."""
     api.answers = {
         ("GET", CRONJOB): (404, refusal(404, 'cronjobs.batch "trainer" not found')),
         ("GET", NAMESPACE): namespace,
     }
-    with pytest.raises(SettingsError, match=said):
-        cluster.cronjob("trainer")
+    with pytest.raises(SettingsError, match=message):
+        job_api.cronjob("trainer")
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "said"),
+    ("answer", "error", "message"),
     [
         ((401, refusal(401, "Unauthorized")), SettingsError, "log in again"),
         (
@@ -181,23 +181,23 @@ def test_a_missing_template_is_told_from_a_missing_namespace(
     ],
 )
 def test_a_refusal_says_what_is_missing(
-    api: ApiServer, cluster: Cluster, answer: tuple[int, Any], error: type[Exception], said: str
+    api: ApiServer, job_api: JobApi, answer: tuple[int, Any], error: type[Exception], message: str
 ):
     """Which verb on what, for whom, and where the right is granted."""
     api.answers = {("POST", JOBS): answer}
-    with pytest.raises(error, match=said):
-        cluster.create_job({})
+    with pytest.raises(error, match=message):
+        job_api.create_job({})
 
 
-def test_events_that_may_not_be_read_are_none(api: ApiServer, cluster: Cluster):
+def test_events_that_may_not_be_read_are_none(api: ApiServer, job_api: JobApi):
     """A reason is lost, not the training."""
     api.answers = {("GET", "/api/v1/namespaces/cars/events"): (403, refusal(403, "forbidden"))}
-    assert cluster.events("j") == []
+    assert job_api.events("j") == []
 
 
-def test_a_server_that_does_not_answer_is_the_world_down(api: ApiServer, cluster: Cluster):
+def test_a_server_that_does_not_answer_is_the_world_down(api: ApiServer, job_api: JobApi):
     """A laptop without its network: named with the context, not a traceback."""
     api.server.shutdown()
     api.server.server_close()
     with pytest.raises(WorldDown, match="context first: the API server does not answer"):
-        cluster.job("j")
+        job_api.job("j")

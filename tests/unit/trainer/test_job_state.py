@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainer.launch.job_state import BLOCKING, state
+from trainer.launch.job_state import BLOCKING, job_state
 
 CREATED = "2026-01-01T00:00:00Z"
 
@@ -37,7 +37,7 @@ def job(*conditions: tuple[str, str, str], failed: int = 0) -> dict[str, Any]:
 
 def test_a_new_job_waits_for_its_pod():
     """Before the controller has made one there is nothing to show but that."""
-    now = state({"metadata": {"name": "trainer-x"}}, [], [], "trainer")
+    now = job_state({"metadata": {"name": "trainer-x"}}, [], [], "trainer")
     assert (now.phase, now.detail, now.pod, now.ended) == ("pending", "no pod yet", "", False)
 
 
@@ -45,7 +45,7 @@ def test_a_pod_that_fits_nowhere_says_why():
     """The scheduler's own words are the pending reason, whatever the events say."""
     says = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
     says["message"] = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
-    now = state(job(), [pod(conditions=[says])], [warning("Other", "x")], "trainer")
+    now = job_state(job(), [pod(conditions=[says])], [warning("Other", "x")], "trainer")
     assert (now.phase, now.detail) == (
         "pending",
         "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
@@ -56,7 +56,7 @@ def test_a_pod_that_fits_nowhere_says_why():
 def test_what_seldom_passes_is_told_apart(reason: str):
     """An image or a ConfigMap that is missing: the reason, what it means, the kubelet's words."""
     stuck = pod(containerStatuses=container(waiting={"reason": reason, "message": "no\n such thing"}))
-    now = state(job(), [stuck], [], "trainer")
+    now = job_state(job(), [stuck], [], "trainer")
     assert now.phase == "blocked"
     assert now.detail == f"{reason}: {BLOCKING[reason]} (no such thing)"
 
@@ -64,7 +64,7 @@ def test_what_seldom_passes_is_told_apart(reason: str):
 def test_a_pod_that_is_refused_shows_in_the_jobs_events():
     """A quota: there is no pod to ask, and the newest warning counts."""
     events = [warning("FailedCreate", "exceeded quota", "2026-01-01T00:00:09Z"), warning("Old", "x")]
-    now = state(job(), [], events, "trainer")
+    now = job_state(job(), [], events, "trainer")
     assert now.phase == "blocked"
     assert "exceeded quota" in now.detail
 
@@ -72,8 +72,8 @@ def test_a_pod_that_is_refused_shows_in_the_jobs_events():
 def test_a_starting_pod_shows_what_holds_it_up():
     """A volume that is not there is a warning; without one the kubelet's reason is shown."""
     starting = pod(containerStatuses=container(waiting={"reason": "ContainerCreating"}))
-    assert state(job(), [starting], [], "trainer").detail == "ContainerCreating"
-    held = state(job(), [starting], [warning("FailedMount", "no such secret")], "trainer")
+    assert job_state(job(), [starting], [], "trainer").detail == "ContainerCreating"
+    held = job_state(job(), [starting], [warning("FailedMount", "no such secret")], "trainer")
     assert (held.phase, held.detail) == ("pending", "FailedMount: no such secret")
 
 
@@ -82,7 +82,7 @@ def test_the_newest_pod_counts():
     old = pod(containerStatuses=container(terminated={"exitCode": 1}))
     statuses = container("sidecar", terminated={"exitCode": 0}) + container(running={})
     new = pod("trainer-x-2", "2026-01-01T00:01:00Z", containerStatuses=statuses)
-    now = state(job(failed=1), [new, old], [], "trainer")
+    now = job_state(job(failed=1), [new, old], [], "trainer")
     assert (now.phase, now.pod, now.retries, now.node, now.image) == (
         "running",
         "trainer-x-2",
@@ -95,8 +95,8 @@ def test_the_newest_pod_counts():
 def test_success_is_the_jobs_word():
     """A container that has ended is still running for us until the Job says Complete."""
     ended = pod(containerStatuses=container(terminated={"exitCode": 0}))
-    assert not state(job(), [ended], [], "trainer").ended
-    now = state(job(("Complete", "", "")), [ended], [], "trainer")
+    assert not job_state(job(), [ended], [], "trainer").ended
+    now = job_state(job(("Complete", "", "")), [ended], [], "trainer")
     assert (now.phase, now.exit_code, now.ended) == ("succeeded", 0, True)
 
 
@@ -104,14 +104,14 @@ def test_success_is_the_jobs_word():
 def test_a_failure_ends_with_the_containers_code(code: int):
     """3 is the gate's refusal: the caller sees the same number as from `python -m trainer train`."""
     ended = pod(containerStatuses=container(terminated={"exitCode": code}))
-    now = state(job(("Failed", "PodFailurePolicy", "exit code 3"), failed=1), [ended], [], "trainer")
+    now = job_state(job(("Failed", "PodFailurePolicy", "exit code 3"), failed=1), [ended], [], "trainer")
     assert (now.phase, now.exit_code, now.detail) == ("failed", code, "PodFailurePolicy: exit code 3")
 
 
 def test_a_pod_that_went_without_a_code_is_a_failure():
     """Evicted, or its node lost, or its container ended well and the Job too late: never 0."""
     failed = job(("Failed", "DeadlineExceeded", "too long"))
-    assert state(failed, [], [], "trainer").exit_code == 1
-    assert state(failed, [pod()], [], "trainer").exit_code == 1
+    assert job_state(failed, [], [], "trainer").exit_code == 1
+    assert job_state(failed, [pod()], [], "trainer").exit_code == 1
     late = pod(containerStatuses=container(terminated={"exitCode": 0}))
-    assert state(failed, [late], [], "trainer").exit_code == 1
+    assert job_state(failed, [late], [], "trainer").exit_code == 1

@@ -94,9 +94,9 @@ class Run:
             if self.now_s >= stop_after_s:
                 stop.request()
 
-        told = load(Settings, prefix="LAUNCH", argv=flags, environ={})
+        settings = load(Settings, prefix="LAUNCH", argv=flags, environ={})
         launch = Launch(
-            told,
+            settings,
             script,  # type: ignore[arg-type]
             stop,
             clock=lambda: self.now_s,
