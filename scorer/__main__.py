@@ -10,7 +10,7 @@ from plumbing import heap, kafka, registry, service
 from plumbing.health import Health
 from plumbing.life import Stop
 from scorer.assignment import Assignment
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model_feed import ModelFeed
 from scorer.pipeline import Pipeline
 from scorer.results import Results
@@ -46,7 +46,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
         settings.model_name,
         settings.runtime,
     )
-    detector = Detector()
+    detector = AnomalyDetector()
     snapshots = Snapshots(detector, settings.model_name, settings.state_interval_s, feed.earlier)
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
     heap.keep_freed()

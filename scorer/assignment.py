@@ -16,7 +16,7 @@ from contract.telemetry import Decoder
 from contract.topics import AUDIT, CAR_STATE, TELEMETRY
 from plumbing import offsets
 from scorer.batch import Batch
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.snapshots import Snapshots
 
 _log = logging.getLogger("scorer")
@@ -34,7 +34,7 @@ class Assignment:
         self,
         reader: Consumer,
         decoder: Decoder,
-        detector: Detector,
+        detector: AnomalyDetector,
         snapshots: Snapshots,
         remembered_records: int,
     ) -> None:

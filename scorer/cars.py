@@ -1,4 +1,4 @@
-"""Whom this replica knows: a car's place in every array of per-car values, and a batch's records by car."""
+"""The table of this replica's cars, and the records of a batch sorted by car."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.joined import Joined
-from scorer.index import Index, Places
+from scorer.index import CarNumbers, Index
 
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.intp]
 
 _CAPACITY = 1024
 
 
 class Column:
-    """One value, or one row of values, of every car: `values[place]`. A new car has `fill`."""
+    """One value, or one row of values, for every car: `values[number]`. A new car has `fill`."""
 
     def __init__(self, capacity: int, fill: Any, dtype: Any, width: int | None) -> None:
         self._fill = fill
@@ -24,22 +25,22 @@ class Column:
         self.values: NDArray[Any] = np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
 
     def grow(self, capacity: int) -> None:
-        """Room for so many cars."""
+        """Make room for `capacity` cars."""
         grown = np.empty((capacity, *self.values.shape[1:]), self.values.dtype)
         grown[: len(self.values)] = self.values
         grown[len(self.values) :] = self._fill
         self.values = grown
 
-    def keep(self, places: Places, capacity: int) -> None:
-        """Only the cars in `places` stay, in this order."""
-        kept = self.values[places]
+    def keep(self, cars: CarNumbers, capacity: int) -> None:
+        """Keep only these cars, which get the numbers 0, 1, … in this order."""
+        kept = self.values[cars]
         self.values = kept[:0]
         self.grow(capacity)
         self.values[: len(kept)] = kept
 
 
-class Cars:
-    """All cars of this replica's partitions."""
+class CarTable:
+    """All cars of this replica's partitions: their numbers, and columns with a value for each of them."""
 
     def __init__(self) -> None:
         self._index = Index()
@@ -52,49 +53,49 @@ class Cars:
 
     @property
     def ids(self) -> list[bytes]:
-        """Of all cars, by their places."""
+        """The ids of all cars, by their numbers."""
         return self._index.ids
 
     def column(self, fill: Any, dtype: Any, width: int | None = None) -> Column:
-        """A new column, that grows and shrinks with the cars."""
+        """A new column, which grows and shrinks with the table."""
         column = Column(self._capacity, fill, dtype, width)
         self._columns.append(column)
         return column
 
     def drop(self, column: Column) -> None:
-        """A column that nobody needs any more."""
+        """Remove a column."""
         self._columns.remove(column)
 
-    def places(self, ids: Joined, partitions: NDArray[np.int32]) -> Places:
-        """The place of each of n cars, known or new."""
+    def numbers(self, ids: Joined, partitions: NDArray[np.int32]) -> CarNumbers:
+        """The numbers (n,) of n car ids; new cars are added, with the partition of their record."""
         known = len(self)
-        places = self._index.places(ids)
+        numbers = self._index.numbers(ids)
         if (count := len(self)) > known:
             if count > self._capacity:
                 self._capacity = max(2 * self._capacity, count)
                 for column in self._columns:
                     column.grow(self._capacity)
-            self._partition.values[places] = partitions
-        return places
+            self._partition.values[numbers] = partitions
+        return numbers
 
-    def of(self, partitions: Collection[int]) -> Places:
+    def in_partitions(self, partitions: Collection[int]) -> CarNumbers:
         """The cars of these partitions."""
         return np.flatnonzero(np.isin(self._partition.values[: len(self)], list(partitions)))
 
-    def partitions(self, places: Places) -> NDArray[np.int32]:
+    def partitions(self, cars: CarNumbers) -> NDArray[np.int32]:
         """The partition of each car."""
-        partitions: NDArray[np.int32] = self._partition.values[places]
+        partitions: NDArray[np.int32] = self._partition.values[cars]
         return partitions
 
-    def forget(self, partitions: Collection[int]) -> Places:
+    def forget(self, partitions: Collection[int]) -> CarNumbers:
         """Drop the cars of partitions that another replica scores from now on.
 
-        Returns the former places of those that stay, in the order of their new ones.
+        Returns the former numbers of the cars that stay, in the order of their new numbers 0, 1, …
         """
         gone = np.zeros(len(self), np.bool_)
-        gone[self.of(partitions)] = True
+        gone[self.in_partitions(partitions)] = True
         kept = np.flatnonzero(~gone)
-        self._index = Index([self.ids[place] for place in kept.tolist()])
+        self._index = Index([self.ids[car] for car in kept.tolist()])
         self._capacity = max(_CAPACITY, len(kept))
         for column in self._columns:
             column.keep(kept, self._capacity)
@@ -103,53 +104,49 @@ class Cars:
 
 @dataclass(frozen=True)
 class ByCar:
-    """n records sorted by car, those of a car in order of arrival.
+    """n records sorted by car, those of a car in order of arrival."""
 
-    `cars` (n,) are the places as the records came, `order` (n,) the rows sorted; `car` (n,) and `first` (n,)
-    are sorted: the place, and whether the record is the first one of its car.
-    """
-
-    cars: Places
-    order: NDArray[np.intp]
-    car: Places
-    first: Mask
+    cars: CarNumbers  # (n,) car of each record, in order of arrival
+    order: Rows  # (n,) rows of the records, sorted by car
+    car: CarNumbers  # (n,) car of each record, sorted
+    first: Mask  # (n,) sorted: whether the record is the first one of its car
 
     @classmethod
-    def of(cls, cars: Places) -> "ByCar":
-        """Sorts n places."""
-        # 16 bits are sorted by radix, in a sixth of the time.
+    def of(cls, cars: CarNumbers) -> "ByCar":
+        """Sort n records by their cars."""
+        # numpy sorts 16-bit numbers by radix, in a sixth of the time.
         short = not len(cars) or cars.max() < 1 << 16
         order = np.argsort(cars.astype(np.uint16) if short else cars, kind="stable")
         car = cars.take(order)
         return cls(cars, order, car, _first(car))
 
-    def chosen(self, chosen: Mask) -> tuple[NDArray[np.intp], Places]:
-        """(rows, cars) of the chosen ones of n records, sorted by car."""
+    def chosen(self, chosen: Mask) -> tuple[Rows, CarNumbers]:
+        """(rows, cars) of the records that the mask (n,) chooses, sorted by car."""
         if chosen.all():
             return self.order, self.car
         kept = chosen.take(self.order)
         return self.order[kept], self.car[kept]
 
     def rounds(self, chosen: Mask) -> "Rounds":
-        """The chosen records (of n) in rounds."""
+        """The records that the mask (n,) chooses, in rounds."""
         order, car = self.chosen(chosen)
         return Rounds.of(order, car, self.first if car is self.car else _first(car))
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """m rows and their cars: first one of each car, then the second one of each that has two, and so on.
+    """m records in rounds: the first one of each car, then the second one of each car with two, and so on.
 
-    A graph with state takes one sample of a car at a time. `spans`: each round's part of them.
+    A graph with state takes one sample of a car at a time.
     """
 
-    rows: NDArray[np.intp]
-    cars: Places
-    spans: list[slice]
+    rows: Rows  # (m,) rows of the records in the batch
+    cars: CarNumbers  # (m,)
+    spans: list[slice]  # of the m, those of each round
 
     @classmethod
-    def of(cls, order: NDArray[np.intp], car: Places, first: Mask) -> "Rounds":
-        """Of rows sorted by car (m,); `first` marks each car's first one."""
+    def of(cls, order: Rows, car: CarNumbers, first: Mask) -> "Rounds":
+        """From rows and cars (m,) sorted by car; `first` (m,) marks each car's first record."""
         starts = np.flatnonzero(first)
         if len(starts) == len(order):
             return cls(order, car, [slice(0, len(order))] * bool(len(order)))
@@ -160,7 +157,7 @@ class Rounds:
         return cls(order.take(by_rank), car.take(by_rank), list(map(slice, ends, ends[1:])))
 
 
-def _first(car: Places) -> Mask:
+def _first(car: CarNumbers) -> Mask:
     first = np.ones(len(car), np.bool_)
     first[1:] = car[1:] != car[:-1]
     return first

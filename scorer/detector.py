@@ -1,4 +1,4 @@
-"""All that is known of this replica's cars, and what one more batch of their samples comes to."""
+"""Everything known of this replica's cars, and the results of one more batch of their samples."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -11,158 +11,159 @@ from contract.manifest import Manifest
 from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
 from scorer.alerts import Alert, Alerts
-from scorer.cars import ByCar, Cars, Mask, Rounds
-from scorer.generations import Behind, Generations
-from scorer.index import Places
-from scorer.memory import Memory
+from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
+from scorer.generations import Ages, Generations
+from scorer.index import CarNumbers
 from scorer.model import Model
+from scorer.seen import SeenSequences
 from scorer.shares import Components, Shares, shares_of
-from scorer.states import States
+from scorer.states import ModelStates
 
-Rows = NDArray[np.intp]
-# Of one call of the graph: rows, scores and contributions over the threshold, and which model said so.
-_Hits = tuple[Rows, Floats, Floats, Behind]
+# Of the scores over the threshold in one call of the graph: rows, scores, contributions, ages of the models.
+_Hits = tuple[Rows, Floats, Floats, Ages]
 
-# Of a car before its first sample.
-_NO_SEQ = -1
-# More rows in one call of the graph leave the processor's cache between its operators.
+_NO_SEQ = -1  # seq of a car's state before its first sample
+# More rows in one call of the graph do not stay in the processor's cache between its operators.
 _CALL_ROWS_MAX = 2_000
 
 
 @dataclass(frozen=True)
 class Detections:
-    """The h of m records with a score over the threshold; `shares` (h, 18) are the signals' in the score."""
+    """The h of m records with a score over the threshold."""
 
-    rows: Rows
-    scores: Floats
-    shares: Shares
-    manifests: list[Manifest]
+    rows: Rows  # (h,) rows of the records among the m
+    scores: Floats  # (h,)
+    shares: Shares  # (h, signals) share of each signal in the score
+    manifests: list[Manifest]  # of the model that scored, for each of the h
 
 
 @dataclass(frozen=True)
-class Turn:
-    """An alert that opens or closes with the record in `row`; `shares` (18,) of the signals, if it opens."""
+class AlertChange:
+    """An alert that a record opens or closes."""
 
-    row: int
+    row: int  # of the record
     alert: Alert
-    level: float
-    manifest: Manifest
-    shares: Shares | None
+    level: float  # in units of the score
+    manifest: Manifest  # of the model that scores the car
+    shares: Shares | None  # (signals,) share of each signal in the score that opens; None: it closes
 
 
-class Detector:
-    """Cars, what was seen of them, what the models remember of them, and their alerts."""
+class AnomalyDetector:
+    """The cars, the sequence numbers seen of them, the models' states of them, and their alerts."""
 
     def __init__(self) -> None:
-        self.cars = Cars()
-        self.memory = Memory(self.cars)
+        self.cars = CarTable()
+        self.seen = SeenSequences(self.cars)
         self.alerts = Alerts(self.cars)
         self.generations = Generations(self.cars)
-        # Of the last sample in a car's state; and whether that has changed since it was written.
+        # Of the last sample in a car's state, and whether the state has changed since it was written.
         self.seq = self.cars.column(_NO_SEQ, np.int64)
         self.sampled_at = self.cars.column(0, np.int64)
         self.changed = self.cars.column(False, np.bool_)
         self._components = Components({})
 
     def add(self, model: Model) -> None:
-        """A newer model, from the next batch on."""
+        """Make a model the newest one, from the next batch on."""
         self.generations.add(model)
         self._components = Components(model.manifest.components)
 
     def sift(self, keys: Joined, partitions: NDArray[np.int32], seq: Longs) -> tuple[ByCar, Mask, Mask]:
-        """m records by car; which of them were not seen before; which of those come late, (m,)."""
-        by_car = ByCar.of(self.cars.places(keys, partitions))
-        return by_car, *self.memory.sift(by_car, seq)
+        """(m records by car, which of them were not seen before (m,), which of those come late (m,))."""
+        by_car = ByCar.of(self.cars.numbers(keys, partitions))
+        return by_car, *self.seen.sift(by_car, seq)
 
-    def detect(self, by_car: ByCar, fresh: Mask, late: Mask, of: Decoded) -> tuple[Detections, list[Turn]]:
-        """What the fresh ones of m records come to, each car's in their order.
+    def detect(
+        self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded
+    ) -> tuple[Detections, list[AlertChange]]:
+        """Score the fresh ones of m records, each car's in their order.
 
-        A late one is scored and leaves the car's state and alert as they are: what it would add is long
-        past. So does one that is older than a state that was read back.
+        A late record is scored but changes neither the car's state nor its alert, which are newer. So does
+        one that is not newer than a state that was read back.
         """
-        moving = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
+        moving = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
         rounds = by_car.rounds(moving)
-        # `take` copies rows in a fifth of the time of an index.
-        rows, cars, signals = rounds.rows, rounds.cars, of.signals.take(rounds.rows, axis=0)
+        # `take` copies rows in a fifth of the time that an index takes.
+        rows, cars, signals = rounds.rows, rounds.cars, decoded.signals.take(rounds.rows, axis=0)
         shares = np.empty(len(rows), np.float32)
         hits = []
-        # Without a state no score depends on the sample before.
+        # Without states no score depends on the sample before, so all rounds go into the graph together.
         whole = [slice(0, len(rows))]
         for span in _pieces(rounds.spans if self.generations.stateful else whole):
             shares[span], hit = self._score(cars[span], signals[span], rows[span])
             hits.append(hit)
         still = np.flatnonzero(fresh & ~moving)
         if len(still):
-            hits.append(self._score(by_car.cars[still], of.signals[still], still, moves=False)[1])
-        found = self._detections(hits, of)
-        turns = self._turns(rounds, shares, found, of)
-        self._moved(by_car, moving, of)
-        return found, turns
+            hits.append(self._score(by_car.cars[still], decoded.signals[still], still, moves=False)[1])
+        detections = self._detections(hits, decoded)
+        changes = self._alert_changes(rounds, shares, detections, decoded)
+        self._note_moved(by_car, moving, decoded)
+        return detections, changes
 
-    def remember(self, keys: Joined, partitions: NDArray[np.int32], of: Decoded) -> None:
-        """m records that were scored before: they count as seen, and what no state holds yet moves it on."""
-        by_car, fresh, late = self.sift(keys, partitions, of.seq)
-        known = fresh & ~late & (of.seq > self.seq.values[by_car.cars])
-        self.detect(by_car, known, late, of)
+    def remember(self, keys: Joined, partitions: NDArray[np.int32], decoded: Decoded) -> None:
+        """Take in m records that were scored before: they count as seen, and move older states on."""
+        by_car, fresh, late = self.sift(keys, partitions, decoded.seq)
+        newer = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
+        self.detect(by_car, newer, late, decoded)
 
     def forget(self, partitions: Collection[int]) -> None:
         """Drop the cars of partitions that another replica scores from now on."""
         kept = self.cars.forget(partitions)
-        self.memory.keep(kept)
-        self.alerts.keep()
+        self.seen.keep(kept)
+        self.alerts.keep_known()
 
-    def _score(self, cars: Places, signals: Floats, rows: Rows, moves: bool = True) -> tuple[Floats, _Hits]:
-        """n scores as shares of the threshold, and those that are over it."""
-        score, contribution, behind = self.generations.step(cars, signals, moves)
-        thresholds = self.generations.thresholds(behind)
-        # Also a score that is no number: such a record is far from anything that was learnt.
+    def _score(
+        self, cars: CarNumbers, signals: Floats, rows: Rows, moves: bool = True
+    ) -> tuple[Floats, _Hits]:
+        """(n scores as shares of the threshold, those of them that are over it)."""
+        score, contribution, ages = self.generations.step(cars, signals, moves)
+        thresholds = self.generations.thresholds(ages)
+        # A NaN score is a hit too: such a record is far from everything that was learned.
         hits = np.flatnonzero(~(score <= thresholds))
-        backs = np.zeros(len(hits), np.int8) if behind is None else behind[hits]
-        return score / thresholds, (rows[hits], score[hits], contribution[hits], backs)
+        hit_ages = np.zeros(len(hits), np.int8) if ages is None else ages[hits]
+        return score / thresholds, (rows[hits], score[hits], contribution[hits], hit_ages)
 
-    def _detections(self, hits: list[_Hits], of: Decoded) -> Detections:
+    def _detections(self, hits: list[_Hits], decoded: Decoded) -> Detections:
         if not hits:
             none = np.empty(0, np.intp)
             return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
-        rows, scores, contributions, backs = map(np.concatenate, zip(*hits, strict=True))
-        manifests = [self.generations.manifest(back) for back in backs.tolist()]
-        return Detections(rows, scores, shares_of(contributions, of.signals[rows]), manifests)
+        rows, scores, contributions, ages = map(np.concatenate, zip(*hits, strict=True))
+        manifests = [self.generations.manifest(age) for age in ages.tolist()]
+        return Detections(rows, scores, shares_of(contributions, decoded.signals[rows]), manifests)
 
-    def _turns(self, rounds: Rounds, shares: Floats, found: Detections, of: Decoded) -> list[Turn]:
-        """The alerts that open or close with one of m scores, round by round."""
+    def _alert_changes(
+        self, rounds: Rounds, shares: Floats, detections: Detections, decoded: Decoded
+    ) -> list[AlertChange]:
+        """Open and close alerts, round by round; shares (m,): the scores as shares of the threshold."""
         rule = self.generations.newest.model.manifest.alert
-        levels, turned = self.alerts.advance(rounds, shares, rule)
-        turns: list[Turn] = []
-        for place, opens in turned:
-            car, row = int(rounds.cars[place]), int(rounds.rows[place])
-            said = found.shares[found.rows == row].sum(axis=0) if opens else None
-            turns.append(self._turn(car, row, levels[place], said, of))
-        return turns
+        levels, changes = self.alerts.advance(rounds, shares, rule)
+        changed: list[AlertChange] = []
+        for i, opens in changes:
+            car, row = int(rounds.cars[i]), int(rounds.rows[i])
+            states = self.generations.scored_by(car)
+            opening = detections.shares[detections.rows == row].sum(axis=0) if opens else None
+            if opening is None:
+                alert = self.alerts.close(car)
+            else:
+                hypothesis = self._hypothesis(states, car, opening)
+                alert = Alert(int(decoded.seq[row]), int(decoded.sampled_at_ms[row]), *hypothesis)
+                self.alerts.open(car, alert)
+            self.changed.values[car] = True
+            level = float(levels[i] * states.model.threshold)
+            changed.append(AlertChange(row, alert, level, states.model.manifest, opening))
+        return changed
 
-    def _turn(self, car: int, row: int, level: np.float32, shares: Shares | None, of: Decoded) -> Turn:
-        """`level`: as a share of the threshold. `shares`: an alert opens; None: it closes."""
-        states = self.generations.scored_by(car)
-        if shares is None:
-            alert = self.alerts.close(car)
-        else:
-            hypothesis = self._hypothesis(states, car, shares)
-            alert = Alert(int(of.seq[row]), int(of.sampled_at_ms[row]), *hypothesis)
-            self.alerts.open(car, alert)
-        self.changed.values[car] = True
-        return Turn(row, alert, float(level * states.model.threshold), states.model.manifest, shares)
+    def _hypothesis(self, states: ModelStates, car: int, shares: Shares) -> tuple[str, float]:
+        """(component, confidence) by the car's state; where that shows nothing, by the signals' shares."""
+        hypotheses = states.model.manifest.hypotheses
+        component, confidence = hypotheses.of(states.column.values[car]) if hypotheses else ("", 0.0)
+        return (component, confidence) if component else self._components.hypothesis(shares)
 
-    def _hypothesis(self, states: States, car: int, shares: Shares) -> tuple[str, float]:
-        """By what the model remembers of the car; else, also of a single strange sample, by the shares."""
-        known = states.model.manifest.hypotheses
-        found = known.of(states.column.values[car]) if known else ("", 0.0)
-        return found if found[0] else self._components.hypothesis(shares)
-
-    def _moved(self, by_car: ByCar, moving: Mask, of: Decoded) -> None:
-        """The cars' states hold these records now: sorted, so of several of a car the last one stays."""
+    def _note_moved(self, by_car: ByCar, moving: Mask, decoded: Decoded) -> None:
+        """Note the last sample in the cars' states; sorted, so of several of a car the last one is stored."""
         rows, cars = by_car.chosen(moving)
-        self.seq.values[cars] = of.seq.take(rows)
-        self.sampled_at.values[cars] = of.sampled_at_ms.take(rows)
-        if self.generations.stateful:  # else the records that are remembered bring the levels back
+        self.seq.values[cars] = decoded.seq.take(rows)
+        self.sampled_at.values[cars] = decoded.sampled_at_ms.take(rows)
+        if self.generations.stateful:  # without states the levels come back with the remembered records
             self.changed.values[cars] = True
 
 

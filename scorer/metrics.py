@@ -1,9 +1,11 @@
-"""What the scorer counts."""
+"""The metrics of the scorer."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 scored = Counter("scorer_scored_records", "Records scored")
-duplicates = Counter("scorer_duplicate_records", "Records left out because (car_id, seq) was scored before")
+duplicates = Counter(
+    "scorer_duplicate_records", "Records left out because their (car_id, seq) was scored before"
+)
 late = Counter("scorer_late_records", "Records scored although a newer one of the same car was scored before")
 rejected = Counter("scorer_rejected_records", "Records sent to telemetry.rejected", ["reason"])
 anomalies = Counter("scorer_anomalies", "Records with a score over the threshold")
@@ -17,18 +19,20 @@ cars_learning = Gauge("scorer_learning_cars", "Known cars that the newest model 
 cars_behind = Gauge("scorer_behind_cars", "Known cars that an older model still scores")
 states_written = Counter("scorer_states_written", "Car states written to car-state")
 states_restored = Counter("scorer_states_restored", "Car states read back from car-state")
-states_refused = Counter("scorer_states_refused", "Car states not used; the car is learned anew", ["reason"])
+states_refused = Counter(
+    "scorer_states_refused", "Car states not used, so that the car is learned anew", ["reason"]
+)
 model_version = Gauge("scorer_model_version", "Version of the model in use; 0: none yet")
 model_swaps = Counter("scorer_model_swaps", "Models taken into use")
 model_refusals = Counter("scorer_model_refusals", "Model records not taken into use", ["reason"])
 swap_seconds = Histogram(
     "scorer_model_swap_seconds",
-    "Scoring stood still for so long while a model was verified, whether taken into use or refused",
+    "How long scoring stood still while a model was verified, whether it was taken into use or refused",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 batch_age_seconds = Histogram(
     "scorer_batch_age_seconds",
-    "From the oldest sample of a batch to its score",
+    "Time from the oldest sample of a batch to its score",
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0),
 )
 batch_records = Histogram(
@@ -38,6 +42,6 @@ batch_records = Histogram(
 )
 assignment_seconds = Histogram(
     "scorer_assignment_seconds",
-    "Partitions stood still for so long while their state was read back",
+    "How long partitions stood still while their state was read back",
     buckets=(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )

@@ -1,4 +1,4 @@
-"""A model in use: a TFLite graph with its manifest, verified before it scores anything."""
+"""A model: a TFLite graph with its manifest, verified before it scores anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,34 +13,36 @@ from scorer.settings import RuntimeName
 
 
 class Model:
-    """The graph of signals (n, 18) and state (n, width) to score (n,), contribution (n, 18) and state.
+    """A graph from signals (n, signals) and state (n, width) to score (n,), contribution (n, signals), state.
 
-    All float32. A graph without state has the width 0: an array without columns goes in and comes out.
+    All arrays are float32. For a graph without state the width is 0: the state is an array without columns.
     """
 
     def __init__(self, manifest: Manifest, tflite: bytes, runtime: RuntimeName) -> None:
-        """Raises ValueError, RuntimeError or KeyError for a graph that is not of this kind."""
+        """Raises ValueError, RuntimeError or KeyError for a graph with other inputs or outputs."""
         self.manifest = manifest
         self.threshold = np.float32(manifest.threshold)
         self.width = manifest.state.width if manifest.state else 0
-        self._rows = 0
+        self._rows = 0  # that the tensors are allocated for
         self._interpreter = interpreter(runtime)(model_content=tflite, num_threads=1)
-        # Tensors are told apart by rank and columns: their order varies.
+        # The order of tensors varies, so they are identified by rank and columns.
         inputs = {detail["shape"][-1]: detail["index"] for detail in self._interpreter.get_input_details()}
         outputs = {tuple(d["shape"][1:]): d["index"] for d in self._interpreter.get_output_details()}
         columns = {len(SIGNALS), self.width} - {0}
         if set(inputs) != columns or set(outputs) != {(), *((count,) for count in columns)}:
-            raise ValueError(f"columns {list(inputs)} in and {list(outputs)} out for {sorted(columns)}")
+            raise ValueError(
+                f"inputs have {list(inputs)} and outputs {list(outputs)} columns, not {sorted(columns)}"
+            )
         self._signals, self._state = inputs[len(SIGNALS)], inputs.get(self.width)
         self._score, self._contribution = outputs[()], outputs[len(SIGNALS),]
         self._state_after = outputs.get((self.width,))
 
     @classmethod
     def open(cls, record: bytes, runtime: RuntimeName) -> "Model":
-        """The model in a framed record of the models topic, its checksum and golden vectors verified.
+        """The model in a framed record of the models topic, with checksum and golden vectors verified.
 
-        Raises Malformed: what `contract.manifest.unpack` raises, `unusable_graph` where the interpreter
-        cannot run it, `golden_vectors` where it computes something else than it should.
+        Raises Malformed: as `contract.manifest.unpack`, `unusable_graph` where the interpreter cannot run it,
+        `golden_vectors` where its results differ from those in the manifest.
         """
         manifest, tflite = unpack(record)
         golden = manifest.golden
@@ -49,7 +51,7 @@ class Model:
         try:
             model = cls(manifest, tflite, runtime)
             (first, *_), state = golden.inputs
-            model.step(first[:1], state[:1])  # a graph that runs with one number of rows only must not pass
+            model.step(first[:1], state[:1])  # a graph with a fixed number of rows must not pass
             wrong = golden.differences(model.step)
         except (ValueError, RuntimeError, KeyError, IndexError) as error:
             raise Malformed("unusable_graph", str(error)[:500]) from error
@@ -58,9 +60,9 @@ class Model:
         return model
 
     def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-        """score (n,), contribution (n, 18) and the states afterwards (n, width) of one sample of n cars."""
+        """(score (n,), contribution (n, signals), states after (n, width)) of one sample each of n cars."""
         graph = self._interpreter
-        if len(signals) != self._rows:  # costs a few µs, less than padding to one size
+        if len(signals) != self._rows:  # resizing takes a few µs, less than padding to a fixed size
             graph.resize_tensor_input(self._signals, signals.shape)
             if self._state is not None:
                 graph.resize_tensor_input(self._state, state.shape)
@@ -75,10 +77,10 @@ class Model:
 
 
 def interpreter(runtime: RuntimeName) -> Callable[..., Any]:
-    """The runtime's class. Raises SettingsError where the runtime is not installed."""
+    """The interpreter class of the runtime. Raises SettingsError where it is not installed."""
     try:
         if runtime == "litert":
-            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - one of two, by setting
+            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only one of the two is installed
         else:
             from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The models topic as the scorer sees it: the newest model of its name that holds what its manifest says."""
+"""The models topic, followed: the newest record of the model's name that passes verification."""
 
 import contextlib
 import logging
@@ -14,29 +14,33 @@ from scorer.settings import RuntimeName
 
 _log = logging.getLogger("scorer")
 
-# Earlier ones are tried at the start when the newest is refused, and score the cars that it has not learned.
+# Records kept: where the newest is refused at the start an earlier one is tried, and earlier models go on
+# scoring the cars that the newest has not learned.
 _CANDIDATES_MAX = 5
 
 
 class ModelFeed:
-    """Reads the topic from its beginning, then follows it; never waits for it."""
+    """Reads the topic from its beginning, then follows it."""
 
     def __init__(self, consumer: Consumer, topic: str, name: str, runtime: RuntimeName) -> None:
         """`consumer` must report the end of the partition (`enable.partition.eof`).
 
         Raises SettingsError where the runtime is not installed.
         """
-        interpreter(runtime)  # imported now, which takes a second, and not while scoring stands still
+        interpreter(runtime)  # the import takes a second, in which scoring would stand still later
         self._consumer = consumer
         self._name = name.encode()
         self._runtime = runtime
         self._caught_up = False
-        self._kept: dict[int, bytes] = {}
-        self._records: deque[bytes] = deque(maxlen=_CANDIDATES_MAX)
+        self._kept: dict[int, bytes] = {}  # the last records, by version
+        self._records: deque[bytes] = deque(maxlen=_CANDIDATES_MAX)  # records not tried yet
         consumer.assign([TopicPartition(topic, 0, 0)])
 
     def poll(self, timeout_s: float = 0.0) -> Model | None:
-        """A model that came in since the last call and is sound. Refused ones are logged and counted."""
+        """The newest verified model that arrived since the last call. Refused ones are logged and counted.
+
+        Waits up to `timeout_s` for a record. Returns None before the topic has been read to its end.
+        """
         while (message := self._consumer.poll(timeout_s)) is not None:
             timeout_s = 0.0
             error = message.error()
@@ -58,12 +62,12 @@ class ModelFeed:
         return None
 
     def earlier(self, version: int) -> Model | None:
-        """A model that came in before, if it is among the last ones and sound."""
+        """An earlier model, if its record is among the last ones and passes verification."""
         record = self._kept.get(version)
         return None if record is None else self._open(record)
 
     def _keep(self, record: bytes) -> None:
-        with contextlib.suppress(Malformed):  # said where it is opened
+        with contextlib.suppress(Malformed):  # it is logged when it is opened
             _, fields = records.decode(record)
             if (version := fields.get("version")) is not None:
                 self._kept.pop(version, None)
@@ -77,5 +81,5 @@ class ModelFeed:
                 return Model.open(record, self._runtime)
         except Malformed as error:
             metrics.model_refusals.labels(error.reason).inc()
-            _log.error("model refused, the one in use goes on: %s", error, extra={"bytes": len(record)})
+            _log.error("model refused, the one in use stays: %s", error, extra={"bytes": len(record)})
             return None

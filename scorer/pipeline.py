@@ -1,4 +1,4 @@
-"""The scorer's loop: a batch in, its results out, offsets committed once the results are delivered."""
+"""The scorer's loop: read a batch, write its results, commit its offsets once the results are delivered."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from plumbing.life import Stop, WorldDown
 from scorer import metrics
 from scorer.assignment import Assignment
 from scorer.batch import PIECE_RECORDS, Batch
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model_feed import ModelFeed
 from scorer.results import Results
 from scorer.scoring import score
@@ -23,12 +23,12 @@ _log = logging.getLogger("scorer")
 
 _MODEL_WAIT_S = 0.1
 _LAG_INTERVAL_S = 1.0
-# Less than the group's session (10 s): after it the partitions may be another replica's.
+# Less than the session of the group (10 s), after which another replica may have the partitions.
 _STANDSTILL_S_MAX = 8.0
 
 
 class Pipeline:
-    """One replica: its consumer, its model, one loop."""
+    """One replica: its consumer, its models, one loop."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Pipeline:
         feed: ModelFeed,
         results: Results,
         decoder: Decoder,
-        detector: Detector,
+        detector: AnomalyDetector,
         snapshots: Snapshots,
         assignment: Assignment,
         health: Health,
@@ -54,12 +54,12 @@ class Pipeline:
         self._assignment = assignment
         self._health = health
         self._stop = stop
-        self._next_offsets: dict[int, int] = {}  # of the partitions that are this replica's
-        self._reassigned = False
+        self._next_offsets: dict[int, int] = {}  # to score next, in each partition of this replica
+        self._reassigned = False  # since the current batch was begun
         self._committed_at = self._lag_at = self._moved_at = 0.0
 
     def run(self) -> None:
-        """Until told to stop. Raises WorldDown where Kafka does not answer, or take results, in time."""
+        """Work until a stop is requested. Raises WorldDown where Kafka does not answer or take results."""
         try:
             self._run()
         except KafkaException as error:
@@ -68,7 +68,7 @@ class Pipeline:
     def _run(self) -> None:
         if not self._first_model():
             return
-        # Only now: without a model nothing is read, so the first one scores from the earliest offset.
+        # Without a model nothing is read, so that the first model scores from the earliest offset.
         self._consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -87,13 +87,13 @@ class Pipeline:
             self._health.progress()
         self._health.unready("stopping")
         self._deliver_all()
-        if len(self._results):  # closing would wait for Kafka once more; the next start scores these again
-            raise WorldDown(f"Kafka did not take the results of {len(self._results)} batches before the end")
+        if len(self._results):  # closing would wait once more; after the restart they are scored again
+            raise WorldDown(f"Kafka did not take the results of {len(self._results)} batches by the deadline")
         self._consumer.close()  # calls _on_revoke, which commits
         _log.info("stopped")
 
     def _first_model(self) -> bool:
-        """Whether there is one; it may be told to stop before."""
+        """Wait for the first model; returns False if a stop is requested before."""
         self._health.unready("no model yet")
         _log.info("waiting for the first model")
         while not self._stop.requested:
@@ -113,37 +113,40 @@ class Pipeline:
         return True
 
     def _consume(self) -> Batch | None:
-        """Up to a batch of records: waits for the first one, then takes what is there."""
+        """Wait for a record, then take what is there, up to a batch. None where nothing has come."""
         self._reassigned = False
         self._moved_at = time.monotonic()
         first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
         if first is None:
             return None
-        found, left, pieces = [first], self._settings.batch_records_max, []
+        messages, left, pieces = [first], self._settings.batch_records_max, []
         while True:
             count = min(left, PIECE_RECORDS)
-            found += self._consumer.consume(count - len(found), 0)
-            taken, left = len(found), left - len(found)
-            if piece := self._piece(found):
+            messages += self._consumer.consume(count - len(messages), 0)
+            taken, left = len(messages), left - len(messages)
+            if piece := self._piece(messages):
                 pieces.append(piece)
-            found = []  # their memory is the next ones'
+            messages = []  # freed before the next ones are allocated
             if taken < count or not left:
                 break
         if (still_s := time.monotonic() - self._moved_at) > _STANDSTILL_S_MAX:
-            raise WorldDown(f"stood still for {still_s:.0f} s: others may score its partitions by now")
-        if self._reassigned:  # a rebalance came in between, and a successor may be at work
+            raise WorldDown(f"stood still for {still_s:.0f} s: another replica may score its partitions now")
+        if self._reassigned:  # a successor may already score the partitions that were given up
             pieces = [mine for piece in pieces if (mine := piece.only(self._next_offsets))]
         return Batch.joined(pieces) if pieces else None
 
-    def _piece(self, found: list[Message]) -> Batch | None:
-        keys = list(map(Message.key, found))
-        if not all(keys):  # a record has a key, a report of the client's has none
-            found = [message for message in found if not self._fault(message)]
-            keys = list(map(Message.key, found))
-        return Batch.of(found, keys) if found else None
+    def _piece(self, messages: list[Message]) -> Batch | None:
+        keys = list(map(Message.key, messages))
+        if not all(keys):  # records have keys, the client's error reports do not
+            messages = [message for message in messages if not self._is_error(message)]
+            keys = list(map(Message.key, messages))
+        return Batch.of(messages, keys) if messages else None
 
-    def _fault(self, message: Message) -> bool:
-        """Whether a message is the client's report of an error; most it mends by itself."""
+    def _is_error(self, message: Message) -> bool:
+        """Whether a message is an error report of the client, which recovers from most errors by itself.
+
+        Raises WorldDown for an error that lasts.
+        """
         error: KafkaError | None = message.error()
         if error is None:
             return False
@@ -157,27 +160,27 @@ class Pipeline:
 
     def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        done = score(batch, self._decoder, self._detector, now_ms=now_ms, scorer=self._settings.scorer_id)
-        rejected = [(error, batch.record(row)) for row, error in done.rejected]
+        scored = score(batch, self._decoder, self._detector, now_ms=now_ms, scorer=self._settings.scorer_id)
+        rejected = [(error, batch.record(row)) for row, error in scored.rejected]
         self._results.write(
-            anomalies=done.anomalies,
-            alerts=done.alerts,
+            anomalies=scored.anomalies,
+            alerts=scored.alerts,
             rejected=rejected,
-            audits=done.audits,
-            next_offsets=done.next_offsets,
+            audits=scored.audits,
+            next_offsets=scored.next_offsets,
             snapshots=self._snapshots.due(time.monotonic(), with_a_batch=True),
         )
-        self._next_offsets |= done.next_offsets
-        metrics.scored.inc(done.scored)
-        metrics.duplicates.inc(done.duplicates)
-        metrics.late.inc(done.late)
-        metrics.anomalies.inc(len(done.anomalies))
-        for alert in done.alerts:
+        self._next_offsets |= scored.next_offsets
+        metrics.scored.inc(scored.scored)
+        metrics.duplicates.inc(scored.duplicates)
+        metrics.late.inc(scored.late)
+        metrics.anomalies.inc(len(scored.anomalies))
+        for alert in scored.alerts:
             (metrics.alerts_opened if alert["action"] == "opened" else metrics.alerts_closed).inc()
         for error, _ in rejected:
             metrics.rejected.labels(error.reason).inc()
         metrics.batch_records.observe(len(batch))
-        metrics.batch_age_seconds.observe(max(0.0, (now_ms - done.oldest_sample_ms) / 1_000))
+        metrics.batch_age_seconds.observe(max(0.0, (now_ms - scored.oldest_sample_ms) / 1_000))
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()
@@ -199,48 +202,46 @@ class Pipeline:
     def _measure_lag(self) -> None:
         lag = 0
         for partition, offset in self._next_offsets.items():
-            place = TopicPartition(TELEMETRY, partition)
-            _, high = self._consumer.get_watermark_offsets(place, cached=True) or (0, 0)
+            telemetry = TopicPartition(TELEMETRY, partition)
+            _, high = self._consumer.get_watermark_offsets(telemetry, cached=True) or (0, 0)
             lag += max(0, high - offset)
         metrics.lag.set(lag)
         metrics.cars.set(len(self._detector.cars))
-        learning, behind = self._detector.generations.look()
+        learning, behind = self._detector.generations.counts()
         metrics.cars_learning.set(learning)
         metrics.cars_behind.set(behind)
         metrics.open_alerts.set(len(self._detector.alerts))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._reassigned = True
-        if self._stop.requested or not assigned:  # told to stop, nothing of it will be read
+        if self._stop.requested or not assigned:  # before a stop nothing of them will be read
             consumer.incremental_assign(assigned)
             return
         started = time.perf_counter()
         try:
-            committed = {place.partition: place.offset for place in consumer.committed(assigned, timeout=10)}
+            committed = {each.partition: each.offset for each in consumer.committed(assigned, timeout=10)}
             starts = self._assignment.resume(committed)
-        except KafkaException as error:  # which the client does not let out of a callback as what it is
+        except KafkaException as error:  # the client does not pass its own exceptions through a callback
             raise WorldDown(f"Kafka: {error}") from error
-        for place in assigned:
-            place.offset = starts[place.partition]
+        for each in assigned:
+            each.offset = starts[each.partition]
         consumer.incremental_assign(assigned)
         self._next_offsets |= starts
         metrics.partitions.set(len(self._next_offsets))
         took_s = time.perf_counter() - started
         metrics.assignment_seconds.observe(took_s)
-        fields = {"partitions": sorted(starts), "ms": round(took_s * 1_000)}
-        _log.info("partitions taken over", extra=fields)
+        _log.info("partitions taken over", extra={"partitions": sorted(starts), "ms": round(took_s * 1_000)})
         self._moved_at = time.monotonic()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        """The successor must find everything that this replica scored, and what it knows of the cars."""
-        numbers = {place.partition for place in revoked}
-        if snapshots := self._snapshots.of(numbers):
+        """Deliver all results and car states before the successor goes on."""
+        if snapshots := self._snapshots.changed_in({each.partition for each in revoked}):
             self._results.write(snapshots=snapshots)
         self._deliver_all()
         self._give_up(consumer, revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        """The group gave this replica up: a successor is at work, and knows the cars better by now."""
+        """Write no car states: the group has given the partitions to a successor, whose states are newer."""
         self._deliver_all()
         self._give_up(consumer, lost)
 
@@ -249,10 +250,10 @@ class Pipeline:
         if offsets := self._offsets_to_commit():
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
-            except KafkaException as error:  # the audit log says it as well
+            except KafkaException as error:  # the audit log has them too
                 _log.warning("offsets not committed: %s", error)
         consumer.incremental_unassign(revoked)
-        numbers = {place.partition for place in revoked}
+        numbers = {each.partition for each in revoked}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
         self._detector.forget(numbers)

@@ -1,4 +1,4 @@
-"""What the scorer writes: anomalies, alerts, dead letters, audit records, car states; and in which order."""
+"""The results of batches on their way to Kafka, and the order in which they are written."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,12 @@ from contract.dead_letter import dead_letter
 from contract.errors import Malformed
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
+from scorer.batch import Record
 from scorer.snapshots import Snapshot
 
 
 class _Batch:
-    """The results of one batch; Kafka's reports count them down."""
+    """The results of one batch; delivery reports count `pending` down."""
 
     __slots__ = ("audits", "error", "next_offsets", "pending", "snapshots")
 
@@ -28,7 +29,7 @@ class _Batch:
         self.audits = audits
         self.next_offsets = next_offsets
         self.snapshots = snapshots
-        self.pending = 0
+        self.pending = 0  # messages of the current step that Kafka has not confirmed
         self.error: KafkaError | None = None
 
     def delivered(self, error: KafkaError | None, _message: Any) -> None:
@@ -39,39 +40,39 @@ class _Batch:
 class Results:
     """Batches in order, each in three steps: anomalies, alerts and dead letters; audit records; car states.
 
-    A successor goes on after the last audit record, so that must not be in Kafka before what it vouches for,
-    nor may a state be of samples that will be scored again. In each step only the longest prefix of batches
-    that Kafka has whole goes on.
+    A successor goes on after the last audit record. So an audit record must not be in Kafka before the
+    results that it stands for, and a car state not before the audit records of the samples in it. A batch
+    takes the next step once Kafka has its messages of this step and all earlier batches have taken it.
     """
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
-        self._unaudited: deque[_Batch] = deque()
-        self._audited: deque[_Batch] = deque()
-        self._kept: deque[_Batch] = deque()
+        self._first: deque[_Batch] = deque()  # anomalies, alerts and dead letters are on their way
+        self._second: deque[_Batch] = deque()  # audit records are on their way
+        self._third: deque[_Batch] = deque()  # car states are on their way
         self._committable: dict[int, int] = {}
 
     def __len__(self) -> int:
-        """Batches not delivered yet."""
-        return len(self._unaudited) + len(self._audited) + len(self._kept)
+        """Number of batches that Kafka does not have whole."""
+        return len(self._first) + len(self._second) + len(self._third)
 
     def write(
         self,
         *,
         anomalies: Sequence[tuple[bytes, bytes]] = (),
         alerts: Sequence[Mapping[str, Any]] = (),
-        rejected: Sequence[tuple[Malformed, Any]] = (),
+        rejected: Sequence[tuple[Malformed, Record]] = (),
         audits: Sequence[Mapping[str, Any]] = (),
         next_offsets: Mapping[int, int] | None = None,
         snapshots: Sequence[Snapshot] = (),
     ) -> None:
-        """Hand a batch's results to Kafka; `settle` sends the audit records after them, then the car states.
+        """Send anomalies, alerts and dead letters of a batch; `settle` sends audit records and car states.
 
-        `anomalies`: key and value; `rejected`: the reason and the record; `next_offsets`: partition to
-        the offset after the batch.
+        `anomalies`: key and value; `alerts` and `audits`: records of these schemas; `rejected`: reason and
+        record; `next_offsets`: partition to the offset after the batch.
         """
         batch = _Batch(audits, next_offsets or {}, snapshots)
-        self._unaudited.append(batch)
+        self._first.append(batch)
         for key, value in anomalies:
             self._produce(batch, ANOMALIES, value, key=key)
         for alert in alerts:
@@ -82,37 +83,37 @@ class Results:
             self._produce(batch, REJECTED, value, key=record.key, headers=headers)
 
     def settle(self, wait_s: float = 0.0) -> None:
-        """Take in Kafka's delivery reports. Raises WorldDown for a result that Kafka did not take."""
+        """Serve delivery reports and take the next steps. Raises WorldDown for a result Kafka refused."""
         self._producer.poll(wait_s)
-        while self._unaudited and self._unaudited[0].pending == 0:
-            batch = _sound(self._unaudited.popleft())
-            self._audited.append(batch)
+        while self._first and self._first[0].pending == 0:
+            batch = _checked(self._first.popleft())
+            self._second.append(batch)
             for audit in batch.audits:
                 self._produce(batch, AUDIT, records.encode("audit", audit), partition=audit["partition"])
-        while self._audited and self._audited[0].pending == 0:
-            batch = _sound(self._audited.popleft())
+        while self._second and self._second[0].pending == 0:
+            batch = _checked(self._second.popleft())
             self._committable.update(batch.next_offsets)
-            self._kept.append(batch)
+            self._third.append(batch)
             for partition, key, value in batch.snapshots:
                 self._produce(batch, CAR_STATE, value, key=key, partition=partition)
-        while self._kept and self._kept[0].pending == 0:
-            _sound(self._kept.popleft())
+        while self._third and self._third[0].pending == 0:
+            _checked(self._third.popleft())
 
     def take_committable(self) -> dict[int, int]:
-        """Partition to next offset of what was delivered since the last call."""
-        taken, self._committable = self._committable, {}
-        return taken
+        """Partition to the offset to commit, by the audit records delivered since the last call."""
+        committable, self._committable = self._committable, {}
+        return committable
 
-    def _produce(self, batch: _Batch, topic: str, value: bytes, **where: Any) -> None:
+    def _produce(self, batch: _Batch, topic: str, value: bytes, **options: Any) -> None:
         batch.pending += 1
         while True:
             try:
-                return self._producer.produce(topic, value, on_delivery=batch.delivered, **where)
-            except BufferError:  # the client's own bound; it ends with a delivery or with its timeout
+                return self._producer.produce(topic, value, on_delivery=batch.delivered, **options)
+            except BufferError:  # the client's queue is full until a message is delivered or times out
                 self._producer.poll(0.1)
 
 
-def _sound(batch: _Batch) -> _Batch:
+def _checked(batch: _Batch) -> _Batch:
     if batch.error is not None:
         raise WorldDown(f"Kafka did not take a result: {batch.error}")
     return batch

@@ -1,4 +1,4 @@
-"""One batch, from Kafka's bytes to anomalies, alerts and audit records. Pure: touches no client."""
+"""One batch, from Kafka's bytes to anomalies, alerts and audit records. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,42 +13,42 @@ from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
 from scorer.batch import Batch
 from scorer.cars import Mask
-from scorer.detector import Detections, Detector, Turn
+from scorer.detector import AlertChange, AnomalyDetector, Detections
 from scorer.shares import largest, named
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a batch came to.
+    """The results of a batch."""
 
-    `anomalies`: key and value; `rejected`: row in the batch and why; `next_offsets`: by partition.
-    """
-
-    anomalies: list[tuple[bytes, bytes]]
-    alerts: list[dict[str, Any]]
-    audits: list[dict[str, Any]]
-    rejected: list[tuple[int, Malformed]]
-    next_offsets: dict[int, int]
-    scored: int
+    anomalies: list[tuple[bytes, bytes]]  # key and value
+    alerts: list[dict[str, Any]]  # records of the schema alert
+    audits: list[dict[str, Any]]  # records of the schema audit, one a partition
+    rejected: list[tuple[int, Malformed]]  # row in the batch, and why
+    next_offsets: dict[int, int]  # partition to the offset after the batch
+    scored: int  # number of records
     duplicates: int
-    late: int
-    oldest_sample_ms: int
+    late: int  # of the scored ones
+    oldest_sample_ms: int  # time of the oldest scored sample, ms since 1970; `now_ms` where none was scored
 
 
-def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, scorer: str) -> Scored:
-    """Decode, leave out what was seen before, score the rest. `now_ms` stamps the results."""
+def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: int, scorer: str) -> Scored:
+    """Decode, leave out what was seen before, score the rest.
+
+    `now_ms` is the time stamp of the results, `scorer` the replica's name in them.
+    """
     decoded = decoder.decode_joined(batch.values, batch.keys)
     rows = decoded.rows
     keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
-    found, turns = detector.detect(by_car, fresh, late, decoded)
-    # While a hand-over goes on an older model scores some of them; anomalies say which.
+    detections, changes = detector.detect(by_car, fresh, late, decoded)
+    # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
     scored = int(np.count_nonzero(fresh))
     return Scored(
-        anomalies(keys, decoded, found, now_ms),
-        alerts(keys, decoded, turns, now_ms),
+        anomalies(keys, decoded, detections, now_ms),
+        alerts(keys, decoded, changes, now_ms),
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
         {partition: last + 1 for partition, (_, last) in batch.spans.items()},
@@ -59,21 +59,23 @@ def score(batch: Batch, decoder: Decoder, detector: Detector, *, now_ms: int, sc
     )
 
 
-def anomalies(keys: Joined, of: Decoded, found: Detections, now_ms: int) -> list[tuple[bytes, bytes]]:
-    """Keys and records of what was found among m decoded ones with their keys."""
-    rows = found.rows
+def anomalies(
+    keys: Joined, decoded: Decoded, detections: Detections, now_ms: int
+) -> list[tuple[bytes, bytes]]:
+    """Key and framed record of each detection among m decoded records with these keys."""
+    rows = detections.rows
     if not len(rows):
         return []
-    cars = [_text(keys[row]) for row in rows.tolist()]
-    signals, shares, values = largest(found.shares, of.signals[rows])
+    cars = [_as_utf8(keys[row]) for row in rows.tolist()]
+    signals, shares, values = largest(detections.shares, decoded.signals[rows])
     encoded = anomaly.encode(
         cars,
-        seq=of.seq[rows],
-        sampled_at_ms=of.sampled_at_ms[rows],
+        seq=decoded.seq[rows],
+        sampled_at_ms=decoded.sampled_at_ms[rows],
         scored_at_ms=now_ms,
-        score=found.scores,
-        threshold=np.array([manifest.threshold for manifest in found.manifests], np.float32),
-        versions=[manifest.version for manifest in found.manifests],
+        score=detections.scores,
+        threshold=np.array([manifest.threshold for manifest in detections.manifests], np.float32),
+        versions=[manifest.version for manifest in detections.manifests],
         signals=signals,
         shares=shares.astype(np.float32),
         values=values,
@@ -81,49 +83,55 @@ def anomalies(keys: Joined, of: Decoded, found: Detections, now_ms: int) -> list
     return list(zip(cars, encoded, strict=True))
 
 
-def _text(key: bytes) -> bytes:
-    """As UTF-8, whatever it is."""
+def _as_utf8(key: bytes) -> bytes:
+    """The key with the replacement character for bytes that are not UTF-8."""
     return key if key.isascii() else key.decode(errors="replace").encode()
 
 
-def alerts(keys: Joined, of: Decoded, turns: Sequence[Turn], now_ms: int) -> list[dict[str, Any]]:
-    """The records of alerts that open or close."""
+def alerts(
+    keys: Joined, decoded: Decoded, changes: Sequence[AlertChange], now_ms: int
+) -> list[dict[str, Any]]:
+    """The alert record of each alert that opens or closes."""
     return [
         {
-            "car_id": keys[turn.row].decode(errors="replace"),
-            "alert_id": turn.alert.id(keys[turn.row]),
-            "action": "closed" if turn.shares is None else "opened",
-            "opened_at": turn.alert.opened_at,
-            "at": int(of.sampled_at_ms[turn.row]),
-            "level": turn.level,
-            "threshold": turn.manifest.threshold,
-            "component": turn.alert.component,
-            "confidence": turn.alert.confidence,
-            "signals": [] if turn.shares is None else named(turn.shares, of.signals[turn.row]),
-            "model_version": turn.manifest.version,
+            "car_id": keys[change.row].decode(errors="replace"),
+            "alert_id": change.alert.id(keys[change.row]),
+            "action": "closed" if change.shares is None else "opened",
+            "opened_at": change.alert.opened_at,
+            "at": int(decoded.sampled_at_ms[change.row]),
+            "level": change.level,
+            "threshold": change.manifest.threshold,
+            "component": change.alert.component,
+            "confidence": change.alert.confidence,
+            "signals": [] if change.shares is None else named(change.shares, decoded.signals[change.row]),
+            "model_version": change.manifest.version,
             "scored_at": now_ms,
         }
-        for turn in turns
+        for change in changes
     ]
 
 
 def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
-    """What was done with each partition's records; `rows` (m,) are the sound ones, fresh and late (m,)."""
+    """The audit record of each partition.
+
+    rows (m,): the rows of the decodable records; fresh (m,): which of them were scored; late (m,): which of
+    these came late.
+    """
     size = max(batch.spans) + 1
-    of_sound = batch.partitions[rows]
+    partitions = batch.partitions[rows]
     total = np.bincount(batch.partitions, minlength=size)
-    sound = np.bincount(of_sound, minlength=size)
-    scored = np.bincount(of_sound[fresh], minlength=size)
-    behind = np.bincount(of_sound[late], minlength=size)
+    decodable = np.bincount(partitions, minlength=size)
+    scored = np.bincount(partitions[fresh], minlength=size)
+    came_late = np.bincount(partitions[late], minlength=size)
     return [
         {
             "partition": partition,
             "first_offset": first,
             "last_offset": last,
             "scored": int(scored[partition]),
-            "duplicates": int(sound[partition] - scored[partition]),
-            "late": int(behind[partition]),
-            "rejected": int(total[partition] - sound[partition]),
+            "duplicates": int(decodable[partition] - scored[partition]),
+            "late": int(came_late[partition]),
+            "rejected": int(total[partition] - decodable[partition]),
         }
         for partition, (first, last) in batch.spans.items()
     ]

@@ -1,4 +1,4 @@
-"""Which signals make a score, by how much, and what that says of the car's components."""
+"""Which signals make a score, by how much, and which component of the car they point to."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,11 @@ Shares = NDArray[np.float64]
 
 
 def shares_of(contributions: Floats, values: Floats) -> Shares:
-    """The share of each signal in k scores, (k, 18); contributions, which have signs, and values alike.
+    """The share of each signal in k scores, (k, signals); each row adds up to 1.
 
-    Where contributions are no numbers, their signals in equal shares; if values are none either, only theirs.
+    contributions (k, signals) count by their size, whatever their sign; values (k, signals) are the samples.
+    Contributions that are not finite share the score equally. If some of their signals were not finite in the
+    sample already, these alone share it.
     """
     shares = np.abs(contributions.astype(np.float64))
     odd = ~np.isfinite(shares)
@@ -29,39 +31,39 @@ def shares_of(contributions: Floats, values: Floats) -> Shares:
 
 
 def largest(shares: Shares, values: Floats) -> tuple[NDArray[np.intp], Shares, Floats]:
-    """Those with the largest shares in each of k scores, their shares and values; each (k, at most 3)."""
+    """(signals, shares, values) of the largest shares in each of k scores, each (k, at most 3)."""
     order = np.argsort(-shares, axis=1, kind="stable")[:, :NAMED_SIGNALS_MAX]
     return order, np.take_along_axis(shares, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def named(shares: Shares, values: Floats) -> list[dict[str, Any]]:
-    """The same of one score, (18,), as records carry them."""
+    """The largest shares of one score, as records carry them; shares and values (signals,)."""
+    columns = (column[0].tolist() for column in largest(shares[None], values[None]))
     return [
-        {"name": SIGNALS[i], "share": share, "value": value}
-        for i, share, value in zip(
-            *(column[0].tolist() for column in largest(shares[None], values[None])), strict=True
-        )
+        {"name": SIGNALS[signal], "share": share, "value": value}
+        for signal, share, value in zip(*columns, strict=True)
         if share > 0
     ]
 
 
 class Components:
-    """Which component a score speaks of, by the signals that speak of each."""
+    """The components of a car, with the signals that a fault of each changes."""
 
     def __init__(self, components: Mapping[str, tuple[str, ...]]) -> None:
+        """`components`: name to signals, as in the manifest."""
         self._names = list(components)
-        speaks = [[name in signals for name in SIGNALS] for signals in components.values()]
-        self._signals = np.array(speaks, np.bool_).reshape(-1, len(SIGNALS))
-        # What a score of one unit, spread evenly over a component's signals alone, comes to.
-        self._sizes = np.sqrt(np.maximum(1, self._signals.sum(axis=1)))
+        changed = [[name in signals for name in SIGNALS] for signals in components.values()]
+        self._signals = np.array(changed, np.bool_).reshape(-1, len(SIGNALS))
+        self._lengths = np.sqrt(np.maximum(1, self._signals.sum(axis=1)))  # of the rows as vectors
 
     def hypothesis(self, shares: Shares) -> tuple[str, float]:
-        """(component, share of its signals) for the shares of all signals in one score, (18,).
+        """(component, share of its signals in the score) for the shares (signals,) of one score.
 
-        The component whose signals the shares resemble most, as an angle: of two that share a signal, the
-        one of this signal alone if there is no more to see. Of equals the first; ("", 0) for none.
+        It is the component whose signals have the smallest angle to the shares: of two that share a signal,
+        the one with this signal alone, if no other contributes. Of equal ones the first; ("", 0) where none
+        fits.
         """
-        fits = self._signals @ shares / self._sizes
+        fits = self._signals @ shares / self._lengths
         if not fits.size or not fits.max() > 0:
             return "", 0.0
         best = int(fits.argmax())

@@ -19,7 +19,7 @@ from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
 from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.batch import Batch
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import audits, score
 
@@ -51,7 +51,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         return result
 
     consumed_us, batches = _consume(bootstrap)
-    decoder, detector, other = Decoder(schema_ids(schemas())), Detector(), Detector()
+    decoder, detector, other = Decoder(schema_ids(schemas())), AnomalyDetector(), AnomalyDetector()
     for each in (detector, other):
         each.add(model)
     for number, messages in enumerate(batches):
@@ -75,7 +75,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
                                        for name in ("messages", *steps, "invoke", "anomalies")}  # fmt: skip
 
 
-def _score(batch: Batch, decoder: Decoder, detector: Detector) -> Any:
+def _score(batch: Batch, decoder: Decoder, detector: AnomalyDetector) -> Any:
     return score(batch, decoder, detector, now_ms=0, scorer="bench")
 
 

@@ -12,7 +12,7 @@ from contract.topics import CAR_STATE, TELEMETRY_PARTITIONS
 from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.assignment import Assignment
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.results import Results
 from scorer.snapshots import Snapshots
@@ -29,14 +29,14 @@ def measure(bootstrap: str, record: bytes) -> dict[str, float]:
     detector, snapshots = _detector(model)
     cars = np.arange(CARS)
     ids = Joined.of([b"state-%06d" % car for car in cars])
-    detector.cars.places(ids, (cars % TELEMETRY_PARTITIONS).astype(np.int32))
+    detector.cars.numbers(ids, (cars % TELEMETRY_PARTITIONS).astype(np.int32))
     known = detector.generations.newest.column.values[:CARS]
     known[:] = np.random.default_rng(1).normal(size=known.shape)
     detector.seq.values[:CARS], detector.sampled_at.values[:CARS] = 1_000, time.time_ns() // 1_000_000
     results, began_s = Results(kafka.producer(bootstrap)), time.process_time()
     for _ in range(_WRITTEN_TIMES):
         detector.changed.values[:CARS] = True
-        results.write(snapshots=snapshots.of(range(TELEMETRY_PARTITIONS)))
+        results.write(snapshots=snapshots.changed_in(range(TELEMETRY_PARTITIONS)))
         _settle(results)
     write_us = 1e6 * (time.process_time() - began_s) / CARS / _WRITTEN_TIMES
 
@@ -55,8 +55,8 @@ def measure(bootstrap: str, record: bytes) -> dict[str, float]:
     return {"state_write_us": round(write_us, 2), "restore_100k_cars_s": round(restore_s, 2)}
 
 
-def _detector(model: Model) -> tuple[Detector, Snapshots]:
-    detector = Detector()
+def _detector(model: Model) -> tuple[AnomalyDetector, Snapshots]:
+    detector = AnomalyDetector()
     detector.add(model)
     return detector, Snapshots(detector, "bench-states", 10.0, lambda version: None)
 

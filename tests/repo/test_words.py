@@ -15,7 +15,6 @@ NOT_DONE_YET = (
     "files/",
     "loadtest/",
     "local/",
-    "scorer/",
     "trainer/",
     "tests/cluster/",
     "tests/e2e/",
@@ -35,7 +34,6 @@ NOT_DONE_YET = (
     "tests/unit/local/",
     "tests/unit/proofs/",
     "tests/unit/quality/",
-    "tests/unit/scorer/",
     "tests/unit/trainer/",
 )
 

@@ -1,4 +1,4 @@
-"""Batches as Kafka gives them, and clients that do as they are told."""
+"""Records as Kafka delivers them, and clients that the test controls."""
 
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def model(detector: Any) -> Model:
 
 
 class Log:
-    """A topic as it is in Kafka: appends, and knows each partition's next offset."""
+    """A topic: appends records with the next offset of their partition."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -39,7 +39,7 @@ class Log:
         return message
 
     def skip(self, partition: int, offset: int) -> None:
-        """The next record of a partition gets `offset`."""
+        """Give the next record of a partition this offset."""
         self._next[partition] = offset
 
 
@@ -49,14 +49,14 @@ def telemetry_log() -> Log:
 
 
 class ScriptedConsumer:
-    """A Consumer that gives what `inbox` holds; a function there is called in passing, as callbacks are."""
+    """A Consumer that delivers `inbox`; functions in it are called in between, as callbacks are."""
 
     def __init__(self) -> None:
         self.inbox: deque[Message | Callable[[], None]] = deque()
         self.assigned: list[TopicPartition] = []
 
-    def assign(self, places: list[TopicPartition]) -> None:
-        self.assigned = places
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
 
     def poll(self, timeout_s: float = 0.0) -> Message | None:
         while self.inbox:
@@ -68,36 +68,36 @@ class ScriptedConsumer:
         return None
 
     def consume(self, count: int, timeout_s: float) -> list[Message]:
-        found = []
-        while self.inbox and len(found) < count:
+        messages = []
+        while self.inbox and len(messages) < count:
             item = self.inbox.popleft()
             if isinstance(item, Message):
-                found.append(item)
+                messages.append(item)
             else:
                 item()
-        return found
+        return messages
 
 
 class ScriptedProducer:
-    """A Producer whose deliveries happen when the test says so, in any order."""
+    """A Producer whose messages are delivered when the test says so, in any order."""
 
     def __init__(self) -> None:
         self.produced: list[tuple[str, bytes, dict[str, Any]]] = []
         self._waiting: list[tuple[str, Callable[[KafkaError | None, Any], None]]] = []
         self._reported: list[tuple[Callable[[KafkaError | None, Any], None], KafkaError | None]] = []
-        self.room = 1_000_000
+        self.room = 1_000_000  # messages until the queue is full
 
-    def produce(self, topic: str, value: bytes, *, on_delivery: Any, **where: Any) -> None:
+    def produce(self, topic: str, value: bytes, *, on_delivery: Any, **options: Any) -> None:
         if self.room == 0:
             raise BufferError("Local: Queue full")
         self.room -= 1
-        self.produced.append((topic, value, where))
+        self.produced.append((topic, value, options))
         self._waiting.append((topic, on_delivery))
 
     def deliver(self, topic: str, error: KafkaError | None = None, *, number: int = 0) -> None:
-        """Kafka reports on the number-th of `topic` that waits; told at the next poll."""
-        places = [place for place, (name, _) in enumerate(self._waiting) if name == topic]
-        _, report = self._waiting.pop(places[number])
+        """Report the delivery of the `number`-th waiting message of a topic at the next poll."""
+        indices = [index for index, (name, _) in enumerate(self._waiting) if name == topic]
+        _, report = self._waiting.pop(indices[number])
         self._reported.append((report, error))
 
     def poll(self, timeout_s: float = 0.0) -> int:
@@ -107,7 +107,7 @@ class ScriptedProducer:
         return len(reported)
 
     def topics(self) -> list[str]:
-        """The topics written to, in order."""
+        """The topic of each message, in order."""
         return [topic for topic, _, _ in self.produced]
 
 

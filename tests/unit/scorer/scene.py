@@ -1,4 +1,4 @@
-"""A pipeline between clients that do as they are told, played round by round."""
+"""A pipeline between clients that the test controls, played round by round."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ from contract import records
 from contract.telemetry import Decoder
 from plumbing.health import Health
 from plumbing.life import Stop
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.pipeline import Pipeline
 from scorer.results import Results
@@ -20,25 +20,25 @@ from scorer.snapshots import Snapshots
 
 
 class Scene:
-    """A pipeline whose steps are played one a round; after the last one it is told to stop."""
+    """A pipeline that plays one step of the test a round and is stopped after the last one."""
 
     def __init__(self, consumer: Any, producer: Any, decoder: Decoder, model: Model) -> None:
         self.consumer, self.producer, self.model = consumer, producer, model
         self.health, self.stop = Health(), Stop(deadline_s=1.0)
-        self.heard: list[str] = []
+        self.calls: list[str] = []  # of the consumer, in order
         self.committed: list[tuple[int, int]] = []
         self.starts = {0: 0, 1: 0}
         self.models: deque[Model | None] = deque([model])
         self.rounds: deque[Callable[[], None]] = deque()
         for name in ("subscribe", "incremental_assign", "incremental_unassign", "close", "commit"):
             setattr(consumer, name, self._note(name))
-        consumer.committed = lambda places, timeout: places
-        consumer.get_watermark_offsets = lambda place, cached: (0, 100)
+        consumer.committed = lambda partitions, timeout: partitions
+        consumer.get_watermark_offsets = lambda partition, cached: (0, 100)
         self._consumer_poll, consumer.poll = consumer.poll, self._consume
         self._producer_poll, producer.poll = producer.poll, self._settle
-        self.per_wait: int | None = None  # results that Kafka takes while it is waited for; None: all at once
-        self.waits: list[int] = []  # results on their way whenever the pipeline waited for Kafka
-        self.detector = Detector()
+        self.per_wait: int | None = None  # results delivered in each wait of the pipeline; None: all at once
+        self.waits: list[int] = []  # results not delivered whenever the pipeline waited for Kafka
+        self.detector = AnomalyDetector()
         self.pipeline = Pipeline(
             Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
             consumer=consumer,
@@ -66,17 +66,17 @@ class Scene:
         self._on_lost(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
 
     def resume(self, committed: dict[int, int]) -> dict[int, int]:
-        """In place of Assignment."""
+        """Replaces Assignment.resume."""
         return {partition: self.starts[partition] for partition in committed}
 
-    # What the pipeline calls.
+    # The pipeline calls these.
 
     def poll(self, timeout_s: float = 0.0) -> Any:
-        """In place of ModelFeed."""
+        """Replaces ModelFeed.poll."""
         if self.models:
             return self.models.popleft()
         if not self.rounds:
-            self.heard.append(self.health.not_ready_because)
+            self.calls.append(self.health.not_ready_because)
             self.stop.request()
         return None
 
@@ -98,21 +98,21 @@ class Scene:
         return int(self._producer_poll(timeout_s))
 
     def _note(self, name: str) -> Callable[..., None]:
-        def noted(*_: Any, **given: Any) -> None:
-            self.heard.append(name)
+        def noted(*_: Any, **arguments: Any) -> None:
+            self.calls.append(name)
             if name == "close":
                 self.revoke(*self.starts)
             if name == "subscribe":
-                self._on_assign, self._on_revoke = given["on_assign"], given["on_revoke"]
-                self._on_lost = given.get("on_lost")
+                self._on_assign, self._on_revoke = arguments["on_assign"], arguments["on_revoke"]
+                self._on_lost = arguments.get("on_lost")
             if name == "commit":
-                self.committed += [(place.partition, place.offset) for place in given["offsets"]]
+                self.committed += [(each.partition, each.offset) for each in arguments["offsets"]]
 
         return noted
 
     @property
     def audited(self) -> list[tuple[int, int, int]]:
-        """(partition, first, last) of each audit record written."""
+        """(partition, first offset, last offset) of each audit record written."""
         return [(a["partition"], a["first_offset"], a["last_offset"]) for a in self.audits]
 
     @property

@@ -1,4 +1,4 @@
-"""Where a partition goes on, and what the scorer knows then."""
+"""The offset where a partition goes on, and what the scorer knows of its cars then."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ from contract.telemetry import Decoder
 from plumbing.life import WorldDown
 from scorer import assignment as assignment_module
 from scorer.assignment import Assignment
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.snapshots import Snapshots
 
@@ -24,34 +24,34 @@ AUDIT = {
 
 
 class Reader:
-    """A Consumer outside any group over topics that are lists; a hole is an offset without a record."""
+    """A Consumer outside any group, of topics in memory; a hole is an offset without a record."""
 
     def __init__(self) -> None:
         self.topics: dict[tuple[str, int], list[Message]] = {}
         self.low: dict[tuple[str, int], int] = {}
         self.high: dict[tuple[str, int], int] = {}
         self.silent = False
-        self._places: list[tuple[str, int, int]] = []
+        self._assigned: list[tuple[str, int, int]] = []
 
     def append(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
-        place = topic, partition
-        offset = self.high.get(place, 0)
-        self.high[place] = offset + 1
+        log = topic, partition
+        offset = self.high.get(log, 0)
+        self.high[log] = offset + 1
         message = Message(topic=topic, partition=partition, offset=offset, key=key, value=value)
-        self.topics.setdefault(place, []).append(message)
+        self.topics.setdefault(log, []).append(message)
 
     def hole(self, topic: str, partition: int) -> None:
         self.high[topic, partition] = self.high.get((topic, partition), 0) + 1
 
-    def get_watermark_offsets(self, place: TopicPartition, timeout: float) -> tuple[int, int]:
-        key = place.topic, place.partition
+    def get_watermark_offsets(self, asked: TopicPartition, timeout: float) -> tuple[int, int]:
+        key = asked.topic, asked.partition
         return self.low.get(key, 0), self.high.get(key, 0)
 
-    def assign(self, places: list[TopicPartition]) -> None:
-        self._places = [(place.topic, place.partition, place.offset) for place in places]
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._assigned = [(each.topic, each.partition, each.offset) for each in partitions]
 
     def unassign(self) -> None:
-        self._places = []
+        self._assigned = []
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         pass
@@ -62,13 +62,13 @@ class Reader:
     def consume(self, count: int, timeout_s: float) -> list[Message]:
         if self.silent:
             return []
-        found = []
-        for topic, partition, begin in self._places:
-            found += [m for m in self.topics.get((topic, partition), []) if m.offset() >= begin]
+        messages = []
+        for topic, partition, begin in self._assigned:
+            messages += [m for m in self.topics.get((topic, partition), []) if m.offset() >= begin]
             end = KafkaError(KafkaError._PARTITION_EOF)
-            found.append(Message(topic=topic, partition=partition, error=end))
-        self._places = []
-        return found
+            messages.append(Message(topic=topic, partition=partition, error=end))
+        self._assigned = []
+        return messages
 
 
 @pytest.fixture
@@ -77,21 +77,21 @@ def reader() -> Reader:
 
 
 @pytest.fixture
-def detector(model: Model) -> Detector:
-    detector = Detector()
+def detector(model: Model) -> AnomalyDetector:
+    detector = AnomalyDetector()
     detector.add(model)
     return detector
 
 
 @pytest.fixture
-def assignment(reader: Reader, decoder: Decoder, detector: Detector) -> Assignment:
+def assignment(reader: Reader, decoder: Decoder, detector: AnomalyDetector) -> Assignment:
     snapshots = Snapshots(detector, "failure-detector", 1.0, lambda version: None)
     return Assignment(reader, decoder, detector, snapshots, remembered_records=5)
 
 
 @pytest.fixture
 def fill(reader: Reader, telemetry_values: Any) -> Any:
-    """Appends `count` records of one car to a partition; seq is offset + 1."""
+    """A function that appends `count` records of one car to a partition; seq is offset + 1."""
 
     def append(count: int, partition: int = 0, car: str = "a") -> None:
         first = reader.high.get(("telemetry", partition), 0) + 1
@@ -106,41 +106,41 @@ def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
     reader.append("scores.audit", partition, records.encode("audit", record))
 
 
-def known(detector: Detector, car: str, seqs: range) -> list[int]:
-    """Those of `seqs` that the scorer takes for duplicates."""
+def seen(detector: AnomalyDetector, car: str, seqs: range) -> list[int]:
+    """The seqs that the detector takes for duplicates."""
     keys, partitions = [car.encode()] * len(seqs), np.zeros(len(seqs), np.int32)
     _, fresh, _ = detector.sift(Joined.of(keys), partitions, np.array(seqs))
     return [seq for seq, new in zip(seqs, fresh, strict=True) if not new]
 
 
 def test_an_untouched_partition_begins_at_its_beginning(
-    assignment: Assignment, fill: Any, detector: Detector
+    assignment: Assignment, fill: Any, detector: AnomalyDetector
 ) -> None:
-    """Nothing committed and nothing audited: the earliest offset, and nothing is known."""
+    """With nothing committed and nothing audited it starts at the earliest offset, without cars."""
     fill(3)
     assert assignment.resume({0: -1001, 5: -1001}) == {0: 0, 5: 0}
     assert len(detector.cars) == 0
 
 
-def test_the_audit_log_counts_where_it_is_ahead(assignment: Assignment, fill: Any, reader: Reader) -> None:
-    """A replica that was killed had audited more than it had committed: nothing is scored twice."""
+def test_an_audit_log_ahead_of_the_commits_wins(assignment: Assignment, fill: Any, reader: Reader) -> None:
+    """A killed replica had audited more than it had committed: nothing is scored twice."""
     fill(10)
     audit(reader, 3)
     audit(reader, 7)
     assert assignment.resume({0: 4}) == {0: 8}
 
 
-def test_committed_offsets_count_where_they_are_ahead(
-    assignment: Assignment, fill: Any, reader: Reader
-) -> None:
-    """Where the audit log was cut short the group's offset is what is known."""
+def test_commits_ahead_of_the_audit_log_win(assignment: Assignment, fill: Any, reader: Reader) -> None:
+    """The committed offset counts where the audit log has lost records."""
     fill(10)
     audit(reader, 3)
     assert assignment.resume({0: 6}) == {0: 6}
 
 
-def test_a_latecomer_does_not_set_the_clock_back(assignment: Assignment, fill: Any, reader: Reader) -> None:
-    """An older audit record written after a newer one (by a replica that was paused) changes nothing."""
+def test_an_older_audit_record_written_later_changes_nothing(
+    assignment: Assignment, fill: Any, reader: Reader
+) -> None:
+    """A paused replica may write it after its successor: the highest offset counts."""
     fill(10)
     audit(reader, 7)
     audit(reader, 2)
@@ -148,31 +148,31 @@ def test_a_latecomer_does_not_set_the_clock_back(assignment: Assignment, fill: A
 
 
 def test_what_was_scored_is_remembered(
-    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
+    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
 ) -> None:
-    """The records before the offset to go on from are known again, as many as set, none after it."""
+    """As many records as set, before the offset to go on from, count as seen; none after it."""
     fill(10)
     audit(reader, 7)
     assignment.resume({0: 0})
-    assert known(detector, "a", range(4, 11)) == [4, 5, 6, 7, 8]
+    assert seen(detector, "a", range(4, 11)) == [4, 5, 6, 7, 8]
 
 
-def test_partitions_are_told_apart(
-    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
+def test_each_partition_goes_on_by_itself(
+    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
 ) -> None:
-    """Each goes on after its own audit records."""
+    """Audit records and remembered records belong to one partition."""
     fill(4, partition=0, car="a")
     fill(4, partition=3, car="b")
     audit(reader, 1, partition=3)
     assert assignment.resume({0: 1, 3: -1001, 7: -1001}) == {0: 1, 3: 2, 7: 0}
-    assert known(detector, "a", range(1, 3)) == [1]
-    assert known(detector, "b", range(1, 4)) == [1, 2]
+    assert seen(detector, "a", range(1, 3)) == [1]
+    assert seen(detector, "b", range(1, 4)) == [1, 2]
 
 
-def test_a_log_that_does_not_reach_so_far_is_read_from_its_beginning(
+def test_an_offset_that_the_log_does_not_have_is_replaced_by_its_beginning(
     assignment: Assignment, fill: Any, reader: Reader, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Telemetry deleted or made anew: the offsets kept elsewhere mean nothing, and that is said."""
+    """After telemetry was deleted or the topic made anew the known offsets are useless; that is logged."""
     fill(3)
     audit(reader, 99)
     with caplog.at_level(logging.WARNING):
@@ -184,20 +184,22 @@ def test_a_log_that_does_not_reach_so_far_is_read_from_its_beginning(
     assert assignment.resume({0: 4}) == {0: 8}
 
 
-def test_offsets_without_a_record_are_no_end_without_end(
-    assignment: Assignment, fill: Any, reader: Reader, detector: Detector
+def test_last_offsets_without_a_record_do_not_block(
+    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
 ) -> None:
-    """Where the last offsets hold no record (transaction markers) reading ends at the partition's end."""
+    """If the last offsets hold no record (transaction markers), reading ends at the end of the partition."""
     fill(3)
     reader.hole("telemetry", 0)
     audit(reader, 3)
     reader.hole("scores.audit", 0)
     assert assignment.resume({0: -1001}) == {0: 4}
-    assert known(detector, "a", range(1, 5)) == [1, 2, 3]
+    assert seen(detector, "a", range(1, 5)) == [1, 2, 3]
 
 
-def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, detector: Detector) -> None:
-    """Malformed records among the telemetry or the audit records stop nothing."""
+def test_malformed_records_are_skipped(
+    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+) -> None:
+    """Malformed records among the telemetry or the audit records do not stop the takeover."""
     fill(2)
     reader.append("telemetry", 0, b"junk", b"a")
     audit(reader, 2)
@@ -206,13 +208,13 @@ def test_junk_is_passed_over(assignment: Assignment, fill: Any, reader: Reader, 
         "scores.audit", 0, records.encode("model", {"name": "", "version": 1, "manifest": "", "tflite": b""})
     )
     assert assignment.resume({0: -1001}) == {0: 3}
-    assert known(detector, "a", range(1, 4)) == [1, 2]
+    assert seen(detector, "a", range(1, 4)) == [1, 2]
 
 
-def test_a_silent_kafka_is_not_waited_for_without_end(
+def test_a_silent_kafka_ends_the_takeover(
     assignment: Assignment, fill: Any, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Records that are said to be there and do not come end the process."""
+    """WorldDown where records that the log has do not arrive."""
     monkeypatch.setattr(assignment_module, "_SILENCE_S_MAX", 0.05)
     fill(2)
     audit(reader, 1)

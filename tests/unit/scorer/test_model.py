@@ -1,4 +1,4 @@
-"""A model scores only after it has proven that it computes what its manifest says."""
+"""A model is used only if its checksum and its golden vectors are right."""
 
 import struct
 from dataclasses import replace
@@ -29,8 +29,8 @@ def refusal(record: bytes) -> str:
 
 
 @pytest.mark.parametrize("rows", [16, 1, 1_000])
-def test_any_number_of_rows_is_scored_as_the_formula_says(detector: Any, rows: int) -> None:
-    """Score and contribution agree with an independent computation, NaN as a missing signal included."""
+def test_any_number_of_rows_is_scored_by_the_formula(detector: Any, rows: int) -> None:
+    """Score and contribution agree with numpy, also for a NaN as a missing signal."""
     model = Model.open(detector.record(version=5, threshold=3.5), "litert")
     signals = (detector.mean + np.random.default_rng(rows).normal(size=(rows, K)) * 50).astype(np.float32)
     signals[0, 2] = np.nan
@@ -40,8 +40,8 @@ def test_any_number_of_rows_is_scored_as_the_formula_says(detector: Any, rows: i
     assert (model.manifest.version, model.threshold) == (5, np.float32(3.5))
 
 
-def test_results_of_a_call_outlive_the_next(detector: Any) -> None:
-    """The arrays handed out are no windows into the interpreter's memory."""
+def test_results_do_not_change_with_the_next_call(detector: Any) -> None:
+    """The arrays returned are not views into the interpreter's memory."""
     model = Model.open(detector.record(), "litert")
     first, _, _ = model.step(detector.mean[None, :], NO_STATE)
     model.step(detector.mean[None, :] + 100, NO_STATE)
@@ -49,7 +49,7 @@ def test_results_of_a_call_outlive_the_next(detector: Any) -> None:
 
 
 def test_a_wrong_checksum_is_refused(detector: Any) -> None:
-    """One flipped bit in the graph is found before it is loaded."""
+    """A flipped bit in the graph is found before the graph is loaded."""
     flipped = bytearray(detector.tflite)
     flipped[700] ^= 1
     manifest = detector.manifest()
@@ -59,74 +59,74 @@ def test_a_wrong_checksum_is_refused(detector: Any) -> None:
 
 def test_nan_weights_are_refused(detector: Any) -> None:
     """A graph whose weights are NaN, with the right checksum, fails its golden vectors."""
-    place = detector.tflite.index(detector.mean.tobytes())
+    offset = detector.tflite.index(detector.mean.tobytes())
     broken = bytearray(detector.tflite)
-    broken[place : place + detector.mean.nbytes] = struct.pack("<f", np.nan) * K
+    broken[offset : offset + detector.mean.nbytes] = struct.pack("<f", np.nan) * K
     assert refusal(detector.record(tflite=bytes(broken))) == "golden_vectors"
 
 
-def test_nan_weights_are_refused_even_where_the_golden_vectors_are_nan_too(detector: Any) -> None:
-    """A trainer that recorded the broken graph's own output as golden gets no further."""
-    place = detector.tflite.index(detector.mean.tobytes())
+def test_nan_golden_vectors_do_not_pass_nan_weights(detector: Any) -> None:
+    """A broken graph whose own output was recorded as golden vectors is refused."""
+    offset = detector.tflite.index(detector.mean.tobytes())
     broken = bytearray(detector.tflite)
-    broken[place : place + detector.mean.nbytes] = struct.pack("<f", np.nan) * K
-    nothing = float("nan")
-    golden = replace(detector.golden(), score=((nothing,) * 16,), contribution=(((nothing,) * K,) * 16,))
+    broken[offset : offset + detector.mean.nbytes] = struct.pack("<f", np.nan) * K
+    nan = float("nan")
+    golden = replace(detector.golden(), score=((nan,) * 16,), contribution=(((nan,) * K,) * 16,))
     assert refusal(detector.record(tflite=bytes(broken), golden=golden)) == "golden_vectors"
 
 
 def test_other_weights_are_refused(detector: Any) -> None:
-    """A graph that is sound in itself but is not the one the golden vectors are of is refused."""
-    place = detector.tflite.index(detector.mean.tobytes())
+    """A valid graph with weights other than those of the golden vectors is refused."""
+    offset = detector.tflite.index(detector.mean.tobytes())
     other = bytearray(detector.tflite)
-    other[place : place + 4] = struct.pack("<f", 85.01)
+    other[offset : offset + 4] = struct.pack("<f", 85.01)
     assert refusal(detector.record(tflite=bytes(other))) == "golden_vectors"
 
 
 @pytest.mark.parametrize("signals", [SIGNALS[::-1], SIGNALS[:-1], (*SIGNALS[:-1], "oil_temp")])
 def test_other_signals_are_refused(detector: Any, signals: tuple[str, ...]) -> None:
-    """A model of other signals, or of the same in another order, is refused."""
+    """A model of other signals, or of the same signals in another order, is refused."""
     assert refusal(detector.record(signals=signals)) == "other_signals"
 
 
 def test_an_unknown_manifest_version_is_refused(detector: Any) -> None:
-    """What a newer trainer writes is not guessed at."""
+    """A manifest of a newer trainer is not interpreted."""
     assert refusal(detector.record(manifest_version=MANIFEST_VERSION + 1)) == "unknown_manifest_version"
 
 
 def test_an_oversized_graph_is_refused(detector: Any) -> None:
-    """More than TFLITE_BYTES_MAX is not loaded, sound or not."""
+    """A graph above TFLITE_BYTES_MAX is not loaded, valid or not."""
     assert refusal(detector.record(tflite=detector.tflite + bytes(TFLITE_BYTES_MAX))) == "too_large"
 
 
 @pytest.mark.parametrize("garbage", [b"", b"garbage", b"\0\0\0\0TFL3" + bytes(200), bytes(5_000)])
-def test_a_graph_that_is_none_is_refused(detector: Any, garbage: bytes) -> None:
-    """Garbage with a right checksum does not get past the interpreter, nor ends the process."""
+def test_garbage_instead_of_a_graph_is_refused(detector: Any, garbage: bytes) -> None:
+    """Garbage with a right checksum is refused and does not crash the process."""
     assert refusal(detector.record(tflite=garbage)) == "unusable_graph"
 
 
 @pytest.mark.parametrize("share", np.linspace(0.05, 0.95, 10))
 def test_a_truncated_graph_is_refused(detector: Any, share: float) -> None:
-    """A cut-off file with a right checksum neither ends the process nor scores."""
+    """A truncated graph with a right checksum is refused and does not crash the process."""
     size = int(share * len(detector.tflite))
     assert refusal(detector.record(tflite=detector.tflite[:size])) in {"unusable_graph", "golden_vectors"}
 
 
 @pytest.mark.parametrize("record", [b"", b"junk", b"\0\0\0\0\x01" + bytes(100), b"\0\0\0\0\x63"])
-def test_a_record_that_is_no_model_is_refused(record: bytes) -> None:
-    """Other bytes, and other records, in the models topic are refused with a reason."""
+def test_a_record_that_is_not_a_model_is_refused(record: bytes) -> None:
+    """Other bytes and other records on the models topic are refused with a reason."""
     assert refusal(record) in {"bad_frame", "unknown_schema", "malformed_record"}
 
 
-def test_a_model_without_proof_is_refused(detector: Any) -> None:
-    """No golden vectors, or no finite threshold, is no model."""
-    nothing = replace(detector.golden(), signals=(), score=(), contribution=())
-    assert refusal(detector.record(golden=nothing)) == "golden_vectors"
+def test_a_model_that_cannot_be_verified_is_refused(detector: Any) -> None:
+    """Golden vectors and a finite threshold are required."""
+    empty = replace(detector.golden(), signals=(), score=(), contribution=())
+    assert refusal(detector.record(golden=empty)) == "golden_vectors"
     assert refusal(detector.record(threshold=float("nan"))) == "golden_vectors"
 
 
 class Interpreter:
-    """A graph that runs with as many rows as the golden vectors have, and with no other number."""
+    """A graph with the fixed number of rows of the golden vectors."""
 
     def __init__(self, **_: Any) -> None:
         self.rows = 0
@@ -143,13 +143,13 @@ class Interpreter:
 
 
 def test_a_graph_of_a_fixed_batch_size_is_refused(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph that can score its golden vectors but no single record is refused before it is needed."""
+    """A graph that can run its golden vectors but not a single record is refused."""
     monkeypatch.setattr(model_module, "interpreter", lambda _: Interpreter)
     assert refusal(detector.record()) == "unusable_graph"
 
 
-def test_outputs_are_told_apart_by_rank(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph whose outputs come in the other order, or lack one, is read right or refused."""
+def test_outputs_are_identified_by_rank(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs may be in another order; a graph that lacks one is refused."""
     real = interpreter("litert")
 
     def swapped(**options: Any) -> Any:
@@ -166,7 +166,7 @@ def test_outputs_are_told_apart_by_rank(detector: Any, monkeypatch: pytest.Monke
 
 
 def test_a_runtime_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The setting is to blame, and said so at the start."""
+    """SettingsError names the flag."""
     monkeypatch.setitem(__import__("sys").modules, "tflite_runtime.interpreter", None)
     with pytest.raises(SettingsError, match="--runtime tflite-runtime is not installed"):
         interpreter("tflite-runtime")

@@ -1,4 +1,4 @@
-"""Which model of the topic is taken into use."""
+"""The model of the topic that is used."""
 
 import logging
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def feed(consumer: Any) -> ModelFeed:
 
 @pytest.fixture
 def publish(consumer: Any) -> Callable[..., None]:
-    """Puts records into the topic."""
+    """A function that appends records to the topic."""
 
     def put(*values: bytes | None, key: bytes | None = NAME) -> None:
         consumer.inbox.extend(Message(topic="cloud.models", key=key, value=value) for value in values)
@@ -30,7 +30,7 @@ def publish(consumer: Any) -> Callable[..., None]:
 
 @pytest.fixture
 def read_to_end(consumer: Any) -> Callable[[], None]:
-    """Kafka says that there is nothing more for now."""
+    """A function that lets Kafka report the end of the partition."""
 
     def end() -> None:
         consumer.inbox.append(Message(topic="cloud.models", error=KafkaError(KafkaError._PARTITION_EOF)))
@@ -48,8 +48,8 @@ def refused(reason: str) -> float:
 
 
 def test_the_topic_is_read_from_its_beginning(consumer: Any, feed: ModelFeed) -> None:
-    """The feed takes partition 0 from offset 0, in no group."""
-    assert [(place.topic, place.partition, place.offset) for place in consumer.assigned] == [
+    """The feed assigns itself partition 0 from offset 0, without a group."""
+    assert [(each.topic, each.partition, each.offset) for each in consumer.assigned] == [
         ("cloud.models", 0, 0)
     ]
 
@@ -57,7 +57,7 @@ def test_the_topic_is_read_from_its_beginning(consumer: Any, feed: ModelFeed) ->
 def test_nothing_is_used_before_the_topic_is_read_to_its_end(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
 ) -> None:
-    """At the start an old model is not taken while a newer one may follow."""
+    """At the start an old model is not used while a newer one may follow."""
     publish(detector.record(1))
     assert versions(feed) == []
     publish(detector.record(2))
@@ -69,7 +69,7 @@ def test_nothing_is_used_before_the_topic_is_read_to_its_end(
 def test_the_newest_record_wins_whatever_its_version(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
 ) -> None:
-    """The last record of the name is used; a lower version published again is a rollback."""
+    """The last record of the name is used, also one of a lower version (a rollback)."""
     publish(detector.record(1), detector.record(2), detector.record(3))
     read_to_end()
     assert versions(feed) == [3]
@@ -77,10 +77,10 @@ def test_the_newest_record_wins_whatever_its_version(
     assert versions(feed) == [2]
 
 
-def test_other_names_and_deletions_are_passed_over(
+def test_other_names_and_deletions_are_ignored(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
 ) -> None:
-    """Records of another model, without a key, or that delete a key change nothing."""
+    """Records of another model, without a key, or without a value change nothing."""
     publish(detector.record(1))
     publish(detector.record(9), key=b"other")
     publish(detector.record(8), key=None)
@@ -92,7 +92,7 @@ def test_other_names_and_deletions_are_passed_over(
 def test_a_refused_model_leaves_the_one_in_use(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is counted and logged by its reason, once, and a later sound one is used."""
+    """A refusal is counted and logged once, with its reason; a later valid model is used."""
     publish(detector.record(1))
     read_to_end()
     assert versions(feed) == [1]
@@ -109,20 +109,20 @@ def test_a_refused_model_leaves_the_one_in_use(
     assert versions(feed) == [3]
 
 
-def test_an_earlier_model_serves_where_the_newest_is_refused(
+def test_at_the_start_an_earlier_model_replaces_refused_ones(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
 ) -> None:
-    """At the start the newest sound record is used, however many broken ones follow it (within bounds)."""
+    """The newest valid record is used, however many refused ones follow it (within a bound)."""
     publish(detector.record(1), detector.record(2), b"junk", detector.record(3, signals=("speed",)))
     read_to_end()
     assert versions(feed) == [2]
     assert versions(feed) == []
 
 
-def test_the_time_of_a_swap_is_measured_without_the_waiting(
+def test_the_time_of_a_verification_is_measured(
     feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
 ) -> None:
-    """scorer_model_swap_seconds counts each verification, and a poll without a record counts nothing."""
+    """scorer_model_swap_seconds observes each verification, and nothing for a poll without a record."""
 
     def count() -> float:
         return REGISTRY.get_sample_value("scorer_model_swap_seconds_count") or 0.0
@@ -135,8 +135,8 @@ def test_the_time_of_a_swap_is_measured_without_the_waiting(
     assert count() == before + 2
 
 
-def test_an_error_that_passes_is_waited_out(consumer: Any, feed: ModelFeed) -> None:
-    """Where no broker answers the client tries again by itself; where reading is forbidden nothing helps."""
+def test_only_a_lasting_error_is_raised(consumer: Any, feed: ModelFeed) -> None:
+    """Where no broker answers the client retries by itself; a missing permission is raised."""
     consumer.inbox.append(Message(error=KafkaError(KafkaError._ALL_BROKERS_DOWN)))
     assert feed.poll() is None
     consumer.inbox.append(Message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))

@@ -1,4 +1,4 @@
-"""The loop's promises, with clients that do as they are told."""
+"""The guarantees of the loop, with clients that the test controls."""
 
 import time
 from collections import deque
@@ -26,7 +26,7 @@ def scene(consumer: Any, producer: Any, decoder: Decoder, model: Model) -> Scene
 
 @pytest.fixture
 def give(consumer: Any, telemetry_log: Any, telemetry_values: Any) -> Callable[..., None]:
-    """Puts sound records of (car, seq, partition) into the consumer's hands."""
+    """A function that lets the consumer deliver valid records of (car, seq, partition)."""
 
     def put(*entries: tuple[str, int, int]) -> None:
         for car, seq, partition in entries:
@@ -37,19 +37,19 @@ def give(consumer: Any, telemetry_log: Any, telemetry_values: Any) -> Callable[.
 
 
 def test_nothing_is_read_without_a_model(scene: Scene) -> None:
-    """Until the first model is there the scorer is unready and in no group, and can be told to stop."""
+    """Until the first model arrives the scorer is unready, joins no group, and can be stopped."""
     scene.models.clear()
     scene.pipeline.run()
-    assert scene.heard == ["no model yet"]
+    assert scene.calls == ["no model yet"]
 
 
 def test_ready_with_the_first_model(scene: Scene) -> None:
-    """With a model the scorer subscribes and is ready; told to stop it is unready first and closes last."""
+    """With a model the scorer subscribes and is ready; at a stop it is unready first and closes last."""
     ready = []
     scene.run(lambda: ready.append(scene.health.not_ready_because))
     assert ready == [""]
-    assert scene.heard[0] == "subscribe"
-    assert scene.heard[-2:] == ["close", "incremental_unassign"]
+    assert scene.calls[0] == "subscribe"
+    assert scene.calls[-2:] == ["close", "incremental_unassign"]
     assert scene.health.not_ready_because == "stopping"
 
 
@@ -65,8 +65,8 @@ def test_what_is_scored_is_committed(scene: Scene, give: Any) -> None:
     assert dict(scene.committed) == {0: 3, 1: 1}
 
 
-def test_a_batch_is_scored_by_the_model_of_its_time(scene: Scene, give: Any, detector: Any) -> None:
-    """A newer model takes over between two batches; each audit record names the one that scored."""
+def test_a_newer_model_takes_over_between_two_batches(scene: Scene, give: Any, detector: Any) -> None:
+    """The audit record of each batch has the version of the model that scored it."""
     newer = Model.open(detector.record(version=8), "litert")
     scene.run(
         lambda: give(("a", 1, 0)),
@@ -80,7 +80,7 @@ def test_a_batch_is_scored_by_the_model_of_its_time(scene: Scene, give: Any, det
 def test_a_batch_is_taken_in_pieces(
     scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch, piece_records: int
 ) -> None:
-    """Whatever a piece holds: what is there is one batch, up to its greatest size; the rest is another."""
+    """For any size of a piece a batch has all records that are there, up to --batch-records-max."""
     monkeypatch.setattr(pipeline_module, "PIECE_RECORDS", piece_records)
     scene.pipeline._settings = replace(scene.pipeline._settings, batch_records_max=5)
     scene.run(lambda: give(*[("a", seq, 0) for seq in range(1, 8)]), lambda: None)
@@ -90,10 +90,10 @@ def test_a_batch_is_taken_in_pieces(
 
 @pytest.mark.parametrize("piece_records", [1, 2, 100])
 @pytest.mark.parametrize("taken", [0, 1, 2, 3])
-def test_a_record_taken_before_its_partition_is_given_up_is_left(
+def test_records_of_a_partition_given_up_while_consuming_are_not_scored(
     scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch, taken: int, piece_records: int
 ) -> None:
-    """Where a rebalance comes while a batch is being taken, only what is still this replica's is scored."""
+    """After a rebalance in the middle of a batch only records of the replica's partitions are scored."""
     monkeypatch.setattr(pipeline_module, "PIECE_RECORDS", piece_records)
 
     def rebalance() -> None:
@@ -105,39 +105,38 @@ def test_a_record_taken_before_its_partition_is_given_up_is_left(
     assert {partition for partition, _, _ in scene.audited} <= {1}
 
 
-def test_what_is_on_its_way_is_delivered_before_a_partition_is_given_up(scene: Scene, give: Any) -> None:
-    """The successor finds every audit record: revoking waits for the deliveries, and commits."""
+def test_results_are_delivered_before_a_partition_is_given_up(scene: Scene, give: Any) -> None:
+    """Revoking waits for the deliveries and commits, so the successor finds every audit record."""
     scene.per_wait = 1
     scene.run(lambda: give(("a", 1, 0)), lambda: scene.revoke(0))
     assert scene.waits == [1]
     assert scene.committed == [(0, 1)]
-    assert scene.heard[:4] == ["subscribe", "incremental_assign", "commit", "incremental_unassign"]
+    assert scene.calls[:4] == ["subscribe", "incremental_assign", "commit", "incremental_unassign"]
 
 
 def remembering_scene(consumer: Any, producer: Any, decoder: Decoder, remembering: Any) -> Scene:
-    """With a model that has states."""
+    """A scene whose model has states."""
     return Scene(consumer, producer, decoder, Model.open(remembering.record(1), "litert"))
 
 
 def test_states_are_written_before_a_partition_is_given_up(
     consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
 ) -> None:
-    """The successor finds what is known of its cars; those of other partitions are not in a hurry."""
+    """The successor finds the changed states of the partition's cars."""
     scene = remembering_scene(consumer, producer, decoder, remembering)
     scene.pipeline._snapshots._began_s = 1e12
     scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.revoke(0))
-    states = [
-        (where["partition"], where["key"]) for topic, _, where in producer.produced if topic == "car-state"
-    ]
+    written = [options for topic, _, options in producer.produced if topic == "car-state"]
+    states = [(options["partition"], options["key"]) for options in written]
     assert states == [(0, b"a"), (1, b"b")]
-    assert scene.heard.index("commit") < scene.heard.index("incremental_unassign")
+    assert scene.calls.index("commit") < scene.calls.index("incremental_unassign")
     assert len(scene.detector.cars) == 0
 
 
 def test_states_of_a_partition_that_was_lost_are_not_written(
     consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
 ) -> None:
-    """Who was given up by the group knows less than the successor that is at work."""
+    """The successor is already at work, and its states are newer."""
     scene = remembering_scene(consumer, producer, decoder, remembering)
     scene.pipeline._snapshots._began_s = 1e12
     scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.lose(0, 1))
@@ -145,10 +144,10 @@ def test_states_of_a_partition_that_was_lost_are_not_written(
     assert len(scene.detector.cars) == 0
 
 
-def test_states_are_written_where_nothing_comes(
+def test_states_are_written_while_no_records_come(
     consumer: Any, producer: Any, decoder: Decoder, remembering: Any, give: Any
 ) -> None:
-    """The last states before a silence are written in it."""
+    """The last changed states are written without another batch."""
     scene = remembering_scene(consumer, producer, decoder, remembering)
     written = []
     scene.run(
@@ -162,14 +161,14 @@ def test_states_are_written_where_nothing_comes(
 def test_a_record_without_a_key_is_a_dead_letter(
     scene: Scene, telemetry_log: Any, telemetry_values: Any
 ) -> None:
-    """It is not taken for a report of the client's."""
+    """It is not mistaken for an error report of the client."""
     value = telemetry_values(["a"], [1])[0]
     scene.run(lambda: scene.consumer.inbox.append(telemetry_log.append(value, None)))
     assert scene.producer.topics() == ["telemetry.rejected", "scores.audit"]
 
 
-def test_a_report_that_passes_is_no_record(scene: Scene, give: Any) -> None:
-    """What the client reports among the records is logged, the records are scored."""
+def test_a_passing_error_is_logged(scene: Scene, give: Any) -> None:
+    """An error reported among the records is logged, and the records are scored."""
 
     def report() -> None:
         give(("a", 1, 0))
@@ -181,14 +180,14 @@ def test_a_report_that_passes_is_no_record(scene: Scene, give: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED])
-def test_a_report_that_does_not_pass_ends_the_process(scene: Scene, code: int) -> None:
-    """Without the topic, or the right to read it, waiting does not help."""
+def test_a_lasting_error_ends_the_process(scene: Scene, code: int) -> None:
+    """WorldDown where the topic, or the permission to read it, is missing."""
     with pytest.raises(WorldDown):
         scene.run(lambda: scene.consumer.inbox.append(Message(error=KafkaError(code), topic="telemetry")))
 
 
-def test_a_kafka_that_does_not_answer_is_to_blame(scene: Scene) -> None:
-    """An exception of the client's is the world, not a bug."""
+def test_a_kafka_that_does_not_answer_ends_the_process(scene: Scene) -> None:
+    """An exception of the client becomes WorldDown: it is not a bug."""
 
     def fail() -> None:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -197,19 +196,19 @@ def test_a_kafka_that_does_not_answer_is_to_blame(scene: Scene) -> None:
         scene.run(fail)
 
 
-def test_the_end_is_not_waited_for_without_end(scene: Scene, give: Any) -> None:
-    """Where Kafka takes no results the deadline ends the process: nothing more is asked of Kafka."""
+def test_the_end_waits_no_longer_than_the_deadline(scene: Scene, give: Any) -> None:
+    """WorldDown where Kafka has not taken the results by then, without closing the consumer."""
     scene.per_wait = 0
     scene.stop = scene.pipeline._stop = Stop(deadline_s=0.03)
     with pytest.raises(WorldDown, match="results of 5 batches"):
         scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 6)])
-    assert "close" not in scene.heard
+    assert "close" not in scene.calls
 
 
 def test_a_process_that_stood_still_writes_nothing(
     scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Suspended for so long that others may have its partitions, it ends before it scores what it holds."""
+    """WorldDown after a suspension in which another replica may have got its partitions."""
     clock = [1_000.0]
     monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
         monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
@@ -224,8 +223,8 @@ def test_a_process_that_stood_still_writes_nothing(
     assert scene.producer.produced == []
 
 
-def test_a_long_assignment_is_no_standstill(scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading back state may take its time: the client keeps the group's session meanwhile."""
+def test_a_long_takeover_is_no_standstill(scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading back states may take long: the client keeps the session of the group alive in the callback."""
     clock = [1_000.0]
     monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
         monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
@@ -241,10 +240,10 @@ def test_a_long_assignment_is_no_standstill(scene: Scene, give: Any, monkeypatch
     assert scene.audited == [(0, 0, 0)]
 
 
-def test_partitions_that_come_while_stopping_are_not_taken_up(scene: Scene, give: Any) -> None:
-    """Nothing is asked of Kafka for them, and what comes of them with the assignment is not scored."""
-    asked: list[Any] = []
-    scene.consumer.committed = lambda places, timeout: asked.append(places) or places
+def test_partitions_assigned_during_a_stop_are_not_read(scene: Scene, give: Any) -> None:
+    """Their state is not read back, and their records are not scored."""
+    requests: list[Any] = []
+    scene.consumer.committed = lambda partitions, timeout: requests.append(partitions) or partitions
 
     def stop_and_assign() -> None:
         scene.stop.request()
@@ -253,15 +252,15 @@ def test_partitions_that_come_while_stopping_are_not_taken_up(scene: Scene, give
 
     scene.rounds = deque([stop_and_assign])
     scene.pipeline.run()
-    assert asked == []
+    assert requests == []
     assert scene.producer.produced == []
-    assert scene.heard[:2] == ["subscribe", "incremental_assign"]
+    assert scene.calls[:2] == ["subscribe", "incremental_assign"]
 
 
-def test_a_takeover_that_fails_is_the_world(scene: Scene) -> None:
-    """Kafka's silence leaves the callback as WorldDown: of its own exceptions the client loses the type."""
+def test_a_failed_takeover_ends_the_process(scene: Scene) -> None:
+    """The callback raises WorldDown: the client does not pass on its own exceptions."""
 
-    def fail(places: Any, timeout: float) -> Any:
+    def fail(partitions: Any, timeout: float) -> Any:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     scene.consumer.committed = fail
@@ -270,15 +269,15 @@ def test_a_takeover_that_fails_is_the_world(scene: Scene) -> None:
         scene.assign()
 
 
-def test_lag_is_what_is_not_scored_yet(scene: Scene, give: Any) -> None:
-    """Also of partitions where nothing has come since the start: the log's end less the next offset."""
+def test_lag_counts_the_records_that_are_not_scored(scene: Scene, give: Any) -> None:
+    """The end of the log minus the next offset, also for partitions without new records."""
     scene.starts = {0: 100, 1: 97}
     scene.run(lambda: None)
     assert REGISTRY.get_sample_value("scorer_lag_records") == 3.0
 
 
 def test_consuming_waits_for_deliveries(scene: Scene, give: Any) -> None:
-    """With too many batches on their way nothing more is taken, until Kafka has taken some."""
+    """Above --in-flight-batches-max nothing is consumed until Kafka has taken results."""
     scene.per_wait = 1
     scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 111)])
     assert max(scene.waits) == 101

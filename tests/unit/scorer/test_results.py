@@ -1,4 +1,4 @@
-"""What may be committed, and in which order results reach Kafka."""
+"""The order in which results reach Kafka, and the offsets that may be committed."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ def audit(partition: int, last_offset: int) -> dict[str, Any]:
 
 
 def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any) -> None:
-    """A batch without anomalies is one audit record a partition, in the partition of the same number."""
+    """A batch without anomalies has one audit record a partition, in the partition of the same number."""
     results = Results(producer)
     results.write(audits=[audit(3, 9), audit(5, 4)], next_offsets={3: 10, 5: 5})
     results.settle()
-    assert [where["partition"] for _, _, where in producer.produced] == [3, 5]
+    assert [options["partition"] for _, _, options in producer.produced] == [3, 5]
     producer.deliver("scores.audit")
     results.settle()
     assert (len(results), results.take_committable()) == (1, {})
@@ -37,7 +37,7 @@ def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any
     assert results.take_committable() == {}
 
 
-def test_an_audit_record_waits_for_what_it_vouches_for(producer: Any) -> None:
+def test_an_audit_record_waits_for_the_results_that_it_stands_for(producer: Any) -> None:
     """Audit records are sent after the anomalies and dead letters of their batch and all earlier ones."""
     results = Results(producer)
     bad = Record(partition=2, offset=7, key=b"a", value=b"junk")
@@ -59,7 +59,7 @@ def test_an_audit_record_waits_for_what_it_vouches_for(producer: Any) -> None:
 
 
 def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None:
-    """A later batch that is delivered first waits for the earlier one."""
+    """A later batch that is delivered first waits for the earlier ones."""
     results = Results(producer)
     for last in (4, 9, 14):
         results.write(audits=[audit(0, last)], next_offsets={0: last + 1})
@@ -73,7 +73,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
 
 
 def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
-    """What a successor reads back must not be ahead of where it goes on; offsets do not wait for it."""
+    """A state read back must not be ahead of the last audit record; commits do not wait for states."""
     results = Results(producer)
     results.write(audits=[audit(2, 7)], next_offsets={2: 8}, snapshots=[(2, b"a", b"state")])
     results.settle()
@@ -89,7 +89,7 @@ def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
 
 @pytest.mark.parametrize("topic", ["anomalies", "scores.audit"])
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
-    """A failed delivery raises WorldDown, and nothing of that batch becomes committable."""
+    """A failed delivery raises WorldDown, and no offset of that batch becomes committable."""
     results = Results(producer)
     results.write(anomalies=[ANOMALY], audits=[audit(0, 0)], next_offsets={0: 1})
     results.settle()
@@ -102,27 +102,27 @@ def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic
     assert results.take_committable() == {}
 
 
-def test_a_dead_letter_says_why_and_where(producer: Any) -> None:
-    """It carries the record's bytes and key, and as headers the reason, the detail and the record's place."""
+def test_a_dead_letter_has_reason_and_origin(producer: Any) -> None:
+    """It has the record's bytes and key, and headers with reason, detail, topic, partition and offset."""
     bad = Record(partition=2, offset=7, key=b"a", value=b"junk")
     Results(producer).write(rejected=[(Malformed("bad_frame", "d" * 600), bad)])
-    ((topic, value, where),) = producer.produced
-    assert (topic, value, where["key"]) == ("telemetry.rejected", b"junk", b"a")
-    assert where["headers"] == [
+    ((topic, value, options),) = producer.produced
+    assert (topic, value, options["key"]) == ("telemetry.rejected", b"junk", b"a")
+    assert options["headers"] == [
         ("reason", "bad_frame"), ("detail", "d" * 500), ("kafka_record", "telemetry/2/7")
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "sent_bytes"), [(b"", 0), (b"x" * 1_048_000, 65_536)])
-def test_a_dead_letter_is_never_too_large(producer: Any, value: bytes, sent_bytes: int) -> None:
-    """Of a record as large as Kafka takes only the beginning is kept; one without a value is no error."""
+def test_a_dead_letter_is_bounded(producer: Any, value: bytes, sent_bytes: int) -> None:
+    """Only the beginning of a large record is kept; an empty value is no error."""
     bad = Record(partition=0, offset=0, key=None, value=value)
     Results(producer).write(rejected=[(Malformed("missing_key"), bad)])
     assert len(producer.produced[0][1]) == sent_bytes
 
 
-def test_a_full_queue_is_waited_for(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the client's queue is full, produce waits for deliveries instead of failing."""
+def test_a_full_queue_delays_the_results(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the client's queue is full, `write` waits for deliveries instead of failing."""
     results = Results(producer)
     producer.room = 1
     polled = producer.poll

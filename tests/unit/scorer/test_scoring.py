@@ -1,4 +1,4 @@
-"""What a batch comes to: anomalies, dead letters, audit records."""
+"""The results of a batch: anomalies, dead letters, audit records."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ import pytest
 from contract import records
 from contract.telemetry import SIGNALS, Decoder
 from scorer.batch import Batch
-from scorer.detector import Detector
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import Scored, score
 from scorer.shares import named, shares_of
@@ -22,8 +22,8 @@ SAMPLED_AT_MS, SCORED_AT_MS = 1_800_000_000_000, 1_800_000_000_250
 def scored(
     telemetry_log: Any, telemetry_values: Any, decoder: Decoder, model: Model
 ) -> Callable[..., Scored]:
-    """Appends values to the log and scores them as one batch."""
-    detector = Detector()
+    """A function that appends values to the log and scores them as one batch."""
+    detector = AnomalyDetector()
     detector.add(model)
 
     def run(*entries: tuple[str | None, int, bytes | None], running: Any = None) -> Scored:
@@ -46,7 +46,7 @@ def scored(
 
 @pytest.fixture
 def sample(telemetry_values: Any, detector: Any) -> Callable[..., tuple[str, int, bytes]]:
-    """(car, partition, value) of one record at the model's mean but for the signals named."""
+    """A function that makes (car, partition, value) of a record: the model's mean but for these signals."""
 
     def make(car: str, seq: int, partition: int = 0, **signals: float) -> tuple[str, int, bytes]:
         row = detector.mean.copy()
@@ -57,23 +57,29 @@ def sample(telemetry_values: Any, detector: Any) -> Callable[..., tuple[str, int
     return make
 
 
-def decoded(done: Scored) -> list[dict[str, Any]]:
-    """The anomalies; the key of each is its car."""
-    found = [records.decode(value)[1] for _, value in done.anomalies]
-    assert [anomaly["car_id"].encode() for anomaly in found] == [key for key, _ in done.anomalies]
-    return found
+def decoded(result: Scored) -> list[dict[str, Any]]:
+    """The decoded anomalies; the key of each is its car."""
+    anomalies = [records.decode(value)[1] for _, value in result.anomalies]
+    assert [anomaly["car_id"].encode() for anomaly in anomalies] == [key for key, _ in result.anomalies]
+    return anomalies
 
 
 AUDIT = {"model_version": 3, "scored_at": SCORED_AT_MS, "scorer": "replica-1"}
 
 
 def test_a_regular_batch_is_scored_whole(scored: Any, sample: Any) -> None:
-    """Records near the mean give one audit record a partition and nothing else."""
-    done = scored(sample("a", 1), sample("b", 4), sample("a", 2))
-    assert (done.scored, done.duplicates, done.late, done.anomalies, done.rejected) == (3, 0, 0, [], [])
-    assert done.next_offsets == {0: 3}
-    assert done.oldest_sample_ms == SAMPLED_AT_MS
-    assert done.audits == [
+    """Normal records give one audit record a partition and nothing else."""
+    result = scored(sample("a", 1), sample("b", 4), sample("a", 2))
+    assert (result.scored, result.duplicates, result.late, result.anomalies, result.rejected) == (
+        3,
+        0,
+        0,
+        [],
+        [],
+    )
+    assert result.next_offsets == {0: 3}
+    assert result.oldest_sample_ms == SAMPLED_AT_MS
+    assert result.audits == [
         AUDIT
         | {"partition": 0, "first_offset": 0, "last_offset": 2}
         | {"scored": 3, "duplicates": 0, "late": 0, "rejected": 0}
@@ -81,9 +87,9 @@ def test_a_regular_batch_is_scored_whole(scored: Any, sample: Any) -> None:
 
 
 def test_counts_of_a_mixed_batch_add_up(scored: Any, sample: Any) -> None:
-    """Malformed, repeated and late records of several partitions are counted where they belong."""
+    """Malformed, repeated and late records are counted in the audit record of their partition."""
     scored(sample("a", 1, 2), sample("a", 4, 2), sample("b", 1, 7))
-    done = scored(
+    result = scored(
         ("a", 2, b"junk"),
         sample("b", 1, 7),
         sample("a", 5, 2),
@@ -93,54 +99,54 @@ def test_counts_of_a_mixed_batch_add_up(scored: Any, sample: Any) -> None:
         sample("a", 5, 2),
         ("c", 11, None),
     )
-    assert [(row, error.reason) for row, error in done.rejected] == [
+    assert [(row, error.reason) for row, error in result.rejected] == [
         (0, "bad_frame"), (3, "missing_key"), (7, "bad_frame")
     ]  # fmt: skip
-    of = {audit.pop("partition"): audit for audit in done.audits}
+    audits = {audit.pop("partition"): audit for audit in result.audits}
     names = ("first_offset", "last_offset", "scored", "duplicates", "late", "rejected")
-    assert {partition: tuple(audit[name] for name in names) for partition, audit in of.items()} == {
+    assert {partition: tuple(audit[name] for name in names) for partition, audit in audits.items()} == {
         2: (2, 5, 2, 1, 1, 1),
         7: (1, 3, 1, 1, 0, 1),
         11: (0, 0, 0, 0, 0, 1),
     }
-    assert (done.scored, done.duplicates, done.late) == (3, 2, 1)
-    assert done.next_offsets == {2: 6, 7: 4, 11: 1}
-    for audit in done.audits:
+    assert (result.scored, result.duplicates, result.late) == (3, 2, 1)
+    assert result.next_offsets == {2: 6, 7: 4, 11: 1}
+    for audit in result.audits:
         assert records.decode(records.encode("audit", audit | {"partition": 0}))[0] == "audit"
 
 
 def test_offsets_with_holes_are_spanned(scored: Any, sample: Any, telemetry_log: Any) -> None:
-    """Offsets without a record (transaction markers) lie within the audit record's span."""
+    """The span of the audit record includes offsets without a record (transaction markers)."""
     scored(sample("a", 1))
     telemetry_log.skip(0, 8)
     assert scored(sample("a", 2)).next_offsets == {0: 9}
 
 
-def test_a_batch_without_a_sound_record_is_audited(scored: Any) -> None:
-    """Where every record is malformed nothing is scored and the offsets are accounted for."""
-    done = scored(("a", 0, b"x"), ("a", 0, b""), ("a", 0, None))
-    assert (done.scored, len(done.rejected), done.next_offsets) == (0, 3, {0: 3})
-    assert done.audits[0]["rejected"] == 3
-    assert done.oldest_sample_ms == SCORED_AT_MS
+def test_a_batch_of_malformed_records_is_audited(scored: Any) -> None:
+    """Nothing is scored, and the audit record accounts for the offsets."""
+    result = scored(("a", 0, b"x"), ("a", 0, b""), ("a", 0, None))
+    assert (result.scored, len(result.rejected), result.next_offsets) == (0, 3, {0: 3})
+    assert result.audits[0]["rejected"] == 3
+    assert result.oldest_sample_ms == SCORED_AT_MS
 
 
 def test_a_batch_of_duplicates_is_not_scored(scored: Any, sample: Any) -> None:
-    """No model run and no anomaly for records that were all seen before."""
+    """Records that were all seen before give no anomaly."""
     wild = sample("a", 1, coolant_temp=500.0)
     assert len(scored(wild).anomalies) == 1
-    done = scored(wild, wild)
-    assert (done.scored, done.duplicates, done.anomalies) == (0, 2, [])
+    result = scored(wild, wild)
+    assert (result.scored, result.duplicates, result.anomalies) == (0, 2, [])
 
 
-def test_an_anomaly_says_who_when_why_and_by_which_model(scored: Any, sample: Any, detector: Any) -> None:
-    """Among good, repeated and malformed records the anomaly is the right one's, with all its fields."""
-    done = scored(
+def test_an_anomaly_has_all_fields(scored: Any, sample: Any, detector: Any) -> None:
+    """Among good, repeated and malformed records the anomaly has the fields of its own record."""
+    result = scored(
         ("b", 0, b"junk"),
         sample("a", 1),
         sample("a", 1),
         sample("car-9", 9, coolant_temp=85 + 8 * 16, tire_pressure_1_1=32 - 12),
     )
-    (anomaly,) = decoded(done)
+    (anomaly,) = decoded(result)
     signals = anomaly.pop("signals")
     assert anomaly.pop("score") == pytest.approx(20.0, rel=1e-5)
     assert anomaly == {
@@ -153,8 +159,8 @@ def test_an_anomaly_says_who_when_why_and_by_which_model(scored: Any, sample: An
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3e38])
-def test_a_value_beyond_all_bounds_is_named(scored: Any, sample: Any, value: float) -> None:
-    """The signal that makes a score infinite is named alone, not one that is merely high or missing."""
+def test_a_value_that_makes_the_score_infinite_is_named(scored: Any, sample: Any, value: float) -> None:
+    """That signal is named alone, without signals that are only high or missing."""
     (anomaly,) = decoded(scored(sample("a", 1, current_draw=value, speed=400.0, throttle_pos=np.nan)))
     assert [s["name"] for s in anomaly["signals"]] == ["current_draw"]
     assert anomaly["signals"][0]["share"] == 1.0
@@ -162,14 +168,14 @@ def test_a_value_beyond_all_bounds_is_named(scored: Any, sample: Any, value: flo
 
 
 def test_a_missing_signal_is_not_an_anomaly_by_itself(scored: Any, sample: Any) -> None:
-    """The detector masks NaN; another signal's fault is still named, and its share is of what is there."""
-    done = scored(sample("a", 1, speed=np.nan), sample("a", 2, speed=np.nan, coolant_temp=500.0))
-    assert [anomaly["seq"] for anomaly in decoded(done)] == [2]
-    assert [s["name"] for s in decoded(done)[0]["signals"]] == ["coolant_temp"]
+    """The graph masks NaN; another signal's fault is still found and named."""
+    result = scored(sample("a", 1, speed=np.nan), sample("a", 2, speed=np.nan, coolant_temp=500.0))
+    assert [anomaly["seq"] for anomaly in decoded(result)] == [2]
+    assert [s["name"] for s in decoded(result)[0]["signals"]] == ["coolant_temp"]
 
 
-def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model: Model) -> None:
-    """A model that gives NaN for a missing signal makes an anomaly that names this signal."""
+def test_a_nan_score_is_an_anomaly(scored: Any, sample: Any, model: Model) -> None:
+    """A model whose score is NaN for a missing signal makes an anomaly that names this signal."""
 
     def give(signals: Any, state: Any) -> Any:
         contribution = np.zeros_like(signals)
@@ -183,21 +189,21 @@ def test_a_score_that_is_no_number_is_an_anomaly(scored: Any, sample: Any, model
     assert "throttle_pos" in [s["name"] for s in anomaly["signals"]]
 
 
-def test_a_key_that_is_no_text_stops_nothing(
+def test_a_key_that_is_not_utf_8_is_no_error(
     telemetry_log: Any, telemetry_values: Any, decoder: Decoder, model: Model
 ) -> None:
     """An anomaly of a record with such a key is written like any other."""
     value = telemetry_values(["ab"], [1], np.zeros((1, len(SIGNALS)), np.float32))[0]
     batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")], [b"\xff\xfe"])
-    detector = Detector()
+    detector = AnomalyDetector()
     detector.add(model)
-    done = score(batch, decoder, detector, now_ms=0, scorer="s")
-    assert len(done.anomalies) + len(done.rejected) == 1
-    assert all(anomaly["car_id"] for anomaly in decoded(done))
+    result = score(batch, decoder, detector, now_ms=0, scorer="s")
+    assert len(result.anomalies) + len(result.rejected) == 1
+    assert all(anomaly["car_id"] for anomaly in decoded(result))
 
 
-def test_shares_of_signed_contributions_count_by_size() -> None:
-    """At most three signals, the largest first, by the size of the contribution; all shares add up to 1."""
+def test_contributions_count_by_their_size() -> None:
+    """At most three signals are named, the largest absolute contribution first; all shares add up to 1."""
     contribution = np.zeros(len(SIGNALS), np.float32)
     contribution[[2, 5, 7, 11]] = [-6, 3, 1, -10]
     values = np.arange(len(SIGNALS), dtype=np.float32)
@@ -208,6 +214,6 @@ def test_shares_of_signed_contributions_count_by_size() -> None:
 
 
 def test_no_contribution_names_no_signal() -> None:
-    """Contributions that are all zero give no name rather than a wrong one."""
+    """Contributions that are all zero name no signal."""
     nothing = np.zeros((1, len(SIGNALS)), np.float32)
     assert named(shares_of(nothing, nothing)[0], nothing[0]) == []

@@ -1,4 +1,4 @@
-"""What the scorer refuses to be told."""
+"""The settings that the scorer refuses."""
 
 import pytest
 
@@ -6,15 +6,15 @@ from plumbing.settings import SettingsError, load
 from scorer.settings import Settings
 
 
-def told(*flags: str) -> Settings:
+def load_flags(*flags: str) -> Settings:
     return load(Settings, prefix="SCORER", argv=flags, environ={})
 
 
-def test_kafka_is_all_it_must_be_told() -> None:
+def test_only_kafka_is_required() -> None:
     """Every other setting has a default."""
-    assert told("--kafka-bootstrap", "127.0.0.1:9092").runtime == "litert"
+    assert load_flags("--kafka-bootstrap", "127.0.0.1:9092").runtime == "litert"
     with pytest.raises(SettingsError, match="--kafka-bootstrap"):
-        told()
+        load_flags()
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_kafka_is_all_it_must_be_told() -> None:
         ("--delivery-timeout-s", "0"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(name: str, value: str) -> None:
-    """The message names the setting."""
-    given = {"--kafka-bootstrap": "127.0.0.1:9092"} | {name: value}
+def test_impossible_values_are_refused_by_name(name: str, value: str) -> None:
+    """SettingsError names the flag."""
+    flags = {"--kafka-bootstrap": "127.0.0.1:9092"} | {name: value}
     with pytest.raises(SettingsError, match=name):
-        told(*[part for pair in given.items() for part in pair])
+        load_flags(*[part for pair in flags.items() for part in pair])

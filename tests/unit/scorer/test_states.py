@@ -1,4 +1,4 @@
-"""The states of many cars in arrays are those of each car alone, sample after sample."""
+"""The states of many cars in arrays equal those of each car alone."""
 
 import random
 from typing import Any
@@ -15,12 +15,12 @@ from .fleet import Fleet
 
 @pytest.fixture
 def model(remembering: Any) -> Model:
-    """Every score but 0 counts as found, so that all of them are seen."""
+    """A model with states whose threshold is near 0, so that all scores but 0 are detections."""
     return Model.open(remembering.record(1, threshold=1e-30), "litert")
 
 
-class Plain:
-    """One car after the other, one record after the other: what the arrays must come to."""
+class PlainLoop:
+    """The expected scores and states, computed record by record."""
 
     def __init__(self, remembering: Any) -> None:
         self.step = remembering.step
@@ -50,19 +50,17 @@ class Plain:
 
 @pytest.mark.parametrize("cars", [1, 3, 50])
 @pytest.mark.parametrize("seed", range(2))
-def test_random_batches_come_to_what_a_plain_loop_does(
-    remembering: Any, model: Model, seed: int, cars: int
-) -> None:
-    """Duplicates, gaps, late ones, several of a car in a batch: each score and each state is the loop's."""
+def test_random_batches_equal_a_plain_loop(remembering: Any, model: Model, seed: int, cars: int) -> None:
+    """With duplicates, gaps, late records and several of a car in a batch, scores and states are equal."""
     chance, noise = random.Random(seed), np.random.default_rng(seed)
-    fleet, plain, expected = Fleet(model), Plain(remembering), {}
-    at = [chance.randrange(3) for _ in range(cars)]
+    fleet, plain, expected = Fleet(model), PlainLoop(remembering), {}
+    last = [chance.randrange(3) for _ in range(cars)]
     for _ in range(12):
         records = []
         for _ in range(chance.choice([1, 40, 120])):
             car = chance.randrange(cars)
-            at[car] = max(0, at[car] + chance.choices([1, 2, 0, -chance.randrange(4)], [85, 5, 5, 5])[0])
-            records.append((f"car-{car}", at[car]))
+            last[car] = max(0, last[car] + chance.choices([1, 2, 0, -chance.randrange(4)], [85, 5, 5, 5])[0])
+            records.append((f"car-{car}", last[car]))
         signals = (remembering.mean + noise.normal(size=(len(records), len(SIGNALS))) * 3).astype(np.float32)
         signals[noise.random(signals.shape) < 0.01] = np.nan
         expected |= plain.batch(records, signals)
@@ -75,7 +73,7 @@ def test_random_batches_come_to_what_a_plain_loop_does(
 
 
 def test_late_and_repeated_records_do_not_move_a_state(remembering: Any, model: Model) -> None:
-    """A late one is scored all the same, by what is known of the car by then."""
+    """A late record is scored with the newest state of its car."""
     fleet = Fleet(model)
     fleet.records([("a", seq) for seq in [*range(1, 12), 13]], np.tile(remembering.mean, (12, 1)))
     before = fleet.state("a", 1).copy()
@@ -86,7 +84,7 @@ def test_late_and_repeated_records_do_not_move_a_state(remembering: Any, model: 
 
 
 def test_a_state_that_is_not_finite_is_learned_anew(remembering: Any, model: Model) -> None:
-    """One car's infinite signal costs this car its state and no other's, and is counted."""
+    """An infinite signal resets the state of its car only, and is counted."""
     name, labels = "scorer_states_refused_total", {"reason": "not_finite"}
     before = REGISTRY.get_sample_value(name, labels) or 0
     fleet = Fleet(model)
@@ -102,8 +100,8 @@ def test_a_state_that_is_not_finite_is_learned_anew(remembering: Any, model: Mod
     assert fleet.state("a", 1)[0] == 8
 
 
-def test_finite_states_of_any_size_stay(remembering: Any, model: Model) -> None:
-    """Numbers whose sum is too large for a float are numbers all the same."""
+def test_large_finite_states_stay(remembering: Any, model: Model) -> None:
+    """Values whose sum overflows a float are finite themselves."""
     fleet = Fleet(model)
     huge = remembering.mean.copy()
     huge[9:13] = 3e38
@@ -113,7 +111,7 @@ def test_finite_states_of_any_size_stay(remembering: Any, model: Model) -> None:
 
 
 def test_cars_of_other_partitions_keep_their_states(remembering: Any, model: Model) -> None:
-    """Whose partition is given up begins anew; places change, states stay with their cars."""
+    """Cars of a partition that was given up are new again; the others keep their states under new numbers."""
     fleet = Fleet(model)
     for number, partition in enumerate((0, 1, 0, 1)):
         signals = np.tile(remembering.mean + number, (3, 1))
@@ -128,7 +126,7 @@ def test_cars_of_other_partitions_keep_their_states(remembering: Any, model: Mod
 
 
 def test_more_cars_than_the_arrays_hold(remembering: Any, model: Model) -> None:
-    """The arrays grow, and what they held stays."""
+    """The arrays grow and keep what they hold."""
     fleet = Fleet(model)
     fleet.samples(["first"] * 3, remembering.mean)
     fleet.samples([f"car-{number}" for number in range(3_000)], remembering.mean)
