@@ -19,8 +19,7 @@ from quality.ground import Ground
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
 from quality.settings import CHANGES, PARTS, Settings
-from quality.truth import Failure
-from simulator.faults import severities
+from quality.truth import Failure, severities
 
 Card = Mapping[str, Any]
 

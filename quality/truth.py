@@ -1,9 +1,13 @@
 """The truth that no detector sees: which component of which test car failed, and when the fault began."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from simulator.faults import KINDS, FaultPlan
+import numpy as np
+
+from simulator.chance import F8
+from simulator.faults import HOUR_S, KINDS, FaultPlan
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,32 @@ def failures(plan: FaultPlan, first: int) -> list[Failure]:
 def counted(failures: Sequence[Failure], *, from_s: float, to_s: float) -> list[Failure]:
     """The failures that a detector can foresee: they begin after from_s and fail before to_s."""
     return [failure for failure in failures if failure.onset_s >= from_s and failure.failed_s <= to_s]
+
+
+def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
+    """How fast faults grow in these plans: a row per kind and effect, for a table or JSON.
+
+    Hours of wear from onset to failure and mean growth per hour (in the unit), each as {p10, p50, p90}.
+    """
+    hours: dict[tuple[str, float, str], list[float]] = {}
+    for plan in plans:
+        wear_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
+        for incident, hours_to_failure in enumerate(wear_h.tolist()):
+            kind = KINDS[plan.kind[incident]]
+            key = (kind.name, *kind.components[plan.component(incident)])
+            hours.setdefault(key, []).append(hours_to_failure)
+    return [
+        {
+            "kind": name,
+            "incidents": len(hours[name, size, unit]),
+            "at_failure": size,
+            "unit": unit,
+            "hours_to_failure": _spread(np.array(hours[name, size, unit])),
+            "per_hour": _spread(size / np.array(hours[name, size, unit])),
+        }
+        for name, size, unit in sorted(hours)
+    ]
+
+
+def _spread(values: F8) -> dict[str, float]:
+    return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in (10, 50, 90)}

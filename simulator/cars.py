@@ -5,7 +5,7 @@ that of motor and inverter, and the intake air is the cooling air that a duct wi
 the radiator.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +74,7 @@ class CarParameters:
 
     def __getitem__(self, group: slice) -> "CarParameters":
         """The parameters of a group of the cars, as views."""
-        return CarParameters(*[getattr(self, name)[..., group] for name in _NAMES])
-
-
-_NAMES = tuple(field.name for field in fields(CarParameters))
+        return CarParameters(*[values[..., group] for values in vars(self).values()])
 
 
 def car_id(index: int) -> str:

@@ -1,7 +1,6 @@
 """Legitimate changes of a fleet, which are no faults: new firmware, a cold snap, a new car model."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from simulator.chance import F4
 
@@ -33,19 +32,3 @@ class Changes:
         since_s = now_s - self.cold_at_s
         left_s = 2 * self.cold_over_s + self.cold_for_s - since_s
         return self.cold_k * min(1.0, max(0.0, min(since_s, left_s) / max(self.cold_over_s, 1e-9)))
-
-    def periods(self) -> list[dict[str, Any]]:
-        """The changes that take place: {change, from_s, until_s, …}; until_s is None for a permanent one."""
-        periods: list[dict[str, Any]] = []
-        if self.firmware_share:
-            until_s = self.firmware_at_s + self.firmware_over_s
-            periods.append({"change": "firmware", "from_s": self.firmware_at_s, "until_s": None,
-                         "rolled_out_s": until_s, "share": self.firmware_share})  # fmt: skip
-        if self.cold_k:
-            until_s = self.cold_at_s + 2 * self.cold_over_s + self.cold_for_s
-            periods.append({"change": "cold_snap", "from_s": self.cold_at_s, "until_s": until_s,
-                         "kelvin": self.cold_k})  # fmt: skip
-        if self.new_model_from < NEVER:
-            periods.append({"change": "new_model", "from_s": 0.0, "until_s": None,
-                         "from_car": self.new_model_from})  # fmt: skip
-        return periods

@@ -6,7 +6,6 @@ component and 1 for a failed one; `FaultKind.components` and `Damage` give its p
 """
 
 import bisect
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,12 +117,8 @@ class Damage:
         self.resistance = 1 + effects["battery_ageing"][0]  # factor on the resistance of the battery
         self.capacity = 1 - _CAPACITY_LOST_MAX * effects["battery_ageing"][0]  # factor on its capacity
         self.drag_n = effects["brake_drag"]  # (4, k)
-
-    @property
-    def vibration(self) -> F4:
-        """(k,) share that the worst bearing adds to the vibration of the drive train."""
-        worst: F4 = self.bearing_mps2.max(axis=0) * _VIBRATION_OF_BEARING
-        return worst
+        # (k,) share that the worst bearing adds to the vibration of the drive train
+        self.vibration: F4 = self.bearing_mps2.max(axis=0) * _VIBRATION_OF_BEARING
 
 
 @dataclass(frozen=True)
@@ -246,35 +241,6 @@ class FaultPlan:
             | {name: epoch_ms + round(1000 * float(times_s[i])) for name, times_s in times.items()}
             for i, car in enumerate(self._cars_sorted)
         ]
-
-
-def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
-    """How fast faults grow in these plans: a row per kind and effect, for a table or JSON.
-
-    Hours of wear from onset to failure and mean growth per hour (in the unit), each as {p10, p50, p90}.
-    """
-    hours: dict[tuple[str, float, str], list[float]] = {}
-    for plan in plans:
-        wear_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
-        for incident, hours_to_failure in enumerate(wear_h.tolist()):
-            kind = KINDS[plan.kind[incident]]
-            key = (kind.name, *kind.components[plan.component(incident)])
-            hours.setdefault(key, []).append(hours_to_failure)
-    return [
-        {
-            "kind": name,
-            "incidents": len(hours[name, size, unit]),
-            "at_failure": size,
-            "unit": unit,
-            "hours_to_failure": _spread(np.array(hours[name, size, unit])),
-            "per_hour": _spread(size / np.array(hours[name, size, unit])),
-        }
-        for name, size, unit in sorted(hours)
-    ]
-
-
-def _spread(values: F8) -> dict[str, float]:
-    return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in (10, 50, 90)}
 
 
 def _by_car(table: NDArray[Any]) -> NDArray[Any]:

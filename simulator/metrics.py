@@ -10,24 +10,16 @@ from prometheus_client import Counter, Gauge, Histogram
 PUBACK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 sampled = Counter("simulator_samples", "Samples taken; each must arrive as a record")
-skipped = Counter(
-    "simulator_samples_skipped", "Samples not taken because too many of the car were unacknowledged"
-)
+skipped = Counter("simulator_samples_skipped", "Samples not taken: too many of the car are unacknowledged")
 published = Counter("simulator_published_messages", "Telemetry messages sent for the first time")
 resent = Counter("simulator_resent_messages", "Telemetry messages sent again")
-acknowledged = Counter(
-    "simulator_acknowledged_messages", "Telemetry messages acknowledged, each counted once"
-)
-refused = Counter(
-    "simulator_refused_messages", "PUBACKs with an error or without a subscriber; the message is sent again"
-)
+acknowledged = Counter("simulator_acknowledged_messages", "Telemetry messages acknowledged, counted once")
+refused = Counter("simulator_refused_messages", "PUBACKs with an error or no subscriber; sent again")
 unexpected = Counter("simulator_unexpected_pubacks", "PUBACKs for which no message was in flight")
 reports = Counter("simulator_workshop_reports", "Workshop reports acknowledged")
 ticks = Counter("simulator_ticks", "Groups of cars sampled")
 late_ticks = Counter("simulator_late_ticks", "Groups of cars sampled more than one tick too late")
-missed_ticks = Counter(
-    "simulator_missed_ticks", "Groups of cars not sampled because they were a whole period too late"
-)
+missed_ticks = Counter("simulator_missed_ticks", "Groups of cars not sampled: a whole period too late")
 connections = Counter("simulator_connections", "Connections that the brokers accepted")
 lost_connections = Counter("simulator_connection_losses", "Connections lost without having been closed")
 refused_connections = Counter("simulator_refused_connections", "Connections that a broker refused")
@@ -37,9 +29,7 @@ worker_cpu = Counter("simulator_worker_cpu_seconds", "CPU time of the workers, u
 worker_restarts = Counter("simulator_worker_restarts", "Workers that died and were restarted")
 cars = Gauge("simulator_cars", "Cars of the fleet")
 workers = Gauge("simulator_workers", "Worker processes of the fleet")
-connected = Gauge(
-    "simulator_connected_clients", "Open MQTT connections: one per car and one workshop per worker"
-)
+connected = Gauge("simulator_connected_clients", "Open MQTT connections: cars, and a workshop per worker")
 unacknowledged = Gauge("simulator_unacknowledged_messages", "Samples taken and not yet acknowledged")
 puback = Histogram("simulator_puback_seconds", "Time from a sample to its PUBACK", buckets=PUBACK_BUCKETS_S)
 

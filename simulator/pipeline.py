@@ -19,8 +19,8 @@ from simulator.connections import Connections, Lost, Received, source_address
 from simulator.fleet import Fleet
 from simulator.journal import Journal
 from simulator.metrics import CountsTable
+from simulator.process import CutSwitch
 from simulator.settings import WorkerJob
-from simulator.switch import CutSwitch
 from simulator.uplink import CarClient, Uplink
 from simulator.workshop import Workshop
 

@@ -60,9 +60,7 @@ class Trips:
 
     def __getitem__(self, group: slice) -> "Trips":
         """The trips of a group of the cars, as views."""
-        return Trips(self.road[group], self.trip_left_s[group], self.leg_left_s[group],
-                     self.target_mps[group], self.roughness[group], self.load_kg[group],
-                     self.parked_s[group])  # fmt: skip
+        return Trips(*[values[group] for values in vars(self).values()])
 
 
 def start(keys: U8, car: CarParameters, charge: F4) -> Trips:

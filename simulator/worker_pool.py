@@ -16,8 +16,8 @@ from plumbing.settings import SettingsError, addresses
 from simulator import chance, journal, metrics
 from simulator.faults import FaultPlan
 from simulator.metrics import CountsTable, FleetMetrics
+from simulator.process import CUT, CutSwitch, cut_blocked
 from simulator.settings import Settings, WorkerJob
-from simulator.switch import CUT, CutSwitch, blocked
 
 TRUTH, PUBLISHED = "truth.json", "published.npy"
 POLL_S = 0.2
@@ -55,7 +55,7 @@ class WorkerPool:
         metrics.workers.set(settings.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
-        self._brokers = BrokerProbe(addresses(settings.mqtt_brokers, "--mqtt-brokers"))
+        self._probe_due, self._unreachable = 0.0, ""
         self._switch = CutSwitch().install()
 
     def write_truth(self) -> None:
@@ -96,7 +96,7 @@ class WorkerPool:
     def _start(self, job: WorkerJob) -> None:
         command = [sys.executable, "-m", "simulator.worker", job.to_json()]
         # In a process group of its own a worker does not receive Ctrl-C; the parent terminates it once.
-        with blocked():
+        with cut_blocked():
             self._running[job.worker] = subprocess.Popen(command, process_group=0)
 
     def _restart_dead(self) -> None:
@@ -131,9 +131,23 @@ class WorkerPool:
         if missing <= 0:
             health.ready()
         elif health.not_ready_because:  # once ready, stay ready: cars that come and go are simulated
-            unreachable = self._brokers.unreachable(time.monotonic())
-            why = f"; no answer from {unreachable}" if unreachable else ""
+            self._probe_brokers()
+            why = f"; no answer from {self._unreachable}" if self._unreachable else ""
             health.unready(f"{missing} connections of {self._settings.cars} cars are still missing{why}")
+
+    def _probe_brokers(self) -> None:
+        """Find the brokers that accept no connection, to name them while the fleet is connecting."""
+        now = time.monotonic()
+        if now < self._probe_due:
+            return
+        self._probe_due = now + BROKER_PROBE_EVERY_S
+        brokers = dict.fromkeys(addresses(self._settings.mqtt_brokers, "--mqtt-brokers"))
+        self._unreachable = ", ".join(filter(None, map(_why_unreachable, brokers)))
+        if self._unreachable:
+            _log.warning(
+                "no answer from %s; start it or correct --mqtt-brokers; the cars keep trying",
+                self._unreachable,
+            )
 
     def _drain(self, stop: Stop) -> None:
         stop.request()
@@ -162,27 +176,6 @@ class WorkerPool:
             },
         )
         return unacknowledged
-
-
-class BrokerProbe:
-    """Finds the brokers that accept no connection, to name them while the fleet is connecting."""
-
-    def __init__(self, brokers: tuple[tuple[str, int], ...]) -> None:
-        self._brokers = list(dict.fromkeys(brokers))
-        self._due = 0.0
-        self._unreachable = ""
-
-    def unreachable(self, now: float) -> str:
-        """The brokers that accept no connection, with reasons; empty if all do. Probed now and then only."""
-        if now >= self._due:
-            self._due = now + BROKER_PROBE_EVERY_S
-            self._unreachable = ", ".join(filter(None, map(_why_unreachable, self._brokers)))
-            if self._unreachable:
-                _log.warning(
-                    "no answer from %s; start it or correct --mqtt-brokers; the cars keep trying",
-                    self._unreachable,
-                )
-        return self._unreachable
 
 
 def _why_unreachable(broker: tuple[str, int]) -> str:

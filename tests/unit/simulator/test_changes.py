@@ -62,14 +62,3 @@ def test_a_new_model_begins_with_its_first_car() -> None:
     assert (models(car_keys, 0, 120)[120:] == len(MODELS) - 1).all()
     assert models(car_keys[150:], 150, 120).min() == len(MODELS) - 1
     assert models(car_keys).max() < len(MODELS) - 1
-
-
-def test_changes_are_listed_with_their_times() -> None:
-    """For the scorecard: every change that takes place with its begin and end; none by default."""
-    assert Changes().periods() == []
-    changes = Changes(firmware_share=0.5, firmware_at_s=60, cold_k=10, cold_at_s=100, new_model_from=7)
-    assert [(p["change"], p["from_s"], p["until_s"]) for p in changes.periods()] == [
-        ("firmware", 60, None),
-        ("cold_snap", 100, 100 + (6 + 48 + 6) * 3600),
-        ("new_model", 0, None),
-    ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simulator import chance
-from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, ActiveFaults, FaultPlan, Wear, severities
+from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, ActiveFaults, FaultPlan, Wear
 
 
 def plan(cars: int = 4000, first: int = 0, seed: int = 1, **wear: Any) -> FaultPlan:
@@ -118,7 +118,6 @@ def test_a_plan_without_prone_cars_is_empty() -> None:
     p = plan(50, share=0.0)
     assert p.truth(0) == []
     assert not p.active(slice(0, 50), 1e9).severity.size
-    assert severities([p]) == []
 
 
 def test_the_active_faults_of_a_group_are_those_of_its_cars() -> None:
@@ -142,19 +141,6 @@ def test_the_severity_of_a_loose_contact_is_its_share_of_time_without_contact() 
         faults = ActiveFaults(first, np.arange(300), p.row[first], np.full(300, severity, np.float32))
         open_ = [p.out_of_contact(faults, 60.0 * minute).mean() for minute in range(40)]
         assert np.mean(open_) == pytest.approx(severity, abs=0.02)
-
-
-def test_severities_are_in_physical_units_for_the_scorecard() -> None:
-    """A slow puncture loses 1.3 to 4 psi an hour at any ageing; every kind has its rows."""
-    rows = severities([plan(2000, share=0.5, ageing=10.0), plan(2000, first=2000, share=0.5, ageing=10.0)])
-    assert {row["kind"] for row in rows} == {kind.name for kind in KINDS}
-    assert sum(row["incidents"] for row in rows) == INCIDENTS_PER_CAR * len(
-        np.unique(plan(4000, share=0.5).car)
-    )
-    puncture = next(row for row in rows if row["kind"] == "slow_puncture")
-    assert (puncture["at_failure"], puncture["unit"]) == (16.0, "psi")
-    assert 1.3 < puncture["per_hour"]["p10"] < puncture["per_hour"]["p50"] < puncture["per_hour"]["p90"] < 4
-    assert 4 < puncture["hours_to_failure"]["p10"] < puncture["hours_to_failure"]["p90"] < 12
 
 
 def test_the_documented_faults_are_these() -> None:
