@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from contract.manifest import Manifest
-from plumbing import life, log, settings
-from plumbing.settings import SettingsError
+from plumbing import life, log
+from plumbing.settings import SettingsError, load
 from trainer.model.domain import fleet_domain
 from trainer.model.state import state_columns
-from trainer.publication import Entry, NotPublishable, Publication, earlier
+from trainer.publication import Entry, NotPublishable, Publication, newest
 from trainer.settings import Settings
 from trainer.table import table
 
@@ -43,32 +43,50 @@ def main() -> None:
 
 def _run() -> int:
     arguments = sys.argv[1:]
-    if arguments[:1] in (["--help"], ["-h"], ["help"]):
+    first = arguments[0] if arguments else ""
+    if first in ("--help", "-h", "help"):
         print(USAGE)
         return 0
-    if arguments[:1] == ["launch"]:
+    if first == "launch":
         from trainer.launch import command as launch
 
         return launch.main(arguments)
-    if arguments[:1] in ([name] for name in _MOVED):
+    if first in _MOVED:
         _run_files(arguments)
     command, version, flags = split_command(arguments)
-    told = settings.load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
-    log.configure("trainer", told.log_format)
-    publication = Publication(told.kafka_bootstrap, told.kafka_properties, told.model_name)
+    settings = load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
+    log.configure("trainer", settings.log_format)
+    publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)
+    try:
+        return _command(command, version, settings, publication)
+    except NotPublishable as error:
+        print(error, file=sys.stderr)
+        return _EXIT_NO_SUCH_VERSION
+
+
+def _command(command: str, version: int, settings: Settings, publication: Publication) -> int:
+    """Run any command but launch. Returns the exit code. Raises NotPublishable, SettingsError, WorldDown."""
     if command == "train":
         from trainer import train
 
         check_signals()
-        return train.run(told, publication, life.Stop().install())
+        return train.run(settings, publication, life.Stop().install())
+    if command == "rebuild":
+        from trainer import rebuild
+
+        return rebuild.run(settings, newest(publication.history(), version), life.Stop().install())
     if command == "list":
         print(listing(publication.history(), publication.champion()))
-        return 0
-    return _of_version(command, version, told, publication)
+    elif command == "show":
+        print(pretty(newest(publication.history(), version).manifest))
+    else:
+        manifest = publication.roll_back(version)
+        print(f"version {version} is the champion again: {'; '.join(manifest.decision.reasons)}")
+    return 0
 
 
 def check_signals() -> None:
-    """Raises SettingsError where the signals' settings are none, or have more than a car's state holds."""
+    """Raises SettingsError if signals.toml is malformed or has more signals than a car's state holds."""
     try:
         state_columns(fleet_domain())
     except ValueError as error:
@@ -79,24 +97,6 @@ def _run_files(arguments: Sequence[str]) -> NoReturn:
     """Replace this process by `python -m files`: the old names of its commands still work."""
     print(f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`", file=sys.stderr)
     os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
-
-
-def _of_version(command: str, version: int, told: Settings, publication: Publication) -> int:
-    try:
-        if command == "show":
-            entry = newest(publication.history(), version)
-            print(pretty(entry.manifest))
-        elif command == "rebuild":
-            from trainer import rebuild
-
-            return rebuild.run(told, newest(publication.history(), version), life.Stop().install())
-        else:
-            manifest = publication.roll_back(version)
-            print(f"version {version} is the champion again: {'; '.join(manifest.decision.reasons)}")
-    except NotPublishable as error:
-        print(error, file=sys.stderr)
-        return _EXIT_NO_SUCH_VERSION
-    return 0
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, int, Sequence[str]]:
@@ -119,23 +119,17 @@ def pretty(manifest: Manifest) -> str:
     return re.sub(r"\[[^\[\]{}]*\]", lambda row: " ".join(row[0].split()), text)
 
 
-def newest(history: Sequence[Entry], version: int) -> Entry:
-    """The newest record of a version, published or not. Raises NotPublishable."""
-    entries = [entry for entry in history if entry.manifest.version == version]
-    return entries[-1] if entries else earlier(history, version)
-
-
 def listing(history: Sequence[Entry], champion: Entry | None) -> str:
-    """One line a decision, oldest first; the champion's last line is marked."""
+    """A line for each decision, oldest first; the champion's last line is marked."""
+    versions = [entry.manifest.version for entry in history]
     rows: list[list[object]] = []
-    current = champion.manifest.version if champion else None
-    for place, entry in enumerate(history):
+    for line, entry in enumerate(history):
         manifest = entry.manifest
-        later = any(other.manifest.version == manifest.version for other in history[place + 1 :])
+        is_champion = champion is not None and manifest.version == champion.manifest.version
         candidate = manifest.metrics.get("candidate", {})
         rows.append(
             [
-                "*" if manifest.version == current and not later else "",
+                "*" if is_champion and manifest.version not in versions[line + 1 :] else "",
                 manifest.version,
                 manifest.created_at,
                 "published" if manifest.decision.published else "refused",

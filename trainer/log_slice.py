@@ -1,7 +1,7 @@
 """A bounded, repeatable slice of the replicated log: the same offsets always give the same arrays.
 
-The bounds are fixed before anything is read. Readers see only what is committed (`read_committed`), and what
-is below the bounds is decided by then: nothing appears in between later.
+The bounds are fixed before anything is read. Readers see only committed records (`read_committed`), and below
+the bounds every transaction has ended by then: no record appears there later.
 """
 
 from collections import Counter
@@ -24,25 +24,25 @@ Longs = NDArray[np.int64]
 
 @dataclass
 class Telemetry:
-    """n records ordered by car and seq, each (car, seq) once. `car` (n,) are places in `cars`."""
+    """n telemetry records by car and seq, each (car, seq) once."""
 
-    cars: tuple[bytes, ...]
-    car: NDArray[np.int32]
-    seq: Longs
-    sampled_at_ms: Longs
-    signals: Floats
-    duplicates: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    cars: tuple[bytes, ...]  # ids, ascending
+    car: NDArray[np.int32]  # (n,) the car of each record, an index in `cars`
+    seq: Longs  # (n,)
+    sampled_at_ms: Longs  # (n,) since 1970
+    signals: Floats  # (n, K) NaN where missing
+    duplicates: int = 0  # records left out because their (car, seq) was there already
+    rejected: Counter[str] = field(default_factory=Counter)  # records that are not telemetry, by reason
 
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """A workshop's report: `component` of `car` failed or was repaired at `occurred_at_ms`."""
+    """A workshop's report about a component of a car."""
 
     car: bytes
     component: str
-    action: str
-    occurred_at_ms: int
+    action: str  # failed, repaired
+    occurred_at_ms: int  # since 1970
 
 
 def consumer(bootstrap: str, properties: Path | None, group: str) -> Consumer:
@@ -53,19 +53,19 @@ def consumer(bootstrap: str, properties: Path | None, group: str) -> Consumer:
 
 
 def records_in(ranges: Bounds) -> int:
-    """Offsets in the ranges: the records, and one or two more a transaction."""
+    """Offsets in the ranges: one for each record, and one or two more for each transaction."""
     return sum(after - first for partitions in ranges.values() for first, after in partitions.values())
 
 
 def newest(ranges: Bounds, records_max: int) -> Bounds:
-    """The ranges with at most `records_max` offsets in all: each partition keeps its newest ones.
+    """The newest offsets of each partition, at most `records_max` in all.
 
-    Every partition may keep as many as the others; what a short one leaves goes to the longer ones.
+    Every partition keeps equally many; what a short one leaves goes to the longer ones.
     """
     lengths = sorted(after - first for partitions in ranges.values() for first, after in partitions.values())
     left, quota = records_max, 0
-    for place, length in enumerate(lengths):
-        quota = left // (len(lengths) - place)
+    for shorter, length in enumerate(lengths):
+        quota = left // (len(lengths) - shorter)
         if length > quota:
             break
         left -= length
@@ -79,11 +79,11 @@ def newest(ranges: Bounds, records_max: int) -> Bounds:
 def telemetry(
     consumer: Consumer, ranges: Bounds, decoder: Decoder, progress: Callable[[int], None]
 ) -> Telemetry:
-    """The telemetry records of the ranges; what is no telemetry is left out and counted by reason.
+    """The telemetry records of the ranges; other records are left out and counted by reason.
 
     `progress` is called with the number of records read so far, also while none come.
     """
-    places: dict[bytes, int] = {}
+    cars: dict[bytes, int] = {}  # id -> number, in the order in which they come
     none = np.empty(0, np.int64)
     blocks = [(none.astype(np.int32), none, none, np.empty((0, len(SIGNALS)), np.float32))]
     rejected: Counter[str] = Counter()
@@ -92,15 +92,15 @@ def telemetry(
         keys = [message.key() for message in batch]
         decoded = decoder.decode([message.value() for message in batch], keys)
         rejected.update(error.reason for _, error in decoded.rejected)
-        numbers = [places.setdefault(keys[row], len(places)) for row in decoded.rows.tolist()]
+        numbers = [cars.setdefault(keys[row], len(cars)) for row in decoded.rows.tolist()]
         blocks.append((np.array(numbers, np.int32), decoded.seq, decoded.sampled_at_ms, decoded.signals))
         progress(sum(len(block[0]) for block in blocks))
     car, seq, sampled_at_ms, signals = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return ordered(Telemetry(tuple(places), car, seq, sampled_at_ms, signals, rejected=rejected))
+    return ordered(Telemetry(tuple(cars), car, seq, sampled_at_ms, signals, rejected=rejected))
 
 
 def ordered(read: Telemetry) -> Telemetry:
-    """Cars by id, records by car and seq, without the second and later ones of the same (car, seq)."""
+    """Cars sorted by id and records by car and seq, the first record of each (car, seq) only."""
     by_id = sorted(range(len(read.cars)), key=read.cars.__getitem__)
     rank = np.empty(len(read.cars), np.int32)
     rank[by_id] = np.arange(len(read.cars), dtype=np.int32)
@@ -110,7 +110,7 @@ def ordered(read: Telemetry) -> Telemetry:
     new[1:] = (np.diff(car[order]) != 0) | (np.diff(read.seq[order]) != 0)
     order = order[new]
     return Telemetry(
-        cars=tuple(read.cars[place] for place in by_id),
+        cars=tuple(read.cars[number] for number in by_id),
         car=car[order],
         seq=read.seq[order],
         sampled_at_ms=read.sampled_at_ms[order],
@@ -121,8 +121,8 @@ def ordered(read: Telemetry) -> Telemetry:
 
 
 def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]) -> list[MaintenanceReport]:
-    """The workshop reports of the ranges, each report id once; what is none is left out."""
-    found: dict[str, MaintenanceReport] = {}
+    """The workshop reports of the ranges, each report id once; other records are left out."""
+    by_id: dict[str, MaintenanceReport] = {}
 
     for batch in read(consumer, dict(ranges)):
         for message in batch:
@@ -131,10 +131,10 @@ def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]
             except Malformed:
                 continue
             if name == "maintenance":
-                found[record["report_id"]] = MaintenanceReport(
+                by_id[record["report_id"]] = MaintenanceReport(
                     car=record["car_id"].encode(),
                     component=record["component"],
                     action=record["action"],
                     occurred_at_ms=record["occurred_at"],
                 )
-    return sorted(found.values(), key=lambda report: (report.occurred_at_ms, report.car))
+    return sorted(by_id.values(), key=lambda report: (report.occurred_at_ms, report.car))

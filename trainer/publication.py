@@ -1,7 +1,7 @@
-"""Models on their topics: `models` (compacted, the champion) and `models.log` (everything ever decided).
+"""Models on their topics: `models` (compacted, the champion) and `models.log` (every decision ever made).
 
-One transaction writes both, so that a reader of committed records sees a candidate whole or not at all. The
-transactional id belongs to the model's name: a second trainer of the same name fences the first one, so no
+One transaction writes both, so a reader of committed records sees a candidate whole or not at all. The
+transactional id contains the model's name: a second trainer of that name fences off the first one, so no
 version is given twice.
 """
 
@@ -26,7 +26,7 @@ from trainer import log_slice
 _log = logging.getLogger("trainer")
 
 _ANSWER_S_MAX = 30.0
-# Two records: milliseconds. What a trainer that died left open keeps readers waiting no longer than this.
+# Two records take milliseconds. A transaction that a killed trainer left open blocks readers for so long.
 _TRANSACTION_S_MAX = 10.0
 _SETTLED_WITHIN_S, _LOOK_EVERY_S = 20.0, 0.05
 
@@ -37,7 +37,7 @@ class NotPublishable(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A record of models or models.log; unreadable ones are left out where they are read."""
+    """A record of models or models.log."""
 
     manifest: Manifest
     tflite: bytes
@@ -47,7 +47,7 @@ class Publication:
     """The topics of one model name on the cloud cluster."""
 
     def __init__(self, bootstrap: str, properties: Path | None, name: str) -> None:
-        self._where = (bootstrap, properties)
+        self._cluster = (bootstrap, properties)
         self._name = name
         self._producer: Producer | None = None
 
@@ -56,7 +56,7 @@ class Publication:
         return self._entries(MODELS_LOG)
 
     def champion(self) -> Entry | None:
-        """What the scorers are to run. Raises WorldDown."""
+        """The model that the scorers run. Raises WorldDown."""
         entries = self._entries(MODELS)
         return entries[-1] if entries else None
 
@@ -65,9 +65,9 @@ class Publication:
         return 1 + max((entry.manifest.version for entry in self.history()), default=0)
 
     def open(self) -> None:
-        """Become the only one who publishes this model: others are fenced, what they left is aborted."""
+        """Become the only publisher of this model: others are fenced off, their open transactions aborted."""
         self._producer = kafka.producer(
-            *self._where,
+            *self._cluster,
             transactional_id=f"trainer-{self._name}",
             transaction_timeout_ms=int(_TRANSACTION_S_MAX * 1000),
         )
@@ -78,9 +78,10 @@ class Publication:
             raise WorldDown(f"cannot become the publisher of {self._name}: {error}") from error
 
     def write(self, manifest: Manifest, tflite: bytes) -> None:
-        """Log the decision and, where it is to publish, make it the champion: both or neither.
+        """Log the decision and, if it says published, make the model the champion: both or neither.
 
-        After `open`. Raises WorldDown when another trainer has taken over or Kafka does not answer.
+        To be called after `open`. Raises WorldDown when another trainer has taken over or Kafka does not
+        answer.
         """
         if self._producer is None:
             raise RuntimeError("open() comes before write()")
@@ -102,7 +103,7 @@ class Publication:
         """
         self.open()
         champion = self.champion()
-        entry = earlier(self.history(), version)
+        entry = newest_published(self.history(), version)
         if champion and champion.manifest.version == version:
             raise NotPublishable(f"version {version} is the champion already")
         instead = f" instead of version {champion.manifest.version}" if champion else ""
@@ -112,14 +113,14 @@ class Publication:
         return manifest
 
     def _settle(self) -> None:
-        """Wait until readers see all that was decided: a commit returns before its markers are written."""
-        topics, until = (MODELS, MODELS_LOG), time.monotonic() + _SETTLED_WITHIN_S
+        """Wait until readers see every transaction: a commit returns before its markers are written."""
+        topics, deadline = (MODELS, MODELS_LOG), time.monotonic() + _SETTLED_WITHIN_S
         group = f"trainer-{self._name}"
-        committed = kafka.consumer(*self._where, group_id=group)
-        written = kafka.consumer(*self._where, group_id=group, isolation_level="read_uncommitted")
+        committed = kafka.consumer(*self._cluster, group_id=group)
+        written = kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
         try:
             while bounds(committed, topics) != bounds(written, topics):
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
                 time.sleep(_LOOK_EVERY_S)
         finally:
@@ -127,29 +128,35 @@ class Publication:
             written.close()
 
     def _entries(self, topic: str) -> list[Entry]:
-        found: list[Entry] = []
-        consumer = log_slice.consumer(*self._where, f"trainer-{self._name}")
+        """The model's records; those that cannot be read are logged and left out."""
+        entries: list[Entry] = []
+        consumer = log_slice.consumer(*self._cluster, f"trainer-{self._name}")
         try:
             for message in chain.from_iterable(read(consumer, bounds(consumer, [topic]))):
                 value = message.value()
                 if message.key() != self._name.encode() or value is None:
                     continue
                 try:
-                    found.append(Entry(*unpack(value)))
+                    entries.append(Entry(*unpack(value)))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
         finally:
             consumer.close()
-        return found
+        return entries
 
 
-def earlier(history: Sequence[Entry], version: int) -> Entry:
-    """The newest record of a version that was published. Raises NotPublishable."""
+def newest(history: Sequence[Entry], version: int) -> Entry:
+    """The newest record of a version, published or refused. Raises NotPublishable for an unknown version."""
     entries = [entry for entry in history if entry.manifest.version == version]
     if not entries:
         known = sorted({entry.manifest.version for entry in history})
         raise NotPublishable(f"no version {version}; known are {', '.join(map(str, known)) or 'none'}")
-    decision = entries[-1].manifest.decision
-    if not decision.published:
-        raise NotPublishable(f"version {version} was refused: {'; '.join(decision.reasons)}")
     return entries[-1]
+
+
+def newest_published(history: Sequence[Entry], version: int) -> Entry:
+    """As `newest`; raises NotPublishable for a version that was refused, too."""
+    entry = newest(history, version)
+    if not entry.manifest.decision.published:
+        raise NotPublishable(f"version {version} was refused: {'; '.join(entry.manifest.decision.reasons)}")
+    return entry

@@ -20,7 +20,7 @@ from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
 
-_LOOK_EVERY_S, _SAY_EVERY_S = 0.25, 2.0
+_LOOK_EVERY_S, _LOG_EVERY_S = 0.25, 2.0
 
 
 class Stopped(Exception):
@@ -29,11 +29,11 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Slice:
-    """What was read, and the offsets by which it can be read again."""
+    """What was read."""
 
     telemetry: log_slice.Telemetry
     reports: list[log_slice.MaintenanceReport]
-    offsets: Bounds
+    offsets: Bounds  # by which it can be read again
 
 
 def read(settings: Settings, stop: Stop) -> Slice:
@@ -75,7 +75,7 @@ def refuse_too_few(need: capacity.SliceNeed | None, records: int) -> None:
 
 
 def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
-    """The slice of these offsets, as a manifest has them. Raises WorldDown, Stopped."""
+    """Read the slice of these offsets, which a manifest has. Raises WorldDown, Stopped."""
     consumer = _consumer(settings)
     try:
         return _between(consumer, offsets, settings, stop)
@@ -89,12 +89,12 @@ def _newest(consumer: Consumer, held: Bounds, settings: Settings, stop: Stop) ->
 
 
 def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop) -> Slice:
-    of_telemetry, of_workshops = (
+    telemetry_bounds, report_bounds = (
         {topic: offsets[topic] for topic in _topics(settings, kind)} for kind in (TELEMETRY, MAINTENANCE)
     )
-    _log.info("reading", extra={"records": log_slice.records_in(of_telemetry)})
-    telemetry = log_slice.telemetry(consumer, of_telemetry, decoder(settings), _saying(stop))
-    reports = log_slice.reports(consumer, of_workshops)
+    _log.info("reading", extra={"records": log_slice.records_in(telemetry_bounds)})
+    telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), _log_progress(stop))
+    reports = log_slice.reports(consumer, report_bounds)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
     _log.info("the slice is read", extra=counts | left_out)
@@ -132,13 +132,13 @@ def wait(
             )
         if now > log_at:
             _log.info("waiting for records", extra={"found": count, "wanted": settings.wait_records})
-            log_at = now + _SAY_EVERY_S
+            log_at = now + _LOG_EVERY_S
         stop_if_asked(stop)
         time.sleep(_LOOK_EVERY_S)
 
 
 def decoder(settings: Settings) -> Decoder:
-    """Of every version of the telemetry schema, by the ids that the bridge uses."""
+    """A decoder of every version of the telemetry schema, by the schema ids that the bridge uses."""
     known = [schema for schema in schemas() if schema.name == TELEMETRY]
     return Decoder(schema_ids(known, registry.register(settings.schema_registry_url, known)))
 
@@ -149,15 +149,15 @@ def stop_if_asked(stop: Stop) -> None:
         raise Stopped
 
 
-def _saying(stop: Stop) -> Callable[[int], None]:
-    """A callback that says from time to time how far the reading is."""
-    say_s = time.monotonic() + _SAY_EVERY_S
+def _log_progress(stop: Stop) -> Callable[[int], None]:
+    """A callback that logs from time to time how many records were read. It raises Stopped."""
+    log_at = time.monotonic() + _LOG_EVERY_S
 
     def progress(records: int) -> None:
-        nonlocal say_s
+        nonlocal log_at
         stop_if_asked(stop)
-        if time.monotonic() > say_s:
+        if time.monotonic() > log_at:
             _log.info("reading", extra={"read": records})
-            say_s = time.monotonic() + _SAY_EVERY_S
+            log_at = time.monotonic() + _LOG_EVERY_S
 
     return progress

@@ -1,4 +1,4 @@
-"""The gate: whether a candidate may be published, from measurements alone. Pure; every reason is in words."""
+"""The gate: whether a candidate may be published, from measurements alone. Every reason is in words."""
 
 import math
 from dataclasses import dataclass
@@ -7,45 +7,39 @@ from contract.manifest import TFLITE_BYTES_MAX
 from trainer.judge.evaluate import Difference
 
 PARITY_MAX = 1e-4
-# The threshold comes from as many cars as the check: both are uncertain by about a factor of two.
+# The threshold is set on as many cars as it is checked on: both are uncertain by about a factor of two.
 ALARM_TOLERANCE = 2.0
-# Where the test cars drove too little for even one allowed alert, the threshold is extrapolated: off by about
-# a factor of three with 20 seconds of telemetry (docs/measurements.md).
+# If the test cars drove too little for even one allowed alert, the threshold is extrapolated: it is off by
+# about a factor of three with 20 seconds of telemetry.
 ALARM_TOLERANCE_EXTRAPOLATED = 10.0
 SUSPECT_SHARE_MAX = 0.1
-# A loss smaller than this is none, however surely it was measured.
+# A smaller loss of recall does not count, however surely it was measured.
 RECALL_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured of a candidate.
-
-    `parity`: largest difference between TFLite's and Keras's score in a closed loop, relative to
-    max(1, score). `unsound`: what the separate process found. `false_alarms`: alerts of healthy cars a
-    car-week, `false_alarms_low` what that hardly falls below, `budget` what was asked for, `car_weeks` what
-    they were counted in. The rest: recall minus that of others; None where there is no such detector.
-    """
+    """What was measured of a candidate."""
 
     tflite_bytes: int
-    finite: bool
-    parity: float
-    unsound: tuple[str, ...]
+    finite: bool  # whether all scores, contributions and states were
+    parity: float  # largest difference between TFLite's and Keras's score, relative to max(1, score)
+    unsound: tuple[str, ...]  # what a process without TensorFlow found wrong
     threshold: float
-    false_alarms: float
-    false_alarms_low: float
-    budget: float
-    car_weeks: float
-    suspect_share: float
+    false_alarms: float  # alerts of healthy test cars a car-week
+    false_alarms_low: float  # it is hardly less than this
+    budget: float  # alerts a car-week that were allowed
+    car_weeks: float  # of healthy test cars' telemetry
+    suspect_share: float  # of the healthy test cars
     recall: float
-    over_max_abs_z: Difference
+    over_max_abs_z: Difference  # recall minus that of this baseline
     over_mahalanobis: Difference
-    over_linear: Difference | None
-    over_champion: Difference | None
+    over_linear: Difference | None  # … of the candidate without its network; None where it ships without
+    over_champion: Difference | None  # None where there is none
 
 
 def reasons(evidence: Evidence) -> list[str]:
-    """Why the candidate must not be published; empty: it may. What is not a number never passes."""
+    """Why the candidate must not be published; empty: it may. A NaN never passes."""
     return [reason for reason, passed in _checks(evidence) if not passed]
 
 
@@ -80,7 +74,7 @@ def _checks(e: Evidence) -> list[tuple[str, bool]]:
 
 
 def _better(e: Evidence, gain: float) -> bool:
-    """Better, or, where every failure is foreseen and nobody can be better, no worse."""
+    """A gain, or no loss where nearly every failure is foreseen and nothing can be better."""
     return gain > 0 or (e.recall >= 1 - RECALL_TOLERANCE and gain >= 0)
 
 

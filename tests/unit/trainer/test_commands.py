@@ -7,9 +7,9 @@ import pytest
 
 from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
-from trainer.__main__ import listing, newest, pretty, split_command
+from trainer.__main__ import listing, pretty, split_command
 from trainer.judge.comparison import as_text
-from trainer.publication import Entry, NotPublishable, earlier
+from trainer.publication import Entry, NotPublishable, newest, newest_published
 from trainer.settings import Settings
 from trainer.table import table
 
@@ -59,13 +59,13 @@ def test_an_empty_history_is_an_empty_table() -> None:
 
 def test_a_refused_or_unknown_version_cannot_come_back(history: list[Entry]) -> None:
     """Only what once passed the gate can be published again; why not is said."""
-    assert earlier(history, 1).manifest.decision == ROLLED_BACK
+    assert newest_published(history, 1).manifest.decision == ROLLED_BACK
     with pytest.raises(NotPublishable, match=r"version 2 was refused: not better than max\|z\|"):
-        earlier(history, 2)
+        newest_published(history, 2)
     with pytest.raises(NotPublishable, match="no version 9; known are 1, 2, 3"):
-        earlier(history, 9)
+        newest_published(history, 9)
     with pytest.raises(NotPublishable, match="known are none"):
-        earlier([], 1)
+        newest_published([], 1)
 
 
 def test_a_refused_version_can_be_shown(history: list[Entry]) -> None:
