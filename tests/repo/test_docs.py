@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram, Summary
 from prometheus_client.metrics import MetricWrapperBase
 
+from loadtest.chaos import faults
 from tests.repo.settings_classes import SettingsClass, settings_classes
 
 METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics")
@@ -144,6 +145,12 @@ def test_every_make_target_in_the_documents_exists(tree: Any):
         )
         named = set(re.findall(r"(?:^|\s)make ([a-z][\w-]*)", code))
         assert named <= targets, f"{name}: {named - targets}"
+
+
+def test_every_chaos_fault_is_in_the_table_of_guarantees(tree: Any):
+    """docs/architecture.md names each fault beside the guarantee that it puts to the test."""
+    text = _text(tree, "docs/architecture.md")
+    assert [name for name in faults.FAULTS if f"`{name}`" not in text] == []
 
 
 def test_every_module_in_the_documents_can_be_run(tree: Any):

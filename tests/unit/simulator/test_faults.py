@@ -1,6 +1,7 @@
 """The fault plan: which cars, when, how faults grow, and what the workshop reports."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def test_all_components_occur() -> None:
         ("sensor_stuck", "coolant_temp_sensor"),
         ("sensor_drift", "battery_voltage_sensor"),
     }
+
+
+def test_alerts_can_name_every_component() -> None:
+    """`[components]` of signals.toml has each component that a fault can have, and no other."""
+    settings = Path(__file__).parents[3] / "contract" / "schemas" / "signals.toml"
+    named = tomllib.loads(settings.read_text(encoding="utf-8"))["components"]
+    assert set(named) == {component for kind in KINDS for component in kind.components}
 
 
 def test_a_plan_of_chosen_kinds_has_no_others() -> None:
