@@ -1,7 +1,7 @@
 """Records the class archives of Kafka's programs, once: `python -m local.archives`, run by local/setup.
 
-An archive (JDK's AppCDS) holds what the JVM otherwise reads, checks and links at each start; running the
-program once makes it. Only the standard library, so that it can run while pip works.
+An archive (AppCDS of the JDK) holds the classes that the JVM otherwise reads, checks and links at each start;
+running the program once makes it. Only the standard library is used, so that it can run while pip is at work.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from plumbing.life import WorldDown
 
 PROGRAMS = ("format", "broker", "mirrormaker")
 _READY_WITHIN_S = 90.0
-_MIRROR_RUNS_S = 4.0  # until its connectors run: what they load is to be in the archive
+_MIRROR_RUNS_S = 4.0  # until its connectors run and their classes are loaded
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def _record_missing() -> int:
     binary = java.find()
     if all(java.archive_path(binary, program).exists() for program in PROGRAMS):
         return 0
-    shutil.rmtree(java.ARCHIVES, ignore_errors=True)  # of another Java or other jars
+    shutil.rmtree(java.ARCHIVES, ignore_errors=True)  # those of another Java or other jars
     java.ARCHIVES.mkdir(parents=True)
     folder = java.ARCHIVES / "recording"
     try:
@@ -38,7 +38,7 @@ def _record_missing() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for program in PROGRAMS:
-        # Under its name only now that it is whole: a run that starts meanwhile must not map half an archive.
+        # Renamed only when it is complete: a program that starts meanwhile must not map half an archive.
         java.recording_path(binary, program).rename(java.archive_path(binary, program))
     return 0
 
@@ -67,7 +67,7 @@ def _run_once(folder: Path) -> None:
 
 
 def _free_pair() -> int:
-    """A port that is free now, as the next one is."""
+    """A free port whose successor is free, too. Raises WorldDown."""
     for port in range(25_000, 26_000, 2):
         try:
             with closing(socket.socket()) as one, closing(socket.socket()) as two:

@@ -1,4 +1,4 @@
-"""The trainer's last model, kept from one run to the next: the record of topic `models` as it travelled."""
+"""The trainer's last model, kept from one run to the next as its record in the topic `models`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _ANSWER_WITHIN_S = 30.0
 
 
 def keep(cloud_bootstrap: str, path: Path) -> bool:
-    """Write the newest model of the cloud's topic to `path`; whether there was one. Raises WorldDown."""
+    """Write the newest model of the cloud's topic to `path`. Returns False without one. Raises WorldDown."""
     values = [message.value() for batch in read_topic(cloud_bootstrap, MODELS) for message in batch]
     if not values or values[-1] is None:
         return False
@@ -28,9 +28,9 @@ def keep(cloud_bootstrap: str, path: Path) -> bool:
 
 
 def publish(cloud_bootstrap: str, path: Path) -> int | None:
-    """Put a kept model on the cloud's topics, whence replication carries it; its version.
+    """Publish a kept model to the cloud's topics and return its version.
 
-    None where none is kept, or one that today's programs do not read. Raises WorldDown.
+    Returns None where none is kept, or one that these programs cannot read. Raises WorldDown.
     """
     try:
         value = path.read_bytes()

@@ -22,48 +22,39 @@ from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 
 BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
-# A folder that holds this file was made by us and may be emptied.
+# A folder with this file in it was created by a run and may be emptied.
 _MARK = ".connected-cars-run"
 TRAINER = "trainer"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to run. `shards` and `processes` 0: as many as the limit of open files asks for.
-
-    `fleet_dir` is where the cars' journals lie, None: in the run folder. `connects_per_s` bounds the ramp-up;
-    `compiler` is the JVMs' (local/java.py); `relayed`: MirrorMaker comes to the edge over `Ports.relay`,
-    where somebody must carry bytes on to `Ports.edge_far`;
-    `buffer_s`: what a car sends again to a broker that forgot it. `learning_s`, `memory_s` and
-    `false_alarms_per_car_week` (of driving, of which a second shows `time_lapse`) are what the trainer is
-    told, for deployments that live for minutes.
-    """
+    """What is to run. Raises SettingsError for replicas that would have nothing to do."""
 
     run_dir: Path
     cars: int = 1_000
-    rate_hz: float = 1.0
+    rate_hz: float = 1.0  # samples a second of each car
     seed: int = 1
     faulty_share: float = 0.05
-    ageing: float = 1.0
-    fault_spread_h: float = 24.0
-    healthy_s: float = 0.0
-    time_lapse: float = 1.0
-    learning_s: float = 10.0
-    memory_s: float = 5.0
-    false_alarms_per_car_week: float = 0.1
+    ageing: float = 1.0  # how much faster than life components wear
+    fault_spread_h: float = 24.0  # a faulty car's next fault begins within this time
+    healthy_s: float = 0.0  # no fault begins in this time
+    time_lapse: float = 1.0  # seconds of driving in a second of the run
+    learning_s: float = 10.0  # how long the trainer learns a car, in seconds of the run
+    memory_s: float = 5.0  # how far back it averages a car's deviations, in seconds of the run
+    false_alarms_per_car_week: float = 0.1  # the trainer's budget, per car-week of driving
     scorers: int = 2
     bridges: int = 1
-    shards: int = 0
-    processes: int = 0
-    connects_per_s: float = 1_000.0
-    compiler: java.Compiler = "c1"
-    relayed: bool = False
-    buffer_s: float = 60.0
-    fleet_dir: Path | None = None
+    shards: int = 0  # of the MQTT broker; 0: as many as the limit of open files requires
+    processes: int = 0  # of the simulator; 0: as many as the limit of open files requires
+    connects_per_s: float = 1_000.0  # new connections a second, whole fleet
+    compiler: java.Compiler = "c1"  # of the JVMs
+    relayed: bool = False  # MirrorMaker reaches the edge through a relay from Ports.relay to Ports.edge_far
+    buffer_s: float = 60.0  # how many seconds a car sends again to a broker that forgot it
+    fleet_dir: Path | None = None  # of the cars' journals; None: in the run folder
     port_offset: int = 0
 
     def __post_init__(self) -> None:
-        """Raises SettingsError for replicas that would have nothing to do."""
         if self.bridges > self.mqtt_shards:
             raise SettingsError(
                 f"{self.bridges} bridges for {self.mqtt_shards} broker shards: a bridge owns whole shards; "
@@ -71,36 +62,36 @@ class Plan:
             )
         if self.scorers > TELEMETRY_PARTITIONS:
             raise SettingsError(
-                f"{self.scorers} scorers for {TELEMETRY_PARTITIONS} partitions of {TELEMETRY}: those beyond "
+                f"{self.scorers} scorers for {TELEMETRY_PARTITIONS} partitions of {TELEMETRY}: the rest "
                 f"would have nothing to do; give --scorers {TELEMETRY_PARTITIONS} or fewer"
             )
 
     @property
     def ports(self) -> Ports:
-        """Where everything listens."""
+        """The ports of all processes."""
         return Ports(self.port_offset)
 
     @property
     def mqtt_shards(self) -> int:
-        """How many broker shards there are."""
+        """The number of MQTT broker shards."""
         return self.shards or preflight.shards_for(self.cars)
 
     @property
     def bridge_names(self) -> list[str]:
-        """Of the bridges' processes."""
+        """The names of the bridges' processes."""
         return ["bridge"] if self.bridges == 1 else [f"bridge-{number}" for number in range(self.bridges)]
 
     @property
     def mqtt_brokers(self) -> str:
-        """As the services want it."""
+        """The addresses of all shards, as the services take them."""
         return ",".join(f"127.0.0.1:{self.ports.mqtt(shard)}" for shard in range(self.mqtt_shards))
 
 
 class Deployment:
-    """Starts and ends the picture of docs/architecture.md as child processes."""
+    """Starts and ends the processes of docs/architecture.md as children of this one."""
 
     def __init__(self, plan: Plan) -> None:
-        """Raises WorldDown where something stands in the way (local/preflight.py)."""
+        """Raises WorldDown where something prevents the start (local/preflight.py)."""
         self.plan = plan
         preflight.check_fleet(plan.cars, plan.mqtt_shards)
         ports = plan.ports.all(
@@ -119,7 +110,7 @@ class Deployment:
         self.supervisor = Supervisor(plan.run_dir / "logs")
 
     def start_brokers(self) -> None:
-        """MQTT, both Kafka clusters with their topics, and MirrorMaker on its way."""
+        """Start MQTT and both Kafka clusters, and create their topics. Raises WorldDown."""
         for shard in range(self.plan.mqtt_shards):
             self.supervisor.start(mosquitto.shard(shard, self.plan.ports.mqtt(shard), self.plan.run_dir))
         for broker in (self.edge, self.cloud):
@@ -130,21 +121,20 @@ class Deployment:
         topics.create("cloud", self.cloud.bootstrap, cloud_topics())
 
     def start_mirror(self) -> None:
-        """Replication; it takes some seconds until the first record is over."""
+        """Start replication; the first record takes some seconds."""
+        plan = self.plan
         self.supervisor.start(
             mirrormaker.child(
-                self.plan.run_dir / "mirror",
-                edge_bootstrap=f"127.0.0.1:{self.plan.ports.relay}"
-                if self.plan.relayed
-                else self.edge.bootstrap,
+                plan.run_dir / "mirror",
+                edge_bootstrap=f"127.0.0.1:{plan.ports.relay}" if plan.relayed else self.edge.bootstrap,
                 cloud_bootstrap=self.cloud.bootstrap,
-                rest_port=self.plan.ports.mirror,
-                compiler=self.plan.compiler,
+                rest_port=plan.ports.mirror,
+                compiler=plan.compiler,
             )
         )
 
     def start_bridge(self) -> None:
-        """The bridges; each owns its share of the shards."""
+        """Start the bridges; each owns its share of the shards."""
         for ordinal, name in enumerate(self.plan.bridge_names):
             self._service(
                 name, "bridge", self.plan.ports.bridge(ordinal),
@@ -155,7 +145,7 @@ class Deployment:
             )  # fmt: skip
 
     def start_scorer(self, number: int) -> None:
-        """One scorer replica. It is ready once a model came."""
+        """Start a scorer replica; it is ready once a model has arrived."""
         self._service(
             f"scorer-{number}", "scorer", self.plan.ports.scorer(number),
             "--kafka-bootstrap", self.edge.bootstrap,
@@ -163,7 +153,7 @@ class Deployment:
         )  # fmt: skip
 
     def start_simulator(self) -> None:
-        """The fleet."""
+        """Start the fleet."""
         plan = self.plan
         self._service(
             "simulator", "simulator", plan.ports.simulator,
@@ -183,9 +173,9 @@ class Deployment:
         )  # fmt: skip
 
     def start(self, say: Callable[[str], Any]) -> None:
-        """Everything but the trainer, telling `say` what is under way.
+        """Start everything but the trainer; `say` is called with what is being started.
 
-        No fleet where the telemetry is of somebody's own schema: then he publishes it.
+        With a schema of the user's own there is no fleet: the user publishes the telemetry.
         """
         fleet = own_folder() is None
         say(f"starting {self.plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self.supervisor.logs})")
@@ -200,14 +190,14 @@ class Deployment:
             self.start_scorer(number)
 
     def train(self, *, wait_records: int = 1, wait_seconds: float = 60.0) -> Child:
-        """Start a training; its exit status is the child's `status` when it has ended."""
+        """Start a training; when it has ended, the child's `status` is its exit status."""
         waits = ["--wait-records", str(wait_records), "--wait-seconds", str(wait_seconds)]
-        # Beside the message path on two cores: training must not make it wait.
+        # Niced, so that on two cores the message path does not wait for the training.
         argv = ["nice", "-n", "10", *self.training_command(), *waits]
         return self.supervisor.start(Child(TRAINER, argv, restart=False, env=_ENVIRONMENT))
 
     def training_command(self) -> list[str]:
-        """The command line that makes a model of what the cloud's log holds now."""
+        """The command line that trains a model from what the cloud's log holds now."""
         plan = self.plan
         return self.trainer_command(
             "train",
@@ -222,7 +212,7 @@ class Deployment:
         return [sys.executable, "-m", "trainer", *arguments, "--kafka-bootstrap", self.cloud.bootstrap]
 
     def published(self) -> Published:
-        """The cars' own record. Raises WorldDown before the simulator has ended."""
+        """What the cars sent, by their own journal. Raises WorldDown before the simulator has ended."""
         path = self._fleet_dir / "published.npy"
         try:
             rows = np.load(path)
@@ -231,11 +221,11 @@ class Deployment:
         return Published([f"car-{car:06d}" for car in rows["car"]], rows["sent"], rows["acknowledged"])
 
     def truth(self) -> list[dict[str, Any]]:
-        """Every fault of the fleet, as the simulator planned it."""
+        """Every fault of the fleet as the simulator planned it."""
         return list(json.loads((self._fleet_dir / "truth.json").read_text(encoding="utf-8")))
 
     def stop(self) -> None:
-        """End everything, what came last first."""
+        """End everything in the opposite order of the start."""
         self.supervisor.stop_all()
 
     @property
@@ -250,16 +240,16 @@ class Deployment:
 _ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "PYTHONUNBUFFERED": "1",
-    # TensorFlow's and XNNPACK's notes are no news.
+    # Without the information messages of TensorFlow and XNNPACK.
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 
 
 def _empty(run_dir: Path) -> None:
-    """Raises WorldDown for a folder with something in it that is not ours."""
+    """Empty a run folder. Raises WorldDown for a folder that no run has created."""
     mark = run_dir / _MARK
     if any(run_dir.iterdir()) and not mark.exists():
-        raise WorldDown(f"{run_dir} is not empty and was not made by a run of ours: give another --run-dir")
+        raise WorldDown(f"{run_dir} is not empty and was not created by a run: give another --run-dir")
     for entry in run_dir.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -1,6 +1,6 @@
 """Kafka's JVMs: which Java, its flags, and class archives that halve the CPU time of a start.
 
-Only the standard library: `local/setup` makes the archives beside the installation of the Python environment.
+It uses only the standard library: `local/setup` makes the archives while pip is at work.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ ARCHIVES = ROOT / "var/kafka/archives"
 JAVA_VERSION_MIN = 17  # Kafka 4 does not start on less
 _ANSWER_WITHIN_S = 20.0
 
-# C1 compiles little and early: a start takes half the CPU; C2 carries more messages a CPU second.
+# C1 halves the CPU time of a start, C2 carries more messages per CPU second.
 Compiler = Literal["c1", "c2"]
 
 
@@ -34,17 +34,16 @@ def command(
     properties: Mapping[str, str] = MappingProxyType({}),
     record: bool = False,
 ) -> list[str]:
-    """The command line of a program of Kafka's, with system properties for its log4j2.properties.
+    """The command line of one of Kafka's programs; `properties` are system properties for log4j2.properties.
 
-    `record` writes its class archive, named `archive`, at exit.
-
-    Raises WorldDown without a Java or without Kafka's jars.
+    With `record` the program writes its class archive, named `archive`, at exit. Raises WorldDown without a
+    Java or without Kafka's jars.
     """
     if not LIBS.is_dir():
         raise WorldDown(f"Kafka's jars are not in {LIBS}: `local/setup` fetches them")
     java = find()
     log_config = (ROOT / "local/log4j2.properties").as_uri()
-    # The launcher expands `*` itself; an archive holds only for exactly the class path it was made with.
+    # The launcher expands `*` itself. An archive is valid only for the class path that it was made with.
     flags = ["-cp", f"{LIBS}/*", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-Xss512k"]
     flags.append(f"-Dlog4j2.configurationFile={log_config}")
     flags += [f"-D{name}={value}" for name, value in properties.items()]
@@ -54,20 +53,20 @@ def command(
     if record:
         flags.append(f"-XX:ArchiveClassesAtExit={recording_path(java, archive)}")
     elif path.exists():
-        # Where it does not fit, the JVM reads the jars as if there were none.
+        # The JVM ignores an archive that does not match and reads the jars.
         flags.append(f"-XX:SharedArchiveFile={path}")
     return [str(java), *flags, main_class, *arguments]
 
 
 def archive_path(java: Path, name: str) -> Path:
-    """Where a program's class archive lies, for exactly this Java and these jars."""
+    """The path of a program's class archive for this Java and these jars."""
     jars = "".join(f"{jar.name} {jar.stat().st_mtime_ns}\n" for jar in sorted(LIBS.glob("*.jar")))
     key = hashlib.sha256(f"{java.resolve()}\n{_release(java)}\n{LIBS}\n{jars}".encode()).hexdigest()
     return ARCHIVES / f"{name}-{key[:12]}.jsa"
 
 
 def recording_path(java: Path, name: str) -> Path:
-    """Where a class archive is written, before it gets the name that others read."""
+    """The path under which a class archive is written before it is complete."""
     path = archive_path(java, name)
     return path.with_name(path.name + ".new")
 
@@ -87,7 +86,7 @@ def find() -> Path:
         version = version_of(binary)
         if version >= JAVA_VERSION_MIN:
             return binary
-        too_old.append(f"{binary} is {version or 'no Java that answers'}")
+        too_old.append(f"{binary} is {version or 'not answering'}")
     found = f" (found: {', '.join(too_old)})" if too_old else ""
     raise WorldDown(
         f"Java {JAVA_VERSION_MIN} or newer is not installed{found}: `local/setup` installs it "
@@ -96,7 +95,7 @@ def find() -> Path:
 
 
 def version_of(java: Path) -> int:
-    """The major version of a Java, from its `release` file or from itself; 0 where it does not answer."""
+    """The major version of a Java, from its `release` file or its own answer; 0 where it does not answer."""
     text = _release(java)
     if not text:
         try:

@@ -1,6 +1,6 @@
 """A Kafka cluster of one broker (KRaft, combined roles) as a child process.
 
-Only the standard library: `local/setup` records class archives with it while pip works.
+It uses only the standard library: `local/setup` records class archives with it while pip is at work.
 """
 
 import base64
@@ -16,52 +16,15 @@ from plumbing.life import WorldDown
 
 HEAP_MIB = 384
 _FORMAT_HEAP_MIB = 128
-# A broker that is started again on a full disk cannot write what it recovers, and cut its log of the topics'
-# names off at the beginning (seen with 4.3.1): every record is then still on the disk, and none can be read.
+# A broker restarted on a full disk cannot write what it recovers. Kafka 4.3.1 then truncated its log of topic
+# names: all records were still on the disk, and none could be read.
 ROOM_MIB_MIN = 128
 
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{far_listener}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{far_advertised}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,FAR:PLAINTEXT
-controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-log.dirs={data}
-# Nothing relies on topics that come into being by themselves.
-auto.create.topics.enable=false
-# One broker cannot keep two copies.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-min.insync.replicas=1
-# Internal topics have 50 partitions by default: start-up time and memory for nothing here.
-offsets.topic.num.partitions=4
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.num.partitions=1
-log.cleaner.dedupe.buffer.size=16777216
-# A killed broker is let in again only when its own session is over: 9 s by default.
-broker.session.timeout.ms=4000
-broker.heartbeat.interval.ms=500
-# A transaction that a killed MirrorMaker left open ends when its time is over, not up to 10 s later.
-transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-num.network.threads=2
-num.io.threads=4
-# KIP-848 groups: a leave is noticed within half a second instead of five.
-group.initial.rebalance.delay.ms=0
-group.consumer.heartbeat.interval.ms=500
-group.consumer.min.heartbeat.interval.ms=500
-group.consumer.session.timeout.ms=10000
-group.consumer.min.session.timeout.ms=5000
-"""
+_PROPERTIES = Path(__file__).with_name("kafka.properties").read_text(encoding="utf-8")
 
 
 class Broker:
-    """A cluster with its data under `folder`."""
+    """A cluster of one broker with its data under `folder`."""
 
     def __init__(
         self,
@@ -76,8 +39,8 @@ class Broker:
     ) -> None:
         """`record` writes the class archives of its programs (local/archives.py).
 
-        `far`: the port of a second listener, and the one that it tells its clients to use: a relay between
-        the two is the way from another site.
+        `far` is (port, advertised port) of a second listener for clients of another site: a relay must
+        forward connections from the advertised port to the other.
         """
         self.name = name
         self.port = port
@@ -88,7 +51,7 @@ class Broker:
         self._properties = folder / f"{name}.properties"
 
     def child(self) -> Child:
-        """The process to start; formats the data folder first where that is new. Raises WorldDown."""
+        """The process to start. A new data folder is formatted first. Raises WorldDown."""
         if not self._properties.exists():
             self._format()
         argv = java.command(

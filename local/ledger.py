@@ -1,6 +1,6 @@
-"""The ledger: what the cars sent, against what reached every later stage, record by record.
+"""The ledger: what the cars sent against what reached each later stage, record by record.
 
-A record is `(car_id, seq)`. The cars' own record says which were sent: seq 1 to `sent` of each car.
+A record is identified by `(car_id, seq)`. The cars' journal tells what was sent: seq 1 to `sent` of each car.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,16 +24,16 @@ _TOPIC_S_MAX = 20.0
 
 @dataclass(frozen=True)
 class Published:
-    """The cars' own record: ids of n cars, how many records each sent (n,) and had acknowledged (n,)."""
+    """What n cars sent, by their own journal."""
 
     car_ids: list[str]
-    sent: Longs
-    acknowledged: Longs
+    sent: Longs  # (n,) records
+    acknowledged: Longs  # (n,) records
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How many records should be there, how many are, how often one stands there again, how many miss."""
+    """Counts of records at one stage of their way."""
 
     stage: str
     expected: int
@@ -42,37 +42,33 @@ class Stage:
     lost: int
 
     def as_dict(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """The row for the JSON file."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Log:
-    """A telemetry topic, or a part of it: (n,) each.
-
-    `record` is car and seq in one number, -1 where undecodable; `sampled_at` and `written_at` (by who gave it
-    to the edge's Kafka; MirrorMaker keeps it) are ms since 1970.
-    """
+    """n records of a telemetry topic; every array is (n,)."""
 
     partition: Longs
     offset: Longs
-    record: Longs
-    sampled_at: Longs
-    written_at: Longs
+    record: Longs  # car << SEQ_BITS | seq; -1 where undecodable
+    sampled_at: Longs  # ms since 1970
+    written_at: Longs  # ms since 1970: time stamp of the record in edge Kafka, which MirrorMaker keeps
 
     @classmethod
     def of(cls, parts: Sequence["Log"]) -> "Log":
-        """All parts behind each other."""
+        """The parts concatenated."""
         names = [field.name for field in fields(cls)]
         none = np.empty(0, np.int64)
         return cls(*(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names))
 
     def rows(self, rows: NDArray[Any]) -> "Log":
-        """Some of the rows, by number or by mask (n,)."""
+        """The rows with these numbers, or of this mask (n,)."""
         return Log(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def sorted(self) -> "Log":
-        """By partition and offset."""
+        """The rows in order of partition and offset."""
         return self.rows(np.lexsort((self.offset, self.partition)))
 
 
@@ -97,7 +93,7 @@ def reconcile(
 
 
 def first_batches(audits: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
-    """Model version to replica to when it scored the first batch with it, s since 1970."""
+    """{model version: {replica: when it scored the first batch with it, s since 1970}}."""
     first: dict[int, dict[str, float]] = {}
     for audit in audits:
         by = first.setdefault(audit["model_version"], {})
@@ -106,10 +102,10 @@ def first_batches(audits: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
 
 
 def scored_stage(published: Published, log: Log, audits: list[dict[str, Any]]) -> Stage:
-    """What the audit log proves scored.
+    """The stage `scored`, as the audit log proves it.
 
-    `duplicates` are records scored twice: the audits count more scored ones than there are distinct records
-    under their offsets.
+    `duplicates` are records scored twice: by how many the audits count more scored records than there are
+    distinct ones under their offsets.
     """
     covered = np.zeros(len(log.record), np.bool_)
     for partition in np.unique(log.partition):
@@ -124,7 +120,7 @@ def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
     """Which of the offsets (n,) of one partition lie in the range of any audit record (n,)."""
     first = np.sort(np.array([audit["first_offset"] for audit in audits], np.int64))
     last = np.sort(np.array([audit["last_offset"] for audit in audits], np.int64))
-    # Inside a range: more ranges began at or before the offset than ended before it.
+    # An offset is inside a range where more ranges begin at or before it than end before it.
     covered: NDArray[np.bool_] = np.searchsorted(first, offsets, "right") > np.searchsorted(
         last, offsets, "left"
     )
@@ -132,7 +128,7 @@ def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
 
 
 def _stage(name: str, published: Published, record: Longs) -> Stage:
-    """Distinct and lost of the records that were sent; one that nobody sent is no gain."""
+    """The counts of a stage; records that no car sent do not count."""
     car, seq = record >> SEQ_BITS, record & ((1 << SEQ_BITS) - 1)
     genuine = record[(record >= 0) & (seq >= 1) & (seq <= published.sent[np.maximum(car, 0)])]
     distinct = len(np.unique(genuine))
@@ -141,14 +137,14 @@ def _stage(name: str, published: Published, record: Longs) -> Stage:
 
 
 class LogDecoder:
-    """Messages of a telemetry topic to numbers; knows the cars by their id."""
+    """Decodes messages of a telemetry topic; the cars are numbered as in `car_ids`."""
 
     def __init__(self, car_ids: Sequence[str]) -> None:
         self._cars = {car_id.encode(): number for number, car_id in enumerate(car_ids)}
         self._decoder = Decoder(schema_ids(schema for schema in schemas() if schema.name == TELEMETRY))
 
     def decode(self, messages: Sequence[Any]) -> Log:
-        """Of messages without an error."""
+        """Decode messages that carry no error."""
         keys = [message.key() for message in messages]
         decoded = self._decoder.decode([message.value() for message in messages], keys)
         rows = decoded.rows
@@ -166,13 +162,13 @@ class LogDecoder:
 
 
 def read_log(bootstrap: str, topic: str, published: Published) -> Log:
-    """The whole topic as it stands now, decoded."""
+    """Everything that the topic holds now, decoded. Raises WorldDown."""
     decoder = LogDecoder(published.car_ids)
     return Log.of([decoder.decode(messages) for messages in read_topic(bootstrap, topic)])
 
 
 def read_audits(bootstrap: str) -> list[dict[str, Any]]:
-    """All audit records."""
+    """All audit records. Raises WorldDown."""
     return [records.decode(m.value())[1] for messages in read_topic(bootstrap, AUDIT) for m in messages]
 
 

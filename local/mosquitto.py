@@ -10,37 +10,15 @@ from local.probe import port_is_open
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
-_CONFIG = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-max_connections -1
-set_tcp_nodelay true
-# By default 20 and 1000: above that messages are dropped in silence while the car still gets its PUBACK.
-max_inflight_messages 5000
-max_queued_messages 1000000
-max_queued_bytes 0
-# The bridge refuses much less, with a reason; this bounds memory.
-message_size_limit 262144
-# Sessions and queues outlive an orderly end. Nothing is saved in between: a broker that was killed must not
-# come back with sessions of a minute ago, or the cars would not send their last seconds again.
-persistence true
-persistence_location {data}/
-autosave_interval 0
-{user}connection_messages false
-log_dest stdout
-log_type error
-log_type warning
-log_type notice
-sys_interval 5
-"""
+_CONFIG = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
 
 
 def shard(number: int, port: int, folder: Path) -> Child:
-    """The shard's process; its sessions lie under `folder`. Raises WorldDown without mosquitto."""
+    """The process of a shard; its sessions are kept under `folder`. Raises WorldDown without mosquitto."""
     data = (folder / f"mqtt-{number}").resolve()
     data.mkdir(parents=True, exist_ok=True)
     config = data / "mosquitto.conf"
-    # Started by root it would become the user mosquitto, who may not write here.
+    # Started by root, mosquitto would switch to the user mosquitto, which may not write here.
     user = "user root\n" if os.geteuid() == 0 else ""
     config.write_text(_CONFIG.format(port=port, data=data, user=user), encoding="utf-8")
     child = Child(f"mqtt-{number}", [find(), "-c", str(config)])
@@ -56,11 +34,11 @@ def shard(number: int, port: int, folder: Path) -> Child:
 
 
 def forget_earlier_sessions(data: Path, started_s: float) -> None:
-    """Delete what the predecessor of a broker that began at `started_s` (since 1970) saved, once it answers.
+    """Delete the sessions that a broker before the one started at `started_s` (s since 1970) saved.
 
-    It has read the file by then. Left there, it would bring back sessions of long ago after a SIGKILL: the
-    cars would believe their broker that it still knows them, and not send their last seconds again. What the
-    broker itself saves at its own end is newer and stays.
+    It has read them by now. Otherwise a broker killed later would come back with these old sessions, tell the
+    cars that it still knows them, and the cars would not send their last seconds again. What the broker saves
+    at its own end is newer and stays.
     """
     saved = data / "mosquitto.db"
     with contextlib.suppress(FileNotFoundError):
@@ -69,7 +47,7 @@ def forget_earlier_sessions(data: Path, started_s: float) -> None:
 
 
 def find() -> str:
-    """mosquitto's path; Debian keeps it where ordinary users do not look. Raises WorldDown."""
+    """The path of mosquitto, which Debian keeps outside of an ordinary user's PATH. Raises WorldDown."""
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if path is None:
         raise WorldDown("mosquitto is not installed: `local/setup` installs it (package mosquitto)")

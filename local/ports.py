@@ -1,73 +1,46 @@
-"""Every port of the deployment, once. All listen on 127.0.0.1."""
-
-from dataclasses import dataclass
+"""Every port of the deployment; all listen on 127.0.0.1."""
 
 from plumbing.settings import SettingsError
 
-# Linux hands out ports from 32768 upwards to outgoing connections: a fixed port there is taken at times.
+# Linux gives ports from 32768 upwards to outgoing connections: a fixed port there may be taken.
 PORT_MAX = 32767
 _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
 _SIMULATOR, _BRIDGE, _SCORER = 19101, 19111, 19121
 OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
 
 
-@dataclass(frozen=True)
 class Ports:
-    """The ports of one deployment, moved by `offset`: 0 the demo, 1000 the tests, so that both can run.
+    """The ports of one deployment. The controller of a Kafka cluster listens on the port after its own."""
 
-    Raises SettingsError where the offset moves a port out of the range of fixed ones.
-    """
+    def __init__(self, offset: int = 0) -> None:
+        """`offset` is added to every port, so that several deployments can run: 0 demo, 1000 and more tests.
 
-    offset: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.offset <= OFFSET_MAX:
-            raise SettingsError(f"--port-offset {self.offset} must be between 0 and {OFFSET_MAX}")
+        Raises SettingsError where it moves a port out of the range of fixed ones.
+        """
+        if not 0 <= offset <= OFFSET_MAX:
+            raise SettingsError(f"--port-offset {offset} must be between 0 and {OFFSET_MAX}")
+        self._offset = offset
+        self.edge = _EDGE + offset  # bootstrap of the edge cluster
+        self.edge_far = self.edge + 2  # its second listener, for clients that come over a relay
+        self.relay = self.edge + 3  # of the relay between the sites
+        self.cloud = _CLOUD + offset  # bootstrap of the cloud cluster
+        self.mirror = _MIRROR + offset  # MirrorMaker's internal REST server, which exactly once needs
+        self.simulator = _SIMULATOR + offset  # probes and metrics, as of the two below
 
     def mqtt(self, shard: int) -> int:
         """MQTT of a broker shard."""
-        return _MQTT + self.offset + shard
-
-    @property
-    def edge(self) -> int:
-        """Bootstrap of the edge cluster; its controller listens on the next one."""
-        return _EDGE + self.offset
-
-    @property
-    def edge_far(self) -> int:
-        """A second listener of the edge cluster, for who comes over a relay (`Plan.relayed`)."""
-        return self.edge + 2
-
-    @property
-    def relay(self) -> int:
-        """Where the relay between the sites listens."""
-        return self.edge + 3
-
-    @property
-    def cloud(self) -> int:
-        """Bootstrap of the cloud cluster; its controller listens on the next one."""
-        return _CLOUD + self.offset
-
-    @property
-    def mirror(self) -> int:
-        """MirrorMaker's internal REST server, which exactly once needs."""
-        return _MIRROR + self.offset
-
-    @property
-    def simulator(self) -> int:
-        """Probes and metrics of the fleet."""
-        return _SIMULATOR + self.offset
+        return _MQTT + self._offset + shard
 
     def bridge(self, ordinal: int) -> int:
         """Probes and metrics of a bridge."""
-        return _BRIDGE + self.offset + ordinal
+        return _BRIDGE + self._offset + ordinal
 
     def scorer(self, ordinal: int) -> int:
         """Probes and metrics of a scorer."""
-        return _SCORER + self.offset + ordinal
+        return _SCORER + self._offset + ordinal
 
     def all(self, *, shards: int, scorers: int, bridges: int = 1, relayed: bool = False) -> dict[int, str]:
-        """Every port with who wants it. Raises SettingsError where two want the same."""
+        """Every port with the name of its user. Raises SettingsError where two would use the same."""
         wanted = [(self.mqtt(shard), f"mosquitto shard {shard}") for shard in range(shards)]
         for name, port in (("edge", self.edge), ("cloud", self.cloud)):
             wanted += [(port, f"{name} Kafka"), (port + 1, f"{name} Kafka's controller")]

@@ -1,4 +1,4 @@
-"""What would go wrong later is said before anything starts."""
+"""Checks before anything starts: programs, ports, disk, memory, open files."""
 
 import contextlib
 import errno
@@ -12,16 +12,16 @@ from pathlib import Path
 from local import java, mosquitto
 from plumbing.life import WorldDown
 
-# Logs of three minutes of 1 000 cars take some 200 MiB in both clusters.
+# Three minutes of 1 000 cars take about 200 MiB in both clusters.
 DISK_MIB_MIN = 1_024
-# Of a broker's or simulator's process, beside the cars' connections.
+# Open files of a broker or simulator process beside the cars' connections.
 SPARE_FILES = 300
-# More than one process serves; some programs size tables by the limit, which can be 2^30 in containers.
+# Some programs size tables by the limit of open files, which can be 2^30 in containers.
 _OPEN_FILES_CAP = 1 << 20
 
 
 def check(run_dir: Path, ports: Mapping[int, str]) -> None:
-    """Raises WorldDown saying what is wrong and what to do."""
+    """Check everything that a deployment needs. Raises WorldDown with what is wrong and what to do."""
     mosquitto.find()
     java.find()
     if shutil.which("setpriv") is None:
@@ -32,7 +32,7 @@ def check(run_dir: Path, ports: Mapping[int, str]) -> None:
 
 
 def check_ports(ports: Mapping[int, str]) -> None:
-    """Every port is free; `ports` says what wants it."""
+    """Raises WorldDown for a port that is not free; `ports` names who needs each."""
     for port, who in sorted(ports.items()):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,7 +48,7 @@ def check_ports(ports: Mapping[int, str]) -> None:
 
 
 def check_disk(run_dir: Path, needed_mib: int = DISK_MIB_MIN) -> None:
-    """Enough space where the run writes."""
+    """Raises WorldDown where the run would have too little disk space."""
     run_dir.mkdir(parents=True, exist_ok=True)
     space = os.statvfs(run_dir)
     free_mib = space.f_bavail * space.f_frsize // 1024**2
@@ -60,7 +60,7 @@ def check_disk(run_dir: Path, needed_mib: int = DISK_MIB_MIN) -> None:
 
 
 def check_memory(needed_mib: int) -> None:
-    """So much is free, where the kernel says how much that is."""
+    """Raises WorldDown where less memory is available, as far as the kernel tells."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
@@ -73,23 +73,23 @@ def check_memory(needed_mib: int) -> None:
 
 
 def check_fleet(cars: int, shards: int) -> None:
-    """Every shard's process may open the connections of its cars."""
+    """Raises WorldDown where a shard may not open the connections of its cars."""
     room = cars_per_shard()
     if cars > shards * room:
         raise WorldDown(
             f"{cars} cars do not fit into {shards} MQTT broker shards of at most {room} connections (limit "
-            f"of open files): give --shards {-(-cars // room)} (0: by itself), fewer --cars, or raise the "
-            "limit (ulimit -Hn)"
+            f"of open files): give --shards {-(-cars // room)} (0: as many as needed), fewer --cars, or "
+            "raise the limit (ulimit -Hn)"
         )
 
 
 def shards_for(cars: int) -> int:
-    """MQTT broker shards that the limit of open files asks for."""
+    """How many MQTT broker shards the limit of open files requires."""
     return -(-cars // cars_per_shard())
 
 
 def cars_per_shard() -> int:
-    """Cars that a broker's process can hold."""
+    """How many cars a broker process can hold. Raises WorldDown where it is none."""
     limit = _open_files_max()
     if limit <= SPARE_FILES:
         raise WorldDown(f"the limit of open files is {limit}: raise it (ulimit -n) above {SPARE_FILES}")
@@ -97,7 +97,7 @@ def cars_per_shard() -> int:
 
 
 def allow_open_files() -> None:
-    """Raise the soft limit to the hard one for all children: mosquitto takes what it is given, often 1024."""
+    """Raise the soft limit to the hard one for all children: mosquitto does not do so itself."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_open_files_max(), hard))
 

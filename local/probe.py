@@ -1,4 +1,4 @@
-"""Whether something answers at a port of this machine: quick questions without a client library."""
+"""Whether a program answers at a port of this machine; no client library is needed."""
 
 import socket
 import struct
@@ -18,7 +18,7 @@ def port_is_open(port: int) -> bool:
 
 
 def kafka_answers(port: int) -> bool:
-    """Whether a broker answers ApiVersions (key 18, version 0), the first thing any client asks."""
+    """Whether a broker answers ApiVersions (key 18, version 0), the first request of any client."""
     body = struct.pack(">hhih5s", 18, 0, 1, 5, b"probe")
     try:
         with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:

@@ -1,10 +1,10 @@
-"""Child processes: started, watched, started again when they die, and ended for sure.
+"""Child processes: started, watched, restarted when they die, and ended.
 
-Nothing runs in the background: the owner calls `tick` in its own loop. A child leads a process group of its
-own, so that Ctrl-C reaches only the supervisor, which then ends the children in order. Not a session: Linux
-shares a busy machine out by session (autogroup), and a fleet of many processes would get no more of it than
-one mosquitto. The kernel kills a child whose supervisor is gone (PR_SET_PDEATHSIG, by util-linux's setpriv),
-so that not even SIGKILL leaves one.
+Nothing runs in the background: the owner calls `tick` in its own loop. Each child leads a process group, so
+that Ctrl-C reaches only the supervisor, which then ends the children in order. It leads no session, because
+Linux divides a busy machine between sessions (autogroup), and a fleet of many processes would get no more of
+it than one mosquitto. The kernel kills the children of a supervisor that is gone (PR_SET_PDEATHSIG, set by
+setpriv of util-linux), so that even SIGKILL leaves none.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Literal
 from plumbing.life import WorldDown
 
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.5, 15.0
-# A child that ran so long had recovered: the next restart is quick again.
+# A child that ran for this long had recovered: its next restart is quick again.
 _SOUND_AFTER_S = 30.0
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 15
@@ -31,53 +31,48 @@ State = Literal["starting", "ready", "waiting", "ended"]
 
 @dataclass(eq=False)
 class Child:
-    """A process to run. `ready` tells whether it does its work; without it, running is enough.
-
-    `stuck` tells whether it runs but will not work again: it is then killed, and started again; but never
-    while `may_start` says no, where starting would do harm.
-    `restart` False: a job that ends by itself, whose exit status is kept in `status`.
-    """
+    """A process to run, and its state."""
 
     name: str
     argv: Sequence[str]
-    ready: Callable[[], bool] = lambda: True
-    stuck: Callable[[], bool] = lambda: False
-    may_start: Callable[[], bool] = lambda: True
-    restart: bool = True
+    ready: Callable[[], bool] = lambda: True  # whether it does its work
+    stuck: Callable[[], bool] = lambda: False  # whether it runs but will not work again: it is then restarted
+    may_start: Callable[[], bool] = lambda: True  # whether it may be started again now
+    restart: bool = True  # False: a job that ends by itself
     env: Mapping[str, str] = field(default_factory=dict)
     stop_within_s: float = 25.0
 
     state: State = "ended"
-    status: int | None = None
+    status: int | None = None  # the exit status of a job, or of a child that was stopped
     restarts: int = 0
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
+    started_at: float = 0.0  # time.monotonic, as the two below
     retry_at: float = 0.0
     away_until: float = 0.0
     _quick_deaths: int = 0
 
     @property
     def pid(self) -> int | None:
-        """Of the running process."""
+        """The process id; None while it does not run."""
         return self.process.pid if self.process is not None else None
 
     def tree(self) -> list[int]:
-        """Process ids of the child and all that it started."""
+        """Process ids of the child and of all processes that it started."""
         return descendants(self.pid) if self.pid is not None else []
 
 
 class Supervisor:
-    """The children in the order of their start; they end in the opposite one."""
+    """Children in the order of their start; they are ended in the opposite order."""
 
     def __init__(self, logs: Path) -> None:
-        """`logs`: folder for one file a child."""
+        """`logs` is the folder for the children's log files."""
         self.logs = logs
         self.children: dict[str, Child] = {}
         self.events: list[str] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, child: Child) -> Child:
-        """Start it, in place of one of the same name that has ended."""
+        """Start a child, in place of one of the same name that has ended."""
         earlier = self.children.pop(child.name, None)
         assert earlier is None or earlier.process is None, f"{child.name} is running"
         self.children[child.name] = child
@@ -85,7 +80,7 @@ class Supervisor:
         return child
 
     def tick(self) -> None:
-        """Notice what died, start again what is due, ask the others whether they are ready."""
+        """Notice dead children, restart those that are due, ask the others whether they are ready."""
         now = time.monotonic()
         for child in self.children.values():
             if child.process is not None and (status := child.process.poll()) is not None:
@@ -94,13 +89,13 @@ class Supervisor:
                 child.restarts += 1
                 self._spawn(child)
             elif child.process is not None and child.stuck():
-                self.events.append(f"{child.name} runs but works no more: killed")
+                self.events.append(f"{child.name} runs but no longer works: killed")
                 self.kill(child.name)
             elif child.process is not None:
                 child.state = "ready" if child.ready() else "starting"
 
     def wait_ready(self, names: Sequence[str], timeout_s: float) -> None:
-        """Until all are ready. Raises WorldDown with the end of the log of one that is not in time."""
+        """Wait until all are ready. Raises WorldDown with the end of the log of one that is not in time."""
         deadline = time.monotonic() + timeout_s
         while True:
             self.tick()
@@ -115,7 +110,7 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def stop(self, name: str) -> int | None:
-        """End one child and keep it ended; its exit status."""
+        """End one child, keep it ended, and return its exit status."""
         child = self.children[name]
         child.restart = False
         if child.process is not None:
@@ -125,44 +120,41 @@ class Supervisor:
         return child.status
 
     def stop_all(self) -> None:
-        """End all, the last started first; nothing of them is left."""
+        """End all children, the last started first."""
         for name in reversed(list(self.children)):
             self.stop(name)
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, away_s: float = 0.0) -> None:
-        """SIGKILL, as an accident would, or another signal.
-
-        The child is started again if it is one that is, but not within the next `away_s`.
-        """
+        """Send SIGKILL or another signal; a child that is restarted is not within the next `away_s`."""
         self.children[name].away_until = time.monotonic() + away_s
         self._signal(self.children[name], number)
 
     def pause(self, name: str) -> None:
-        """The child stands still (SIGSTOP) until `resume`."""
+        """Stop the child (SIGSTOP) until `resume`."""
         self._signal(self.children[name], signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        """The child goes on where it stood still."""
+        """Continue a paused child (SIGCONT)."""
         self._signal(self.children[name], signal.SIGCONT)
 
     def log_of(self, name: str) -> Path:
-        """Its log file."""
+        """The log file of a child."""
         return self.logs / f"{name}.log"
 
     def last_lines(self, name: str) -> str:
-        """The end of its log."""
+        """The last lines of a child's log."""
         with contextlib.suppress(OSError):
             lines = self.log_of(name).read_text(errors="replace").splitlines()
             return "\n".join(lines[-_LOG_LINES_SHOWN:])
         return ""
 
     def memory_mib(self) -> float:
-        """Of all children and what they started: the private part and the share of the rest (PSS)."""
+        """Memory (PSS) of all children and what they started."""
         return sum(pss_mib(pid) for child in self.children.values() for pid in child.tree())
 
     @property
     def restarts(self) -> int:
-        """How often a child was started again."""
+        """How often children were restarted, all together."""
         return sum(child.restarts for child in self.children.values())
 
     def _spawn(self, child: Child) -> None:
@@ -189,7 +181,7 @@ class Supervisor:
         child.state, child.retry_at = "waiting", max(now + delay_s, child.away_until)
         delay_s = child.retry_at - now
         what = f"signal {-status}" if status < 0 else f"status {status}"
-        self.events.append(f"{child.name} ended with {what}; started again in {delay_s:.1f} s")
+        self.events.append(f"{child.name} ended with {what}; restarted in {delay_s:.1f} s")
 
     def _reap(self, child: Child) -> None:
         assert child.process is not None
@@ -201,7 +193,7 @@ class Supervisor:
             self._signal(child, signal.SIGKILL)
             child.status = child.process.wait()
         child.process = None
-        for pid in pids:  # of its own children, if it left any
+        for pid in pids:  # its own children, if it left any
             with contextlib.suppress(ProcessLookupError):
                 if os.getpgid(pid) in pids:
                     os.kill(pid, signal.SIGKILL)
@@ -214,7 +206,7 @@ class Supervisor:
 
 
 def pss_mib(pid: int) -> float:
-    """Proportional memory of a process in MiB; where the kernel keeps it secret, the resident one."""
+    """Proportional memory of a process in MiB, or the resident one where the kernel does not tell it."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -223,17 +215,17 @@ def pss_mib(pid: int) -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process in MiB; libraries count in full. 0 when it is gone."""
+    """Resident memory of a process in MiB, shared libraries in full; 0 when it is gone."""
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1024**2
     return 0.0
 
 
 def descendants(pid: int) -> list[int]:
-    """A process and all that it started."""
-    found = [pid]
+    """Process ids of a process and of all that it started."""
+    pids = [pid]
     with contextlib.suppress(OSError):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
-            found += descendants(int(child))
-    return found
+            pids += descendants(int(child))
+    return pids

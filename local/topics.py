@@ -1,4 +1,4 @@
-"""Creates a cluster's topics from the contract, and refuses a cluster that has others under their names."""
+"""Creates a cluster's topics from contract/topics.py and refuses topics with another number of partitions."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _ANSWER_WITHIN_S = 30.0
 
 
 def create(cluster: str, bootstrap: str, topics: Sequence[Topic]) -> None:
-    """Create those of `topics` that are missing; waits for the broker. Doing it again changes nothing.
+    """Create the missing ones of `topics`.
 
     Raises WorldDown where the broker does not answer, or has a topic with another number of partitions.
     """
@@ -33,12 +33,12 @@ def create(cluster: str, bootstrap: str, topics: Sequence[Topic]) -> None:
 
 
 def refuse_repartitioned(cluster: str, partitions: dict[str, int], topics: Sequence[Topic]) -> None:
-    """`partitions` by the name of every topic that is there. Raises WorldDown for a number that differs."""
+    """Raises WorldDown for a topic with another number than `partitions`, of existing topics by name."""
     for topic in topics:
-        found = partitions.get(topic.name, topic.partitions)
-        if found != topic.partitions:
+        existing = partitions.get(topic.name, topic.partitions)
+        if existing != topic.partitions:
             raise WorldDown(
-                f"{cluster} Kafka has {topic.name} with {found} partitions, contract/topics.py says "
-                f"{topic.partitions}: a car's records would change their partition. Delete the topic, "
+                f"{cluster} Kafka has {topic.name} with {existing} partitions, contract/topics.py says "
+                f"{topic.partitions}: a car's records would move to another partition. Delete the topic, "
                 "or start with an empty run folder"
             )

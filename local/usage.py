@@ -13,18 +13,18 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Use:
-    """Of one component over a time: CPU in percent of one core; memory at its end in MiB (PSS)."""
+    """What one component used while it was measured."""
 
-    cpu_percent: float
-    rss_mib: float
+    cpu_percent: float  # of one core
+    rss_mib: float  # PSS at the end of the measurement
     cpu_s: float
 
 
 class Usage:
-    """Measures from its making, or from the last `restart`, on.
+    """Measures from its creation, or from the last `restart`, on.
 
-    A child is its whole process tree; children `name-0`, `name-1` … are one component `name`. CPU of a
-    process that ended meanwhile counts as far as it was seen by the last `look`.
+    A child counts with its whole process tree; children `name-0`, `name-1` … are one component `name`. The
+    CPU time of a process that has ended counts up to the last `look`.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -62,13 +62,13 @@ class Usage:
 
 
 def component(name: str) -> str:
-    """`scorer-1` is one of the component `scorer`."""
+    """The component of a child: `scorer-1` belongs to `scorer`."""
     stem, dash, number = name.rpartition("-")
     return stem if dash and number.isdigit() else name
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process in s; 0 when it is gone. proc(5), fields 14 and 15 of stat."""
+    """User and system time of a process in s, 0 when it is gone: fields 14 and 15 of stat in proc(5)."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S

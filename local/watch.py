@@ -1,4 +1,4 @@
-"""What the demo sees of a running deployment: metrics, what the edge says as it appears, the cloud's log."""
+"""What can be seen of a running deployment: metrics, the small topics of the edge, the cloud's telemetry."""
 
 import threading
 import time
@@ -20,16 +20,16 @@ from plumbing import kafka
 
 _SCRAPE_TIMEOUT_S = 1.0
 _RECENT = 6
-# Anomalies whose latency is kept; at 100 a second that is nearly three hours.
+# Anomalies whose latency is kept: nearly three hours at 100 a second.
 _LATENCIES_MAX = 1_000_000
-# Alerts and reports that nobody has taken yet; who looks takes them all.
+# Alerts and reports that the reader has not yet taken.
 _NEWS_MAX = 200_000
 
 
 def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
-    """All samples of a service by name, labels added up; empty where it does not answer.
+    """The metrics of a service by name, added up over labels; empty where it does not answer.
 
-    A histogram's buckets keep their bound: `x_seconds_bucket{le=0.1}`, with all up to it.
+    The buckets of a histogram keep their bound: `x_seconds_bucket{le=0.1}`.
     """
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
@@ -46,16 +46,16 @@ def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Latency:
-    """From a car's sample to its anomaly in a reader's hands, ms."""
+    """From the sampling in the car until a reader has the anomaly."""
 
-    count: int
+    count: int  # anomalies
     p50_ms: float | None
     p99_ms: float | None
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A model's way to the edge, s since 1970: when it was published, and when it could be read there."""
+    """A model that has arrived at the edge; times are s since 1970."""
 
     version: int
     published_at: float
@@ -64,13 +64,13 @@ class Arrival:
 
 @dataclass
 class Observed:
-    """Everything read so far; written by the watch's thread only."""
+    """Everything that was read so far; only the watch's thread writes it."""
 
     first_anomaly_at: float | None = None
     anomalies: int = 0
     cloud_records: int = 0
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_RECENT))
-    # Alerts and workshop reports: type and record, for one reader to take away.
+    # (type, record) of alerts and workshop reports, for one reader to take out.
     news: deque[tuple[str, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=_NEWS_MAX))
     models: list[Arrival] = field(default_factory=list)
     # (sampled at, s since 1970; latency in ms)
@@ -78,9 +78,9 @@ class Observed:
 
 
 class Watch:
-    """Reads anomalies, alerts, workshop reports and models (edge) and telemetry (cloud, counted only).
+    """Reads anomalies, alerts, workshop reports and models of the edge, and counts telemetry in the cloud.
 
-    All of it on one thread of its own.
+    It reads in a thread of its own.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Watch:
         self.seen = Observed()
         topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored(cloud, MODELS))
         self._edge = _from_the_start(edge_bootstrap, topics)
-        # Only counted: a few large answers a second instead of one for each transaction.
+        # Records are only counted, so a few large answers a second will do.
         self._cloud = _from_the_start(cloud_bootstrap, (mirrored(edge, TELEMETRY),), fetch_min_bytes=65_536)
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
@@ -102,7 +102,7 @@ class Watch:
         self._thread.join(timeout=5)
 
     def latency(self, since_s: float) -> Latency:
-        """Of the anomalies sampled at or after `since_s`, seconds since 1970."""
+        """The latency of anomalies sampled at or after `since_s`, s since 1970."""
         values = [ms for at, ms in list(self.seen.latencies) if at >= since_s]
         if not values:
             return Latency(0, None, None)
@@ -111,7 +111,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            # An anomaly is taken the moment it is there; the cloud's records are only counted.
+            # Anomalies are polled without delay; the cloud's records are only counted in between.
             wait_s = 0.02
             while (message := self._edge.poll(wait_s)) is not None:
                 wait_s = 0.0
@@ -144,19 +144,19 @@ class Watch:
 
 
 def _record(message: Message) -> tuple[str, dict[str, Any]]:
-    """Type and record of a message; "" for the client's reports and for what is malformed."""
+    """(type, record) of a message; the type is "" for an error of the client and a malformed record."""
     value = message.value()
     if message.error() is not None or value is None:
         return "", {}
     try:
         return records.decode(value)
-    except Malformed:  # the ledger's business, and the dead letters'; not ours to judge
+    except Malformed:  # dead letters and the ledger count these
         return "", {}
 
 
 def _from_the_start(bootstrap: str, topics: Sequence[str], **overrides: Any) -> Consumer:
-    # A broker answers as soon as something comes; only how often it says "nothing" depends on the wait.
+    # A broker answers as soon as it has a record; the wait only bounds how often it answers without one.
     consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=100, **overrides)
-    found = {topic: consumer.list_topics(topic, timeout=20).topics[topic].partitions for topic in topics}
-    consumer.assign([TopicPartition(topic, number, 0) for topic in topics for number in found[topic]])
+    partitions = {topic: consumer.list_topics(topic, timeout=20).topics[topic].partitions for topic in topics}
+    consumer.assign([TopicPartition(topic, number, 0) for topic in topics for number in partitions[topic]])
     return consumer

@@ -72,7 +72,7 @@ def test_a_second_deployment_on_the_same_ports_is_refused(deployment: Deployment
 def test_a_folder_of_somebody_else_is_not_emptied(tmp_path: Path):
     """--run-dir is emptied at the start: a wrong one must not cost anything."""
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(WorldDown, match=r"is not empty and was not made by a run of ours"):
+    with pytest.raises(WorldDown, match=r"is not empty and was not created by a run"):
         Deployment(Plan(run_dir=tmp_path, port_offset=PORT_OFFSET + 100))
     assert (tmp_path / "thesis.tex").exists()
 
