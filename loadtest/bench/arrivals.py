@@ -1,8 +1,9 @@
-"""What of the benchmark's traffic is in Kafka: when it came, whether all is there, in each car's order."""
+"""The benchmark's telemetry as it arrives in Kafka: when, whether all of it, and in each car's order."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -19,114 +20,101 @@ from plumbing import kafka
 from plumbing.life import WorldDown
 
 _ANSWER_WITHIN_S = 20.0
-_LOOK_S_MIN, _LOOK_S_MAX = 0.01, 0.5
+_POLL_S_MIN, _POLL_S_MAX = 0.01, 0.5
 _BATCH_MAX = 10_000
-_AS_OURS = confluent_header(latest(TELEMETRY).schema_id)
+_OUR_HEADER = confluent_header(latest(TELEMETRY).schema_id)
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Of the messages that must be there: missing, there again, first arrivals that overtook an older one."""
+    """What went wrong with the messages that must have arrived; all 0 where nothing did."""
 
     lost: int
-    doubled: int
-    out_of_order: int
+    doubled: int  # arrivals after the first one
+    out_of_order: int  # first arrivals behind a newer message of their car
 
     def as_figures(self) -> dict[str, float]:
-        """For the table."""
-        return {"lost": self.lost, "doubled": self.doubled, "out_of_order": self.out_of_order}
+        """The counts as figures of the benchmark."""
+        return asdict(self)
 
 
 @dataclass
 class Arrivals:
-    """n records as they were read: key and value, and when, in ms since 1970."""
+    """n records in the order in which they were read."""
 
     keys: list[bytes]
     values: list[bytes]
-    read_at_ms: list[float]
+    read_at_ms: list[float]  # since 1970
 
     def decoded(self) -> tuple[Longs, Longs, Longs, NDArray[np.float64]]:
-        """(car, seq, sampled_at_ms, read_at_ms), (n,) each. Raises WorldDown for what is no telemetry.
+        """(car, seq, sampled_at_ms, read_at_ms), each (n,). Raises WorldDown for what is not telemetry.
 
-        Peers leave the frame of the MQTT payload as it is, which is no fault of theirs.
+        Peers may leave the MQTT payload's header as it is.
         """
-        values = [v if v[:1] == b"\0" else _AS_OURS + v[SINGLE_OBJECT_BYTES:] for v in self.values]
-        found = Decoder(schema_ids(schemas())).decode(values, self.keys)
-        if found.rejected:
-            raise WorldDown(f"{len(found.rejected)} of {len(values)} records: {found.rejected[0][1]}")
+        values = [v if v[:1] == b"\0" else _OUR_HEADER + v[SINGLE_OBJECT_BYTES:] for v in self.values]
+        decoded = Decoder(schema_ids(schemas())).decode(values, self.keys)
+        if decoded.rejected:
+            reason = decoded.rejected[0][1]
+            raise WorldDown(f"{len(decoded.rejected)} of {len(values)} records are not telemetry: {reason}")
         cars = np.fromiter(map(car_number, self.keys), np.int64, len(self.keys))
-        return cars, found.seq, found.sampled_at_ms, np.array(self.read_at_ms)
+        return cars, decoded.seq, decoded.sampled_at_ms, np.array(self.read_at_ms)
 
 
-class Tail:
-    """Reads the telemetry topic from where it ended when this was made."""
+class TelemetryReader:
+    """Reads the telemetry topic from where it ended when this was created."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer: Consumer = kafka.consumer(bootstrap, group_id="bench-arrivals")
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-        self._began_at = self._ends()
-        self._reads = False
+        self._admin = admin(bootstrap)
+        self._begin = end_offsets(self._admin)
+        self._assigned = False
         self._arrivals = Arrivals([], [], [])
 
     def follow(self, seconds: float) -> None:
-        """Keep what comes, as soon as it can be read, for so long."""
+        """Read for `seconds`, each record as soon as it can be read."""
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             self._read(min(0.05, left_s))
 
     def read(self, count: int, timeout_s: float) -> Arrivals:
-        """All that came since it was made, or since the last call: at least `count`, unless time runs out."""
+        """All records since the last call (or the creation): at least `count`, unless time runs out."""
         deadline = time.monotonic() + timeout_s
         while len(self._arrivals.keys) < count and time.monotonic() < deadline:
             self._read(0.1)
-        self.follow(0.2)  # what comes twice comes right behind
-        found, self._arrivals = self._arrivals, Arrivals([], [], [])
-        return found
+        self.follow(0.2)  # a doubled record would follow right behind
+        arrivals, self._arrivals = self._arrivals, Arrivals([], [], [])
+        return arrivals
 
-    def watch(self, count: int, timeout_s: float) -> float:
-        """Records a second, from the first look that finds some to the one that finds all `count`.
+    def drain_rate(self, count: int, timeout_s: float) -> float:
+        """Records a second, from the first poll that finds some to the one that finds all `count`.
 
-        (Where one look finds all: since the look before it.)
-        It asks for the ends of the log only, more and more often as the end comes near, and must be called
-        before anything is read: a look each 10 ms took 5 % of what two cores had for all that is measured.
-        Raises WorldDown where they are not there in time.
+        Where one poll finds all, the time counts from the poll before. It polls only the end offsets of the
+        log, more often as the end comes near: polling every 10 ms took 5 % of the two cores that everything
+        measured shares. Call it before reading anything.
+        Raises WorldDown where `count` records have not arrived within `timeout_s`.
         """
         first, first_at = 0, time.monotonic()
         deadline = first_at + timeout_s
         while True:
-            came = sum(self._ends().values()) - sum(self._began_at.values())
+            arrived = sum(end_offsets(self._admin).values()) - sum(self._begin.values())
             now = time.monotonic()
-            if came >= count:
-                return (came - first) / (now - first_at)
+            if arrived >= count:
+                return (arrived - first) / (now - first_at)
             if not first:
-                first, first_at = came, now
+                first, first_at = arrived, now
             if now > deadline:
-                raise WorldDown(f"only {came} of {count} messages are in Kafka after {timeout_s:.0f} s")
-            rest_s = (count - came) * (now - first_at) / (came - first) if came > first else 0.0
-            time.sleep(min(max(rest_s / 2, _LOOK_S_MIN), _LOOK_S_MAX))
+                raise WorldDown(f"only {arrived} of {count} messages are in Kafka after {timeout_s:.0f} s")
+            rest_s = (count - arrived) * (now - first_at) / (arrived - first) if arrived > first else 0.0
+            time.sleep(min(max(rest_s / 2, _POLL_S_MIN), _POLL_S_MAX))
 
     def close(self) -> None:
-        """Leave Kafka."""
+        """Close the consumer."""
         self._consumer.close()
 
-    def _ends(self) -> dict[int, int]:
-        """The next offset of each partition, by one request. A new topic has no leaders for a moment."""
-        end = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(TELEMETRY, number): end for number in range(TELEMETRY_PARTITIONS)}
-        deadline = time.monotonic() + _ANSWER_WITHIN_S
-        while True:
-            answers = self._admin.list_offsets(wanted, request_timeout=_ANSWER_WITHIN_S)
-            try:
-                return {partition.partition: found.result().offset for partition, found in answers.items()}
-            except KafkaException as error:
-                if time.monotonic() > deadline:
-                    raise WorldDown(f"Kafka does not say where {TELEMETRY} ends: {error}") from error
-                time.sleep(0.1)
-
     def _read(self, timeout_s: float) -> None:
-        if not self._reads:
-            self._consumer.assign([TopicPartition(TELEMETRY, n, at) for n, at in self._began_at.items()])
-            self._reads = True
+        if not self._assigned:
+            self._consumer.assign([TopicPartition(TELEMETRY, n, offset) for n, offset in self._begin.items()])
+            self._assigned = True
         first = self._consumer.poll(timeout_s)
         if first is None:
             return
@@ -140,24 +128,44 @@ class Tail:
         self._arrivals.read_at_ms += [now_ms] * len(messages)
 
 
-def reconcile(cars: Longs, seq: Longs, wanted: int, fleet: int, first_seq: int) -> Ledger:
-    """Compare records (n,) in the order of their arrival with `wanted` messages of traffic.Traffic.
+def admin(bootstrap: str) -> Any:
+    """An admin client; confluent_kafka types it only in part."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    `fleet` cars took turns, each beginning with `first_seq`.
+
+def end_offsets(client: Any) -> dict[int, int]:
+    """The next offset of each telemetry partition, in one request; a new topic has no leaders yet."""
+    end = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    request = {TopicPartition(TELEMETRY, number): end for number in range(TELEMETRY_PARTITIONS)}
+    deadline = time.monotonic() + _ANSWER_WITHIN_S
+    while True:
+        answers = client.list_offsets(request, request_timeout=_ANSWER_WITHIN_S)
+        try:
+            return {partition.partition: answer.result().offset for partition, answer in answers.items()}
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise WorldDown(f"Kafka does not return the end offsets of {TELEMETRY}: {error}") from error
+            time.sleep(0.1)
+
+
+def reconcile(cars: Longs, seq: Longs, sent: int, fleet: int, first_seq: int) -> Ledger:
+    """Compare records (n,) in the order of their arrival with the `sent` messages of traffic.Traffic.
+
+    `fleet` cars took turns, each beginning with `first_seq`. Other records are ignored.
     """
-    places = (seq - first_seq) * fleet + cars  # 0 to wanted - 1, each once
-    ours = places[(places >= 0) & (places < wanted)]
+    numbers = (seq - first_seq) * fleet + cars  # position in the traffic: 0 to sent - 1, each once
+    ours = numbers[(numbers >= 0) & (numbers < sent)]
     distinct, first = np.unique(ours, return_index=True)
     arrived = ours[np.sort(first)]
     order = np.argsort(arrived % fleet, kind="stable")  # by car, each in the order of arrival
     steps = np.diff(arrived[order])
     same_car = np.diff(arrived[order] % fleet) == 0
     overtaken = int(np.count_nonzero(same_car & (steps < 0)))
-    return Ledger(wanted - len(distinct), len(ours) - len(distinct), overtaken)
+    return Ledger(sent - len(distinct), len(ours) - len(distinct), overtaken)
 
 
 def percentiles(latencies_ms: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
-    """(p50, p99), rounded to 0.1 ms. Raises WorldDown where there is nothing to judge."""
+    """(p50, p99), rounded to 0.1 ms. Raises WorldDown where there are no latencies."""
     if not len(latencies_ms):
         raise WorldDown("no message arrived while the steady load was measured")
     p50, p99 = np.percentile(latencies_ms, [50, 99])

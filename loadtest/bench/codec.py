@@ -1,4 +1,4 @@
-"""Encode, decode and invoke alone: µs of CPU a record at the batch sizes that services have."""
+"""Encoding, decoding and invoking alone: µs of CPU a record at the batch sizes that services have."""
 
 import time
 from collections.abc import Callable
@@ -13,59 +13,52 @@ from contract.telemetry import Decoder
 from contract.topics import TELEMETRY
 from loadtest.bench import detector
 from loadtest.bench.fleet import Records
-from loadtest.bench.run import Run
+from loadtest.bench.run import BenchRun
 from scorer.model import Model
 
 BATCHES = (100, 1_000, 2_000)
 _SECONDS, _TIMES = 0.4, 5
 
 
-def measure(run: Run) -> dict[str, float]:
-    """`encode_100_us` and so on; `decode_mixed`: two schema versions and two lengths of seq in a batch."""
+def measure(run: BenchRun) -> dict[str, float]:
+    """`encode_100_us` and so on; a batch of `decode_mixed` has two schema versions and two lengths of seq."""
     model = Model.open(detector.record(run), "litert")
     decoder = Decoder(schema_ids(schemas()))
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for count in BATCHES:
-        moment = Records(count, seed=1, first_seq=1_000).moment(slice(0, count), 1_795_000_000_000)
-        keys = [key.encode() for key in moment.keys]
-        decoded = decoder.decode(moment.values, keys)
+        samples = Records(count, seed=1, first_seq=1_000).next_samples(slice(0, count), 1_795_000_000_000)
+        keys = [key.encode() for key in samples.keys]
+        decoded = decoder.decode(samples.values, keys)
         rows = decoded.sampled_at_ms, decoded.signals
-        seq = decoded.seq * np.resize(np.repeat([1, 1 << 20], 2), count)
-        same, mixed = (
-            partial(telemetry.encode, _heads(moment.keys, versions), numbers, *rows)
-            for versions, numbers in (((1,), decoded.seq), ((1, 2), seq))
-        )
+        long_seq = decoded.seq * np.resize(np.repeat([1, 1 << 20], 2), count)
+        uniform = partial(telemetry.encode, _prefixes(samples.keys, (1,)), decoded.seq, *rows)
+        mixed = telemetry.encode(_prefixes(samples.keys, (1, 2)), long_seq, *rows)
         steps: dict[str, Callable[[], object]] = {
-            "encode": same,
-            "decode": partial(decoder.decode, moment.values, keys),
-            "decode_mixed": partial(decoder.decode, mixed(), keys),
+            "encode": uniform,
+            "decode": partial(decoder.decode, samples.values, keys),
+            "decode_mixed": partial(decoder.decode, mixed, keys),
             "invoke": partial(model.step, decoded.signals, np.zeros((count, model.width), np.float32)),
         }
-        found |= {f"{name}_{count}_us": _us(step, count) for name, step in steps.items()}
-    return found
+        figures |= {f"{name}_{count}_us": _us_per_record(step, count) for name, step in steps.items()}
+    return figures
 
 
-def _heads(keys: list[str], versions: tuple[int, ...]) -> list[bytes]:
-    """What stands before seq in the records of these cars, their schemas in turn."""
-    known = {version: get(TELEMETRY, version) for version in versions}
+def _prefixes(keys: list[str], versions: tuple[int, ...]) -> list[bytes]:
+    """The bytes before seq in the records of these cars, which take turns with the schema versions."""
+    by_version = {version: get(TELEMETRY, version) for version in versions}
     return [
-        confluent_header(known[version].schema_id) + telemetry.prefix(known[version], key)
+        confluent_header(by_version[version].schema_id) + telemetry.prefix(by_version[version], key)
         for version, key in zip(np.resize(versions, len(keys)).tolist(), keys, strict=True)
     ]
 
 
-def peers(run: Run) -> dict[str, dict[str, float]]:
-    """None: Quix Streams, in the scorer's stage, decodes and invokes as others do."""
-    return {}
-
-
-def _us(step: Callable[[], object], records: int) -> float:
-    """CPU a record, the best of a few times: another process's load only adds."""
-    best = float("inf")
+def _us_per_record(step: Callable[[], object], records: int) -> float:
+    """CPU a record; the least of several measurements, because load by other processes only adds."""
+    least = float("inf")
     for _ in range(_TIMES):
         began, times = time.thread_time(), 0
         while time.thread_time() - began < _SECONDS / _TIMES:
             step()
             times += 1
-        best = min(best, (time.thread_time() - began) / times)
-    return round(1e6 * best / records, 3)
+        least = min(least, (time.thread_time() - began) / times)
+    return round(1e6 * least / records, 3)

@@ -1,7 +1,7 @@
-"""The models that the scorer's stage uses.
+"""The models of the scorer's stage, made once.
 
-One with state, made by the trainer's own job from a simulated fleet; and one without, the scorecard's usual
-autoencoder of single samples, which is what others run. Both are made once.
+One has a state and is made by the trainer's own job from a simulated fleet. The other has none: it is the
+usual autoencoder of single samples of the scorecard (quality/), which is what others run.
 """
 
 import hashlib
@@ -14,54 +14,70 @@ import numpy as np
 from contract.alert_rule import AlertRule
 from contract.framing import schema_ids
 from contract.golden import Golden
-from contract.manifest import Decision, Manifest, pack, sha256, unpack
+from contract.manifest import Manifest, pack, sha256, unpack
 from contract.schema import schemas
-from contract.telemetry import SIGNALS, Decoder, Floats
+from contract.telemetry import Decoder, Floats
 from contract.topics import MODELS, TELEMETRY, cloud_topics, mirrored
+from loadtest import children
 from loadtest.bench.fleet import ODD_SHARE, Records, fill
-from loadtest.bench.run import Run
+from loadtest.bench.run import BenchRun
 from local import champion, topics
 from local.java import ROOT
-from local.supervisor import Child
 from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.model import Model
 
 CARS, SECONDS, SEED = 1_000, 60, 1
-# Of telemetry: most of what is drained is then judged, not learned.
+# Seconds of telemetry that a car's state learns from and averages over: short, so that most are judged.
 _LEARNING_S, _MEMORY_S = 20, 10
 _GOLDEN_ROWS = 16
 _EDGE, _CLOUD = "bench", "cloud"
-_MADE_FROM = ("trainer/*.py", "simulator/*.py", "contract/schemas/*", "loadtest/bench/fleet.py")
-_STATELESS_MADE_FROM = ("quality/graph.py", "quality/detectors/*.py", "simulator/*.py", "contract/schemas/*")
+# A model is made anew when one of these files has changed.
+_SOURCES = ("trainer/**/*.py", "simulator/*.py", "contract/schemas/*", "loadtest/bench/fleet.py")
+_STATELESS_SOURCES = ("quality/graph.py", "quality/detectors/*.py", "simulator/*.py", "contract/schemas/*")
 
 
-def record(run: Run) -> bytes:
-    """The framed model record; kept in the run's folder until the trainer's or the fleet's code changes.
-
-    Raises WorldDown where the trainer publishes nothing.
-    """
-    path = run.run_dir / f"detector-{_fingerprint(_MADE_FROM)}.record"
+def record(run: BenchRun) -> bytes:
+    """The framed record of the trainer's model. Raises WorldDown where the trainer publishes none."""
+    path = run.settings.run_dir / f"detector-{_fingerprint(_SOURCES)}.record"
     if not path.exists():
         _train(run, path)
-    return _that_finds_the_odd_share(*unpack(path.read_bytes()))
+    return _with_threshold(*unpack(path.read_bytes()))
 
 
-def stateless(run: Run) -> bytes:
-    """A framed record of the graph without state; kept like the other one. Raises WorldDown."""
-    path = run.run_dir / f"stateless-{_fingerprint(_STATELESS_MADE_FROM)}.tflite"
+def stateless(run: BenchRun) -> bytes:
+    """The framed record of the graph without state. Raises WorldDown where it cannot be made."""
+    path = run.settings.run_dir / f"stateless-{_fingerprint(_STATELESS_SOURCES)}.tflite"
     if not path.exists():
         run.say("scorer: the usual autoencoder learns from simulated cars (once)")
-        _finish(run, run.python("autoencoder", "quality.graph", str(path)))
+        run.wait_end(run.python("autoencoder", "quality.graph", str(path)))
     tflite = path.read_bytes()
-    manifest = _unproven(tflite)
-    signals, none = _signals(1)[:, :_GOLDEN_ROWS], np.empty((_GOLDEN_ROWS, 0), np.float32)
-    golden = Golden.of(signals, none, Model(manifest, tflite, "litert").step)
-    return _that_finds_the_odd_share(replace(manifest, golden=golden), tflite)
+    manifest = replace(
+        unpack(record(run))[0],
+        name="stateless",
+        alert=AlertRule(smoothing=0.05),
+        components={},
+        state=None,
+        hypotheses=None,
+        tflite_sha256=sha256(tflite),
+        tflite_bytes=len(tflite),
+    )
+    signals, no_state = _signals(1)[0, :_GOLDEN_ROWS], np.empty((_GOLDEN_ROWS, 0), np.float32)
+    golden = Golden.of(signals[None], no_state, Model(manifest, tflite, "litert").step)
+    return _with_threshold(replace(manifest, golden=golden), tflite)
 
 
-def _that_finds_the_odd_share(manifest: Manifest, tflite: bytes) -> bytes:
-    """Its record with a threshold that as many records exceed as are odd: each model has as much to write."""
+def publish(run: BenchRun, value: bytes) -> None:
+    """Publish a model record to the scorers. Raises WorldDown where Kafka does not take it."""
+    manifest, _ = unpack(value)
+    producer = kafka.producer(run.edge)
+    producer.produce(mirrored(_CLOUD, MODELS), value, manifest.name)
+    if producer.flush(30):
+        raise WorldDown("Kafka did not take the model")
+
+
+def _with_threshold(manifest: Manifest, tflite: bytes) -> bytes:
+    """The record with a threshold that ODD_SHARE of the samples exceed, so that all models write as many."""
     model = Model(manifest, tflite, "litert")
     state = np.zeros((CARS, model.width), np.float32)
     for signals in _signals(SECONDS):
@@ -70,68 +86,30 @@ def _that_finds_the_odd_share(manifest: Manifest, tflite: bytes) -> bytes:
 
 
 def _signals(seconds: int) -> Floats:
-    """Samples of the same cars in the same order, (seconds, cars, 18)."""
-    decoder, samples = Decoder(schema_ids(schemas())), []
-    for moment in Records(CARS, SEED).moments(CARS * seconds):
-        decoded = decoder.decode(moment.values, [key.encode() for key in moment.keys])
-        samples.append(decoded.signals[np.argsort(moment.keys)])
-    return np.stack(samples)
+    """Samples of the same cars in the same order, (seconds, cars, signals)."""
+    decoder, seconds_of_signals = Decoder(schema_ids(schemas())), []
+    for samples in Records(CARS, SEED).last_seconds(CARS * seconds):
+        decoded = decoder.decode(samples.values, [key.encode() for key in samples.keys])
+        seconds_of_signals.append(decoded.signals[np.argsort(samples.keys)])
+    return np.stack(seconds_of_signals)
 
 
-def _unproven(tflite: bytes) -> Manifest:
-    """A manifest without golden vectors, under a name of its own."""
-    return Manifest(
-        name="stateless",
-        version=1,
-        parent=None,
-        created_at="",
-        git_revision="",
-        signals=SIGNALS,
-        schema_fingerprint="",
-        threshold=float("inf"),
-        false_alarms_per_car_week=float("nan"),
-        alert=AlertRule(smoothing=0.05),
-        components={},
-        state=None,
-        training_offsets={},
-        validation_offsets={},
-        seed=SEED,
-        metrics={},
-        reference_quantiles={},
-        golden=Golden(signals=(), state=(), score=(), contribution=(), state_after=()),
-        tflite_sha256=sha256(tflite),
-        tflite_bytes=len(tflite),
-        decision=Decision(published=True),
-    )
-
-
-def publish(run: Run, value: bytes) -> None:
-    """Give it to the scorers. Raises WorldDown."""
-    manifest, _ = unpack(value)
-    producer = kafka.producer(run.edge)
-    producer.produce(mirrored(_CLOUD, MODELS), value, manifest.name)
-    if producer.flush(30):
-        raise WorldDown("Kafka did not take the model")
-
-
-def _train(run: Run, path: Path) -> None:
+def _train(run: BenchRun, path: Path) -> None:
     count = CARS * SECONDS
     run.say(f"scorer: the trainer makes a model from {count} records of {CARS} simulated cars (once)")
     topics.create("edge", run.edge, cloud_topics(_EDGE))
     fill(run.edge, mirrored(_EDGE, TELEMETRY), Records(CARS, SEED, odd_share=0.0), count)
-    child = run.python("trainer", "trainer", "train", "--kafka-bootstrap", run.edge, "--edge-names", _EDGE,
-                       "--wait-records", str(count), "--learning-s", str(_LEARNING_S),
-                       "--memory-s", str(_MEMORY_S), "--false-alarms-per-car-week", "100")  # fmt: skip
-    _finish(run, child)
+    settings = {
+        "kafka_bootstrap": run.edge,
+        "edge_names": _EDGE,
+        "wait_records": count,
+        "learning_s": _LEARNING_S,
+        "memory_s": _MEMORY_S,
+        "false_alarms_per_car_week": 100,
+    }
+    run.wait_end(run.python("trainer", "trainer", "train", *children.flags(settings)))
     if not champion.keep(run.edge, path):
-        raise WorldDown(f"the trainer published nothing:\n{run.supervisor.last_lines('trainer')}")
-
-
-def _finish(run: Run, child: Child) -> None:
-    while child.process is not None:
-        run.supervisor.tick()
-    if child.status != 0:
-        raise WorldDown(f"no model:\n{run.supervisor.last_lines(child.name)}")
+        raise WorldDown(f"the trainer published no model:\n{run.supervisor.last_lines('trainer')}")
 
 
 def _fingerprint(patterns: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""Where the scorer's µs go: each step alone, on records as Kafka gives them, in this process.
+"""CPU of each step of the scorer alone, on records as Kafka delivers them, in this process.
 
-CPU of this thread, but for `consume`, which counts the client's own threads as well.
+CPU of this thread, except for `consume`, which includes the Kafka client's own threads.
 """
 
 import gc
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from contract.framing import schema_ids
 from contract.schema import schemas
 from contract.telemetry import Decoder
-from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
-from plumbing import kafka
+from contract.topics import TELEMETRY
+from loadtest import children
 from plumbing.life import WorldDown
 from scorer.batch import Batch
 from scorer.detector import AnomalyDetector
@@ -24,21 +24,21 @@ from scorer.model import Model
 from scorer.scoring import audits, score
 
 BATCH, BATCHES, WARM_UP = 2_000, 150, 25
-_COMES_WITHIN_S = 10.0
+_ARRIVES_WITHIN_S = 10.0
 
 
 def measure(bootstrap: str, model: bytes) -> dict[str, float]:
-    """µs a record by step. Raises WorldDown.
+    """µs a record by step. Raises WorldDown where Kafka has too few records.
 
-    `detect`: states, graph and alerts, of which `invoke` is the graph, all at once; `anomalies`: everything
-    about them but sending.
+    `detect`: states, graph and alerts together; `invoke`: the graph alone, all records at once;
+    `anomalies`: making the anomaly records, without sending them.
     """
-    collected = gc.get_threshold()
-    gc.set_threshold(1_000_000)  # as the scorer has it
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1_000_000)  # as in the scorer
     try:
         return _measure(bootstrap, Model.open(model, "litert"))
     finally:
-        gc.set_threshold(*collected)
+        gc.set_threshold(*thresholds)
 
 
 def _measure(bootstrap: str, model: Model) -> dict[str, float]:
@@ -57,7 +57,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
     for number, messages in enumerate(batches):
         if number == WARM_UP:
             spent.clear()
-        keys = timed("messages", lambda found: list(map(Message.key, found)), messages)
+        keys = timed("messages", lambda batch: list(map(Message.key, batch)), messages)
         batch = timed("messages", Batch.of, messages, keys)
         decoded = timed("decode", decoder.decode_joined, batch.values, batch.keys)
         by_car, fresh, late = timed(
@@ -71,8 +71,8 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")
     spent["anomalies"] = spent.pop("all") - sum(spent[step] for step in steps)
-    return {"consume": consumed_us} | {name: round(1e6 * spent[name] / count, 3)
-                                       for name in ("messages", *steps, "invoke", "anomalies")}  # fmt: skip
+    names = ("messages", *steps, "invoke", "anomalies")
+    return {"consume": consumed_us} | {name: round(1e6 * spent[name] / count, 3) for name in names}
 
 
 def _score(batch: Batch, decoder: Decoder, detector: AnomalyDetector) -> Any:
@@ -80,18 +80,17 @@ def _score(batch: Batch, decoder: Decoder, detector: AnomalyDetector) -> Any:
 
 
 def _consume(bootstrap: str) -> tuple[float, list[list[Message]]]:
-    """µs a record to consume, and full batches."""
-    consumer = kafka.consumer(bootstrap, group_id="bench-parts", fetch_min_bytes=100_000)
-    consumer.assign([TopicPartition(TELEMETRY, p, 0) for p in range(TELEMETRY_PARTITIONS)])
-    kept: list[list[Message]] = []
-    count, began_s, deadline = 0, time.process_time(), time.monotonic() + _COMES_WITHIN_S
-    while len(kept) < BATCHES:
-        found = consumer.consume(BATCH, 0.1)
-        count += len(found)
-        if len(found) == BATCH:
-            kept.append(found)
+    """µs a record to consume, and BATCHES full batches. Raises WorldDown."""
+    consumer = children.reader(bootstrap, TELEMETRY, fetch_min_bytes=100_000)
+    batches: list[list[Message]] = []
+    count, began_s, deadline = 0, time.process_time(), time.monotonic() + _ARRIVES_WITHIN_S
+    while len(batches) < BATCHES:
+        messages = consumer.consume(BATCH, 0.1)
+        count += len(messages)
+        if len(messages) == BATCH:
+            batches.append(messages)
         if time.monotonic() > deadline:
-            raise WorldDown(f"only {count} records for the scorer's parts in {_COMES_WITHIN_S:.0f} s")
+            raise WorldDown(f"only {count} records for the scorer's parts in {_ARRIVES_WITHIN_S:.0f} s")
     consumed_us = 1e6 * (time.process_time() - began_s) / count
     consumer.close()
-    return round(consumed_us, 3), kept
+    return round(consumed_us, 3), batches

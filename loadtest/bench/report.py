@@ -1,37 +1,16 @@
-"""The figures beside their bars: a table for people, summary.json for programs."""
+"""The figures of a benchmark beside their bars: a table for people, summary.json for programs."""
 
-import json
-import os
-import platform
-import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from loadtest import machine, output
 from loadtest.bench import physics
-from loadtest.bench.run import Run
-from local.java import ROOT
+from loadtest.bench.run import BenchRun
+from loadtest.output import Bar
 from local.screen import number
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What a figure must reach."""
-
-    value: float
-    at_least: bool = False
-
-    def met(self, figure: float) -> bool:
-        """Whether `figure` reaches it; NaN does not."""
-        return figure >= self.value if self.at_least else figure <= self.value
-
-    def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {shown(self.value)}"
-
 
 BARS: dict[str, dict[str, Bar]] = {
     "bridge": {
@@ -54,83 +33,49 @@ BARS: dict[str, dict[str, Bar]] = {
 }
 
 
-def summary(run: Run) -> dict[str, Any]:
-    """The content of summary.json; `not_measured` and `failures` are empty where all went well."""
-    peers = {name: figures for stage in run.theirs.values() for name, figures in stage.items()}
-    return {
+def write(run: BenchRun) -> None:
+    """Write summary.json; `not_measured` and `failures` are empty where everything was measured."""
+    content: dict[str, Any] = {
         **run.ours,
-        "peers": peers,
+        "peers": {name: figures for stage in run.theirs.values() for name, figures in stage.items()},
         "not_measured": run.missing,
         "failures": run.failures,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "commit": _commit(),
-        "machine": _machine(),
+        "commit": machine.commit(),
+        "machine": machine.describe(),
     }
+    output.write_json(run.settings.run_dir / "summary.json", content)
 
 
-def write(run: Run) -> None:
-    """`summary.json` in the run's folder."""
-    run.run_dir.mkdir(parents=True, exist_ok=True)
-    path = run.run_dir / "summary.json"
-    path.write_text(json.dumps(summary(run), indent=2) + "\n", encoding="utf-8")
-
-
-def show(run: Run) -> None:
-    """A table of every stage, what could not be measured, and where the rest lies."""
+def show(run: BenchRun) -> None:
+    """Print a table for every stage, what could not be measured, and where the files are."""
     for stage, figures in run.ours.items():
-        run.console.print(table(stage, figures, run.theirs.get(stage, {})))
+        run.console.print(_table(stage, figures, run.theirs.get(stage, {})))
     for name, why in (run.missing | run.failures).items():
         run.console.print(Text(f"{name}: not measured: {why}", style="bold red"))
-    machine = _machine()
+    host = machine.describe()
     run.console.print(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, commit {_commit()}; "
-        f"load average {machine['load_average']} at the end; written to {run.run_dir}/summary.json",
+        f"{host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB, commit {machine.commit()}; load "
+        f"average {host['load_average']} at the end; written to {run.settings.run_dir}/summary.json",
         soft_wrap=True,
     )
 
 
-def table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, float]]) -> Table:
-    """One stage: a row a figure; ours, the bar, and each peer's."""
+def _table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, float]]) -> Table:
+    """One row a figure: ours, the bar, and that of each peer."""
     bars = BARS.get(stage, {})
-    result = Table(title=stage, title_justify="left")
-    result.add_column("figure")
-    for title in ("ours", "bar", *peers):
-        result.add_column(title, justify="right")
+    result = output.table(stage, "figure", "ours", "bar", *peers)
     for key in dict.fromkeys([*figures, *(key for theirs in peers.values() for key in theirs)]):
         bar, value = bars.get(key), figures.get(key)
         style = "" if bar is None or value is None else "green" if bar.met(value) else "bold red"
         others = (shown(theirs.get(key)) for theirs in peers.values())
-        result.add_row(key, Text(shown(value), style=style), str(bar or ""), *others)
+        limit = f"{bar.sign} {shown(bar.limit)}" if bar else ""
+        result.add_row(key, Text(shown(value), style=style), limit, *others)
     return result
 
 
 def shown(value: float | None) -> str:
-    """Three significant digits below a thousand, whole numbers with gaps above."""
+    """Three significant digits below 1 000, whole numbers with gaps between thousands from there on."""
     if value is None:
         return "-"
     return number(value) if abs(value) >= 1_000 else f"{value:.3g}"
-
-
-def _commit() -> str:
-    """The revision that was measured; with `+` where files differ from it."""
-    revision = _git("rev-parse", "--short", "HEAD") or "unknown"
-    return revision + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _machine() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "cpu": names[0] if names else platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load_average": round(os.getloadavg()[0], 1),
-    }

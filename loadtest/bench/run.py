@@ -3,9 +3,8 @@
 import contextlib
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -13,17 +12,20 @@ from types import FrameType
 from rich.console import Console
 
 from contract.topics import edge_topics
+from loadtest import children
 from local import kafka, mosquitto, preflight, topics
-from local.java import ROOT
 from local.ports import Ports
 from local.probe import is_ready
 from local.supervisor import Child, Supervisor
+from local.usage import cpu_s
+from plumbing.life import WorldDown
 from plumbing.settings import setting
 
 STAGES = ("bridge", "scorer", "simulator", "physics", "codec")
 READY_WITHIN_S = 60.0
-# Room for the backlog in the page cache is worth more to a measured broker than heap.
+# A measured broker profits more from page cache for the backlog than from heap.
 _KAFKA_HEAP_MIB = 512
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,16 @@ class Settings:
     """Flags, environment (BENCH_…) or these defaults."""
 
     stages: tuple[str, ...] = setting("what to measure, in this order", default=STAGES)
-    peers: bool = setting("others' programs under the same load, too", default=False)
-    rate: int = setting("messages a second where the load is steady", default=10_000)
-    steady_s: float = setting("how long a steady load is measured", default=20.0)
+    peers: bool = setting("measure others' programs under the same load, too", default=False)
+    rate: int = setting("messages a second of the steady load", default=10_000)
+    steady_s: float = setting("how long the steady load is measured", default=20.0)
     backlog: int = setting("messages that the bridge drains", default=300_000)
     records: int = setting("records that the scorer drains", default=1_000_000)
-    drains: int = setting("scorers that drain them, one after another; their median counts", default=5)
+    drains: int = setting("how often the scorer drains them; the median counts", default=5)
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
-    run_dir: Path = setting("logs, state and summary.json; emptied stage by stage", default=Path("var/bench"))
+    run_dir: Path = setting(
+        "folder of logs, state and summary.json; each stage empties its own part", default=Path("var/bench")
+    )
 
     def __post_init__(self) -> None:
         if unknown := [stage for stage in self.stages if stage not in STAGES]:
@@ -49,29 +53,27 @@ class Settings:
             raise ValueError("--rate, --steady-s, --backlog, --records and --drains must be positive")
 
 
-class Run:
+class BenchRun:
     """What a stage works with. As a context manager it ends every child, however the run ends.
 
-    Within a stage `edge` is a Kafka with all edge topics, empty at the stage's beginning, and `mqtt(n)` a
+    Within a stage `edge` is a Kafka with all edge topics, empty when the stage begins, and `mqtt(n)` a
     mosquitto; both start when they are first asked for.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.run_dir = settings.run_dir
-        self.peers = settings.peers
         self.ports = Ports(settings.port_offset)
         self.console = Console()
-        self.ours: dict[str, dict[str, float]] = {}
-        self.theirs: dict[str, dict[str, dict[str, float]]] = {}
-        self.missing: dict[str, str] = {}
-        self.failures: dict[str, str] = {}
-        self._began = time.monotonic()
-        self._folder = self.run_dir
+        self.ours: dict[str, dict[str, float]] = {}  # figures by stage
+        self.theirs: dict[str, dict[str, dict[str, float]]] = {}  # figures by stage and peer
+        self.missing: dict[str, str] = {}  # peers that could not be measured, and why
+        self.failures: dict[str, str] = {}  # stages that could not be measured, and why
+        self.folder = settings.run_dir  # of the present stage; all but `logs` is removed when the stage ends
+        self._started_at = time.monotonic()
         self._supervisor: Supervisor | None = None
 
-    def __enter__(self) -> "Run":
-        self._handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGINT)}
+    def __enter__(self) -> "BenchRun":
+        self._handlers = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,87 +84,110 @@ class Run:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Where a stage runs: an own folder, own brokers, nothing left of them afterwards but logs."""
-        self._folder = self.run_dir / name
-        shutil.rmtree(self._folder, ignore_errors=True)
-        wanted = self.ports.all(shards=2, scorers=1)
-        preflight.check(self._folder, wanted)
-        self._supervisor = Supervisor(self._folder / "logs")
+        """A stage runs in a folder of its own, with brokers of its own; only its logs remain."""
+        self.folder = self.settings.run_dir / name
+        shutil.rmtree(self.folder, ignore_errors=True)
+        preflight.check(self.folder, self.ports.all(shards=2, scorers=1))
+        self._supervisor = Supervisor(self.folder / "logs")
         self.say(f"[bold]{name}[/]")
         try:
             yield
         finally:
             self._supervisor.stop_all()
             self._supervisor = None
-            for leftover in self._folder.iterdir():
-                if leftover.is_dir() and leftover.name != "logs":
-                    shutil.rmtree(leftover)
+            for entry in self.folder.iterdir():
+                if entry.is_dir() and entry.name != "logs":
+                    shutil.rmtree(entry)
 
     @property
     def supervisor(self) -> Supervisor:
-        """Whatever is started here ends with the stage at the latest; logs in `supervisor.log_of(name)`."""
+        """Whatever is started with it ends with the stage at the latest."""
         assert self._supervisor is not None, "outside of a stage"
         return self._supervisor
 
     @property
-    def folder(self) -> Path:
-        """For the stage's own files; all but `logs` is removed at its end."""
-        return self._folder
-
-    @property
     def edge(self) -> str:
-        """Bootstrap address of this stage's edge Kafka (C2 compiler, as one that carries load has it)."""
-        port = self.ports.edge
-        broker = kafka.Broker("edge", port, self._folder / "edge", compiler="c2", heap_mib=_KAFKA_HEAP_MIB)
+        """Bootstrap address of this stage's edge Kafka, with the C2 compiler as under load."""
+        broker = kafka.Broker(
+            "edge", self.ports.edge, self.folder / "edge", compiler="c2", heap_mib=_KAFKA_HEAP_MIB
+        )
         if not self._runs("edge"):
-            self.supervisor.start(broker.child())
-            self.supervisor.wait_ready(["edge"], READY_WITHIN_S)
+            self._start(broker.child())
             topics.create("edge", broker.bootstrap, edge_topics())
         return broker.bootstrap
 
     def mqtt(self, number: int = 0) -> str:
-        """host:port of a mosquitto of this stage; once it was stopped, of a new one that knows nothing."""
+        """host:port of a mosquitto of this stage; after it was stopped, a new one without any sessions."""
         name, port = f"mqtt-{number}", self.ports.mqtt(number)
         if not self._runs(name):
-            shutil.rmtree(self._folder / name, ignore_errors=True)
-            self.supervisor.start(mosquitto.shard(number, port, self._folder))
-            self.supervisor.wait_ready([name], READY_WITHIN_S)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            self._start(mosquitto.shard(number, port, self.folder))
         return f"127.0.0.1:{port}"
 
-    def python(
-        self,
-        name: str,
-        module: str,
-        *arguments: str,
-        metrics_port: int = 0,
-        env: Mapping[str, str] | None = None,
-    ) -> Child:
-        """Start `python -m module arguments` as the child `name`; with a metrics port, until it is ready.
+    def python(self, name: str, module: str, *arguments: str, metrics_port: int = 0) -> Child:
+        """Start `python -m module arguments`, and with a metrics port wait until it is ready."""
+        if not metrics_port:
+            return self._start(children.python(name, module, *arguments))
+        arguments = (*arguments, "--metrics-port", str(metrics_port))
+        return self._start(children.python(name, module, *arguments, ready=lambda: is_ready(metrics_port)))
 
-        It is not started again when it dies: a figure over two lives is none. Raises WorldDown.
-        """
-        flags = ["--metrics-port", str(metrics_port)] if metrics_port else []
-        argv = [sys.executable, "-m", module, *arguments, *flags]
-        ready = (lambda: is_ready(metrics_port)) if metrics_port else (lambda: True)
-        environment = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        child = Child(name, argv, ready, restart=False, env={**environment, **(env or {})})
+    def wait_until(self, condition: Callable[[], object], child: Child, within_s: float, what: str) -> None:
+        """Raises WorldDown with the end of the child's log where the child ends, or it takes longer."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            self.check(child)
+            if time.monotonic() > deadline:
+                raise WorldDown(f"not within {within_s:.0f} s: {what}; {self._log_end(child)}")
+            time.sleep(_POLL_S)
+
+    def wait_end(self, child: Child) -> None:
+        """Return when the child has ended. Raises WorldDown unless its exit status is 0."""
+        while child.process is not None:
+            self.supervisor.tick()
+            time.sleep(_POLL_S)
+        if child.status != 0:
+            raise WorldDown(f"{child.name} ended with status {child.status}; {self._log_end(child)}")
+
+    def check(self, child: Child) -> None:
+        """Raises WorldDown where the child has ended."""
+        self.supervisor.tick()
+        if child.process is None:
+            raise WorldDown(f"{child.name} ended with status {child.status}; {self._log_end(child)}")
+
+    def cpu_s(self, *names: str) -> dict[str, float]:
+        """CPU seconds so far of each child with its descendants. Raises WorldDown where one has ended."""
+        for name in names:
+            self.check(self.supervisor.children[name])
+        return {name: sum(map(cpu_s, self.supervisor.children[name].tree())) for name in names}
+
+    def stop(self, *names: str) -> None:
+        """End those of the children that were started."""
+        for name in names:
+            if name in self.supervisor.children:
+                self.supervisor.stop(name)
+
+    def say(self, text: str) -> None:
+        """Print a line of progress."""
+        self.console.print(f"{time.monotonic() - self._started_at:6.1f} s  {text}", soft_wrap=True)
+
+    def not_measured(self, peer: str, why: str) -> None:
+        """Note that a peer cannot run here; the table and summary.json show it with the reason."""
+        self.missing[peer] = why
+        self.say(f"[bold red]{peer} is not measured: {why}[/]")
+
+    def _start(self, child: Child) -> Child:
         self.supervisor.start(child)
-        self.supervisor.wait_ready([name], READY_WITHIN_S)
+        self.supervisor.wait_ready([child.name], READY_WITHIN_S)
         return child
 
     def _runs(self, name: str) -> bool:
         child = self.supervisor.children.get(name)
         return child is not None and child.process is not None
 
-    def say(self, text: str) -> None:
-        """A line of progress."""
-        self.console.print(f"{time.monotonic() - self._began:6.1f} s  {text}", soft_wrap=True)
-
-    def not_measured(self, peer: str, why: str) -> None:
-        """A peer that cannot run here: said in the table and in summary.json, never left out in silence."""
-        self.missing[peer] = why
-        self.say(f"[bold red]{peer} is not measured: {why}[/]")
+    def _log_end(self, child: Child) -> str:
+        name = child.name
+        return f"the end of {self.supervisor.log_of(name)}:\n{self.supervisor.last_lines(name)}"
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
+def _exit(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)

@@ -1,13 +1,13 @@
 """The fleet: CPU of its processes for each QoS 1 publish with its acknowledgement, against a real mosquitto.
 
 Everything counts that a car does: physics, encoding, its record in the journal, sending, reading the PUBACK;
-and the parent process that sums up the counts. Twice:
+and the parent process that adds up the counts. Twice:
 
-- a thousand busy cars that make the steady rate together (1 000 cars at 10 Hz: 10 000 messages a second);
-- as many cars as one process holds at 0.1 Hz, which is what each process of a fleet of 100 000 does.
+- busy: 1 000 cars that make the steady rate together (10 Hz each for 10 000 messages a second);
+- quiet: as many cars as one process holds at 0.1 Hz, as in each process of a fleet of 100 000.
 
-All are connected before the clock starts, and a subscriber takes everything: without one the PUBACKs would
-say "no matching subscribers", and cars send again what nobody has.
+All cars are connected before the clock starts. A subscriber takes everything: without one the PUBACKs would
+say "no matching subscribers", and cars send such messages again.
 """
 
 import contextlib
@@ -16,144 +16,84 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 
 import mqtt5
 
 from contract.topics import TELEMETRY, mqtt_topic
-from loadtest.bench.run import Run
+from loadtest import children
+from loadtest.bench.run import BenchRun
 from loadtest.scale.timeline import histogram, quantile
-from local.java import ROOT
 from local.supervisor import Child, pss_mib
-from local.usage import cpu_s
 from local.watch import scrape
 from plumbing.life import WorldDown
 from plumbing.settings import address
 
 BUSY_CARS = 1_000
 QUIET_CARS_MAX, QUIET_RATE_HZ = 15_000, 0.1
-_SPARE_FILES = 1_000  # of the broker, of the simulator
+_SPARE_FILES = 1_000  # open files beside the connections of the broker and of the simulator
 _CONNECTS_PER_S = 2_000
 _CONNECTED_WITHIN_S = 120.0
 _WARM_UP_S = 3.0
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _ANSWER_WITHIN_S = 10.0
 _RECEIVE_BYTES, _PAUSE_S = 1 << 18, 0.02
 
 
-@dataclass(frozen=True)
-class Load:
-    """A fleet, and for how long it is measured."""
-
-    name: str
-    cars: int
-    rate_hz: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of a fleet under load."""
-
-    us_per_publish: float
-    msgs_per_s: float
-    puback_ms: tuple[float, float]  # p50, p99
-    memory_mib: float
+def measure(run: BenchRun) -> dict[str, float]:
+    """Both loads. Raises WorldDown where cars do not connect, send again, or fall behind."""
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files_max = sys.maxsize if files_max == resource.RLIM_INFINITY else files_max
+    quiet_cars = max(1, min(QUIET_CARS_MAX, files_max - _SPARE_FILES))
+    busy = _figures(run, "busy", 0, BUSY_CARS, run.settings.rate / BUSY_CARS)
+    quiet = _figures(run, "quiet", 1, quiet_cars, QUIET_RATE_HZ)
+    del busy["memory_mib"]
+    return busy | {"quiet_cars": quiet_cars} | {f"quiet_{name}": value for name, value in quiet.items()}
 
 
-def measure(run: Run) -> dict[str, float]:
-    """Both loads. Raises WorldDown where cars do not connect, or send again, or fall behind."""
-    told = run.settings
-    quiet_cars = max(1, min(QUIET_CARS_MAX, _hard_limit() - _SPARE_FILES))
-    busy = _figures(run, 0, Load("busy", BUSY_CARS, told.rate / BUSY_CARS, told.steady_s))
-    quiet = _figures(run, 1, Load("quiet", quiet_cars, QUIET_RATE_HZ, told.steady_s))
-    return {
-        "us_per_publish": busy.us_per_publish,
-        "puback_p50_ms": busy.puback_ms[0],
-        "puback_p99_ms": busy.puback_ms[1],
-        "quiet_cars": quiet_cars,
-        "quiet_us_per_publish": quiet.us_per_publish,
-        "quiet_puback_p50_ms": quiet.puback_ms[0],
-        "quiet_puback_p99_ms": quiet.puback_ms[1],
-        "quiet_memory_mib": quiet.memory_mib,
-    }
-
-
-def peers(run: Run) -> dict[str, dict[str, float]]:
-    """None: others' clients are compared in docs/measurements.md, on prototypes."""
-    return {}
-
-
-def _hard_limit() -> int:
-    """Files that a process may have open at most."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def _figures(run: Run, number: int, load: Load) -> Figures:
-    mqtt = run.mqtt(number)
+def _figures(run: BenchRun, name: str, shard: int, cars: int, rate_hz: float) -> dict[str, float]:
+    """One fleet under load, against a mosquitto of its own."""
+    mqtt, port = run.mqtt(shard), run.ports.simulator
+    run.say(f"{name}: {cars} cars connect, {cars * rate_hz:.0f} messages a second")
+    fleet = children.fleet(
+        f"simulator-{name}", port, cars=cars, mqtt_brokers=mqtt, run_dir=run.folder / name,
+        rate_hz=rate_hz, connects_per_s=_CONNECTS_PER_S,
+    )  # fmt: skip
     with Taker(mqtt):
-        run.say(f"{load.name}: {load.cars} cars connect, {load.cars * load.rate_hz:.0f} messages a second")
-        fleet = _start(run, mqtt, load)
         try:
+            run.supervisor.start(fleet)
+            run.supervisor.wait_ready([fleet.name], _CONNECTED_WITHIN_S)
             time.sleep(_WARM_UP_S)
-            return _watch(run, fleet, load)
+            return _watch(run, fleet, port, cars * rate_hz)
         finally:
-            run.supervisor.stop(fleet.name)
-            run.supervisor.stop(f"mqtt-{number}")
+            run.stop(fleet.name, f"mqtt-{shard}")
 
 
-def _start(run: Run, mqtt: str, load: Load) -> Child:
-    """The fleet, once every car is connected."""
-    port = run.ports.simulator
-    flags = {
-        "--mqtt-brokers": mqtt,
-        "--run-dir": run.folder / load.name,
-        "--cars": load.cars,
-        "--rate-hz": load.rate_hz,
-        "--connects-per-s": _CONNECTS_PER_S,
-        "--metrics-port": port,
-    }
-    argv = [sys.executable, "-m", "simulator", *(str(word) for flag in flags.items() for word in flag)]
-
-    def connected() -> bool:
-        return scrape(port).get("simulator_connected_clients", 0.0) > load.cars
-
-    child = Child(f"simulator-{load.name}", argv, connected, restart=False, env={"PYTHONPATH": str(ROOT)})
-    run.supervisor.start(child)
-    run.supervisor.wait_ready([child.name], _CONNECTED_WITHIN_S)
-    return child
-
-
-def _watch(run: Run, fleet: Child, load: Load) -> Figures:
-    """CPU and counts over the load's time. Raises WorldDown where it was not the load that was asked for."""
-    port, pids = run.ports.simulator, fleet.tree()
-    before, cpu_before, began = scrape(port), sum(map(cpu_s, pids)), time.monotonic()
-    while time.monotonic() < began + load.seconds:
-        run.supervisor.tick()
-        if fleet.process is None:
-            raise WorldDown(f"{fleet.name} ended: {run.supervisor.last_lines(fleet.name)}")
-        time.sleep(_LOOK_S)
-    after, cpu, seconds = scrape(port), sum(map(cpu_s, pids)) - cpu_before, time.monotonic() - began
+def _watch(run: BenchRun, fleet: Child, port: int, rate: float) -> dict[str, float]:
+    """CPU and counts over the steady time. Raises WorldDown where the load differed from `rate` a second."""
+    before, cpu_before, began = scrape(port), run.cpu_s(fleet.name), time.monotonic()
+    while time.monotonic() < began + run.settings.steady_s:
+        run.check(fleet)
+        time.sleep(_POLL_S)
+    after, cpu_after, seconds = scrape(port), run.cpu_s(fleet.name), time.monotonic() - began
     grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
-    counted = {
+    acknowledged = grown["simulator_acknowledged_messages_total"]
+    failed = {
         name: grown[f"simulator_{name}_total"]
-        for name in ("acknowledged_messages", "resent_messages", "samples_skipped", "connection_losses")
+        for name in ("resent_messages", "samples_skipped", "connection_losses")
     }
-    acknowledged = counted.pop("acknowledged_messages")
-    if any(counted.values()) or acknowledged < 0.9 * load.cars * load.rate_hz * seconds:
-        raise WorldDown(f"{load.name}: {acknowledged:.0f} acknowledged in {seconds:.0f} s, and {counted}")
-    times = histogram(grown, "simulator_puback_seconds_bucket")
-    return Figures(
-        us_per_publish=1e6 * cpu / acknowledged,
-        msgs_per_s=acknowledged / seconds,
-        puback_ms=(quantile(times, 0.5) or 0.0, quantile(times, 0.99) or 0.0),
-        memory_mib=sum(map(pss_mib, pids)),
-    )
+    if any(failed.values()) or acknowledged < 0.9 * rate * seconds:
+        raise WorldDown(f"{fleet.name}: {acknowledged:.0f} acknowledged in {seconds:.0f} s, and {failed}")
+    puback = histogram(grown, "simulator_puback_seconds_bucket")
+    return {
+        "us_per_publish": 1e6 * (cpu_after[fleet.name] - cpu_before[fleet.name]) / acknowledged,
+        "puback_p50_ms": quantile(puback, 0.5) or 0.0,
+        "puback_p99_ms": quantile(puback, 0.99) or 0.0,
+        "memory_mib": sum(map(pss_mib, fleet.tree())),
+    }
 
 
 class Taker:
-    """Subscribes to all telemetry at QoS 0 and throws it away, in a thread of its own."""
+    """A subscriber that reads all telemetry at QoS 0 and discards it, on a thread of its own."""
 
     def __init__(self, mqtt: str) -> None:
         self._socket = socket.create_connection(address(mqtt, "--mqtt-brokers"), _ANSWER_WITHIN_S)
@@ -162,7 +102,7 @@ class Taker:
         )
         for packet in (mqtt5.ConnectPacket("bench-taker", clean_start=True, keep_alive=0), everything):
             self._socket.sendall(packet.write())
-            self._socket.recv(_RECEIVE_BYTES)  # the answer; what it says shows when the first PUBACKs come
+            self._socket.recv(_RECEIVE_BYTES)  # a refusal would show in the reason codes of the PUBACKs
         self._socket.settimeout(None)
         self._thread = threading.Thread(target=self._take, name="taker", daemon=True)
 
@@ -171,7 +111,7 @@ class Taker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # the broker was first
+        with contextlib.suppress(OSError):  # the broker has closed the connection already
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
@@ -179,4 +119,4 @@ class Taker:
     def _take(self) -> None:
         with contextlib.suppress(OSError):  # the broker has ended
             while self._socket.recv(_RECEIVE_BYTES):
-                time.sleep(_PAUSE_S)  # few large reads: this is not what is measured
+                time.sleep(_PAUSE_S)  # few large reads, because this CPU is not measured but shared

@@ -1,4 +1,4 @@
-"""A bridge as people write it with paho-mqtt and confluent-kafka; to be measured, not to be used.
+"""A bridge as it is usually written with paho-mqtt and confluent-kafka, to be measured and not to be used.
 
 `python -m loadtest.peers.paho_bridge MQTT_HOST MQTT_PORT KAFKA auto|manual`: with `auto` paho acknowledges as
 soon as `on_message` returns, before Kafka has the message; with `manual` after Kafka's delivery report.
@@ -21,7 +21,7 @@ _RECEIVE_MAX = 20_000
 
 
 def main(host: str, port: str, kafka: str, acknowledgement: str) -> None:
-    """Until the process is ended."""
+    """Forward messages until the process is killed."""
     producer = Producer(
         {
             "bootstrap.servers": kafka,
@@ -51,9 +51,9 @@ def main(host: str, port: str, kafka: str, acknowledgement: str) -> None:
             client.ack(message.mid, message.qos)
 
     client.on_connect, client.on_message = on_connect, on_message
-    told = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    told.SessionExpiryInterval, told.ReceiveMaximum = _SESSION_EXPIRY_NEVER, _RECEIVE_MAX
-    client.connect(host, int(port), clean_start=False, properties=told)
+    connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    connect.SessionExpiryInterval, connect.ReceiveMaximum = _SESSION_EXPIRY_NEVER, _RECEIVE_MAX
+    client.connect(host, int(port), clean_start=False, properties=connect)
     if not manual:
         client.loop_forever()
     while client.loop(0.01) == mqtt.MQTT_ERR_SUCCESS:

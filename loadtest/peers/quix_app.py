@@ -1,10 +1,10 @@
-"""A scorer as one writes it with Quix Streams: Avro decoded by fastavro, a TFLite call a record.
+"""A scorer as it is usually written with Quix Streams: fastavro decodes, and every record is one TFLite call.
 
-Runs in an environment of its own (quix.txt), without our packages:
+It runs in an environment of its own (quix.txt), without the packages of this project:
 
     python quix_app.py BOOTSTRAP TOPIC OUT_TOPIC SCHEMA_FILE TFLITE_FILE THRESHOLD RECORDS
 
-prints, as its last line, JSON of records, seconds and CPU seconds between the first and the last record.
+The last line of its output is JSON: the records, and seconds and CPU seconds from the first to the last one.
 """
 
 import io
@@ -24,7 +24,7 @@ _FRAME_BYTES = 5
 
 
 class Avro(Deserializer):  # type: ignore[misc]
-    """Confluent's frame, then the record; the schema id is not looked at."""
+    """Decodes a record behind the Confluent framing; the schema id is ignored."""
 
     def __init__(self, schema: Any) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Avro(Deserializer):  # type: ignore[misc]
 
 
 class Scorer:
-    """The model, and when the first and the last record came."""
+    """The model, and (wall clock, CPU) in s at the first and at the last record."""
 
     def __init__(self, tflite: bytes, names: list[str], threshold: float, records: int) -> None:
         self._model = Interpreter(model_content=tflite, num_threads=1)
@@ -59,7 +59,7 @@ class Scorer:
 
 
 def main() -> None:
-    """Score so many records, then end."""
+    """Score the given number of records, then exit."""
     bootstrap, topic, out, schema_file, tflite_file, threshold, records = sys.argv[1:]
     schema: Any = fastavro.parse_schema(json.loads(Path(schema_file).read_text()))
     names = [field["name"] for field in schema["fields"] if field["type"] == "float"]
@@ -69,7 +69,7 @@ def main() -> None:
         consumer_group="bench-quix",
         auto_offset_reset="earliest",
         auto_create_topics=False,
-        # What our own clients have, so that the frameworks are compared and not their clients' settings.
+        # The settings of our own clients, so that the frameworks are compared and not client settings.
         consumer_extra_config={"fetch.queue.backoff.ms": 5, "allow.auto.create.topics": False},
         producer_extra_config={"linger.ms": 5, "compression.type": "lz4"},
         loglevel="WARNING",

@@ -1,4 +1,4 @@
-"""A run as a picture: rate, lag and latency over time."""
+"""The plot of a run: rate, lag and latency over time."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.scale.results import Results
+from loadtest.scale.results import ScaleResults
 from loadtest.scale.timeline import STAGES, Timeline
 
-# Figures of single seconds jump; so many looks are one point.
+# Rates and percentiles are shown for windows of this length, because those of single seconds fluctuate.
 _WINDOW_S = 5.0
 _TITLES = {
     "cars": "acknowledged to cars",
@@ -19,7 +19,7 @@ _TITLES = {
 }
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: ScaleResults, path: Path) -> None:
     """Write the PNG."""
     import matplotlib as mpl
 
@@ -27,8 +27,8 @@ def draw(results: Results, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (rate, lag, latency) = plt.subplots(3, 1, figsize=(13, 10), sharex=True)
-    told = results.told
-    figure.suptitle(f"{told.cars} cars, {told.rate:.0f} messages/s, {results.summary['date']}")
+    title = f"{results.settings.cars} cars, {results.settings.rate:.0f} messages/s"
+    figure.suptitle(f"{title}, {results.summary['date']}")
     zero, points = results.started_at, results.timeline.points
     at = [point.at_s - zero for point in points]
     windows = _windows(results.timeline)
@@ -54,7 +54,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _windows(timeline: Timeline) -> list[Timeline]:
-    """The looks in runs of some seconds, each beginning with the last look of the one before."""
+    """The observations cut into windows; each begins with the last observation of the window before."""
     windows: list[Timeline] = []
     current: list[Any] = []
     for point in timeline.points:
@@ -65,15 +65,15 @@ def _windows(timeline: Timeline) -> list[Timeline]:
     return windows
 
 
-def _latencies(axes: Any, results: Results, windows: list[Timeline], middle: list[float]) -> None:
+def _latencies(axes: Any, results: ScaleResults, windows: list[Timeline], middle: list[float]) -> None:
     for share in ("p50", "p99"):
         values = [getattr(w.puback(), f"{share}_ms") for w in windows]
         axes.plot(middle, [np.nan if v is None else max(v, 0.1) for v in values], label=f"PUBACK {share}")
-    seen: NDArray[np.float64] = np.array(results.watch.seen.latencies, np.float64).reshape(-1, 2)
-    if not len(seen):
+    anomalies: NDArray[np.float64] = np.array(results.watch.seen.latencies, np.float64).reshape(-1, 2)
+    if not len(anomalies):
         return
-    of_window = np.floor((seen[:, 0] - results.started_at) / _WINDOW_S)
-    numbers = np.unique(of_window)
+    window = np.floor((anomalies[:, 0] - results.started_at) / _WINDOW_S)
+    numbers = np.unique(window)
     for percent in (50, 99):
-        values = [float(np.percentile(seen[of_window == number, 1], percent)) for number in numbers]
+        values = [float(np.percentile(anomalies[window == number, 1], percent)) for number in numbers]
         axes.plot((numbers + 0.5) * _WINDOW_S, values, label=f"car to anomaly p{percent}")

@@ -1,22 +1,22 @@
-"""What a scale run can be told, and whether this machine has room for it."""
+"""The settings of a scale run, and whether this machine has room for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.deployment import paced_like_demo
+from loadtest.settings import require_fleet, require_not_negative, require_positive
 from local import java, preflight
 from local.champion import KEPT
 from local.deployment import Plan
 from plumbing.settings import setting
 
-# Measured with 100 000 cars (docs/measurements.md): everything but the cars, and of each car the client's
+# Measured with 100 000 cars (docs/measurements.md): everything but the cars; and for each car the client's
 # side, the broker's side and the kernel's two sockets.
 BASE_MIB, CAR_KIB = 1_300, 12
 # A record in both clusters' logs and their indexes; each car's journal; logs, class files, the checkpoint.
 RECORD_BYTES, DISK_BASE_MIB = 300, 1_024
-# Beside the hold: ramp-up, a model where none is kept, the wait for a steady state.
+# Time of a run besides the hold: ramp-up, warm-up, the wait for a steady state.
 _BESIDE_HOLD_S = 180.0
-# As in the demo (local/demo.py): a sample is 20 minutes of driving from the next, and ten make a baseline.
-_SAMPLE_SHOWS_S, _LEARNING_SAMPLES = 1_200.0, 10
 _SHM = Path("/dev/shm")
 
 
@@ -27,15 +27,19 @@ class Settings:
     cars: int = setting("how many cars, each with its own connection", default=100_000)
     rate: float = setting("messages a second of the whole fleet", default=10_000.0)
     minutes: float = setting("how long all cars are held connected and measured", default=3.0)
-    connect_s: float = setting("the ramp-up is spread over so many seconds", default=30.0)
-    warm_s: float = setting("so long before it is measured: the JVMs compile what is busy", default=15.0)
-    seed: int = setting("of the fleet and of a training", default=1)
+    connect_s: float = setting("seconds over which the cars' first connections are spread", default=30.0)
+    warm_s: float = setting(
+        "seconds before the measurement, in which the JVMs compile their hot code", default=15.0
+    )
+    seed: int = setting("seed of the fleet and of a training", default=1)
     faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
     bridges: int = setting("bridge processes; each owns shards with shard % bridges == ordinal", default=1)
-    scorers: int = setting("scorer replicas, at most one a partition", default=2)
-    shards: int = setting("MQTT broker shards; 0: as many as the file limit asks for", default=0)
-    processes: int = setting("simulator processes; 0: as many as the file limit asks for", default=0)
-    model: Path = setting("the trainer's last model; without one it is trained and kept here", default=KEPT)
+    scorers: int = setting("scorer replicas, at most one for each partition", default=2)
+    shards: int = setting("MQTT broker shards; 0: as many as the file limit requires", default=0)
+    processes: int = setting("simulator processes; 0: as many as the file limit requires", default=0)
+    model: Path = setting(
+        "file of the trainer's last model; where there is none, one is trained and kept here", default=KEPT
+    )
     jvm: java.Compiler = setting(
         "compiler of the JVMs: c1 is ready at once, c2 takes half a core for two minutes, then carries more",
         default="c1",
@@ -48,21 +52,13 @@ class Settings:
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
 
     def __post_init__(self) -> None:
-        for name in ("cars", "rate", "minutes", "connect_s", "bridges", "scorers"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        for name in ("warm_s", "shards", "processes"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must not be negative")
-        if self.rate > 10 * self.cars:
-            raise ValueError(
-                f"--rate {self.rate:.0f} for {self.cars} --cars: more than 10 messages a second of each car "
-                "is no fleet; give more --cars"
-            )
+        require_positive(self, "cars", "rate", "minutes", "connect_s", "bridges", "scorers")
+        require_not_negative(self, "warm_s", "shards", "processes")
+        require_fleet(self.cars, self.rate)
 
     @property
     def hold_s(self) -> float:
-        """How long is measured."""
+        """Length of the measurement."""
         return 60 * self.minutes
 
     @property
@@ -72,21 +68,15 @@ class Settings:
 
     @property
     def plan(self) -> Plan:
-        """What is to run. Slow faults must show within the run: 20 hours of wear take half of the hold.
-
-        A sample shows as much driving as one of the demo does, so that its model fits.
-        """
-        return Plan(
+        """The deployment. Wear is so fast that 20 hours of it take half of the hold, to show slow faults."""
+        plan = Plan(
             run_dir=self.run_dir,
             cars=self.cars,
             rate_hz=self.rate_hz,
             seed=self.seed,
             faulty_share=self.faulty_share,
             ageing=40 * 60 / self.minutes,
-            time_lapse=_SAMPLE_SHOWS_S * self.rate_hz,
             healthy_s=self.connect_s + 30,
-            learning_s=_LEARNING_SAMPLES / self.rate_hz,
-            memory_s=_LEARNING_SAMPLES / 2 / self.rate_hz,
             bridges=self.bridges,
             scorers=self.scorers,
             shards=self.shards,
@@ -96,18 +86,19 @@ class Settings:
             fleet_dir=self.fleet_dir or memory_dir(self.port_offset),
             port_offset=self.port_offset,
         )
+        return paced_like_demo(plan)
 
     def check_room(self) -> None:
-        """Raises WorldDown where memory or disk would not do, and says what to change."""
+        """Raises WorldDown where memory or disk do not suffice, and says what to change."""
         preflight.check_memory(BASE_MIB + self.cars * CAR_KIB // 1024)
         records = self.rate * (self.hold_s + _BESIDE_HOLD_S)
         preflight.check_disk(self.run_dir, DISK_BASE_MIB + int(records * RECORD_BYTES) // 1024**2)
 
 
 def memory_dir(port_offset: int) -> Path | None:
-    """Where the cars' journals lie if nothing else is said; None without a /dev/shm.
+    """The folder of the cars' journals where none is given; None without a /dev/shm.
 
-    In life every car has a flash of its own. Here they would share a disk with two Kafkas, and a write to a
-    mapped page can wait while that page is being written back (docs/decisions/one-session.md).
+    A real car has a flash memory of its own. Here they would share a disk with two Kafka brokers, and a write
+    to a mapped page can wait while that page is written back (docs/decisions/one-session.md).
     """
     return _SHM / f"connected-cars-{port_offset}" if _SHM.is_dir() else None

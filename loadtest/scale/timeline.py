@@ -1,4 +1,4 @@
-"""What was seen second by second, and what follows from two moments of it."""
+"""A run observed second by second, and the rates and latencies between two of its moments."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,28 +13,28 @@ _AGE = "scorer_batch_age_seconds_bucket"
 
 @dataclass(frozen=True)
 class Point:
-    """One look: `total` and `waiting` messages by stage, histograms as {bound in s: count up to it}."""
+    """One observation. Histograms are {upper bound in s: count up to it}."""
 
-    at_s: float
-    connected: int
-    total: Mapping[str, int]
-    waiting: Mapping[str, int]
-    puback: Mapping[float, float]
-    batch_age: Mapping[float, float]
-    ticks: float
-    late_ticks: float
-    in_bridge: float
+    at_s: float  # since 1970
+    connected: int  # cars
+    total: Mapping[str, int]  # messages that have passed each stage
+    waiting: Mapping[str, int]  # messages that wait before each stage
+    puback: Mapping[float, float]  # histogram of the time from a sample to its PUBACK
+    batch_age: Mapping[float, float]  # histogram of the age of a scorer's batch
+    ticks: float  # of the simulator
+    late_ticks: float  # ticks that came more than a tick late
+    in_bridge: float  # messages read by the bridge and not acknowledged yet
     memory_mib: float
 
 
 @dataclass
 class Timeline:
-    """All looks of a run, in order; times are s since 1970."""
+    """Observations in the order of time."""
 
     points: list[Point] = field(default_factory=list)
 
     def note(self, picture: Picture, metrics: Mapping[str, Mapping[str, float]], now: float) -> None:
-        """Add a look."""
+        """Add an observation."""
         self.points.append(
             Point(
                 at_s=now,
@@ -51,16 +51,16 @@ class Timeline:
         )
 
     def between(self, from_s: float, to_s: float) -> "Timeline":
-        """The looks of a time."""
+        """The observations from `from_s` to `to_s`, both in s since 1970."""
         return Timeline([point for point in self.points if from_s <= point.at_s <= to_s])
 
     @property
     def seconds(self) -> float:
-        """From the first look to the last; 0 with fewer than two."""
+        """From the first observation to the last; 0 with fewer than two."""
         return self.points[-1].at_s - self.points[0].at_s if len(self.points) > 1 else 0.0
 
     def rates(self) -> dict[str, float]:
-        """Messages a second of each stage from the first look to the last; 0 with fewer than two."""
+        """Messages a second of each stage; 0 with fewer than two observations."""
         if self.seconds <= 0:
             return dict.fromkeys(STAGES, 0.0)
         first, last = self.points[0], self.points[-1]
@@ -75,19 +75,19 @@ class Timeline:
         return self._latency("batch_age")
 
     def late_tick_share(self) -> float:
-        """Share of the fleet's ticks that came more than a tick late: above a few percent it is overrun."""
+        """Share of the fleet's ticks that came more than a tick late; a few percent mean overload."""
         if len(self.points) < 2:
             return 0.0
         first, last = self.points[0], self.points[-1]
         return (last.late_ticks - first.late_ticks) / max(last.ticks - first.ticks, 1.0)
 
     def mean_waiting(self, stage: str) -> float:
-        """Messages that waited before a stage, on average."""
-        return mean([point.waiting[stage] for point in self.points])
+        """Mean number of messages that waited before a stage."""
+        return _mean([point.waiting[stage] for point in self.points])
 
     def mean_in_bridge(self) -> float:
-        """Messages read and not yet acknowledged, on average."""
-        return mean([point.in_bridge for point in self.points])
+        """Mean number of messages that the bridge had read and not acknowledged."""
+        return _mean([point.in_bridge for point in self.points])
 
     def _latency(self, name: str) -> Latency:
         if len(self.points) < 2:
@@ -99,7 +99,7 @@ class Timeline:
 
 
 def histogram(metrics: Mapping[str, float], name: str) -> dict[float, float]:
-    """Bounds in s to counts up to them, of a scraped histogram, in order."""
+    """A scraped histogram as {upper bound in s: count up to it}, in ascending order."""
     bounds = {
         float(key.removeprefix(name + "{le=").removesuffix("}")): value
         for key, value in metrics.items()
@@ -109,7 +109,10 @@ def histogram(metrics: Mapping[str, float], name: str) -> dict[float, float]:
 
 
 def quantile(counts: Mapping[float, float], share: float) -> float | None:
-    """In ms, within its bucket by proportion; the last finite bound where it lies above; None of nothing."""
+    """A quantile in ms, interpolated within its bucket; None for an empty histogram.
+
+    Above the last finite bound it is that bound.
+    """
     total = max(counts.values(), default=0.0)
     if total <= 0:
         return None
@@ -123,6 +126,5 @@ def quantile(counts: Mapping[float, float], share: float) -> float | None:
     return round(1000 * low, 1)
 
 
-def mean(values: Sequence[float]) -> float:
-    """0 of nothing."""
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0

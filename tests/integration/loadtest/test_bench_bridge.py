@@ -1,4 +1,4 @@
-"""`python -m loadtest bench --stages bridge` with a small load, and with a program that loses messages."""
+"""`python -m loadtest bench --stages bridge` with a small load, and a bridge that loses messages."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench import bridge
-from loadtest.bench.run import Run, Settings
+from loadtest.bench.run import BenchRun, Settings
+from loadtest.children import flags
 from local.java import ROOT
 from local.supervisor import Child
 from plumbing.life import WorldDown
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 650
 SMALL = {"rate": 500, "steady_s": 2.0, "backlog": 5_000, "port_offset": PORT_OFFSET}
-# As careless as they come: acknowledges everything, forwards every message but the tenth.
+# A bridge that acknowledges every message and drops every tenth one.
 LOSES = """
 import sys
 import paho.mqtt.client as mqtt
@@ -40,20 +41,10 @@ client.loop_forever()
 """
 
 
-def test_the_bridge_is_measured_and_the_summary_says_with_what(tmp_path: Path):
-    """Status 0, the figures that others read, nothing lost, doubled or overtaken, commit and machine."""
-    flags = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    argv = [
-        sys.executable,
-        "-m",
-        "loadtest",
-        "bench",
-        "--stages",
-        "bridge",
-        *flags,
-        "--run-dir",
-        str(tmp_path),
-    ]
+def test_the_bridge_is_measured(tmp_path: Path):
+    """Status 0; the summary has the figures, an empty ledger, commit and machine."""
+    arguments = flags({"stages": "bridge", **SMALL, "run_dir": tmp_path})
+    argv = [sys.executable, "-m", "loadtest", "bench", *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -66,15 +57,15 @@ def test_the_bridge_is_measured_and_the_summary_says_with_what(tmp_path: Path):
     assert summary["machine"]["cores"] == os.cpu_count()
 
 
-def test_a_program_that_loses_messages_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Every tenth message missing: no figure of ours could come of that."""
-    monkeypatch.setattr(bridge, "_ARRIVES_WITHIN_S", 4.0)  # the rest never comes
+def test_a_program_that_loses_messages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A strict measurement fails and counts the lost messages."""
+    monkeypatch.setattr(bridge, "_ARRIVES_WITHIN_S", 4.0)  # the lost ones never arrive
     script = tmp_path / "loses.py"
     script.write_text(LOSES)
 
-    def child(run: Run, mqtt: str) -> Child:
+    def child(run: BenchRun, mqtt: str) -> Child:
         return Child("loses", [sys.executable, str(script), *mqtt.split(":"), run.edge], restart=False)
 
     settings = Settings(**SMALL, run_dir=tmp_path / "run")
-    with Run(settings) as run, run.stage("bridge"), pytest.raises(WorldDown, match=r"lost=[1-9]"):
-        bridge.figures(run, bridge.Program("loses", child), strict=True)
+    with BenchRun(settings) as run, run.stage("bridge"), pytest.raises(WorldDown, match=r"lost=[1-9]"):
+        bridge.figures(run, child, strict=True)

@@ -1,4 +1,4 @@
-"""`python -m loadtest scale` with a small fleet: everything that a large one leaves behind."""
+"""`python -m loadtest scale` with a small fleet: the files, tables and figures of a run."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> tuple[Path
 
 @pytest.mark.measuring
 def test_the_fleet_connects_and_nothing_is_lost(ended: Any):
-    """At every stage of the ledger stands every record that a car sent."""
+    """Every stage of the ledger has every record that a car sent."""
     _, _, summary = ended
     assert summary["connected"] == 300
     assert summary["lost"] == 0
@@ -51,8 +51,8 @@ def test_the_fleet_connects_and_nothing_is_lost(ended: Any):
 
 
 @pytest.mark.measuring
-def test_the_summary_says_what_it_promises(ended: Any):
-    """Rates, latencies, and CPU and memory of every component, over the hold."""
+def test_the_summary_has_its_figures(ended: Any):
+    """Rates, latencies, and CPU and memory of every component, measured over the hold."""
     _, _, summary = ended
     assert summary["seconds_to_connect"] > 0
     assert 200 < summary["rate_msgs_per_s"] < 400
@@ -69,8 +69,8 @@ def test_the_summary_says_what_it_promises(ended: Any):
 
 
 @pytest.mark.measuring
-def test_progress_tables_and_picture_are_there(ended: Any):
-    """A line while it runs, the ledger, the components, the bars, and a PNG."""
+def test_progress_tables_and_plot_are_there(ended: Any):
+    """A line of progress, the ledger, the components, the bars, and a PNG."""
     folder, printed, _ = ended
     for part in ("hold: ", "300 cars", "Ledger", "Components over", "Bars", "summary.json"):
         assert part in printed
@@ -86,10 +86,10 @@ def test_progress_tables_and_picture_are_there(ended: Any):
         (("--scorers", "13", "--cars", "100", "--rate", "10"), "--scorers 12"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_starts(
+def test_impossible_settings_are_refused_before_anything_starts(
     tmp_path: Path, arguments: tuple[str, ...], says: str
 ):
-    """With what to change."""
+    """The message says what to change."""
     done = _scale(tmp_path / "run", *arguments)
     assert done.returncode != 0
     assert says in done.stderr

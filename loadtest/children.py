@@ -1,0 +1,48 @@
+"""Child processes and Kafka readers that several measurements start the same way."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from local.java import ROOT
+from local.supervisor import Child
+from local.watch import scrape
+from plumbing import kafka
+
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+_ANSWER_WITHIN_S = 20.0
+
+
+def flags(values: Mapping[str, object]) -> list[str]:
+    """`{"rate_hz": 2}` as `["--rate-hz", "2"]`."""
+    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def python(name: str, module: str, *arguments: str, ready: Callable[[], bool] = lambda: True) -> Child:
+    """`python -m module arguments`, not started yet.
+
+    It is not restarted when it dies: a figure measured over two lives of a process means nothing.
+    """
+    argv = [sys.executable, "-m", module, *arguments]
+    return Child(name, argv, ready, restart=False, env=ENVIRONMENT)
+
+
+def fleet(name: str, port: int, *, cars: int, **settings: object) -> Child:
+    """A simulator, not started yet, with its metrics at `port`; it is ready once all cars are connected."""
+
+    def connected() -> bool:  # more than the cars: every worker process also connects a workshop
+        return scrape(port).get("simulator_connected_clients", 0.0) > cars
+
+    return python(
+        name, "simulator", *flags({"cars": cars, **settings, "metrics_port": port}), ready=connected
+    )
+
+
+def reader(bootstrap: str, topic: str, offset: int = OFFSET_BEGINNING, **overrides: Any) -> Consumer:
+    """A consumer of all partitions of `topic` from `offset` on, outside of any group's assignment."""
+    consumer = kafka.consumer(bootstrap, group_id="loadtest", **overrides)
+    partitions = consumer.list_topics(topic, timeout=_ANSWER_WITHIN_S).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, offset) for partition in partitions])
+    return consumer

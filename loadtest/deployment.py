@@ -1,0 +1,98 @@
+"""A deployment under test: started with a model in use, which a small fleet trains where none is kept."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from contract.errors import Malformed
+from contract.manifest import unpack
+from local import champion
+from local.deployment import Deployment, Plan
+from local.usage import component
+from plumbing.life import WorldDown
+
+# A model comes to the scorers through replication, which takes some seconds to start.
+_READY_WITHIN_S = 120.0
+# As in the demo (local/demo.py), a sample shows 20 minutes of driving, and a car's state learns from ten.
+_SAMPLE_SHOWS_S, _LEARNING_SAMPLES = 1_200.0, 10
+# The fleet of the first model sends one sample a car and second: at one in ten seconds it would take minutes.
+_FIRST_CARS, _FIRST_SAMPLES = 2_000, 40
+_TRAININGS_MAX, _RECORDS_WITHIN_S, _TRAINED_WITHIN_S = 3, 120, 240.0
+
+
+def paced_like_demo(plan: Plan) -> Plan:
+    """The plan with samples that show as much driving as those of the demo, so that its model fits."""
+    return replace(
+        plan,
+        time_lapse=_SAMPLE_SHOWS_S * plan.rate_hz,
+        learning_s=_LEARNING_SAMPLES / plan.rate_hz,
+        memory_s=_LEARNING_SAMPLES / 2 / plan.rate_hz,
+    )
+
+
+def ensure_model(model: Path, run_dir: Path, port_offset: int, say: Callable[[str], Any]) -> None:
+    """Train a model with a small fleet and keep it at `model`, unless there is one that the scorers read.
+
+    Raises WorldDown where the training fails.
+    """
+    with contextlib.suppress(FileNotFoundError, Malformed):
+        unpack(model.read_bytes())
+        return
+    say(f"{model} holds no model that the scorers read: training one with a small fleet first")
+    plan = Plan(run_dir, cars=_FIRST_CARS, ageing=24_000, healthy_s=34, port_offset=port_offset)
+    deployment = Deployment(paced_like_demo(plan))
+    try:
+        deployment.start(say)
+        for attempt in range(_TRAININGS_MAX):
+            if _train(deployment, _FIRST_CARS * _FIRST_SAMPLES * 2**attempt) == 0:
+                champion.keep(deployment.cloud.bootstrap, model)
+                say(f"a model was trained, and is kept in {model}")
+                return
+        raise WorldDown(f"no training succeeded:\n{deployment.supervisor.last_lines('trainer')}")
+    finally:
+        deployment.stop()
+
+
+def _train(deployment: Deployment, records: int) -> int | None:
+    """The exit status of a training on so many records."""
+    trainer = deployment.train(wait_records=records, wait_seconds=_RECORDS_WITHIN_S)
+    deadline = time.monotonic() + _TRAINED_WITHIN_S
+    while trainer.process is not None:
+        deployment.supervisor.tick()
+        if time.monotonic() > deadline:
+            raise WorldDown(f"the training took longer than {_TRAINED_WITHIN_S:.0f} s")
+        time.sleep(0.1)
+    return trainer.status
+
+
+def start(deployment: Deployment, model: Path, say: Callable[[str], Any]) -> None:
+    """Start everything but the fleet, and wait until all scorers use the model kept at `model`.
+
+    Raises WorldDown where that takes too long.
+    """
+    plan, supervisor = deployment.plan, deployment.supervisor
+    say(f"starting {plan.mqtt_shards} mosquitto, 2 Kafka (logs: {supervisor.logs})")
+    deployment.start_brokers()
+    if champion.publish(deployment.cloud.bootstrap, model) is None:
+        raise WorldDown(f"{model} holds no model that the scorers read")
+    say(f"starting MirrorMaker 2, {plan.bridges} bridge(s), {plan.scorers} scorer(s); model: {model}")
+    deployment.start_mirror()
+    deployment.start_bridge()
+    for number in range(plan.scorers):
+        deployment.start_scorer(number)
+    scorers = [f"scorer-{number}" for number in range(plan.scorers)]
+    supervisor.wait_ready([*plan.bridge_names, *scorers], _READY_WITHIN_S)
+
+
+def process_counts(deployment: Deployment) -> dict[str, int]:
+    """How many processes do the work of each component; a simulator's parent only supervises its workers."""
+    counts: Counter[str] = Counter()
+    for name, child in deployment.supervisor.children.items():
+        if child.process is not None:
+            workers = len(child.tree()) - 1
+            counts[component(name)] += workers if component(name) == "simulator" else 1
+    return dict(counts)
