@@ -1,8 +1,7 @@
-"""`make chaos`: everything is killed, one after another, under load; then every record is looked for.
+"""`make chaos`: every part is killed, one after another, under load; then every record is accounted for.
 
-A fault is a function in faults.py; what it does and what it promises beside the rest stands there. The run
-(run.py) starts the whole deployment of `local`, injects the faults, and hands both clusters' logs to the
-auditor (auditor.py).
+A fault is a function in faults.py, and its docstring says what it does. The run (run.py) starts the whole
+deployment of `local`, injects the faults, and hands both clusters' logs to the auditor (auditor.py).
 """
 
 import os
@@ -14,9 +13,9 @@ from plumbing.settings import load
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit status: 0 where every guarantee held and every recovery was in time."""
-    told = load(Settings, prefix="CHAOS", argv=arguments, environ=os.environ, description=__doc__ or "")
-    if told.list:
+    """Exit status 0 where every guarantee held and every recovery was in time."""
+    settings = load(Settings, prefix="CHAOS", argv=arguments, environ=os.environ, description=__doc__ or "")
+    if settings.list:
         print(faults.listing())
         return 0
-    return run.main(told)
+    return run.main(settings)

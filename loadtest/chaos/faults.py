@@ -1,7 +1,8 @@
-"""The faults, in the order of a whole run. Each ends when what it took away is back: then recovery counts.
+"""The faults, in the order of a whole run.
 
-What must hold after each, the auditor sees: nothing lost, no old record scored after a newer one, none scored
-twice, the cloud's log the edge's. What only one fault promises, it claims itself.
+A fault ends when what it took away is back; recovery counts from then. The auditor checks what must hold
+after every fault: nothing lost, no old record scored after a newer one, none scored twice, the cloud's log
+equal to the edge's. What only one fault promises, it checks itself (`scene.claim`).
 """
 
 import signal
@@ -13,7 +14,7 @@ from loadtest.chaos.scene import Scene
 
 _TRAINING = ("--wait-records", "1", "--records-max", "60000", "--steps-max", "500")
 _DECIDED = (0, 3)  # published, or refused by the gate: both are entries in the log of models
-# A group's session is 10 s, and two scorers have to share what one had.
+# A group's session lasts 10 s, and three scorers must share the partitions of one.
 _SHARED_WITHIN_S = 30.0
 FAULTS: dict[str, Callable[[Scene], None]] = {}
 
@@ -24,7 +25,7 @@ def _fault(inject: Callable[[Scene], None]) -> Callable[[Scene], None]:
 
 
 def listing() -> str:
-    """The faults with what each does, a line each."""
+    """A line for each fault: its name and what it does."""
     return "\n".join(f"  {name:24}{(inject.__doc__ or '').strip()}" for name, inject in FAULTS.items())
 
 
@@ -45,14 +46,14 @@ def mqtt_stop(scene: Scene) -> None:
 
 @_fault
 def mqtt_kill(scene: Scene) -> None:
-    """mosquitto SIGKILL: its memory is gone, the cars send their last seconds again"""
+    """mosquitto SIGKILL: its memory is lost, and the cars send their last seconds again"""
     for name in _mqtt(scene):
         scene.kill(name)
 
 
 @_fault
 def edge_stall_bridge_kill(scene: Scene) -> None:
-    """edge Kafka stopped for 2 s, and the bridge killed meanwhile"""
+    """edge Kafka paused for 2 s, and the bridge killed meanwhile"""
     before = scene.supervisor.children["bridge"].pid
     scene.supervisor.pause("edge")
     try:
@@ -66,7 +67,7 @@ def edge_stall_bridge_kill(scene: Scene) -> None:
 
 @_fault
 def scorer_kill(scene: Scene) -> None:
-    """scorer SIGKILL: its partitions wait until the group has given it up (10 s)"""
+    """scorer SIGKILL: its partitions wait until its session in the group expires (10 s)"""
     scene.kill("scorer-0")
 
 
@@ -119,7 +120,7 @@ def cars_cut(scene: Scene) -> None:
 
 @_fault
 def edge_pause(scene: Scene) -> None:
-    """edge Kafka stopped for 30 s"""
+    """edge Kafka SIGSTOP for 30 s"""
     scene.pause("edge", 30)
 
 
@@ -135,42 +136,42 @@ def link_cut(scene: Scene) -> None:
 
 @_fault
 def poison_flood(scene: Scene) -> None:
-    """messages that no car sends: each a dead letter with its reason, and the rest goes on"""
+    """invalid messages that no car sends: each becomes a dead letter with its reason, the rest goes on"""
     bootstrap = scene.deployment.edge.bootstrap
-    before = poison.rejected(bootstrap)
+    before = poison.dead_letters(bootstrap)
     sent = poison.flood("127.0.0.1", scene.deployment.plan.ports.mqtt(0))
     scene.back()
     scene.wait(3)
-    found = poison.rejected(bootstrap) - before
-    scene.claim(found == sent, f"dead letters {dict(found)}, sent {dict(sent)}")
+    rejected = poison.dead_letters(bootstrap) - before
+    scene.claim(rejected == sent, f"dead letters {dict(rejected)}, sent {dict(sent)}")
 
 
 @_fault
 def trainer_kill(scene: Scene) -> None:
-    """trainer SIGKILL in the middle of publishing: nobody sees half a model, the next training works"""
+    """trainer SIGKILL while it publishes: no reader sees half a model, and the next training works"""
     before, version = scene.models(), scene.scorer_metric(0, "scorer_model_version")
     status = scene.train(*_TRAINING, half_way=True)
-    scene.claim(status == -signal.SIGKILL, f"the trainer was to be killed, its status is {status}")
+    scene.claim(status == -signal.SIGKILL, f"the trainer ended with status {status} instead of SIGKILL")
     scene.back()
-    scene.wait(3)  # what is to be seen would be seen by now
+    scene.wait(3)  # long enough for a half-published model to appear
     scene.claim(scene.models() == before, "a model of which only half was published can be read")
     scene.claim(scene.scorer_metric(0, "scorer_model_version") == version, "the scorer left the old model")
     status = scene.train(*_TRAINING)
-    scene.claim(status in _DECIDED, f"the next training ends with status {status}")
+    scene.claim(status in _DECIDED, f"the next training ended with status {status}")
     scene.claim(scene.models()[1] == before[1] + 1, "the next training is not in the log of models")
 
 
 @_fault
 def disk_full(scene: Scene) -> None:
-    """edge Kafka's disk full until it gives up (at least 10 s), then room again and started again"""
+    """edge Kafka's disk full until it exits (at least 10 s), then space freed and Kafka started again"""
     child, before = scene.supervisor.children["edge"], scene.supervisor.children["edge"].pid
     scene.volume.fill()
     try:
         scene.wait(10)
-        scene.until(lambda: child.pid != before, "Kafka gives up on a full disk", 60)
+        scene.until(lambda: child.pid != before, "Kafka exits on a full disk", 60)
     finally:
         scene.volume.free()
-    child.retry_at = 0.0  # who made room starts it again
+    child.retry_at = 0.0  # start it now, without the supervisor's back-off
     scene.until_successor("edge", before)
 
 

@@ -1,7 +1,7 @@
-"""python -m loadtest.chaos.half_way MODULE …: run a module, killed in the middle of its first transaction.
+"""python -m loadtest.chaos.half_way MODULE …: run a module and kill it in the middle of a transaction.
 
-All its records are at the broker, and the commit is not: exactly half-way, which a kill from outside meets by
-chance only. The module itself runs unchanged.
+Then all of its records are at the broker and the commit is not, which a kill from outside would meet only by
+chance. The module itself runs unchanged.
 """
 
 import os
@@ -16,15 +16,15 @@ from plumbing import kafka
 _FLUSH_S = 30.0
 
 
-class _Dying(confluent_kafka.Producer):
+class _KilledProducer(confluent_kafka.Producer):
     def commit_transaction(self, *_: object) -> None:
-        """Instead of the commit."""
+        """Dies instead of committing."""
         self.flush(_FLUSH_S)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    setattr(kafka, "Producer", _Dying)  # noqa: B010 -- to mypy a class is no variable
+    setattr(kafka, "Producer", _KilledProducer)  # noqa: B010 -- mypy allows no assignment to a class
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
     runpy.run_module(module, run_name="__main__")

@@ -1,4 +1,4 @@
-"""Messages that no car sends: each must be in telemetry.rejected with its reason, and hurt nobody."""
+"""Invalid messages that no car sends: each must end in telemetry.rejected with its reason."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from contract.topics import REJECTED, TELEMETRY, mqtt_topic
 from local.ledger import read_topic
 from plumbing.life import WorldDown
 
-OF_EACH_KIND = 400
+EACH_KIND = 400
 _OVERSIZED_BYTES = 20_000  # the bridge takes 16 384
 _SENT_WITHIN_S = 30.0
 
 
 def flood(host: str, port: int) -> Counter[str]:
-    """Publish all; how many there are of each reason. Raises WorldDown where the broker takes them not."""
+    """Publish all messages; returns their number by reason. Raises WorldDown where the broker fails."""
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="poisoner", protocol=paho.MQTTv5)
     client.max_inflight_messages_set(500)
     sent: Counter[str] = Counter()
@@ -35,9 +35,9 @@ def flood(host: str, port: int) -> Counter[str]:
         for info in infos:
             info.wait_for_publish(_SENT_WITHIN_S)
         if not all(info.is_published() for info in infos):
-            raise WorldDown(f"the broker did not take all poison within {_SENT_WITHIN_S:.0f} s")
+            raise WorldDown(f"the broker did not take all invalid messages within {_SENT_WITHIN_S:.0f} s")
     except OSError as error:
-        raise WorldDown(f"the broker at {host}:{port} takes no poison: {error}") from error
+        raise WorldDown(f"the broker at {host}:{port} does not answer: {error}") from error
     finally:
         client.disconnect()
         client.loop_stop()
@@ -45,23 +45,23 @@ def flood(host: str, port: int) -> Counter[str]:
 
 
 def messages() -> Iterator[tuple[str, str, bytes]]:
-    """(reason, MQTT topic, payload), kind by kind within each round."""
-    for number in range(OF_EACH_KIND):
+    """(reason, MQTT topic, payload) of EACH_KIND rounds with one message of every kind."""
+    for number in range(EACH_KIND):
         car = f"poison-{number % 10}"
-        topic, sound = mqtt_topic(car, TELEMETRY), _record(car, 1 + number)
-        stamp_at = len(sound) - 4 * len(SIGNALS) - STAMP_BYTES
-        yield "bad_frame", topic, b"\x00" + sound
-        yield "unknown_schema", topic, sound[:2] + bytes(8) + sound[SINGLE_OBJECT_BYTES:]
-        yield "wrong_car", mqtt_topic("poison-x", TELEMETRY), sound
-        yield "wrong_topic", mqtt_topic(car, "diary"), sound
-        yield "oversized", topic, sound + bytes(_OVERSIZED_BYTES)
-        yield "malformed_record", topic, sound[:40]
-        # Right in frame and length, so the bridge passes it on; only the scorer, who decodes it, can tell.
-        yield "malformed_record", topic, sound[:stamp_at] + b"\xff" * STAMP_BYTES + sound[stamp_at + 6 :]
+        topic, valid = mqtt_topic(car, TELEMETRY), _record(car, 1 + number)
+        stamp_at = len(valid) - 4 * len(SIGNALS) - STAMP_BYTES
+        yield "bad_frame", topic, b"\x00" + valid
+        yield "unknown_schema", topic, valid[:2] + bytes(8) + valid[SINGLE_OBJECT_BYTES:]
+        yield "wrong_car", mqtt_topic("poison-x", TELEMETRY), valid
+        yield "wrong_topic", mqtt_topic(car, "diary"), valid
+        yield "oversized", topic, valid + bytes(_OVERSIZED_BYTES)
+        yield "malformed_record", topic, valid[:40]
+        # Valid in frame and length, so the bridge forwards it; only the scorer, which decodes it, rejects it.
+        yield "malformed_record", topic, valid[:stamp_at] + b"\xff" * STAMP_BYTES + valid[stamp_at + 6 :]
 
 
-def rejected(edge_bootstrap: str) -> Counter[str]:
-    """How many dead letters there are, by the reason in their header. Raises WorldDown."""
+def dead_letters(edge_bootstrap: str) -> Counter[str]:
+    """The number of dead letters by the reason in their header. Raises WorldDown."""
     return Counter(
         dict(message.headers() or ()).get("reason", b"").decode()
         for batch in read_topic(edge_bootstrap, REJECTED)

@@ -1,4 +1,4 @@
-"""The line between the two sites: a TCP relay that can be cut."""
+"""The network link between the two sites: a TCP relay that can be cut."""
 
 import asyncio
 import contextlib
@@ -16,22 +16,22 @@ class Relay:
     def __init__(self, port: int, target: int) -> None:
         self._port, self._target = port, target
         self._server: asyncio.Server | None = None
-        self._ways: set[asyncio.StreamWriter] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._thread.start()
         self.restore()
 
     def restore(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         self._do(self._listen())
 
     def cut(self) -> None:
-        """End every connection at this moment, and take none."""
+        """Abort every connection, and accept none."""
         self._do(self._stop())
 
     def close(self) -> None:
-        """Cut for good, and end the thread."""
+        """Cut the link, and end the thread."""
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_ANSWER_WITHIN_S)
@@ -47,30 +47,33 @@ class Relay:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for way in self._ways:
-            way.transport.abort()
-        while self._ways:  # until every connection's task has seen it
+        for writer in self._writers:
+            writer.transport.abort()
+        while self._writers:  # every connection's task removes its writers
             await asyncio.sleep(0.01)
 
-    async def _connected(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        self._ways.add(back)
+    async def _connected(self, near_reader: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
+        self._writers.add(near_writer)
         try:
-            far, forth = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
-            self._ways.discard(back)
-            back.transport.abort()
+            self._writers.discard(near_writer)
+            near_writer.transport.abort()
             return
-        self._ways.add(forth)
-        await asyncio.gather(self._carry(near, forth, back), self._carry(far, back, forth))
+        self._writers.add(far_writer)
+        await asyncio.gather(
+            self._carry(near_reader, far_writer, near_writer),
+            self._carry(far_reader, near_writer, far_writer),
+        )
 
     async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way_back: asyncio.StreamWriter
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter
     ) -> None:
-        """One direction until either end is gone; the other direction ends with it."""
+        """Carry one direction until either end closes; then abort both directions."""
         with contextlib.suppress(OSError):
-            while data := await source.read(_READ_BYTES):
-                sink.write(data)
-                await sink.drain()
-        for way in (sink, way_back):
-            way.transport.abort()
-            self._ways.discard(way)
+            while data := await reader.read(_READ_BYTES):
+                writer.write(data)
+                await writer.drain()
+        for end in (writer, back):
+            end.transport.abort()
+            self._writers.discard(end)

@@ -1,64 +1,63 @@
-"""What a chaos run shows: the faults as they go by, at the end the table and ledger.json."""
+"""The results of a chaos run: ledger.json, and the tables at the end."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from contract.varints import Longs
+from loadtest import output
 from loadtest.chaos.auditor import Findings, per_window
-from loadtest.chaos.tail import STAGES
+from loadtest.chaos.follower import STAGES
 from local.ledger import Log, Published, Stage
 from local.screen import number, show_ledger
 
 
 @dataclass
-class Outcome:
-    """What became of a fault; times are s since 1970, None: it never was."""
+class FaultOutcome:
+    """The course of a fault; times are s since 1970, None: it did not happen."""
 
     fault: str
     at: float
-    returned_at: float | None = None
-    recovered_at: float | None = None
-    broken: list[str] = field(default_factory=list)
+    returned_at: float | None = None  # what it took away was back
+    recovered_at: float | None = None  # every stage had caught up
+    broken: list[str] = field(default_factory=list)  # promises of the fault that did not hold
 
     @property
     def away_s(self) -> float | None:
-        """From the fault to the component's return."""
+        """From the fault to the return."""
         return None if self.returned_at is None else self.returned_at - self.at
 
     @property
     def recovery_s(self) -> float | None:
-        """From the component's return until every stage has caught up."""
+        """From the return to the recovery."""
         if self.recovered_at is None or self.returned_at is None:
             return None
         return self.recovered_at - self.returned_at
 
 
 @dataclass(frozen=True)
-class Book:
-    """All that is known at the end. `arrived`: by stage when each row of `edge` was there, ms; else -1."""
+class ChaosResults:
+    """All that is known at the end of a run."""
 
     published: Published
-    edge: Log
+    edge: Log  # n records
     findings: Findings
-    arrived: Mapping[str, Longs]
-    outcomes: Sequence[Outcome]
-    skipped: Mapping[str, str]
-    began_at: float
-    bound_s: float
+    arrived: Mapping[str, Longs]  # by stage (n,): when each record arrived, ms since 1970; -1: never
+    outcomes: Sequence[FaultOutcome]
+    skipped: Mapping[str, str]  # faults that could not be injected, and why
+    began_at: float  # s since 1970
+    bound_s: float  # recovered: nothing is further behind than this
     recovery_s_max: float
-    beside: Mapping[str, int]  # counted beside the ledger
+    counts: Mapping[str, int]  # shown beside the ledger
     incomplete: str  # why the run ended early; empty where it did not
 
     @property
     def broken(self) -> list[str]:
-        """Every guarantee that did not hold, in words; empty is good."""
+        """Every guarantee that did not hold, in words."""
         scoring, findings = self.findings.scoring, self.findings
         counts = {
             "records lost before edge Kafka": findings.lost_before_edge,
@@ -71,21 +70,19 @@ class Book:
             "audit records that do not fit the log": scoring.misjudged,
             "records that no car sent": findings.strangers,
         }
-        found = [f"{number(len(mishaps))} {what}" for what, mishaps in counts.items() if len(mishaps)]
+        broken = [f"{number(len(mishaps))} {what}" for what, mishaps in counts.items() if len(mishaps)]
         if self.incomplete:
-            found.append(self.incomplete)
+            broken.append(self.incomplete)
         for outcome in self.outcomes:
-            found += [f"{outcome.fault}: {what}" for what in outcome.broken]
-            recovery_s = outcome.recovery_s
+            broken += [f"{outcome.fault}: {what}" for what in outcome.broken]
+            recovery_s, allowed_s = outcome.recovery_s, self.recovery_s_max
             if recovery_s is None:
-                found.append(f"{outcome.fault}: not recovered")
-            elif recovery_s > self.recovery_s_max:
-                found.append(
-                    f"{outcome.fault}: recovered after {recovery_s:.1f} s, {self.recovery_s_max:.0f} allowed"
-                )
+                broken.append(f"{outcome.fault}: not recovered")
+            elif recovery_s > allowed_s:
+                broken.append(f"{outcome.fault}: recovered after {recovery_s:.1f} s, {allowed_s:.0f} allowed")
         if not self.outcomes and not self.skipped:
-            found.append("no fault was injected")
-        return found
+            broken.append("no fault was injected")
+        return broken
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ledger.json."""
@@ -102,7 +99,7 @@ class Book:
                 "doubled": len(findings.doubled_in_cloud),
             },
             "stages": [stage.as_dict() for stage in self.stages],
-            **self.beside,
+            **self.counts,
             "recovery_s_max": self.recovery_s_max,
             "recovered_when_behind_s_max": self.bound_s,
             "faults": self._faults(),
@@ -112,21 +109,18 @@ class Book:
 
     @property
     def stages(self) -> list[Stage]:
-        """For the table of the ledger; the cloud against edge Kafka, row by row."""
-        findings, sent = self.findings, int(self.published.sent.sum())
-        lost_edge, rows = len(findings.lost_before_edge), len(self.edge.record)
-        scored, copied = (
-            sent - lost_edge - len(findings.scoring.never),
-            rows - len(findings.lost_before_cloud),
-        )
+        """The ledger by stage; the cloud is compared with edge Kafka, row by row."""
+        findings, sent, rows = self.findings, int(self.published.sent.sum()), len(self.edge.record)
+        at_edge = sent - len(findings.lost_before_edge)
+        scored, copied = at_edge - len(findings.scoring.never), rows - len(findings.lost_before_cloud)
         return [
-            Stage("edge_kafka", sent, sent - lost_edge, len(findings.duplicates), lost_edge),
+            Stage("edge_kafka", sent, at_edge, len(findings.duplicates), sent - at_edge),
             Stage("scored", sent, scored, len(findings.scoring.twice), sent - scored),
             Stage("cloud_kafka", rows, copied, len(findings.doubled_in_cloud), rows - copied),
         ]
 
     def _faults(self) -> list[dict[str, Any]]:
-        """A fault's window begins where what was in flight was sampled, and ends where the next begins."""
+        """A row for each fault; its window begins `bound_s` before it, because of messages in flight."""
         findings = self.findings
         begins = np.array([1000 * (outcome.at - self.bound_s) for outcome in self.outcomes], np.int64)
         counted = {
@@ -135,106 +129,71 @@ class Book:
             "order_violations": per_window(findings.order_violations, begins),
             "scored_twice": per_window(findings.scoring.twice, begins),
         }
-        return [
-            {
-                "fault": outcome.fault,
-                "at_s": round(outcome.at - self.began_at, 1),
-                "away_s": _rounded(outcome.away_s),
-                "recovery_s": _rounded(outcome.recovery_s),
-                **{what: int(counts[place]) for what, counts in counted.items()},
-                "worst_latency_ms": max(worst.values(), default=None),
-                "worst_latency_ms_by_stage": worst,
-            }
-            for place, outcome in enumerate(self.outcomes)
-            for worst in [self._worst_ms(begins, place)]
-        ]
+        window = np.searchsorted(begins, self.edge.written_at, "right") - 1
+        rows = []
+        for index, outcome in enumerate(self.outcomes):
+            worst = self._worst_ms((window == index) & (self.edge.record >= 0))
+            rows.append(
+                {
+                    "fault": outcome.fault,
+                    "at_s": round(outcome.at - self.began_at, 1),
+                    "away_s": _rounded(outcome.away_s),
+                    "recovery_s": _rounded(outcome.recovery_s),
+                    **{what: int(counts[index]) for what, counts in counted.items()},
+                    "worst_latency_ms": max(worst.values(), default=None),
+                    "worst_latency_ms_by_stage": worst,
+                }
+            )
+        return rows
 
-    def _worst_ms(self, begins: Longs, place: int) -> dict[str, int]:
-        """By stage, of the records written to edge Kafka in the window: from sample to arrival there."""
-        log = self.edge
-        inside = (np.searchsorted(begins, log.written_at, "right") - 1 == place) & (log.record >= 0)
+    def _worst_ms(self, rows: Any) -> dict[str, int]:
+        """By stage, the longest time from sample to arrival of these rows (n,) of edge Kafka's log."""
         worst = {}
         for stage in STAGES:
-            known = inside & (self.arrived[stage] >= 0)
-            if known.any():
-                worst[stage] = int((self.arrived[stage] - log.sampled_at)[known].max())
+            arrived = rows & (self.arrived[stage] >= 0)
+            if arrived.any():
+                worst[stage] = int((self.arrived[stage] - self.edge.sampled_at)[arrived].max())
         return worst
 
 
-def show(book: Book, console: Console) -> None:
-    """The tables."""
-    table = Table(title="Faults", title_justify="left")
-    head = ("fault", "at", "away s", "recovery s", "lost", "duplicates", "order", "twice",
-            "worst ms to edge", "to score", "to cloud")  # fmt: skip
-    for title in head:
-        table.add_column(title, justify="left" if title == "fault" else "right")
-    for row in book.as_dict()["faults"]:
-        worst = row["worst_latency_ms_by_stage"]
-        recovery_s = row["recovery_s"]
-        late = recovery_s is None or recovery_s > book.recovery_s_max
+def show(results: ChaosResults, console: Console) -> None:
+    """Print the faults, the ledger and the verdict."""
+    table = output.table("Faults", "fault", "at", "away s", "recovery s", "lost", "duplicates", "order",
+                         "twice", "worst ms to edge", "to score", "to cloud")  # fmt: skip
+    for row in results.as_dict()["faults"]:
+        worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
+        late = recovery_s is None or recovery_s > results.recovery_s_max
         table.add_row(
-            row["fault"], _clock(row["at_s"]), _shown(row["away_s"]),
-            Text(_shown(recovery_s), style="bold red" if late else "green"),
-            *(_count(row[what]) for what in ("lost",)), number(row["duplicates"]),
-            *(_count(row[what]) for what in ("order_violations", "scored_twice")),
+            row["fault"], clock(row["at_s"]), shown_s(row["away_s"]),
+            Text(shown_s(recovery_s), style="bold red" if late else "green"),
+            _must_be_0(row["lost"]), number(row["duplicates"]),
+            _must_be_0(row["order_violations"]), _must_be_0(row["scored_twice"]),
             *(number(worst[stage]) if stage in worst else "-" for stage in STAGES),
         )  # fmt: skip
     console.print(table)
-    for fault, why in book.skipped.items():
+    for fault, why in results.skipped.items():
         console.print(f"[bold yellow]SKIPPED {fault}: {why}[/]")
-    show_ledger(console, book.stages)
-    console.print(", ".join(f"{what.replace('_', ' ')} {number(n)}" for what, n in book.beside.items()))
-    for what in book.broken:
+    show_ledger(console, results.stages)
+    console.print(", ".join(f"{what.replace('_', ' ')} {number(n)}" for what, n in results.counts.items()))
+    for what in results.broken:
         console.print(f"[bold red]BROKEN: {what}[/]")
-    if not book.broken:
+    if not results.broken:
         console.print("[green]every guarantee held[/]")
-
-
-@dataclass
-class Progress:
-    """What is shown while the run goes on."""
-
-    messages: int
-    messages_wanted: int
-    faults: int
-    began_at: float
-    behind_s: tuple[float, float, float]
-    outcomes: Sequence[Outcome]
-    doing: str
-
-    def line(self) -> str:
-        """For a log."""
-        behind = ", ".join(
-            f"{stage} {min(s, 9999):.1f} s" for stage, s in zip(STAGES, self.behind_s, strict=True)
-        )
-        return (
-            f"{_clock(time.time() - self.began_at)} | {number(self.messages)} of "
-            f"{number(self.messages_wanted)} messages | behind: {behind} | "
-            f"fault {len(self.outcomes)} of {self.faults}: {self.doing}"
-        )
-
-    def render(self) -> RenderableType:
-        """For a terminal."""
-        table = Table()
-        for title in ("fault", "at", "away s", "recovery s"):
-            table.add_column(title)
-        for outcome in self.outcomes:
-            at = _clock(outcome.at - self.began_at)
-            table.add_row(outcome.fault, at, _shown(outcome.away_s), _shown(outcome.recovery_s))
-        return Group(Text(self.line()), table)
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _shown(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.1f}"
-
-
-def _count(count: int) -> Text:
+def _must_be_0(count: int) -> Text:
     return Text(number(count), style="bold red" if count else "green")
 
 
-def _clock(seconds: float) -> str:
+def shown_s(seconds: float | None) -> str:
+    """Seconds with one decimal; - for None."""
+    return "-" if seconds is None else f"{seconds:.1f}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 2:05."""
     return f"{int(seconds) // 60:d}:{int(seconds) % 60:02d}"

@@ -1,113 +1,108 @@
 """A chaos run: the deployment under load, fault after fault, then the audit."""
 
-import json
 import logging
 import random
-import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, nullcontext
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from contract import records
 from contract.topics import ANOMALIES, TELEMETRY, mirrored
 from contract.varints import Longs
+from loadtest import deployment as tested
+from loadtest import output
 from loadtest.chaos import auditor, report, volume
 from loadtest.chaos.faults import FAULTS
+from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
 from loadtest.chaos.relay import Relay
-from loadtest.chaos.report import Book, Outcome, Progress
-from loadtest.chaos.scene import Interrupted, NotBack, Scene, Skipped
+from loadtest.chaos.report import ChaosResults, FaultOutcome, clock, shown_s
+from loadtest.chaos.scene import NotBack, RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
-from loadtest.chaos.tail import Tail, recovered_at
-from local import champion, ledger, preflight
+from local import ledger, preflight
 from local.deployment import Deployment
+from local.screen import number
 from local.watch import scrape
 from plumbing import kafka, life, log
 from plumbing.life import WorldDown
 
 _VOLUME_MIB = 1_536
-_FLOWING_WITHIN_S, _MODEL_WITHIN_S, _DRAINED_WITHIN_S = 120.0, 240.0, 120.0
-_RECOVERED_WITHIN_S = 90.0  # or longer than is allowed, so that the figure of a slow recovery is known
-_HOLD_S = 3.0  # all stages in time for so long: recovered
-_JITTER_S = 2.0  # of a fault's moment
-_LINE_EVERY_S = 5.0
-_FIRST_SLICE_S = 20
+_FLOWING_WITHIN_S, _DRAINED_WITHIN_S, _MESSAGES_WITHIN_S = 120.0, 120.0, 3_600.0
+_RECOVERED_WITHIN_S = 90.0  # at least, so that the duration of a slow recovery is known
+_HOLD_S = 3.0  # recovered: all stages keep pace for this long
+_JITTER_S = 2.0  # a fault begins at a random moment of this time
+_LIVE_EVERY_S, _LINE_EVERY_S = 0.5, 5.0
 
 
-def main(told: Settings) -> int:
-    """The exit status: 0 where every guarantee held."""
+def main(settings: Settings) -> int:
+    """Exit status 0 where every guarantee held."""
     log.configure("chaos", "text")
-    # That a killed broker does not answer is no news here, and the client libraries say it all the time.
+    # The client libraries report each time that a killed broker does not answer, which is expected here.
     logging.getLogger(kafka.__name__).setLevel(logging.CRITICAL)
-    stop = life.Stop().install()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
-    edge_folder = told.run_dir / "edge"
+    console, plan, edge_folder = output.console(150), settings.plan, settings.run_dir / "edge"
     volume.release(edge_folder)
-    preflight.check_ports({told.plan.ports.scorer(n): f"scorer {n}'s metrics" for n in (1, 2)})
-    deployment = Deployment(told.plan)
-    with ExitStack() as ending:
+    preflight.check_ports({plan.ports.scorer(n): f"scorer {n}'s metrics" for n in (1, 2)})
+    tested.ensure_model(settings.model, settings.run_dir, settings.port_offset, console.print)
+    stop = life.Stop().install()
+    deployment = Deployment(plan)
+    with ExitStack() as at_end:
         own_disk: volume.Volume | str = "not asked for"
-        if "disk-full" in told.chosen:
+        if "disk-full" in settings.chosen:
             try:
-                own_disk = volume.Volume(edge_folder, told.run_dir / "edge.img", _VOLUME_MIB)
-                ending.callback(own_disk.close)
+                own_disk = volume.Volume(edge_folder, settings.run_dir / "edge.img", _VOLUME_MIB)
+                at_end.callback(own_disk.close)
             except WorldDown as error:
                 own_disk = str(error)
-        relay = Relay(told.plan.ports.relay, told.plan.ports.edge_far)
-        ending.callback(relay.close)
-        ending.callback(deployment.stop)
-        run = Run(told, deployment, console)
-        run.scene = Scene(deployment, relay, own_disk, stop, run.look)
-        ending.callback(run.close)
+        relay = Relay(plan.ports.relay, plan.ports.edge_far)
+        at_end.callback(relay.close)
+        at_end.callback(deployment.stop)
+        run = ChaosRun(settings, deployment, console)
+        run.scene = Scene(deployment, relay, own_disk, stop, run.observe)
+        at_end.callback(run.close)
         try:
             run.start()
-        except Interrupted:
-            console.print("interrupted before anything was injected")
+        except RunInterrupted:
+            console.print("interrupted before any fault was injected")
             return 1
-        book = run.to_the_end()
-    path = told.run_dir / "ledger.json"
-    path.write_text(json.dumps(book.as_dict(), indent=2) + "\n", encoding="utf-8")
-    report.show(book, console)
-    console.print(f"written to {path}; logs in {told.run_dir}/logs")
-    return 1 if book.broken else 0
+        results = run.finish()
+    output.write_json(settings.run_dir / "ledger.json", results.as_dict())
+    report.show(results, console)
+    console.print(f"written to {settings.run_dir}/ledger.json; logs in {settings.run_dir}/logs")
+    return 1 if results.broken else 0
 
 
-class Run:
-    """One run. `scene` is set before `start`, the tail by it."""
+class ChaosRun:
+    """One run. `scene` must be set before `start`."""
 
     scene: Scene
 
-    def __init__(self, told: Settings, deployment: Deployment, console: Console) -> None:
-        self._told, self._deployment, self._console = told, deployment, console
-        self._outcomes: list[Outcome] = []
+    def __init__(self, settings: Settings, deployment: Deployment, console: Console) -> None:
+        self._settings, self._deployment, self._console = settings, deployment, console
+        self._outcomes: list[FaultOutcome] = []
         self._skipped: dict[str, str] = {}
         self._began_at = time.time()
-        self._chance = random.Random(told.seed)
-        self._tail: Tail | None = None
+        self._random = random.Random(settings.seed)
+        self._follower: LogFollower | None = None
         self._live: Live | None = None
-        self._line_at = 0.0
-        self._told_events = 0
-        self._doing = "starting"
-        self._sampled = 0
-        self._samples: dict[str, int] = {}
+        self._shown_at = 0.0
+        self._events_shown = 0
+        self._activity = "starting"
+        self._sampled = self._samples_skipped = 0
 
     def start(self) -> None:
-        """Everything up, with a model, and nothing behind. Raises WorldDown."""
-        told, deployment = self._told, self._deployment
-        deployment.start(self._console.print)
-        self._tail = Tail(
-            deployment.edge.bootstrap,
-            deployment.cloud.bootstrap,
-            [f"car-{number:06d}" for number in range(told.cars)],
-        )
+        """Return when everything runs and nothing is behind. Raises WorldDown."""
+        settings, deployment = self._settings, self._deployment
+        tested.start(deployment, settings.model, self._console.print)
+        deployment.start_simulator()
+        car_ids = [f"car-{number:06d}" for number in range(settings.cars)]
+        self._follower = LogFollower(deployment.edge.bootstrap, deployment.cloud.bootstrap, car_ids)
+        self._activity = "waiting until every stage keeps pace"
         try:
-            self._model()
-            self._doing = "waiting until every stage keeps pace"
             self.scene.until(
-                lambda: recovered_at(self.tail.timeline, self._began_at, told.bound_s, _HOLD_S),
+                lambda: recovered_at(self.follower.timeline, self._began_at, settings.bound_s, _HOLD_S),
                 "every record reaches every stage in time",
                 _FLOWING_WITHIN_S,
             )
@@ -116,64 +111,51 @@ class Run:
         self._began_at = time.time()
 
     def close(self) -> None:
-        """Stop reading along."""
-        if self._tail is not None:
-            self._tail.close()
+        """Stop following the logs."""
+        if self._follower is not None:
+            self._follower.close()
 
     @property
-    def tail(self) -> Tail:
-        """Reads along since `start`."""
-        assert self._tail is not None
-        return self._tail
+    def follower(self) -> LogFollower:
+        """Follows the logs since `start`."""
+        assert self._follower is not None
+        return self._follower
 
-    def _model(self) -> None:
-        told, cloud = self._told, self._deployment.cloud.bootstrap
-        if champion.publish(cloud, told.model) is None:
-            self._doing = "training the first model"
-            child = self._deployment.train(wait_records=int(told.rate * _FIRST_SLICE_S), wait_seconds=120)
-            self.scene.until(lambda: child.process is None, "the first training ends", _MODEL_WITHIN_S)
-            if child.status != 0:
-                lines = self._deployment.supervisor.last_lines(child.name)
-                raise WorldDown(f"the first training ended with status {child.status}:\n{lines}")
-            champion.keep(cloud, told.model)
-        self._doing = "waiting for the scorer to use the model"
-        self.scene.until(lambda: self.scene.scorer_metric(0, "scorer_model_version"), "a model is in use")
-
-    def to_the_end(self) -> Book:
-        """Faults, load until there are enough messages, drain, audit."""
+    def finish(self) -> ChaosResults:
+        """Inject the faults, go on until there are enough messages, drain, audit."""
         incomplete = ""
-        shown = Live(console=self._console, auto_refresh=False, transient=True)
-        with shown if self._console.is_terminal else nullcontext() as live:
-            self._live = live
+        live = Live(console=self._console, auto_refresh=False, transient=True)
+        with live if self._console.is_terminal else nullcontext() as shown:
+            self._live = shown
             try:
-                for name in self._told.chosen:
+                for name in self._settings.chosen:
                     self._inject(name)
-                self._doing = "load until there are enough messages"
-                self.scene.until(lambda: self._messages >= self._told.messages, "messages enough", 3600)
+                self._activity = "load until there are enough messages"
+                self.scene.until(self._enough_messages, "enough messages were sent", _MESSAGES_WITHIN_S)
                 self._drain()
-            except Interrupted:
+            except RunInterrupted:
                 incomplete = "interrupted"
             except NotBack as error:
                 incomplete = str(error)
             self._live = None
-        if incomplete:  # what there is is audited all the same
+        if incomplete:  # what was sent until then is audited nevertheless
             self._deployment.supervisor.stop("simulator")
         self._console.print("reading both clusters' logs for the audit")
         return self._audit(incomplete)
 
     def _inject(self, name: str) -> None:
         scene = self.scene
-        self._doing = f"before {name}"
-        scene.wait(self._chance.uniform(0, _JITTER_S))
-        self._doing = name
+        self._activity = f"before {name}"
+        scene.wait(self._random.uniform(0, _JITTER_S))
+        self._activity = name
         scene.broken, scene.returned_at = [], None
-        outcome = Outcome(name, time.time(), broken=scene.broken)
+        outcome = FaultOutcome(name, time.time(), broken=scene.broken)
         self._outcomes.append(outcome)
         try:
             FAULTS[name](scene)
             outcome.returned_at = scene.returned_at or time.time()
-            self._doing = f"{name}, recovering"
-            within_s = max(_RECOVERED_WITHIN_S, 1.5 * self._told.recovery_s_max)
+            self._activity = f"{name}, recovering"
+            within_s = max(_RECOVERED_WITHIN_S, 1.5 * self._settings.recovery_s_max)
             scene.until(lambda: self._recovered(outcome), "recovered", within_s)
         except Skipped as why:
             self._outcomes.remove(outcome)
@@ -182,111 +164,119 @@ class Run:
             return
         except (NotBack, WorldDown) as error:
             outcome.broken.append(str(error))
-        shown = "not" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s after its return"
         away = f"{outcome.away_s:.1f} s" if outcome.away_s is not None else "for good"
-        self._console.print(f"{name}: away {away}, recovered {shown}")
+        recovery = "not" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s after its return"
+        self._console.print(f"{name}: away {away}, recovered {recovery}")
         for what in outcome.broken:
             self._console.print(f"[bold red]{name}: {what}[/]")
 
-    def _recovered(self, outcome: Outcome) -> bool:
+    def _recovered(self, outcome: FaultOutcome) -> bool:
         assert outcome.returned_at is not None
-        bound_s = self._told.bound_s
-        outcome.recovered_at = recovered_at(self.tail.timeline, outcome.returned_at, bound_s, _HOLD_S)
+        timeline, bound_s = self.follower.timeline, self._settings.bound_s
+        outcome.recovered_at = recovered_at(timeline, outcome.returned_at, bound_s, _HOLD_S)
         return outcome.recovered_at is not None
 
     def _drain(self) -> None:
-        """End the fleet and wait until every stage holds what edge Kafka does."""
-        self._doing = "ending the fleet, waiting for the last records"
-        self._note_samples()
+        """End the fleet, then wait until every stage has what edge Kafka has."""
+        self._activity = "ending the fleet, waiting for the last records"
+        self._count_samples()
         self._deployment.supervisor.stop("simulator")
-        rows, still_since = dict(self.tail.rows), time.monotonic()
+        rows, unchanged_since = dict(self.follower.rows), time.monotonic()
 
         def drained() -> bool:
-            nonlocal rows, still_since
-            if rows != self.tail.rows:
-                rows, still_since = dict(self.tail.rows), time.monotonic()
-            # More than the edge has, the cloud must not have either; but that is the auditor's to say.
+            nonlocal rows, unchanged_since
+            if rows != self.follower.rows:
+                rows, unchanged_since = dict(self.follower.rows), time.monotonic()
+            # A stage with more rows than the edge is wrong as well, which is for the auditor to find.
             everywhere = min(rows.values()) >= rows["edge"]
-            return everywhere and time.monotonic() - still_since > _HOLD_S
+            return everywhere and time.monotonic() - unchanged_since > _HOLD_S
 
         self.scene.until(drained, "every stage has what edge Kafka has", _DRAINED_WITHIN_S)
 
-    def _audit(self, incomplete: str) -> Book:
+    def _audit(self, incomplete: str) -> ChaosResults:
         edge_at, cloud_at = self._deployment.edge.bootstrap, self._deployment.cloud.bootstrap
-        self.tail.close()
+        self.follower.close()
         published = self._deployment.published()
         edge = ledger.read_log(edge_at, TELEMETRY, published).sorted()
         cloud = ledger.read_log(cloud_at, mirrored("edge", TELEMETRY), published)
-        findings = auditor.audit(published, edge, auditor.Runs.of(ledger.read_audits(edge_at)), cloud)
-        return Book(
+        ranges = auditor.AuditedRanges.from_records(ledger.read_audits(edge_at))
+        findings = auditor.audit(published, edge, ranges, cloud)
+        return ChaosResults(
             published=published,
             edge=edge,
             findings=findings,
             arrived={
-                "edge": _arrivals(edge.record, *self.tail.first_arrivals("edge")),
+                "edge": _arrivals(edge.record, *self.follower.first_arrivals("edge")),
                 "scored": findings.scoring.at,
-                "cloud": _arrivals(edge.record, *self.tail.first_arrivals("cloud")),
+                "cloud": _arrivals(edge.record, *self.follower.first_arrivals("cloud")),
             },
             outcomes=self._outcomes,
             skipped=self._skipped,
             began_at=self._began_at,
-            bound_s=self._told.bound_s,
-            recovery_s_max=self._told.recovery_s_max,
-            beside={"anomalies_repeated": _repeated_anomalies(edge_at), **self._samples},
+            bound_s=self._settings.bound_s,
+            recovery_s_max=self._settings.recovery_s_max,
+            counts={
+                "anomalies_repeated": _repeated_anomalies(edge_at),
+                "samples_skipped": self._samples_skipped,
+            },
             incomplete=incomplete,
         )
 
-    @property
-    def _messages(self) -> int:
-        self._note_samples()
-        return self._sampled
+    def _enough_messages(self) -> bool:
+        self._count_samples()
+        return self._sampled >= self._settings.messages
 
-    def _note_samples(self) -> None:
-        seen = scrape(self._deployment.plan.ports.simulator)
-        if seen:
-            self._sampled = int(seen["simulator_samples_total"])
-            self._samples["samples_skipped"] = int(seen["simulator_samples_skipped_total"])
+    def _count_samples(self) -> None:
+        """Remember the fleet's counters, which are gone when it ends."""
+        if metrics := scrape(self._deployment.plan.ports.simulator):
+            self._sampled = int(metrics["simulator_samples_total"])
+            self._samples_skipped = int(metrics["simulator_samples_skipped_total"])
 
-    def look(self) -> None:
-        """Show what goes on; called while time passes."""
+    def observe(self) -> None:
+        """Show the progress; called while time passes."""
         events = self._deployment.supervisor.events
-        for event in events[self._told_events :]:
+        for event in events[self._events_shown :]:
             self._console.print(f"[dim]{event}[/]")
-        self._told_events = len(events)
-        interval_s = 0.5 if self._live is not None else _LINE_EVERY_S
-        if time.monotonic() - self._line_at < interval_s:
+        self._events_shown = len(events)
+        live, now = self._live, time.monotonic()
+        if now - self._shown_at < (_LINE_EVERY_S if live is None else _LIVE_EVERY_S):
             return
-        self._line_at = time.monotonic()
-        progress = self._progress()
-        if self._live is not None:
-            self._live.update(progress.render(), refresh=True)
-        else:
-            self._console.print(progress.line(), soft_wrap=True)
+        self._shown_at = now
+        self._count_samples()
+        if live is None:
+            self._console.print(self._progress(), soft_wrap=True)
+            return
+        table = output.table("", "fault", "at", "away s", "recovery s")
+        for outcome in self._outcomes:
+            at = clock(outcome.at - self._began_at)
+            table.add_row(outcome.fault, at, shown_s(outcome.away_s), shown_s(outcome.recovery_s))
+        live.update(Group(self._progress(), table), refresh=True)
 
-    def _progress(self) -> Progress:
-        return Progress(
-            messages=self._messages,
-            messages_wanted=self._told.messages,
-            faults=len(self._told.chosen),
-            began_at=self._began_at,
-            behind_s=self._tail.behind_s if self._tail else (0.0, 0.0, 0.0),
-            outcomes=self._outcomes,
-            doing=self._doing,
+    def _progress(self) -> str:
+        """One line: time, messages, how far each stage is behind, and what the run is doing."""
+        lags = zip(STAGES, self._follower.behind_s, strict=True) if self._follower else ()
+        behind = ", ".join(f"{stage} {min(lag_s, 9999):.1f} s" for stage, lag_s in lags)
+        return (
+            f"{clock(time.time() - self._began_at)} | {number(self._sampled)} of "
+            f"{number(self._settings.messages)} messages | behind: {behind} | "
+            f"fault {len(self._outcomes)} of {len(self._settings.chosen)}: {self._activity}"
         )
 
 
-def _arrivals(record: Longs, known: Longs, at: Longs) -> Longs:
-    """When each record (n,) was there first, ms; -1: repeated, or none of the `known` (m,), sorted."""
-    if not len(known):
+def _arrivals(record: Longs, arrived: Longs, at: Longs) -> Longs:
+    """When each of the records (n,) arrived first, ms since 1970; -1 for repetitions and those that did not.
+
+    `arrived` (m,) are the records that did, sorted, and `at` (m,) is when.
+    """
+    if not len(arrived):
         return np.full(len(record), -1, np.int64)
-    place = np.minimum(np.searchsorted(known, record), len(known) - 1)
-    there = (known[place] == record) & auditor.first_occurrences(record)
-    found: Longs = np.where(there, at[place], -1)
-    return found
+    rows = np.minimum(np.searchsorted(arrived, record), len(arrived) - 1)
+    first_at: Longs = np.where((arrived[rows] == record) & auditor.first_occurrences(record), at[rows], -1)
+    return first_at
 
 
 def _repeated_anomalies(edge_bootstrap: str) -> int:
-    """Anomalies that stand in their topic more than once."""
+    """Repetitions of anomalies in their topic."""
     counts: Counter[tuple[str, int]] = Counter()
     for batch in ledger.read_topic(edge_bootstrap, ANOMALIES):
         for message in batch:

@@ -1,21 +1,21 @@
-"""The running deployment as a fault sees it: what it may do to it, and how it waits."""
+"""The running deployment as a fault sees it: what a fault may do to it, and how it waits."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
 from contract.topics import MODELS, MODELS_LOG
+from loadtest import children
 from loadtest.chaos.relay import Relay
 from loadtest.chaos.volume import Volume
 from local.deployment import TRAINER, Deployment
-from local.java import ROOT
 from local.ledger import read_topic
 from local.supervisor import Child, Supervisor
 from local.watch import scrape
 from plumbing.life import Stop
 
 BACK_WITHIN_S = 120.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class Skipped(Exception):
@@ -26,8 +26,8 @@ class NotBack(Exception):
     """What the fault waited for did not happen in time; the message says what."""
 
 
-class Interrupted(Exception):
-    """Somebody wants the run to end."""
+class RunInterrupted(Exception):
+    """The run was asked to end (SIGINT, SIGTERM)."""
 
 
 class Scene:
@@ -39,55 +39,55 @@ class Scene:
         relay: Relay,
         volume: Volume | str,
         stop: Stop,
-        look: Callable[[], Any],
+        observe: Callable[[], Any],
     ) -> None:
-        """`volume`: the edge Kafka's, or why it has none of its own; `look` is called while time passes."""
+        """`volume` is edge Kafka's, or why there is none; `observe` is called while time passes."""
         self.deployment, self.relay = deployment, relay
         self.broken: list[str] = []  # promises of the present fault that did not hold
-        self.returned_at: float | None = None
-        self._volume, self._stop, self._look = volume, stop, look
+        self.returned_at: float | None = None  # when what the fault took away was back, s since 1970
+        self._volume, self._stop, self._observe = volume, stop, observe
 
     @property
     def supervisor(self) -> Supervisor:
-        """Of all processes."""
+        """The supervisor of all processes."""
         return self.deployment.supervisor
 
     @property
     def volume(self) -> Volume:
-        """The edge Kafka's own file system. Raises Skipped where it has none."""
+        """Edge Kafka's own file system. Raises Skipped where it has none."""
         if isinstance(self._volume, str):
             raise Skipped(self._volume)
         return self._volume
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; the supervisor goes on starting again what died. Raises Interrupted."""
+        """Let time pass while the supervisor restarts what died. Raises RunInterrupted."""
         until = time.monotonic() + seconds
         while True:
             if self._stop.requested:
-                raise Interrupted
+                raise RunInterrupted
             self.supervisor.tick()
-            self._look()
+            self._observe()
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return
-            time.sleep(min(_LOOK_S, left_s))
+            time.sleep(min(_POLL_S, left_s))
 
     def until(self, condition: Callable[[], object], what: str, within_s: float = BACK_WITHIN_S) -> None:
-        """Raises NotBack, naming `what`, where it does not come true in time."""
+        """Raises NotBack, naming `what`, where the condition does not come true in time."""
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
                 raise NotBack(f"not within {within_s:.0f} s: {what}")
-            self.wait(_LOOK_S)
+            self.wait(_POLL_S)
 
     def kill(self, name: str, *, away_s: float = 0.0) -> None:
-        """SIGKILL, and wait until its successor does its work again, `away_s` later at the earliest."""
+        """SIGKILL, then wait until the successor is ready; it starts after `away_s` at the earliest."""
         before = self.supervisor.children[name].pid
         self.supervisor.kill(name, away_s=away_s)
         self.until_successor(name, before)
 
     def until_successor(self, name: str, before: int | None) -> None:
-        """Until another process than `before` does the work of the child."""
+        """Wait until another process than `before` (its id) is ready as this child."""
         child = self.supervisor.children[name]
         self.until(lambda: child.pid not in (None, before) and child.state == "ready", f"{name} works again")
 
@@ -100,33 +100,31 @@ class Scene:
             self.supervisor.resume(name)
 
     def back(self) -> None:
-        """From now on the recovery counts; without it, from the end of the fault."""
+        """Recovery counts from now on; without this call, from the end of the fault."""
         self.returned_at = time.time()
 
     def claim(self, holds: object, otherwise: str) -> None:
-        """A promise of the fault beside those that the auditor looks after."""
+        """Note `otherwise` where a promise of the fault does not hold."""
         if not holds:
             self.broken.append(otherwise)
 
     def scorer_metric(self, number: int, name: str) -> float:
-        """Of a replica; 0 where it does not answer."""
+        """A metric of a scorer replica; 0 where it does not answer."""
         return scrape(self.deployment.plan.ports.scorer(number)).get(name, 0.0)
 
     def train(self, *arguments: str, half_way: bool = False) -> int | None:
-        """Run the trainer to its end; its exit status. `half_way`: killed before it commits."""
-        python, dash, *command = [*self.deployment.training_command(), *arguments]
+        """Run the trainer to its end and return its exit status; `half_way` kills it before it commits."""
+        python, dash_m, *command = [*self.deployment.training_command(), *arguments]
         launcher = ["loadtest.chaos.half_way", *command] if half_way else command
-        environment = {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        argv = ["nice", "-n", "10", python, dash, *launcher]
-        child = self.supervisor.start(Child(TRAINER, argv, restart=False, env=environment))
+        argv = ["nice", "-n", "10", python, dash_m, *launcher]
+        child = self.supervisor.start(Child(TRAINER, argv, restart=False, env=children.ENVIRONMENT))
         self.until(lambda: child.process is None, "the trainer ends", 600)
         return child.status
 
     def models(self) -> tuple[int, int]:
-        """How many records a reader of committed ones sees in `models` and `models.log`."""
+        """Numbers of committed records in the topics `models` and `models.log`."""
         bootstrap = self.deployment.cloud.bootstrap
-        return (_count(bootstrap, MODELS), _count(bootstrap, MODELS_LOG))
-
-
-def _count(bootstrap: str, topic: str) -> int:
-    return sum(len(batch) for batch in read_topic(bootstrap, topic))
+        models, log = (
+            sum(len(batch) for batch in read_topic(bootstrap, topic)) for topic in (MODELS, MODELS_LOG)
+        )
+        return models, log

@@ -1,14 +1,14 @@
-"""What a chaos run can be told."""
+"""The settings of a chaos run."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.chaos.faults import FAULTS
+from loadtest.settings import require_fleet, require_not_negative, require_positive
 from local.champion import KEPT
 from local.deployment import Plan
 from plumbing.settings import setting
 
-# The trainer wants so many cars (local/demo.py); where a model is kept, fewer do.
 CARS_MIN = 20
 
 
@@ -17,21 +17,23 @@ class Settings:
     """Flags, environment (CHAOS_…) or these defaults."""
 
     faults: tuple[str, ...] = setting("which faults, in this order; none: all (--list)", default=())
-    list: bool = setting("print the faults and end", default=False)
-    messages: int = setting("the load goes on until the cars have sent so many", default=1_000_000)
+    list: bool = setting("print the faults and exit", default=False)
+    messages: int = setting("the load goes on until the cars have sent this many", default=1_000_000)
     rate: float = setting("messages a second of the whole fleet", default=2_500.0)
     cars: int = setting("how many cars, each with its own connection", default=1_000)
     buffer_s: float = setting(
-        "a car sends so many seconds again to a broker that was killed; a bridge may be so far behind then",
+        "seconds of samples that a car sends again to a killed broker, and the most a bridge may be behind",
         default=10.0,
     )
-    seed: int = setting("of the fleet, of a training, and of the moments of the faults", default=1)
+    seed: int = setting("seed of the fleet, of a training, and of the moments of the faults", default=1)
     recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0)
     behind_s_max: float = setting(
-        "recovered: at every stage the newest record of every car is at most so old (and a sample's period)",
+        "recovered: at every stage the newest record of every car is at most this old, plus its period",
         default=2.0,
     )
-    model: Path = setting("the trainer's last model; without one it is trained and kept here", default=KEPT)
+    model: Path = setting(
+        "file of the trainer's last model; where there is none, one is trained and kept here", default=KEPT
+    )
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/chaos"))
 
@@ -40,16 +42,9 @@ class Settings:
             raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
         if self.cars < CARS_MIN:
             raise ValueError(f"--cars {self.cars} must be at least {CARS_MIN}")
-        for name in ("rate", "buffer_s", "recovery_s_max", "behind_s_max"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        if self.messages < 0:
-            raise ValueError("--messages must not be negative")
-        if self.rate > 10 * self.cars:
-            raise ValueError(
-                f"--rate {self.rate:.0f} for {self.cars} --cars: more than 10 messages a second of each car "
-                "is no fleet; give more --cars"
-            )
+        require_positive(self, "rate", "buffer_s", "recovery_s_max", "behind_s_max")
+        require_not_negative(self, "messages")
+        require_fleet(self.cars, self.rate)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -58,12 +53,12 @@ class Settings:
 
     @property
     def bound_s(self) -> float:
-        """How old the newest record of a car may be where nothing is behind."""
+        """The greatest age of a car's newest record where nothing is behind."""
         return self.behind_s_max + self.cars / self.rate
 
     @property
     def plan(self) -> Plan:
-        """What is to run: one of everything, so that nobody is there to take over."""
+        """The deployment: one of everything, so that nothing can take over."""
         return Plan(
             run_dir=self.run_dir,
             cars=self.cars,

@@ -1,4 +1,4 @@
-"""A small file system of its own that a fault can fill: an image file on a loop device."""
+"""A small file system that a fault can fill: an image file on a loop device."""
 
 import os
 import shutil
@@ -11,27 +11,26 @@ _FILLER = "filler"
 
 
 class Volume:
-    """Mounted at `place` until `close`. Raises WorldDown where this machine does not let us."""
+    """Mounted at `folder` until `close`."""
 
-    def __init__(self, place: Path, image: Path, size_mib: int) -> None:
-        self._place = place
+    def __init__(self, folder: Path, image: Path, size_mib: int) -> None:
+        """Raises WorldDown where this machine does not allow a mount."""
+        self._folder = folder
         if os.geteuid() != 0:
-            raise WorldDown("to mount a file system takes root")
+            raise WorldDown("mounting a file system requires root")
         if missing := [name for name in ("mkfs.ext4", "mount", "umount") if shutil.which(name) is None]:
-            raise WorldDown(f"{', '.join(missing)} not installed (packages e2fsprogs, mount)")
-        place.mkdir(parents=True, exist_ok=True)
+            raise WorldDown(f"{', '.join(missing)} are not installed (packages e2fsprogs, mount)")
+        folder.mkdir(parents=True, exist_ok=True)
         with image.open("wb") as file:
             file.truncate(size_mib << 20)
         _do("mkfs.ext4", "-q", "-m", "0", str(image))
-        _do("mount", "-o", "loop", str(image), str(place))
+        _do("mount", "-o", "loop", str(image), str(folder))
 
     def fill(self) -> None:
-        """Take all the room there is."""
-        with (self._place / _FILLER).open("wb") as file:
-            room = os.fstatvfs(file.fileno())
-            step = 1 << 20
-            taken = 0
-            while step >= room.f_bsize:
+        """Use up all free space."""
+        with (self._folder / _FILLER).open("wb") as file:
+            block, step, taken = os.fstatvfs(file.fileno()).f_bsize, 1 << 20, 0
+            while step >= block:
                 try:
                     os.posix_fallocate(file.fileno(), taken, step)
                     taken += step
@@ -39,18 +38,18 @@ class Volume:
                     step //= 2
 
     def free(self) -> None:
-        """Give the room back."""
-        (self._place / _FILLER).unlink(missing_ok=True)
+        """Free the space again."""
+        (self._folder / _FILLER).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Unmount. Everything that used it must have ended."""
-        release(self._place)
+        """Unmount; every process that uses it must have ended."""
+        release(self._folder)
 
 
-def release(place: Path) -> None:
-    """Unmount what an earlier run that was killed left mounted at `place`."""
-    if place.is_mount():
-        _do("umount", str(place))
+def release(folder: Path) -> None:
+    """Unmount the volume that an earlier run left mounted at `folder` because it was killed."""
+    if folder.is_mount():
+        _do("umount", str(folder))
 
 
 def _do(*command: str) -> None:

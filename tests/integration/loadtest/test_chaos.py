@@ -1,4 +1,4 @@
-"""`python -m loadtest chaos` with the most telling faults: three minutes in which nothing is lost."""
+"""`python -m loadtest chaos` with the most important faults: three minutes in which nothing is lost."""
 
 import json
 import os
@@ -24,14 +24,14 @@ FAULTS = (
     "edge-stall-bridge-kill", "mqtt-stop", "mqtt-kill", "scorer-kill", "edge-kill", "mirror-kill",
     "poison-flood",
 )  # fmt: skip
-# What the machine is doing beside it is not known: that everything recovers is proven here, not how fast.
+# The load of the machine is unknown, so the test proves that everything recovers, not how fast.
 RECOVERY_S_MAX = 240
 KEYS = {"fault", "at_s", "recovery_s", "lost", "duplicates", "order_violations", "worst_latency_ms"}
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> dict[str, Any]:
-    """ledger.json of a run that must end well."""
+    """ledger.json of a successful run."""
     folder = tmp_path_factory.mktemp("chaos")
     model = folder / "champion.record"
     model.write_bytes(detector.record(threshold=8.0))
@@ -42,13 +42,13 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, detector: Any) -> dict[str,
     ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=1_200)
     assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
-    found: dict[str, Any] = json.loads((folder / "run/ledger.json").read_text())
-    return found
+    content: dict[str, Any] = json.loads((folder / "run/ledger.json").read_text())
+    return content
 
 
 @pytest.mark.measuring
 def test_nothing_is_lost_doubled_or_scored_twice(ledger: dict[str, Any]) -> None:
-    """At every stage, at no fewer than 2 000 messages a second, over all faults."""
+    """At every stage, at 2 000 messages a second, over all faults."""
     assert (ledger["lost"], ledger["order_violations"], ledger["scored_twice"]) == (0, 0, 0)
     assert ledger["cloud"] == {"missing": 0, "doubled": 0}
     assert ledger["broken"] == []
@@ -57,7 +57,7 @@ def test_nothing_is_lost_doubled_or_scored_twice(ledger: dict[str, Any]) -> None
 
 @pytest.mark.measuring
 def test_every_fault_is_accounted_for(ledger: dict[str, Any]) -> None:
-    """Each has its own figures, and recovered."""
+    """Each has figures of its own, and recovered."""
     assert [fault["fault"] for fault in ledger["faults"]] == list(FAULTS)
     for fault in ledger["faults"]:
         assert fault.keys() >= KEYS
@@ -66,8 +66,8 @@ def test_every_fault_is_accounted_for(ledger: dict[str, Any]) -> None:
 
 
 @pytest.mark.measuring
-def test_the_faults_were_felt(ledger: dict[str, Any]) -> None:
-    """A run in which nothing broke would prove nothing: each leaves its trace in its own stage."""
+def test_the_faults_had_an_effect(ledger: dict[str, Any]) -> None:
+    """A run in which nothing broke would prove nothing: each fault delays its own stage."""
     by_name = {fault["fault"]: fault for fault in ledger["faults"]}
     assert by_name["mqtt-kill"]["duplicates"] > RATE  # the cars sent their last seconds again
     worst = {name: fault["worst_latency_ms_by_stage"] for name, fault in by_name.items()}
@@ -78,7 +78,7 @@ def test_the_faults_were_felt(ledger: dict[str, Any]) -> None:
 
 
 def test_an_unknown_fault_is_refused() -> None:
-    """Before anything starts, with the names of those there are."""
+    """Before anything starts; the message lists the known ones."""
     argv = [sys.executable, "-m", "loadtest", "chaos", "--faults", "earthquake"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
     assert done.returncode == 2
@@ -86,7 +86,7 @@ def test_an_unknown_fault_is_refused() -> None:
 
 
 def test_a_relay_can_be_cut_and_restored() -> None:
-    """It carries both ways; a cut ends what is under way and refuses what comes; then it carries again."""
+    """It carries both ways; a cut aborts connections and refuses new ones; then it carries again."""
     target, port = PORT_OFFSET + 20_000, PORT_OFFSET + 20_001
     with socket.create_server(("127.0.0.1", target)) as server:
         threading.Thread(target=_echo, args=(server,), daemon=True).start()
@@ -107,22 +107,22 @@ def test_a_relay_can_be_cut_and_restored() -> None:
 
 
 def test_a_volume_can_be_filled_and_freed(tmp_path: Path) -> None:
-    """Full means that not a byte more can be written; afterwards it can."""
-    place = tmp_path / "place"
+    """Nothing can be written to a full volume; after `free` it can."""
+    folder = tmp_path / "mounted"
     try:
-        volume = Volume(place, tmp_path / "image", 16)
+        volume = Volume(folder, tmp_path / "image", 16)
     except WorldDown as error:
-        pytest.skip(f"no file system of its own here: {error}")
+        pytest.skip(f"no file system can be mounted here: {error}")
     try:
-        (place / "before").write_bytes(bytes(1_000))
+        (folder / "before").write_bytes(bytes(1_000))
         volume.fill()
         with pytest.raises(OSError, match="No space left"):
-            (place / "during").write_bytes(bytes(1 << 16))
+            (folder / "during").write_bytes(bytes(1 << 16))
         volume.free()
-        (place / "after").write_bytes(bytes(1 << 20))
+        (folder / "after").write_bytes(bytes(1 << 20))
     finally:
         volume.close()
-    assert not place.is_mount()
+    assert not folder.is_mount()
 
 
 def _echo(server: socket.socket) -> None:
