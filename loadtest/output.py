@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from local.screen import number
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -24,10 +26,15 @@ class Bar:
             return False
         return figure >= self.limit if self.at_least else figure <= self.limit
 
-    @property
-    def sign(self) -> str:
-        """≥ or ≤, to be shown before the limit."""
-        return "≥" if self.at_least else "≤"
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {shown(self.limit)}"
+
+
+def shown(value: float | None) -> str:
+    """Three significant digits below 1 000, whole numbers with gaps between thousands from there on."""
+    if value is None:
+        return "-"
+    return number(value) if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def console(width: int) -> Console:

@@ -9,8 +9,7 @@ from rich.text import Text
 from loadtest import machine, output
 from loadtest.bench import physics
 from loadtest.bench.run import BenchRun
-from loadtest.output import Bar
-from local.screen import number
+from loadtest.output import Bar, shown
 
 BARS: dict[str, dict[str, Bar]] = {
     "bridge": {
@@ -69,13 +68,5 @@ def _table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, flo
         bar, value = bars.get(key), figures.get(key)
         style = "" if bar is None or value is None else "green" if bar.met(value) else "bold red"
         others = (shown(theirs.get(key)) for theirs in peers.values())
-        limit = f"{bar.sign} {shown(bar.limit)}" if bar else ""
-        result.add_row(key, Text(shown(value), style=style), limit, *others)
+        result.add_row(key, Text(shown(value), style=style), str(bar or ""), *others)
     return result
-
-
-def shown(value: float | None) -> str:
-    """Three significant digits below 1 000, whole numbers with gaps between thousands from there on."""
-    if value is None:
-        return "-"
-    return number(value) if abs(value) >= 1_000 else f"{value:.3g}"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest import output
-from loadtest.output import Bar
+from loadtest.output import Bar, shown
 from loadtest.scale.settings import Settings
 from loadtest.scale.timeline import Timeline
 from local import screen
@@ -199,13 +199,9 @@ def _bars_table(bars: Sequence[Mapping[str, Any]]) -> Table:
     table = output.table("Bars", "what", "figure", "bar", "", left=("",))
     for bar in bars:
         verdict = Text("met", style="green") if bar["met"] else Text("missed", style="bold red")
-        limit = f"{'≥' if bar['must_be'] == 'at least' else '≤'} {_number(bar['limit'])}"
-        table.add_row(bar["what"], _number(bar["figure"]), limit, verdict)
+        limit = str(Bar(bar["limit"], bar["must_be"] == "at least"))
+        table.add_row(bar["what"], shown(bar["figure"]), limit, verdict)
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}".replace(",", " ").removesuffix(".0")
 
 
 def _as_dict(latency: Latency) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any
 
-from loadtest.bench.report import BARS, shown
-from loadtest.scale.bars import Bar
+from loadtest.bench.report import BARS
+from loadtest.output import Bar, shown
 from local.screen import milliseconds, number
 from quality import goals
 from tests.proofs.proof import Ended, Finding
@@ -82,8 +82,15 @@ def bench(ended: Ended) -> list[Finding]:
 def scale(ended: Ended) -> list[Finding]:
     """As the command itself judges them."""
     rows = _json(ended, "var/scale/summary.json")["bars"]
-    bars = [Bar(**{key: value for key, value in row.items() if key != "met"}) for row in rows]
-    return [Finding(bar.what, bar.shown, bar.limit_shown, bar.met) for bar in bars]
+    return [
+        Finding(
+            row["what"],
+            shown(row["figure"]),
+            str(Bar(row["limit"], row["must_be"] == "at least")),
+            row["met"],
+        )
+        for row in rows
+    ]
 
 
 def chaos(ended: Ended) -> list[Finding]:

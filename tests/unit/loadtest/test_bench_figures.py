@@ -6,9 +6,9 @@ import pytest
 from contract.framing import CONFLUENT_BYTES, SINGLE_OBJECT_BYTES, confluent_header, split_single_object
 from contract.schema import latest
 from loadtest.bench.arrivals import Arrivals, Ledger, percentiles, reconcile
-from loadtest.bench.report import BARS, shown
+from loadtest.bench.report import BARS
 from loadtest.bench.traffic import Traffic, car_number
-from loadtest.output import Bar
+from loadtest.output import Bar, shown
 from plumbing.life import WorldDown
 from plumbing.mqtt import parse
 

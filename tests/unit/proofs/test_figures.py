@@ -6,7 +6,6 @@ from typing import Any
 
 from loadtest.bench.report import BARS
 from loadtest.load.budgets import Line
-from loadtest.scale.bars import Bar
 from tests.proofs import figures
 from tests.proofs.proof import Ended, Finding
 
@@ -58,7 +57,7 @@ def test_tests_are_counted_by_the_last_summary(tmp_path: Path):
 def test_the_bench_has_a_row_for_each_bar(tmp_path: Path):
     """A peer that is missing is not met."""
     summary: dict[str, Any] = {
-        stage: {key: bar.value for key, bar in bars.items()} for stage, bars in BARS.items()
+        stage: {key: bar.limit for key, bar in bars.items()} for stage, bars in BARS.items()
     }
     summary |= {"not_measured": {}, "failures": {}, "peers": {"telegraf": {}}}
     assert unmet(figures.bench(ended(tmp_path, bench__summary=summary))) == []
@@ -72,8 +71,11 @@ def test_the_bench_has_a_row_for_each_bar(tmp_path: Path):
 
 def test_the_scale_test_is_judged_by_its_own_bars(tmp_path: Path):
     """As they stand in its summary."""
-    bars = [Bar("cars connected", 100_000, "at least", 100_000), Bar("p99, ms", None, "at most", 1_000)]
-    summary = {"bars": [bar.as_dict() for bar in bars]}
+    bars = [
+        {"what": "cars connected", "figure": 100_000, "must_be": "at least", "limit": 100_000, "met": True},
+        {"what": "p99, ms", "figure": None, "must_be": "at most", "limit": 1_000, "met": False},
+    ]
+    summary = {"bars": bars}
     findings = figures.scale(ended(tmp_path, scale__summary=summary))
     assert [(f.figure, f.bar, f.met) for f in findings] == [
         ("100 000", "≥ 100 000", True),
