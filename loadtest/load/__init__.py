@@ -1,6 +1,6 @@
 """`make load`: locust drives a running deployment as an outside client.
 
-The command adds to locust's own line the locustfile and where its reports go; every flag of locust works.
+The command passes its arguments on to locust, and adds the locustfile and where its reports go.
 """
 
 import os
@@ -15,23 +15,19 @@ REPORTS = Path("var/load")
 
 
 def command_line(arguments: Sequence[str]) -> list[str]:
-    """locust's command line; what the arguments say comes later and is stronger. Workers report nothing."""
+    """locust's command line; the arguments come last, where locust prefers them. Workers write no reports."""
     reports = ["--csv", str(REPORTS / "load"), "--html", str(REPORTS / "report.html")]
-    return [
-        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)),
-        *([] if "--worker" in arguments else reports),
-        *arguments,
-    ]
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
+    return [*command, *([] if "--worker" in arguments else reports), *arguments]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Become locust, which must replace sockets and threads before anything else is imported; or --help."""
+    """Print the help, or become locust, which must replace sockets and threads before other imports."""
     if {"-h", "--help"} & set(arguments):
         print(flags.text())
         return 0
-    root = str(LOCUSTFILE.parents[2])
-    # Only there does a worker's `import loadtest` find this package, wherever the command was typed.
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # With this path locust's workers find the package `loadtest` from any working directory.
+    paths = [str(LOCUSTFILE.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     line = command_line(arguments)
     os.execve(line[0], line, os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
     return 0

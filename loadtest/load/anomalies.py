@@ -1,9 +1,10 @@
 """Waits for anomalies on behalf of all cars of a process: one Kafka consumer, read on a thread of its own.
 
-librdkafka is C and knows nothing of gevent: a poll on the main thread would stop every car. The thread is a
-real one of gevent's pool; between two reads its result reaches the cars' greenlets.
+librdkafka is written in C and does not cooperate with gevent: a poll on the main thread would stop all cars.
+The thread belongs to gevent's pool; between two reads the results reach the cars' greenlets.
 """
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -21,29 +22,26 @@ _POLL_S = 0.1
 _READ_MAX = 1_000
 _ANSWER_WITHIN_S = 5.0
 
-# (car id, seq, when it was read: s since 1970)
-Seen = tuple[str, int, float]
-
 
 class Anomalies:
-    """Everything on the topic from now on; what no car of ours waits for is passed over."""
+    """The anomalies topic from now on; anomalies that no car of this process waits for are ignored."""
 
     def __init__(self, bootstrap: str, properties: Path | None) -> None:
         """Raises KafkaException where Kafka does not answer."""
-        self._expected: dict[bytes, tuple[int, AsyncResult[float]]] = {}
+        self._expected: dict[bytes, tuple[int, AsyncResult[float]]] = {}  # (seq, result) by car id
         self._consumer = kafka.consumer(bootstrap, properties, group_id="load", fetch_wait_max_ms=10)
         topic = self._consumer.list_topics(ANOMALIES, timeout=_ANSWER_WITHIN_S).topics[ANOMALIES]
-        places = [TopicPartition(ANOMALIES, number) for number in topic.partitions]
-        # Asked for now: librdkafka looks up its own "end" only with the first read, too late for a first car.
-        for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=_ANSWER_WITHIN_S)[1]
-        self._consumer.assign(places)
+        partitions = [TopicPartition(ANOMALIES, number) for number in topic.partitions]
+        # The end offsets are read now: librdkafka resolves its own OFFSET_END with the first read, too late.
+        for partition in partitions:
+            partition.offset = self._consumer.get_watermark_offsets(partition, timeout=_ANSWER_WITHIN_S)[1]
+        self._consumer.assign(partitions)
         self._ended = False
         self._pool = ThreadPool(1)
         self._greenlet = gevent.spawn(self._run)
 
     def expect(self, car_id: str, seq: int) -> "AsyncResult[float]":
-        """When the anomaly of this sample was read, s since 1970; one a car at a time."""
+        """When the anomaly of this sample is read, s since 1970. A car can wait for one at a time."""
         result: AsyncResult[float] = AsyncResult()
         self._expected[car_id.encode()] = (seq, result)
         return result
@@ -56,25 +54,20 @@ class Anomalies:
 
     def _run(self) -> None:
         while not self._ended:
-            for car_id, seq, read_at in self._pool.apply(self._read):
-                wanted, result = self._expected.get(car_id.encode(), (None, None))
-                if result is not None and seq == wanted:
+            read_at, seqs = self._pool.apply(self._read)
+            for car_id, seq in seqs:
+                expected_seq, result = self._expected[car_id]
+                if seq == expected_seq:
                     result.set(read_at)
         self._pool.apply(self._consumer.close)
 
-    def _read(self) -> list[Seen]:
-        """On the thread: what is there, after at most _POLL_S."""
-        first = self._consumer.poll(_POLL_S)
-        if first is None:
-            return []
-        messages, read_at = [first, *self._consumer.consume(_READ_MAX, 0)], time.time()
-        ours = [m.value() for m in messages if m.error() is None and m.key() in self._expected]
-        return [(car_id, seq, read_at) for value in ours if value for car_id, seq in _of(value)]
-
-
-def _of(value: bytes) -> list[tuple[str, int]]:
-    try:
-        _, record = records.decode(value)
-    except Malformed:  # not ours to judge; its car will say that no anomaly came
-        return []
-    return [(record["car_id"], record["seq"])]
+    def _read(self) -> tuple[float, list[tuple[bytes, int]]]:
+        """On the thread: (time of the read, (car id, seq) of anomalies of our cars), within _POLL_S."""
+        first, seqs = self._consumer.poll(_POLL_S), []
+        messages, read_at = [first, *self._consumer.consume(_READ_MAX, 0)] if first else [], time.time()
+        for message in messages:
+            key = message.key() or b""
+            if message.error() is None and key in self._expected:
+                with contextlib.suppress(Malformed):  # then its car reports that no anomaly came
+                    seqs.append((key, records.decode(message.value() or b"")[1]["seq"]))
+        return read_at, seqs

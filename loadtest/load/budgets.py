@@ -1,4 +1,4 @@
-"""What a run may take, from budgets.toml, against what it took."""
+"""The budgets of a run, from budgets.toml, compared with what was measured."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -19,12 +19,12 @@ class Budget:
 
     p50_ms_max: float | None = None
     p99_ms_max: float | None = None
-    failure_share_max: float | None = None
+    failure_share_max: float | None = None  # 0 to 1
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What one kind of request took."""
+class RequestStats:
+    """The measurements of one kind of request."""
 
     requests: int
     failures: int
@@ -38,17 +38,17 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One budget and what came of it; `measured` None: nothing was measured."""
+class BudgetLine:
+    """One limit and its verdict."""
 
-    request: str
-    limit: str
+    request: str  # one of NAMES
+    limit: str  # the name of a field of Budget
     allowed: float
-    measured: float | None
+    measured: float | None  # None: no request was made
 
     @property
     def broken(self) -> bool:
-        """Also where nothing was measured: a run that shows nothing keeps nothing."""
+        """Whether the limit is exceeded; NaN and a missing measurement count as exceeded."""
         return self.measured is None or not self.measured <= self.allowed
 
     def __str__(self) -> str:
@@ -70,26 +70,26 @@ def read(path: Path) -> dict[str, Budget]:
 
 
 def judge(
-    budgets: Mapping[str, Budget], measured: Mapping[str, Measured], expected: Iterable[str]
-) -> list[Line]:
-    """A line a limit: of requests that were made, and of `expected` ones even if none was made."""
+    budgets: Mapping[str, Budget], measured: Mapping[str, RequestStats], expected: Iterable[str]
+) -> list[BudgetLine]:
+    """A line for every limit of the requests that were made, and of the `expected` ones even if none was."""
     lines = []
     for name, budget in budgets.items():
-        took = measured.get(name)
-        if took is None and name not in set(expected):
+        stats = measured.get(name)
+        if stats is None and name not in set(expected):
             continue
         for field in fields(Budget):
             allowed = getattr(budget, field.name)
             if allowed is not None:
-                value = getattr(took, field.name.removesuffix("_max")) if took else None
-                lines.append(Line(name, field.name, allowed, value))
+                value = getattr(stats, field.name.removesuffix("_max")) if stats else None
+                lines.append(BudgetLine(name, field.name, allowed, value))
     return lines
 
 
 def _budget(path: Path, name: str, table: object) -> Budget:
     known = [field.name for field in fields(Budget)]
     if name not in NAMES or not isinstance(table, dict):
-        raise SettingsError(f"budgets {path}: [{name!r}] is no table named {', '.join(NAMES)}")
+        raise SettingsError(f"budgets {path}: [{name!r}] is not a table named {', '.join(NAMES)}")
     for key, value in table.items():
         if key not in known:
             raise SettingsError(f"budgets {path}: {name!r} has no limit {key}; known are {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What a load car measures: one healthy car at seven speeds, and the same car when it breaks."""
+"""The samples of a load car: one healthy car at seven speeds, and the same car with broken parts."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ _BY_SPEED: dict[str, tuple[float, ...]] = {
 }
 HEALTHY: Floats = np.array([_BY_SPEED[name] for name in SIGNALS], np.float32).T.copy()
 
-# Everything that can break at once, at motorway speed: no model may take this for healthy.
+# Many parts broken at once, at motorway speed, which every model must find anomalous.
 _BROKEN = {
     "coolant_temp": 130.0,
     "battery_voltage": 240.0,
@@ -44,7 +44,7 @@ _SAMPLES_A_SPEED = 20
 
 
 class Sensors:
-    """One car's samples, encoded as it sends them: `seq` from 1 without a gap, at one speed after another."""
+    """A car's samples, encoded as it sends them: `seq` from 1 without a gap, at one speed after another."""
 
     def __init__(self, car_id: str) -> None:
         schema = get("telemetry", 1)
@@ -52,7 +52,7 @@ class Sensors:
         self.seq = 0
 
     def sample(self, at_ms: int, *, faulty: bool = False) -> bytes:
-        """The next MQTT payload, sampled at_ms (ms since 1970)."""
+        """The next MQTT payload; `at_ms` is its time stamp, ms since 1970."""
         self.seq += 1
         signals = FAULTY if faulty else HEALTHY[self.seq // _SAMPLES_A_SPEED % len(HEALTHY)]
         return encode(self._prefixes, np.array([self.seq]), np.array([at_ms]), signals[None])[0]

@@ -1,4 +1,4 @@
-"""The deployment under test, looked at before the first car drives: what is missing is said at once."""
+"""Checks of the deployment under test before the first car drives."""
 
 import resource
 import socket
@@ -13,7 +13,7 @@ from plumbing.life import WorldDown
 from plumbing.settings import SettingsError, addresses
 
 _ANSWER_WITHIN_S = 3.0
-# paho: the connection, and a pair of sockets that wakes its loop.
+# paho opens the connection, and a pair of sockets that wakes its loop.
 FILES_A_USER = 3
 
 
@@ -30,36 +30,35 @@ def check_brokers(host: str) -> None:
         except OSError as error:
             raise WorldDown(
                 f"no MQTT broker listens at {address[0]}:{address[1]} ({error}): start a deployment "
-                "(make up), or name all shards of one that runs: --host host:port,host:port,…"
+                "(make up), or name all shards of a running one: --host host:port,host:port,…"
             ) from error
 
 
 def check_model(bootstrap: str, properties: Path | None, cloud_name: str) -> None:
-    """Raises WorldDown where Kafka does not answer, or has no model: nothing is scored then."""
+    """Raises WorldDown where Kafka does not answer, or has no model, because then nothing is scored."""
     topic = mirrored(cloud_name, MODELS)
     consumer = kafka.consumer(bootstrap, properties, group_id="load")
     try:
-        try:
-            kafka.wait_for_topics(consumer, (ANOMALIES, topic), _ANSWER_WITHIN_S)
-        except WorldDown as error:
-            raise WorldDown(f"{error}; --kafka-bootstrap {bootstrap} must name the edge cluster") from error
+        kafka.wait_for_topics(consumer, (ANOMALIES, topic), _ANSWER_WITHIN_S)
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=_ANSWER_WITHIN_S)
+    except WorldDown as error:
+        raise WorldDown(f"{error}; --kafka-bootstrap {bootstrap} must name the edge cluster") from error
     finally:
         consumer.close()
     if end == 0:
         raise WorldDown(
             f"the topic {topic} holds no model, so no anomaly will come: train one "
-            "(python -m trainer train), or drive cars alone (the class Car: make load CLASSES=Car)"
+            "(python -m trainer train), or drive only cars that wait for none (make load CLASSES=Car)"
         )
 
 
 def check_files(users: int, processes: int) -> None:
-    """Raise the limit of open files; SettingsError for more users than it carries."""
+    """Raise the limit of open files. Raises SettingsError where it does not suffice for the users."""
     preflight.allow_open_files()
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = (limit - preflight.SPARE_FILES) // FILES_A_USER
-    if users > most * processes:
+    users_max = (limit - preflight.SPARE_FILES) // FILES_A_USER * processes
+    if users > users_max:
         raise SettingsError(
-            f"--users {users}: {processes} process(es) with {limit} open files each carry {most * processes} "
+            f"--users {users}: {processes} process(es) with {limit} open files each carry {users_max} "
             f"({FILES_A_USER} files a user): take fewer users or more --processes"
         )

@@ -1,4 +1,4 @@
-"""A deployment without a fleet: brokers, bridge and scorer, for locust to bring the cars."""
+"""A deployment without a fleet: brokers, bridge and scorer; the cars are locust's."""
 
 import csv
 import os
@@ -25,18 +25,18 @@ from plumbing import kafka
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 700
 DEADLINE_S = 60.0
-# Of the tests' detector: a healthy load car scores about 9, a broken one over 40.
+# The tests' detector gives a healthy load car a score of about 9, a faulty one over 40.
 THRESHOLD = 25.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run of locust ended: status, what it printed, and its statistics by request."""
+    """The end of a run of locust."""
 
     status: int
-    text: str
-    rows: dict[str, dict[str, str]]
-    report: str
+    text: str  # standard output and error
+    rows: dict[str, dict[str, str]]  # statistics by request
+    report: str  # HTML
 
     def requests(self, name: str) -> int:
         return int(self.rows[name]["Request Count"]) if name in self.rows else 0
@@ -46,7 +46,7 @@ class Result:
 
 
 class Target:
-    """The deployment, and what edge Kafka holds of the load cars."""
+    """The deployment, and the load cars' records in edge Kafka."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self.deployment = deployment
@@ -54,7 +54,7 @@ class Target:
         self._known: set[str] = set()
 
     def locust(self, *flags: str, budgets: str, within_s: float = 120.0) -> Result:
-        """One headless run against it; locust never enters this process."""
+        """A headless run against it, in a process of its own."""
         folder = self._folder / f"run-{len(list(self._folder.iterdir()))}"
         folder.mkdir()
         (folder / "budgets.toml").write_text(budgets, encoding="utf-8")
@@ -77,7 +77,7 @@ class Target:
         )
 
     def sent(self, count: int) -> dict[str, list[int]]:
-        """The seqs, in Kafka's order, of every car that was not asked for before; once there are `count`."""
+        """The seqs, in Kafka's order, of all cars that no earlier call returned, once there are `count`."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
             cars = {car: seqs for car, seqs in self._all().items() if car not in self._known}
@@ -88,14 +88,14 @@ class Target:
             time.sleep(0.2)
 
     def _all(self) -> dict[str, list[int]]:
-        places = [TopicPartition(TELEMETRY, number) for number in range(TELEMETRY_PARTITIONS)]
+        partitions = [TopicPartition(TELEMETRY, number) for number in range(TELEMETRY_PARTITIONS)]
         consumer = kafka.consumer(self.deployment.edge.bootstrap, group_id="none")
         cars: dict[str, list[int]] = defaultdict(list)
         try:
-            left = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
-            for place in places:
-                place.offset = 0
-            consumer.assign(places)
+            left = sum(consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
+            for partition in partitions:
+                partition.offset = 0
+            consumer.assign(partitions)
             while left > 0:
                 messages = [m for m in consumer.consume(10_000, 0.2) if m.error() is None]
                 left -= len(messages)
@@ -141,7 +141,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def scored(target: Target, detector: Any) -> Target:
-    """The same with a scorer that has a model."""
+    """The deployment with a scorer that has a model."""
     deployment = target.deployment
     producer = Producer({"bootstrap.servers": deployment.edge.bootstrap})
     producer.produce(mirrored("cloud", MODELS), detector.record(threshold=THRESHOLD), b"failure-detector")
@@ -152,5 +152,5 @@ def scored(target: Target, detector: Any) -> Target:
 
 
 def gapless(seqs: Sequence[int]) -> bool:
-    """1, 2, 3, … without a gap, however often each came."""
+    """Whether the seqs are 1, 2, 3, … without a gap; repetitions do not matter."""
     return sorted(set(seqs)) == list(range(1, max(seqs) + 1))

@@ -11,13 +11,13 @@ from tests.integration.load.conftest import gapless, run_locust
 
 pytestmark = pytest.mark.integration
 
-# Time is no matter of a test on a busy machine; what is lost is.
+# Only losses break these budgets: times depend on the load of the machine.
 NOTHING_LOST = "".join(f'["{name}"]\nfailure_share_max = 0.0\np99_ms_max = 60000\n' for name in budgets.NAMES)
 CARS = 30
 
 
 def test_without_a_broker_it_says_what_to_start(tmp_path: Path) -> None:
-    """Status 1 and how to start a deployment or name another; no car drives, no trace is shown."""
+    """Status 1 and how to start a deployment or name another; no car drives, no traceback is shown."""
     ended = run_locust("--host", "127.0.0.1:9", "--csv", str(tmp_path / "x"), within_s=60)
     assert ended.returncode == 1
     assert "no MQTT broker listens at 127.0.0.1:9" in ended.stderr
@@ -27,7 +27,7 @@ def test_without_a_broker_it_says_what_to_start(tmp_path: Path) -> None:
 
 @pytest.mark.measuring
 def test_without_a_model_it_says_how_to_get_one(target: Any) -> None:
-    """Cars that wait for anomalies need a scorer's model; the cars alone can be driven without."""
+    """Cars that wait for anomalies need a model."""
     result = target.locust("--run-time", "5s", budgets=NOTHING_LOST)
     assert result.status == 1
     assert "holds no model" in result.text
@@ -36,7 +36,7 @@ def test_without_a_model_it_says_how_to_get_one(target: Any) -> None:
 
 @pytest.mark.measuring
 def test_an_impossible_budget_breaks_the_run(target: Any) -> None:
-    """Status 3, and which budget was broken by what."""
+    """Status 3, and which budget was broken by which figure."""
     result = target.locust(
         "--users", "5", "--run-time", "4s", "--shape", "steady", "Car",
         budgets='["connect"]\np99_ms_max = 0\n["publish telemetry"]\nfailure_share_max = 0\n',
@@ -48,7 +48,7 @@ def test_an_impossible_budget_breaks_the_run(target: Any) -> None:
 
 
 @pytest.mark.measuring
-def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) -> None:
+def test_acknowledged_records_are_in_kafka_and_anomalies_come_back(scored: Any) -> None:
     """Every publish has its PUBACK and its record, per car without a gap; every faulty sample its anomaly."""
     result = scored.locust(
         "--users", str(CARS), "--run-time", "8s", "--shape", "steady", "--faulty-every", "3",
@@ -60,7 +60,7 @@ def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) 
     assert result.requests(ANOMALY) > 0
     assert result.failures(PUBLISH) == result.failures(ANOMALY) == 0
     cars = scored.sent(result.requests(PUBLISH))
-    # The end of a run may find each car waiting for one PUBACK.
+    # At the end of a run each car may be waiting for one PUBACK.
     assert 0 <= sum(len(seqs) for seqs in cars.values()) - result.requests(PUBLISH) <= CARS
     assert len(cars) == CARS
     assert all(car.startswith("load-") and gapless(seqs) for car, seqs in cars.items())
@@ -69,7 +69,7 @@ def test_what_was_acknowledged_is_in_kafka_and_anomalies_come_back(scored: Any) 
 
 @pytest.mark.measuring
 def test_a_storm_over_two_processes_loses_nothing(scored: Any) -> None:
-    """All cars of all workers lose their connection at once, dial again, and go on where they were."""
+    """All cars of all workers lose their connection at once, reconnect, and continue without a gap."""
     port = str(scored.deployment.plan.ports.scorer(9))
     result = scored.locust(
         "--users", str(CARS), "--run-time", "15s", "--shape", "storm", "--processes", "2",

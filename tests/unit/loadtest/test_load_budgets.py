@@ -1,20 +1,20 @@
-"""What a run took against what it may take."""
+"""Budgets of a load test and their verdicts."""
 
 from pathlib import Path
 
 import pytest
 
 from loadtest.load import budgets
-from loadtest.load.budgets import ANOMALY, CONNECT, PUBLISH, Budget, Measured
+from loadtest.load.budgets import ANOMALY, CONNECT, PUBLISH, Budget, RequestStats
 from plumbing.settings import SettingsError
 
-TOOK = {PUBLISH: Measured(requests=1_000, failures=2, p50_ms=5, p99_ms=80)}
+STATS = {PUBLISH: RequestStats(requests=1_000, failures=2, p50_ms=5, p99_ms=80)}
 
 
-def test_a_breach_is_told_by_name_and_figure():
-    """Which request, which limit, allowed and measured; what is kept is not broken."""
+def test_a_broken_limit_is_named_with_its_figures():
+    """Request, limit, allowed and measured; a figure equal to its limit keeps it."""
     limits = {PUBLISH: Budget(p50_ms_max=5, p99_ms_max=50, failure_share_max=0.001)}
-    lines = budgets.judge(limits, TOOK, [PUBLISH])
+    lines = budgets.judge(limits, STATS, [PUBLISH])
     assert [(line.limit, line.allowed, line.measured) for line in lines if line.broken] == [
         ("p99_ms_max", 50, 80),
         ("failure_share_max", 0.001, 0.002),
@@ -23,22 +23,22 @@ def test_a_breach_is_told_by_name_and_figure():
     assert "kept" in str(lines[0])
 
 
-def test_what_was_to_be_measured_and_was_not_is_broken():
-    """A run without one anomaly has not kept the budget of anomalies; one without followers has none."""
+def test_an_expected_request_that_was_never_made_breaks_its_budget():
+    """A budget for requests that were neither expected nor made gets no line."""
     limits = {ANOMALY: Budget(p99_ms_max=1_000), CONNECT: Budget(p99_ms_max=1)}
-    (line,) = budgets.judge(limits, TOOK, [PUBLISH, ANOMALY])
+    (line,) = budgets.judge(limits, STATS, [PUBLISH, ANOMALY])
     assert line.broken
     assert "no request" in str(line)
 
 
-def test_no_number_keeps_no_budget():
-    """NaN is over every limit."""
-    nan = {PUBLISH: Measured(requests=1, failures=0, p50_ms=float("nan"), p99_ms=float("nan"))}
+def test_nan_breaks_every_limit():
+    """NaN is not at most any number."""
+    nan = {PUBLISH: RequestStats(requests=1, failures=0, p50_ms=float("nan"), p99_ms=float("nan"))}
     assert all(line.broken for line in budgets.judge({PUBLISH: Budget(p99_ms_max=9)}, nan, []))
 
 
-def test_the_file_limits_every_request():
-    """budgets.toml is sound and names all that is measured."""
+def test_budgets_toml_has_a_table_for_every_request():
+    """The file can be read and names every kind of request."""
     assert set(budgets.read(budgets.DEFAULT)) == set(budgets.NAMES)
 
 
@@ -54,7 +54,7 @@ def test_the_file_limits_every_request():
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, text: str, named: str):
-    """With the file's and the limit's name: a misspelt budget would be none."""
+    """The error names the file and the limit: a misspelt limit would limit nothing."""
     path = tmp_path / "budgets.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match="budgets") as error:

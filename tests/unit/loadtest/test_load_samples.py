@@ -1,4 +1,4 @@
-"""What a load car sends."""
+"""The samples of a load car, and the command line that starts locust."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from plumbing.settings import SettingsError
 
 
 def test_samples_are_valid_telemetry_without_a_gap():
-    """Any Avro reader reads them: car, seq from 1, time, all signals; a faulty one is no healthy one."""
+    """An Avro reader decodes car, seq from 1, time and all signals; a faulty sample differs."""
     sensors = Sensors("load-0-000001")
     payloads = [sensors.sample(1_700_000_000_000 + i, faulty=i == 2) for i in range(50)]
     read = [records.decode_single_object(payload) for payload in payloads]
@@ -23,20 +23,20 @@ def test_samples_are_valid_telemetry_without_a_gap():
 
 
 def test_the_host_is_a_list_of_shards():
-    """Cars are spread over all of them; what is no host:port is refused."""
+    """Cars are spread over all of them; anything but host:port is refused."""
     assert target.brokers("a:1, b:2") == (("a", 1), ("b", 2))
     with pytest.raises(SettingsError, match="--host"):
         target.brokers("a")
 
 
-def test_locust_reports_under_var_load_and_its_workers_nowhere():
-    """What is given on the command line comes last, where locust takes it."""
+def test_locust_writes_reports_to_var_load_and_its_workers_write_none():
+    """The given arguments come last, where locust prefers them."""
     assert command_line(["--csv", "x"])[-2:] == ["--csv", "x"]
     assert "var/load/report.html" in command_line([])
     assert "--html" not in command_line(["--worker"])
 
 
 def test_help_explains_every_flag_of_ours():
-    """locust's own help does not know them."""
+    """locust's own help does not include them."""
     for flag in ("--host", "--shape", "--rate-hz", "--healthy-first", "--kafka-bootstrap", "--budgets"):
         assert flag in flags.text()

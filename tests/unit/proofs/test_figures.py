@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench.report import BARS
-from loadtest.load.budgets import Line
+from loadtest.load.budgets import BudgetLine
 from tests.proofs import figures
 from tests.proofs.proof import Ended, Finding
 
@@ -124,8 +124,8 @@ def test_quality(tmp_path: Path):
 def test_budgets_of_the_load_test(tmp_path: Path):
     """Its own lines, as they are printed; none is not met."""
     lines = [
-        Line("publish telemetry", "p99_ms_max", 500, 21),
-        Line("sample to anomaly", "p50_ms_max", 200, None),
+        BudgetLine("publish telemetry", "p99_ms_max", 500, 21),
+        BudgetLine("sample to anomaly", "p50_ms_max", 200, None),
     ]
     log = "\n".join(["some text", *map(str, lines)])
     kept, broken = figures.load(ended(tmp_path, log))
