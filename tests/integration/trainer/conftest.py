@@ -112,21 +112,30 @@ def environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
+@pytest.fixture(scope="session")
+def new_cloud(cloud_kafka: Any) -> Callable[[], Cloud]:
+    """Makes the mirrored topics of another edge, and the topics of the models where they are missing."""
+
+    def make() -> Cloud:
+        name = uuid.uuid4().hex[:8]
+        admin = AdminClient({"bootstrap.servers": cloud_kafka.bootstrap})
+        existing = admin.list_topics(timeout=30).topics
+        missing = [
+            NewTopic(topic.name, topic.partitions, 1, config=topic.config)
+            for topic in cloud_topics(f"edge-{name}")
+            if topic.name not in existing
+        ]
+        for future in admin.create_topics(missing).values():
+            future.result(30)
+        return Cloud(cloud_kafka.bootstrap, f"edge-{name}", f"model-{name}")
+
+    return make
+
+
 @pytest.fixture
-def cloud(cloud_kafka: Any) -> Cloud:
-    """A new edge's mirrored topics and the topics of the models."""
-    name = uuid.uuid4().hex[:8]
-    edge = f"edge-{name}"
-    admin = AdminClient({"bootstrap.servers": cloud_kafka.bootstrap})
-    there = admin.list_topics(timeout=30).topics
-    missing = [
-        NewTopic(topic.name, topic.partitions, 1, config=topic.config)
-        for topic in cloud_topics(edge)
-        if topic.name not in there
-    ]
-    for future in admin.create_topics(missing).values():
-        future.result(30)
-    return Cloud(cloud_kafka.bootstrap, edge, f"model-{name}")
+def cloud(new_cloud: Callable[[], Cloud]) -> Cloud:
+    """An edge and a model name of the test's own."""
+    return new_cloud()
 
 
 @pytest.fixture(scope="session")

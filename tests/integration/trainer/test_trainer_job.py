@@ -1,5 +1,7 @@
 """The job as a process, from the mirrored topics of a real cluster to a published model."""
 
+import contextlib
+import io
 import json
 import re
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,14 @@ from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
-from simulator.faults import Wear
-from trainer import reading, train
+from trainer import reading, rebuild, train
+from trainer.model.learning import learn
 from trainer.settings import Settings
 
 pytestmark = pytest.mark.integration
 
 CARS, SECONDS = 600, 20
+REPORTED = range(0, CARS, 10)
 Fleet = Callable[..., NDArray[np.float32]]
 
 
@@ -40,26 +44,72 @@ def show(cloud: Any, version: int) -> Manifest:
     return Manifest.from_json(shown.stdout)
 
 
-def test_from_telemetry_to_a_champion_and_back(cloud: Any, fleet: Fleet) -> None:
-    """train publishes, list and show tell of it, the next is compared with it, rollback brings it back."""
-    signals = fleet(CARS, 3 * SECONDS, seed=1, wear=Wear(ageing=500))
+@dataclass(frozen=True)
+class Trained:
+    """Two trainings on one log: what they printed, and what the second one learned."""
+
+    cloud: Any
+    first: str
+    second: str
+    learned: Any  # (graph, Learned)
+
+
+@pytest.fixture(scope="module")
+def trained(new_cloud: Callable[[], Any], fleet: Fleet) -> Trained:
+    """Version 1 by the command; version 2 in this process, on twice as much telemetry with reported cars."""
+    cloud, signals = new_cloud(), fleet(CARS, 2 * SECONDS, seed=1)
+    signals[SECONDS + 11 :, list(REPORTED), SIGNALS.index("tire_pressure_1_1")] *= 0.6
     cloud.drive(signals[:SECONDS])
-    first = cloud.trainer("train", "--wait-records", str(CARS * SECONDS))
+    first = cloud.trainer("train", "--wait-records", str(CARS * SECONDS), "--steps-max", "100")
     assert first.returncode == 0, first.stderr + first.stdout
-    assert "version 1 published" in first.stdout
-    manifest = show(cloud, 1)
-    offsets = manifest.training_offsets[f"{cloud.edge}.{TELEMETRY}"]
+    cloud.drive(signals[SECONDS:], since=SECONDS + 1)
+    for car in REPORTED:
+        cloud.report(f"car-{car:06d}", "tire_1_1", 1_790_000_000_000 + 2000 * SECONDS)
+    learned: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(train, "learn", lambda *a, **named: learned.append(learn(*a, **named)) or learned[0])
+        told = settings(cloud, seed=2, steps_max=100, labelled_cars_min=10)
+        assert train.run(told, cloud.publication(), Stop()) == 0, printed.getvalue()
+    return Trained(cloud, first.stdout, printed.getvalue(), learned[0])
+
+
+def test_the_first_model_is_published_with_its_evidence(trained: Trained) -> None:
+    """The manifest has the whole slice, no parent, and the baselines that the candidate beats."""
+    assert "version 1 published" in trained.first
+    manifest = show(trained.cloud, 1)
+    offsets = manifest.training_offsets[f"{trained.cloud.edge}.{TELEMETRY}"]
     assert sum(after - first for first, after in offsets.values()) == CARS * SECONDS
     assert manifest.decision.published
     assert manifest.parent is None
     assert manifest.metrics["labels"] == "growing deviations"
     assert manifest.metrics["candidate"]["recall"] > manifest.metrics["baselines"]["max_abs_z"]["recall"]
     assert set(manifest.reference_quantiles) == set(SIGNALS)
-    cloud.drive(signals[SECONDS:], since=SECONDS + 1)
-    second = cloud.trainer("train", "--seed", "2")
-    assert second.returncode == 0, second.stderr + second.stdout
-    assert "champion (version 1)" in second.stdout
-    assert show(cloud, 2).parent == 1
+
+
+def test_the_next_model_is_compared_with_the_champion(trained: Trained) -> None:
+    """It says so, and names its parent."""
+    assert "champion (version 1)" in trained.second
+    assert show(trained.cloud, 2).parent == 1
+
+
+def test_reported_cars_are_labels_and_not_learned_from(trained: Trained) -> None:
+    """With enough reports on the log, the gate judges by them, and says so."""
+    metrics = show(trained.cloud, 2).metrics
+    assert metrics["labels"] == "workshop reports"
+    assert metrics["candidate"]["recall_by_fault"]["tire_1_1"] > 0.9
+
+
+def test_a_model_is_rebuilt_from_its_manifest(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    """In another process than its training, after more telemetry has come: the same bytes."""
+    (first, *_) = trained.cloud.publication().history()
+    assert rebuild.run(settings(trained.cloud), first, Stop()) == 0
+    assert f"version 1: the same {first.manifest.tflite_bytes} bytes" in capsys.readouterr().out
+    assert trained.cloud.trainer("rebuild", "9").returncode == 2
+
+
+def test_an_earlier_model_is_brought_back(trained: Trained) -> None:
+    """rollback makes it the champion again, list tells of it; an unknown version is refused."""
+    cloud = trained.cloud
     assert cloud.publication().champion().manifest.version == 2
     back = cloud.trainer("rollback", "1")
     assert back.returncode == 0, back.stderr
@@ -70,27 +120,18 @@ def test_from_telemetry_to_a_champion_and_back(cloud: Any, fleet: Fleet) -> None
     assert cloud.trainer("rollback", "9").returncode == 2
 
 
-def test_a_model_is_rebuilt_from_its_manifest(cloud: Any, fleet: Fleet) -> None:
-    """In another process, after more telemetry has come: the same bytes."""
-    signals = fleet(CARS, 2 * SECONDS, seed=8)
-    cloud.drive(signals[:SECONDS])
-    trained = cloud.trainer("train", "--seed", "3", "--steps-max", "100")
-    assert trained.returncode == 0, trained.stderr + trained.stdout
-    cloud.drive(signals[SECONDS:], since=SECONDS + 1)
-    rebuilt = cloud.trainer("rebuild", "1")
-    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
-    assert f"version 1: the same {show(cloud, 1).tflite_bytes} bytes" in rebuilt.stdout
-    assert cloud.trainer("rebuild", "9").returncode == 2
-
-
 def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
-    cloud: Any, noise: NDArray[np.float32]
+    cloud: Any,
+    trained: Trained,
+    noise: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On signals without any relation: exit 3, the reason in print and in the log, no champion."""
     cloud.drive(noise)
-    refused = cloud.trainer("train")
-    assert refused.returncode == 3, refused.stderr + refused.stdout
-    assert re.search(r"version 1 REFUSED:\n(  - .*\n)*  - not better than max\|z\|", refused.stdout)
+    monkeypatch.setattr(train, "learn", lambda *_, **__: trained.learned)
+    assert train.run(settings(cloud), cloud.publication(), Stop()) == 3
+    assert re.search(r"version 1 REFUSED:\n(  - .*\n)*  - not better than max\|z\|", capsys.readouterr().out)
     publication = cloud.publication()
     assert publication.champion() is None
     (entry,) = publication.history()
@@ -99,19 +140,16 @@ def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
     assert "refused" in cloud.trainer("list").stdout
 
 
-def test_nan_weights_are_refused(cloud: Any, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_weights_are_refused(
+    cloud: Any, fleet: Fleet, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A training that ends in NaN is found by every check and never reaches the models topic."""
     cloud.drive(fleet(CARS, SECONDS, seed=2))
-    learn = train.learn
-
-    def broken(*arguments: Any, **named: Any) -> Any:
-        graph, learned = learn(*arguments, **named)
-        graph.constants.linear = graph.constants.linear * np.nan
-        return graph, learned
-
-    monkeypatch.setattr(train, "learn", broken)
+    graph, _ = trained.learned
+    monkeypatch.setattr(graph.constants, "linear", graph.constants.linear * np.nan)
+    monkeypatch.setattr(train, "learn", lambda *_, **__: trained.learned)
     publication = cloud.publication()
-    assert train.run(settings(cloud, steps_max=50), publication, Stop()) == 3
+    assert train.run(settings(cloud), publication, Stop()) == 3
     assert publication.champion() is None
     (entry,) = publication.history()
     reasons = "\n".join(entry.manifest.decision.reasons)
@@ -140,20 +178,6 @@ def test_the_same_offsets_give_the_same_slice(
     assert len(reading.read(told, Stop()).telemetry.car) > 500
     few = reading.read(settings(cloud, records_max=120), Stop())
     assert 100 < len(few.telemetry.car) <= 120
-
-
-def test_reported_cars_are_labels_and_not_learned_from(cloud: Any, fleet: Fleet) -> None:
-    """With enough reports on the log, the gate judges by them, and says so."""
-    signals = fleet(CARS, SECONDS, seed=5)
-    faulty = range(0, CARS, 10)
-    signals[11:, list(faulty), SIGNALS.index("tire_pressure_1_1")] *= 0.6
-    cloud.drive(signals)
-    for car in faulty:
-        cloud.report(f"car-{car:06d}", "tire_1_1", 1_790_000_000_000 + 1000 * SECONDS)
-    assert train.run(settings(cloud, labelled_cars_min=10), cloud.publication(), Stop()) == 0
-    manifest = cloud.publication().champion().manifest
-    assert manifest.metrics["labels"] == "workshop reports"
-    assert manifest.metrics["candidate"]["recall_by_fault"]["tire_1_1"] > 0.9
 
 
 def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> None:
