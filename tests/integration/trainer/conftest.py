@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 
 from contract import records, telemetry
 from contract.framing import confluent_header
+from contract.manifest import TFLITE_BYTES_MAX
 from contract.schema import get
-from contract.telemetry import SIGNALS
+from contract.telemetry import SIGNALS, Floats
 from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
 from simulator.cars import car_id
 from simulator.faults import Wear
 from simulator.fleet import Fleet
+from tests.integration.trainer.closed_loop import CARS, SECONDS, loop, taught
+from trainer.model.graph import Graph
+from trainer.model.interpreter import Interpreter
 from trainer.publication import Publication
 
 # For slices of 20 seconds at one sample a second.
@@ -151,3 +155,32 @@ def noise() -> NDArray[np.float32]:
     typical = np.array([60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000], np.float32)
     spread = np.array([3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0], np.float32)
     return (typical + spread * rng.normal(size=(20, 400, len(SIGNALS)))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def past(fleet: Fleet) -> Floats:
+    """Healthy samples (cars, seconds, K)."""
+    return np.ascontiguousarray(fleet(CARS, SECONDS, seed=1).transpose(1, 0, 2))
+
+
+@pytest.fixture(scope="session")
+def graph(past: Floats) -> Graph:
+    return taught(past, steps_max=200)[0]
+
+
+@pytest.fixture(scope="session")
+def tflite(graph: Graph) -> bytes:
+    found = graph.convert()
+    assert len(found) < TFLITE_BYTES_MAX / 5
+    return found
+
+
+@pytest.fixture(scope="session")
+def served(tflite: bytes) -> Interpreter:
+    return Interpreter(tflite, len(SIGNALS))
+
+
+@pytest.fixture(scope="session")
+def warm(served: Interpreter, past: Floats) -> Floats:
+    """The states of all cars after their past."""
+    return loop(served, past)[2]
