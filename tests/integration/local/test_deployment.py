@@ -89,18 +89,13 @@ def test_a_killed_broker_comes_back_with_its_data(deployment: Deployment, name: 
     topics.create("edge", deployment.edge.bootstrap, edge_topics())
 
 
-def test_nothing_is_left_after_the_end(tmp_path: Path):
-    """Not a process, not a port, also when Ctrl-C comes in the middle."""
-    plan = Plan(run_dir=tmp_path, shards=SHARDS, port_offset=PORT_OFFSET + 200)
-    deployment = Deployment(plan)
-    try:
-        deployment.start_brokers()
-        pids = [pid for child in deployment.supervisor.children.values() for pid in child.tree()]
-    finally:
-        deployment.stop()
+def test_nothing_is_left_after_the_end(deployment: Deployment):
+    """Not a process, not a port, also of brokers that were killed and started again."""
+    pids = [pid for child in deployment.supervisor.children.values() for pid in child.tree()]
     assert len(pids) == SHARDS + 2
+    deployment.stop()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    assert not [port for port in plan.ports.all(shards=SHARDS, scorers=0) if listens(port)]
+    assert not [port for port in deployment.plan.ports.all(shards=SHARDS, scorers=0) if listens(port)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
