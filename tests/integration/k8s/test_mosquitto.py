@@ -16,6 +16,7 @@ from contract.topics import mqtt_topic
 from local import mosquitto
 from local.probe import port_is_open
 from tests.integration.k8s.rendered import named, with_component
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.integration
 TAKEN, TAKEN_BUT_NOBODY_LISTENS, NOT_AUTHORIZED = 0, 16, 135  # MQTT 5, reason codes of a PUBACK
@@ -129,10 +130,3 @@ def openssl(*arguments: str | Path) -> None:
     """Run it; fails with what it says."""
     done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def free_port() -> int:
-    """One that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

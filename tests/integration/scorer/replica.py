@@ -1,8 +1,6 @@
 """The scorer as a process: started, asked, told to stop, killed."""
 
-import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,17 +10,18 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.integration.ports import free_port
+
 from .edge import Edge, until
 
 SCORED = "scorer_scored_records_total"
-_METRICS_PORTS = iter(range(20_200, 20_400))
 
 
 class Replica:
     """One scorer process with a metrics port of its own."""
 
     def __init__(self, edge: Edge, folder: Path, ordinal: int, *flags: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._edge, self._folder, self._ordinal, self._flags = edge, folder, ordinal, flags
         self.start()
 
@@ -97,12 +96,3 @@ class Replica:
         started = time.monotonic()
         self.process.terminate()
         return self.process.wait(30), time.monotonic() - started
-
-
-def _free_port() -> int:
-    for port in _METRICS_PORTS:  # each is given once: a replica binds it only a while later
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is left for metrics")

@@ -20,6 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from simulator.metrics import CountsTable, WorkerCounts
+from tests.integration.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 SCHEMAS = ROOT / "contract" / "schemas"
@@ -38,17 +39,13 @@ def poll_until(holds: Callable[[], bool], within_s: float) -> None:
         time.sleep(0.05)
 
 
-# Below the ephemeral range of outgoing connections. No port is used twice, so a killed broker keeps its own.
-_PORTS = iter(range(22_100, 23_000))
-
-
 class Broker:
     """A mosquitto without persistence: a kill loses its sessions and queues."""
 
     host = "127.0.0.1"
 
     def __init__(self, folder: Path) -> None:
-        self.port = next(port for port in _PORTS if not self._answers(port))
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} {self.host}\nallow_anonymous true\npersistence false\n"
@@ -182,7 +179,7 @@ class Simulator:
 @pytest.fixture
 def metrics_port() -> int:
     """A port below the ephemeral range for a simulator's probes."""
-    return next(_PORTS)
+    return free_port()
 
 
 @pytest.fixture
