@@ -85,7 +85,7 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
             interval_s=rows.interval_s,
         )
         complete = some_rows(np.asarray(np.isfinite(rows.signals).all(axis=1)))
-        compared = comparison.compare(
+        evidence, judged = comparison.compare(
             graph,
             learned,
             tflite,
@@ -96,13 +96,13 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
         )
         stop_if_asked(stop)
         # 5. Record.
-        metrics = compared.metrics | {
+        metrics = judged | {
             "network": learned.metrics["network"],
             "training": learned.metrics
             | {"device": device, "read_s": read_s - began_s, "learn_s": learned_s - read_s},
             "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
         }
-        draft = manifest(settings, data, rows, graph, tflite=tflite, threshold=compared.threshold)
+        draft = manifest(settings, data, rows, graph, tflite=tflite, threshold=evidence.candidate.threshold)
         draft = dataclasses.replace(
             draft,
             version=publication.next_version(),
@@ -110,7 +110,7 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
             metrics=metrics,
         )
         # 6. Decide.
-        return decide(draft, tflite, compared.evidence, publication)
+        return decide(draft, tflite, evidence, publication)
     except Stopped:
         _log.info("stopped: nothing was published")
         return EXIT_STOPPED

@@ -26,15 +26,6 @@ RULE, RULE_WITHOUT_MEMORY = AlertRule(smoothing=0.3), AlertRule(smoothing=0.1)
 _PARITY_CARS, _PARITY_SAMPLES = 64, 400
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """What a comparison gives to the manifest and to the gate."""
-
-    threshold: float  # of the candidate
-    evidence: gate.Evidence
-    metrics: dict[str, Any]  # of all detectors
-
-
 def compare(
     graph: Graph,
     learned: Learned,
@@ -44,10 +35,11 @@ def compare(
     data: HeldOut,
     champion: Entry | None,
     budget: float,
-) -> Comparison:
+) -> tuple[gate.Evidence, dict[str, Any]]:
     """Judge the candidate (`graph`, exported as `tflite`) and all others for the same budget of false alarms.
 
-    Baselines learn from `training` (n, K), complete rows of the training cars.
+    Returns (what the gate decides by, metrics of all detectors for the manifest). Baselines learn from
+    `training` (n, K), complete rows of the training cars.
     """
     domain = graph.constants.domain
     contenders = [
@@ -69,21 +61,13 @@ def compare(
     parity, finite = _parity(graph, tflite, data)
     judged_rows = int((ranks(data.healthy_car) >= data.judged_from).sum())
     evidence = gate.Evidence(
+        candidate=candidate,
+        gains=gains,
+        budget=budget,
+        car_weeks=alarms.car_weeks(judged_rows, data.interval_s),
         tflite_bytes=len(tflite),
         finite=finite,
         parity=parity,
-        unsound=(),
-        threshold=candidate.threshold,
-        false_alarms=candidate.false_alarms_per_car_week,
-        false_alarms_low=candidate.false_alarms_low,
-        budget=budget,
-        car_weeks=alarms.car_weeks(judged_rows, data.interval_s),
-        suspect_share=candidate.suspect_share,
-        recall=candidate.recall,
-        over_max_abs_z=gains["max_abs_z"],
-        over_mahalanobis=gains["mahalanobis"],
-        over_linear=gains.get("linear"),
-        over_champion=gains.get("champion"),
     )
     others = {
         name: result.metrics() | {"candidate_gains": dataclasses.asdict(gains[name])}
@@ -97,7 +81,7 @@ def compare(
         "champion": version | others.pop("champion", {}),
         "baselines": others,
     }
-    return Comparison(candidate.threshold, evidence, metrics)
+    return evidence, metrics
 
 
 def _parity(graph: Graph, tflite: bytes, data: HeldOut) -> tuple[float, bool]:

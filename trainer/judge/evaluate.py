@@ -82,6 +82,9 @@ class Difference:
     low: float  # 5 % quantile
     high: float  # 95 % quantile
 
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} (90 % of {self.low:+.3f} to {self.high:+.3f})"
+
 
 def difference(candidate: Judgement, other: Judgement) -> Difference:
     """How many more of the failures the candidate foresees, for the same budget."""

@@ -224,7 +224,7 @@ class Graph:
         return before.variance + rate * (square - before.variance)
 
     def _repeats(self, values: Any, present: Any, before: CarState) -> tuple[Any, Any, Any]:
-        """Of the restless signals (R, n) each: moving average of repeats, last values, mask."""
+        """(moving average of repeats, last values, mask) (R, n) each, of the restless signals."""
         import tensorflow as tf
 
         c, indices = self.constants, np.flatnonzero(self.constants.domain.restless)
