@@ -34,7 +34,10 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     )
     kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
     forwarder = Forwarder(router, producer)
-    Pipeline(settings, forwarder, producer, failures=failures, health=health, stop=stop).run()
+    pipeline = Pipeline(
+        settings=settings, forwarder=forwarder, producer=producer, failures=failures, health=health, stop=stop
+    )
+    pipeline.run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ share the cost of polling, waiting and acknowledging, and no message needs a del
 import logging
 import select
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, Producer
@@ -39,33 +40,27 @@ _ADVICE = "check that --kafka-bootstrap answers and that its topics have leaders
 Failure = tuple[KafkaError, Any]
 
 
+@dataclass(kw_only=True, eq=False)
 class Pipeline:
     """One process: its shards, one producer, one loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        forwarder: Forwarder,
-        producer: Producer,
-        *,
-        failures: list[Failure],
-        health: Health,
-        stop: Stop,
-    ) -> None:
-        """`failures`: the producer's callback appends what Kafka does not take; the loop handles it."""
-        self._settings = settings
-        self._forwarder = forwarder
-        self._producer = producer
-        self._failures = failures
-        self._health = health
-        self._stop = stop
+    settings: Settings
+    forwarder: Forwarder
+    producer: Producer
+    failures: list[Failure]  # the producer's callback appends what Kafka does not take; the loop handles it
+    health: Health
+    stop: Stop
+
+    def __post_init__(self) -> None:
         self._waiting_since: float | None = None  # since when Kafka takes longer than usual
         self._warned = False  # that it takes so long
         self._backlog = False  # a read of the last round was full, so more waits
         self._epoll = select.epoll()
         self._by_fd: dict[int, Shard] = {}
         self._masks: dict[int, int] = {}
-        self._shards = [Shard(number, settings, forwarder.forward) for number in settings.shards]
+        self._shards = [
+            Shard(number, self.settings, self.forwarder.forward) for number in self.settings.shards
+        ]
 
     @property
     def in_flight(self) -> int:
@@ -74,7 +69,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Work until a stop is requested. Raises WorldDown where Kafka does not take messages in time."""
-        while not self._stop.requested:
+        while not self.stop.requested:
             self._round()
         self._drain()
 
@@ -84,25 +79,25 @@ class Pipeline:
             self._read(now)
         except BufferError as error:
             raise WorldDown(
-                f"the producer's queue is full: {len(self._producer)} messages wait and Kafka takes none; if "
+                f"the producer's queue is full: {len(self.producer)} messages wait and Kafka takes none; if "
                 "it does take some, lower --in-flight-max or --payload-bytes-max"
             ) from error
         self._deliver(now)
         self._look_after(now)
-        self._health.progress()
+        self.health.progress()
 
     def _read(self, now: float) -> None:
         """Read up to the limit; while Kafka is waited for, only notice connections that end."""
-        if self._waiting_since is not None or self._stop.requested:
-            self._on_events(self._epoll.poll(0 if len(self._producer) else _DELIVERY_WAIT_S), now)
+        if self._waiting_since is not None or self.stop.requested:
+            self._on_events(self._epoll.poll(0 if len(self.producer) else _DELIVERY_WAIT_S), now)
             return
         events = self._epoll.poll(_IDLE_WAIT_S)
         if events and not self._backlog:
-            time.sleep(self._settings.read_nap_ms / 1_000)  # so that one read brings many messages
+            time.sleep(self.settings.read_nap_ms / 1_000)  # so that one read brings many messages
         self._backlog = False
         while self._on_events(events, now):
             self._backlog = True
-            if self.in_flight >= self._settings.in_flight_max:
+            if self.in_flight >= self.settings.in_flight_max:
                 metrics.paused.inc()
                 break
             events = self._epoll.poll(0)
@@ -121,16 +116,16 @@ class Pipeline:
                     full |= shard.readable(now)
             except ConnectionLost as error:
                 self._lose(shard, error, now)
-            if self.in_flight >= self._settings.in_flight_max:
+            if self.in_flight >= self.settings.in_flight_max:
                 return True  # the other sockets wait
         return full
 
     def _deliver(self, now: float) -> None:
         """Wait a moment until Kafka has everything; if it has, acknowledge everything."""
-        if len(self._producer):
-            self._producer.flush(_DELIVERY_WAIT_S)
+        if len(self.producer):
+            self.producer.flush(_DELIVERY_WAIT_S)
         self._settle_failures()
-        if len(self._producer):
+        if len(self.producer):
             self._keep_waiting(now)
             return
         waited = self._waiting_since is not None
@@ -151,13 +146,13 @@ class Pipeline:
             _log.warning(
                 "Kafka has not taken %d messages for %.0f s. Until it does, nothing is read from MQTT and "
                 "the brokers queue up to their max_queued_messages. %s; after --delivery-timeout-s %.0f "
-                "this process exits", len(self._producer), now - self._waiting_since,
-                _ADVICE.capitalize(), self._settings.delivery_timeout_s,
+                "this process exits", len(self.producer), now - self._waiting_since,
+                _ADVICE.capitalize(), self.settings.delivery_timeout_s,
             )  # fmt: skip
 
     def _look_after(self, now: float) -> None:
         """Keep the connections and the probes up to date."""
-        self._producer.poll(0)  # serves the client's callbacks while there is nothing to deliver
+        self.producer.poll(0)  # serves the client's callbacks while there is nothing to deliver
         listening = self._waiting_since is None
         for shard in self._shards:
             try:
@@ -168,35 +163,35 @@ class Pipeline:
         subscribed = sum(shard.subscribed for shard in self._shards)
         metrics.connected.set(subscribed)
         metrics.in_flight.set(self.in_flight)
-        if self._stop.requested:
-            self._health.unready("stopping")
+        if self.stop.requested:
+            self.health.unready("stopping")
         elif subscribed == len(self._shards):
-            self._health.ready()
+            self.health.ready()
         else:
-            self._health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
+            self.health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
 
     def _settle_failures(self) -> None:
         """Make dead letters of the messages that Kafka refused. Raises WorldDown where Kafka is down."""
-        while self._failures:
-            error, message = self._failures.pop()
+        while self.failures:
+            error, message = self.failures.pop()
             if error.code() not in _MESSAGE_ERRORS or message.topic() == REJECTED:
                 late = error.code() == KafkaError._MSG_TIMED_OUT
-                advice = f" within --delivery-timeout-s {self._settings.delivery_timeout_s:.0f}; {_ADVICE}"
+                advice = f" within --delivery-timeout-s {self.settings.delivery_timeout_s:.0f}; {_ADVICE}"
                 raise WorldDown(
                     f"Kafka did not take a message for {message.topic()}: {error}{advice if late else ''}"
                 )
-            self._forwarder.dead_letter(message.value() or b"", Malformed("refused_by_kafka", str(error)))
+            self.forwarder.dead_letter(message.value() or b"", Malformed("refused_by_kafka", str(error)))
 
     def _drain(self) -> None:
         """Read no more, wait for Kafka, acknowledge, disconnect; the sessions stay on the brokers."""
         self._look_after(time.monotonic())  # from here on epoll reports no more messages
-        while self._stop.left_s > 0 and (len(self._producer) or any(shard.busy for shard in self._shards)):
+        while self.stop.left_s > 0 and (len(self.producer) or any(shard.busy for shard in self._shards)):
             self._round()
         left = self.in_flight
         for shard in self._shards:
             if shard.connection is not None:
                 self._unwatch(shard.connection.fileno())
-            shard.close(min(self._stop.left_s, _DISCONNECT_S_MAX))
+            shard.close(min(self.stop.left_s, _DISCONNECT_S_MAX))
         self._epoll.close()
         _log.info("stopped", extra={"unacknowledged": left})
 
@@ -210,7 +205,7 @@ class Pipeline:
         if shard.connection is None:
             return
         fd = shard.connection.fileno()
-        reading = self._waiting_since is None and not self._stop.requested
+        reading = self._waiting_since is None and not self.stop.requested
         mask = select.EPOLLIN if reading or not shard.subscribed else select.EPOLLRDHUP
         if shard.connection.wants_write or not shard.handshake_sent:
             mask |= select.EPOLLOUT

@@ -51,7 +51,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
     heap.keep_freed()
     Pipeline(
-        settings,
+        settings=settings,
         consumer=kafka.consumer(
             *cluster,
             group_id=settings.group_id,

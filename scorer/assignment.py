@@ -7,6 +7,7 @@ has scored is scored twice.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Message
 
@@ -27,23 +28,15 @@ _SILENCE_S_MAX = 10.0
 _LAST_AUDITS = 10
 
 
+@dataclass(frozen=True)
 class Assignment:
-    """Reads back the state of partitions with a consumer of its own, outside the group."""
+    """Reads back the state of partitions."""
 
-    def __init__(
-        self,
-        reader: Consumer,
-        decoder: Decoder,
-        detector: AnomalyDetector,
-        snapshots: Snapshots,
-        remembered_records: int,
-    ) -> None:
-        """`reader` must report the end of a partition (`enable.partition.eof`)."""
-        self._reader = reader
-        self._decoder = decoder
-        self._detector = detector
-        self._snapshots = snapshots
-        self._remembered_records = remembered_records
+    reader: Consumer  # outside the group; must report the end of a partition (`enable.partition.eof`)
+    decoder: Decoder
+    detector: AnomalyDetector
+    snapshots: Snapshots
+    remembered_records: int  # read back for each partition
 
     def resume(self, committed: Mapping[int, int]) -> dict[int, int]:
         """Partition to the offset to go on from; the detector then knows the cars as of the record before it.
@@ -54,7 +47,7 @@ class Assignment:
         audited = self._audited(committed)
         starts, tails = {}, {}
         for partition, offset in committed.items():
-            low, high = offsets.bounds_of(self._reader, TELEMETRY, partition)
+            low, high = offsets.bounds_of(self.reader, TELEMETRY, partition)
             start = max(audited.get(partition, -1), offset)
             if not low <= start <= high:
                 if start >= 0:
@@ -64,7 +57,7 @@ class Assignment:
                     )  # fmt: skip
                 start = low
             starts[partition] = start
-            tails[partition] = (max(low, start - self._remembered_records), start)
+            tails[partition] = (max(low, start - self.remembered_records), start)
         self._restore(committed)
         self._remember(tails)
         return starts
@@ -73,7 +66,7 @@ class Assignment:
         """Partition to the offset after the last one that the audit log proves scored."""
         ranges = {}
         for partition in partitions:
-            low, high = offsets.bounds_of(self._reader, AUDIT, partition)
+            low, high = offsets.bounds_of(self.reader, AUDIT, partition)
             ranges[partition] = (max(low, high - _LAST_AUDITS), high)
         ends: dict[int, int] = {}
         for message in self._read(AUDIT, ranges):
@@ -88,22 +81,22 @@ class Assignment:
     def _restore(self, partitions: Iterable[int]) -> None:
         """Read back the last state of every car."""
         last: dict[bytes, tuple[int, bytes]] = {}
-        ranges = {number: offsets.bounds_of(self._reader, CAR_STATE, number) for number in partitions}
+        ranges = {number: offsets.bounds_of(self.reader, CAR_STATE, number) for number in partitions}
         for message in self._read(CAR_STATE, ranges):  # compaction may have left several of a car
             if (key := message.key()) and (value := message.value()) is not None:
                 last[key] = message.partition() or 0, value
-        self._snapshots.restore(last)
+        self.snapshots.restore(last)
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
         """Read back the last scored records: their seq, and what of them is newer than the states."""
         for messages in filter(None, self._batches(TELEMETRY, tails)):
             batch = Batch.of(messages, [message.key() for message in messages])
-            decoded = self._decoder.decode_joined(batch.values, batch.keys)
+            decoded = self.decoder.decode_joined(batch.values, batch.keys)
             rows = decoded.rows
-            self._detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
+            self.detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
 
     def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[Message]:
         return (message for messages in self._batches(topic, ranges) for message in messages)
 
     def _batches(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Message]]:
-        return offsets.read(self._reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)
+        return offsets.read(self.reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -27,33 +28,22 @@ _LAG_INTERVAL_S = 1.0
 _STANDSTILL_S_MAX = 8.0
 
 
+@dataclass(kw_only=True, eq=False)
 class Pipeline:
     """One replica: its consumer, its models, one loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        consumer: Consumer,
-        feed: ModelFeed,
-        results: Results,
-        decoder: Decoder,
-        detector: AnomalyDetector,
-        snapshots: Snapshots,
-        assignment: Assignment,
-        health: Health,
-        stop: Stop,
-    ) -> None:
-        self._settings = settings
-        self._consumer = consumer
-        self._feed = feed
-        self._results = results
-        self._decoder = decoder
-        self._detector = detector
-        self._snapshots = snapshots
-        self._assignment = assignment
-        self._health = health
-        self._stop = stop
+    settings: Settings
+    consumer: Consumer
+    feed: ModelFeed
+    results: Results
+    decoder: Decoder
+    detector: AnomalyDetector
+    snapshots: Snapshots
+    assignment: Assignment
+    health: Health
+    stop: Stop
+
+    def __post_init__(self) -> None:
         self._next_offsets: dict[int, int] = {}  # to score next, in each partition of this replica
         self._reassigned = False  # since the current batch was begun
         self._committed_at = self._lag_at = self._moved_at = 0.0
@@ -69,44 +59,44 @@ class Pipeline:
         if not self._first_model():
             return
         # Without a model nothing is read, so that the first model scores from the earliest offset.
-        self._consumer.subscribe(
+        self.consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-        self._health.ready()
-        while not self._stop.requested:
+        self.health.ready()
+        while not self.stop.requested:
             self._newer_model()
             if batch := self._consume():
                 self._score(batch)
-            elif snapshots := self._snapshots.due(time.monotonic(), with_a_batch=False):
-                self._results.write(snapshots=snapshots)
-            self._results.settle()
-            while len(self._results) > self._settings.in_flight_batches_max and not self._stop.requested:
-                self._results.settle(0.01)
-                self._health.progress()
+            elif snapshots := self.snapshots.due(time.monotonic(), with_a_batch=False):
+                self.results.write(snapshots=snapshots)
+            self.results.settle()
+            while len(self.results) > self.settings.in_flight_batches_max and not self.stop.requested:
+                self.results.settle(0.01)
+                self.health.progress()
             self._commit_when_due()
-            self._health.progress()
-        self._health.unready("stopping")
+            self.health.progress()
+        self.health.unready("stopping")
         self._deliver_all()
-        if len(self._results):  # closing would wait once more; after the restart they are scored again
-            raise WorldDown(f"Kafka did not take the results of {len(self._results)} batches by the deadline")
-        self._consumer.close()  # calls _on_revoke, which commits
+        if len(self.results):  # closing would wait once more; after the restart they are scored again
+            raise WorldDown(f"Kafka did not take the results of {len(self.results)} batches by the deadline")
+        self.consumer.close()  # calls _on_revoke, which commits
         _log.info("stopped")
 
     def _first_model(self) -> bool:
         """Wait for the first model; returns False if a stop is requested before."""
-        self._health.unready("no model yet")
+        self.health.unready("no model yet")
         _log.info("waiting for the first model")
-        while not self._stop.requested:
-            self._health.progress()
+        while not self.stop.requested:
+            self.health.progress()
             if self._newer_model(_MODEL_WAIT_S):
                 return True
         return False
 
     def _newer_model(self, wait_s: float = 0.0) -> bool:
-        model = self._feed.poll(wait_s)
+        model = self.feed.poll(wait_s)
         if model is None:
             return False
-        self._detector.add(model)
+        self.detector.add(model)
         metrics.model_swaps.inc()
         metrics.model_version.set(model.manifest.version)
         _log.info("model in use", extra={"version": model.manifest.version})
@@ -116,13 +106,13 @@ class Pipeline:
         """Wait for a record, then take what is there, up to a batch. None where nothing has come."""
         self._reassigned = False
         self._moved_at = time.monotonic()
-        first = self._consumer.poll(self._settings.batch_wait_ms / 1_000)
+        first = self.consumer.poll(self.settings.batch_wait_ms / 1_000)
         if first is None:
             return None
-        messages, left, pieces = [first], self._settings.batch_records_max, []
+        messages, left, pieces = [first], self.settings.batch_records_max, []
         while True:
             count = min(left, PIECE_RECORDS)
-            messages += self._consumer.consume(count - len(messages), 0)
+            messages += self.consumer.consume(count - len(messages), 0)
             taken, left = len(messages), left - len(messages)
             if piece := self._piece(messages):
                 pieces.append(piece)
@@ -160,15 +150,15 @@ class Pipeline:
 
     def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        scored = score(batch, self._decoder, self._detector, now_ms=now_ms, scorer=self._settings.scorer_id)
+        scored = score(batch, self.decoder, self.detector, now_ms=now_ms, scorer=self.settings.scorer_id)
         rejected = [(error, batch.record(row)) for row, error in scored.rejected]
-        self._results.write(
+        self.results.write(
             anomalies=scored.anomalies,
             alerts=scored.alerts,
             rejected=rejected,
             audits=scored.audits,
             next_offsets=scored.next_offsets,
-            snapshots=self._snapshots.due(time.monotonic(), with_a_batch=True),
+            snapshots=self.snapshots.due(time.monotonic(), with_a_batch=True),
         )
         self._next_offsets |= scored.next_offsets
         metrics.scored.inc(scored.scored)
@@ -184,10 +174,10 @@ class Pipeline:
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()
-        if now - self._committed_at >= self._settings.commit_interval_ms / 1_000:
+        if now - self._committed_at >= self.settings.commit_interval_ms / 1_000:
             self._committed_at = now
             if offsets := self._offsets_to_commit():
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+                self.consumer.commit(offsets=offsets, asynchronous=True)
         if now - self._lag_at >= _LAG_INTERVAL_S:
             self._lag_at = now
             self._measure_lag()
@@ -195,7 +185,7 @@ class Pipeline:
     def _offsets_to_commit(self) -> list[TopicPartition]:
         return [
             TopicPartition(TELEMETRY, partition, offset)
-            for partition, offset in self._results.take_committable().items()
+            for partition, offset in self.results.take_committable().items()
             if partition in self._next_offsets
         ]
 
@@ -203,24 +193,24 @@ class Pipeline:
         lag = 0
         for partition, offset in self._next_offsets.items():
             telemetry = TopicPartition(TELEMETRY, partition)
-            _, high = self._consumer.get_watermark_offsets(telemetry, cached=True) or (0, 0)
+            _, high = self.consumer.get_watermark_offsets(telemetry, cached=True) or (0, 0)
             lag += max(0, high - offset)
         metrics.lag.set(lag)
-        metrics.cars.set(len(self._detector.cars))
-        learning, behind = self._detector.generations.counts()
+        metrics.cars.set(len(self.detector.cars))
+        learning, behind = self.detector.generations.counts()
         metrics.cars_learning.set(learning)
         metrics.cars_behind.set(behind)
-        metrics.open_alerts.set(len(self._detector.alerts))
+        metrics.open_alerts.set(len(self.detector.alerts))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._reassigned = True
-        if self._stop.requested or not assigned:  # before a stop nothing of them will be read
+        if self.stop.requested or not assigned:  # before a stop nothing of them will be read
             consumer.incremental_assign(assigned)
             return
         started = time.perf_counter()
         try:
             committed = {each.partition: each.offset for each in consumer.committed(assigned, timeout=10)}
-            starts = self._assignment.resume(committed)
+            starts = self.assignment.resume(committed)
         except KafkaException as error:  # the client does not pass its own exceptions through a callback
             raise WorldDown(f"Kafka: {error}") from error
         for each in assigned:
@@ -235,8 +225,8 @@ class Pipeline:
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """Deliver all results and car states before the successor goes on."""
-        if snapshots := self._snapshots.changed_in({each.partition for each in revoked}):
-            self._results.write(snapshots=snapshots)
+        if snapshots := self.snapshots.changed_in({each.partition for each in revoked}):
+            self.results.write(snapshots=snapshots)
         self._deliver_all()
         self._give_up(consumer, revoked)
 
@@ -256,14 +246,14 @@ class Pipeline:
         numbers = {each.partition for each in revoked}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
-        self._detector.forget(numbers)
-        self._snapshots.forget()
+        self.detector.forget(numbers)
+        self.snapshots.forget()
         metrics.partitions.set(len(self._next_offsets))
         if numbers:
             _log.info("partitions given up", extra={"partitions": sorted(numbers)})
         self._moved_at = time.monotonic()
 
     def _deliver_all(self) -> None:
-        deadline = time.monotonic() + min(self._settings.delivery_timeout_s, self._stop.left_s)
-        while len(self._results) and time.monotonic() < deadline:
-            self._results.settle(0.01)
+        deadline = time.monotonic() + min(self.settings.delivery_timeout_s, self.stop.left_s)
+        while len(self.results) and time.monotonic() < deadline:
+            self.results.settle(0.01)

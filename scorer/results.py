@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, Producer
@@ -15,22 +16,15 @@ from scorer.batch import Record
 from scorer.snapshots import Snapshot
 
 
+@dataclass(slots=True)
 class _Batch:
     """The results of one batch; delivery reports count `pending` down."""
 
-    __slots__ = ("audits", "error", "next_offsets", "pending", "snapshots")
-
-    def __init__(
-        self,
-        audits: Sequence[Mapping[str, Any]],
-        next_offsets: Mapping[int, int],
-        snapshots: Sequence[Snapshot],
-    ) -> None:
-        self.audits = audits
-        self.next_offsets = next_offsets
-        self.snapshots = snapshots
-        self.pending = 0  # messages of the current step that Kafka has not confirmed
-        self.error: KafkaError | None = None
+    audits: Sequence[Mapping[str, Any]]
+    next_offsets: Mapping[int, int]
+    snapshots: Sequence[Snapshot]
+    pending: int = 0  # messages of the current step that Kafka has not confirmed
+    error: KafkaError | None = None
 
     def delivered(self, error: KafkaError | None, _message: Any) -> None:
         self.pending -= 1

@@ -8,6 +8,7 @@ log.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,37 +33,34 @@ _FLOAT = np.dtype("<f4")
 Snapshot = tuple[int, bytes, bytes]
 
 
+@dataclass(eq=False)
 class Snapshots:
     """Writes and reads the car states of one detector, for models of one name."""
 
-    def __init__(
-        self,
-        detector: AnomalyDetector,
-        model_name: str,
-        interval_s: float,
-        earlier: Callable[[int], Model | None],
-    ) -> None:
-        """`earlier` returns a model that scored before, by its version, if its record is still there."""
-        self._detector = detector
-        self._model_name = model_name
-        self._interval_s = interval_s
-        self._earlier = earlier
+    detector: AnomalyDetector
+    model_name: str
+    interval_s: float
+    earlier: Callable[
+        [int], Model | None
+    ]  # a model that scored before, by version, if its record is still there
+
+    def __post_init__(self) -> None:
         self._waiting: CarNumbers = np.empty(0, np.intp)  # cars whose changed states are still to be written
         self._began_s = 0.0  # of the current interval
 
     def due(self, now_s: float, with_a_batch: bool) -> list[Snapshot]:
         """The next of the changed states: all of them once an interval, a bounded number a call."""
-        if not len(self._waiting) and now_s - self._began_s >= self._interval_s:
+        if not len(self._waiting) and now_s - self._began_s >= self.interval_s:
             self._began_s = now_s
-            self._waiting = np.flatnonzero(self._detector.changed.values[: len(self._detector.cars)])
+            self._waiting = np.flatnonzero(self.detector.changed.values[: len(self.detector.cars)])
         count = _WITH_A_BATCH_MAX if with_a_batch else _WITHOUT_MAX
         cars, self._waiting = self._waiting[:count], self._waiting[count:]
         return self._take(cars)
 
     def changed_in(self, partitions: Collection[int]) -> list[Snapshot]:
         """All changed states of these partitions."""
-        cars = self._detector.cars.in_partitions(partitions)
-        return self._take(cars[self._detector.changed.values[cars]])
+        cars = self.detector.cars.in_partitions(partitions)
+        return self._take(cars[self.detector.changed.values[cars]])
 
     def forget(self) -> None:
         """Drop what is waiting, because the cars have other numbers now."""
@@ -72,14 +70,14 @@ class Snapshots:
         """The records of these cars, whose states count as written from now on."""
         if not len(cars):
             return []
-        detector, generations = self._detector, self._detector.generations
+        detector, generations = self.detector, self.detector.generations
         detector.changed.values[cars] = False
         metrics.states_written.inc(len(cars))
         partitions, ids = detector.cars.partitions(cars).tolist(), detector.cars.ids
         keys = [ids[car] for car in cars.tolist()]
         values = car_state.encode(
             keys,
-            (self._model_name, generations.newest.version),
+            (self.model_name, generations.newest.version),
             seq=detector.seq.values[cars],
             sampled_at_ms=detector.sampled_at.values[cars],
             alert_level=detector.alerts.level.values[cars],
@@ -92,12 +90,12 @@ class Snapshots:
 
     def _encode(self, car: int) -> bytes:
         """The record of a car with an alert, or with the states of two models."""
-        detector, generations = self._detector, self._detector.generations
+        detector, generations = self.detector, self.detector.generations
         key, serving = detector.cars.ids[car], generations.scored_by(car)
         alert = detector.alerts.get(key)
         fields = {
             "car_id": key.decode(errors="replace"),
-            "model_name": self._model_name,
+            "model_name": self.model_name,
             "seq": int(detector.seq.values[car]),
             "sampled_at": int(detector.sampled_at.values[car]),
             "alert_level": float(detector.alerts.level.values[car]),
@@ -115,7 +113,7 @@ class Snapshots:
         for key, (partition, value) in last.items():
             try:
                 name, fields = records.decode(value)
-                if name != "car_state" or fields["model_name"] != self._model_name:
+                if name != "car_state" or fields["model_name"] != self.model_name:
                     continue
             except Malformed as error:
                 metrics.states_refused.labels("malformed").inc()
@@ -125,13 +123,13 @@ class Snapshots:
             partitions.append(partition)
             restored.append(fields)
         if restored:
-            cars = self._detector.cars.numbers(Joined.of(keys), np.array(partitions, np.int32))
+            cars = self.detector.cars.numbers(Joined.of(keys), np.array(partitions, np.int32))
             self._put_alerts(cars, restored)
             self._put_states(cars, restored)
             metrics.states_restored.inc(len(restored))
 
     def _put_alerts(self, cars: CarNumbers, restored: list[dict[str, Any]]) -> None:
-        detector = self._detector
+        detector = self.detector
         detector.seq.values[cars] = [fields["seq"] for fields in restored]
         detector.sampled_at.values[cars] = [fields["sampled_at"] for fields in restored]
         level = np.array([fields["alert_level"] for fields in restored], np.float32)
@@ -145,7 +143,7 @@ class Snapshots:
 
     def _put_states(self, cars: CarNumbers, restored: list[dict[str, Any]]) -> None:
         """Give each model its states; the first state of a car is that of the model that scores it."""
-        generations = self._detector.generations
+        generations = self.detector.generations
         written: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)  # version to (row, state)
         scored: defaultdict[int, list[int]] = defaultdict(list)  # version to rows of the cars that it scores
         for row, fields in enumerate(restored):
@@ -154,7 +152,7 @@ class Snapshots:
             for entry in fields["states"][:1]:
                 scored[entry["model_version"]].append(row)
         for version in sorted(scored.keys() - generations.versions.keys()):
-            if model := self._earlier(version):
+            if model := self.earlier(version):
                 generations.add_older(model)
                 _log.info("an earlier model goes on until its cars are learned", extra={"version": version})
         for version, states in generations.versions.items():

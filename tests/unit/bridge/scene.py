@@ -146,9 +146,9 @@ class Bridge:
         router = Router(schemas(), payload_bytes_max=settings.payload_bytes_max)
         producer: Any = self.producer
         self._pipeline = Pipeline(
-            settings,
-            Forwarder(router, producer),
-            producer,
+            settings=settings,
+            forwarder=Forwarder(router, producer),
+            producer=producer,
             failures=self.producer.failures,
             health=self.health,
             stop=self.stop,

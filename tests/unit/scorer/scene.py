@@ -40,7 +40,7 @@ class Scene:
         self.waits: list[int] = []  # results not delivered whenever the pipeline waited for Kafka
         self.detector = AnomalyDetector()
         self.pipeline = Pipeline(
-            Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
+            settings=Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
             consumer=consumer,
             feed=self,  # type: ignore[arg-type]
             results=Results(producer),

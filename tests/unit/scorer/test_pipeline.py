@@ -82,7 +82,7 @@ def test_a_batch_is_taken_in_pieces(
 ) -> None:
     """For any size of a piece a batch has all records that are there, up to --batch-records-max."""
     monkeypatch.setattr(pipeline_module, "PIECE_RECORDS", piece_records)
-    scene.pipeline._settings = replace(scene.pipeline._settings, batch_records_max=5)
+    scene.pipeline.settings = replace(scene.pipeline.settings, batch_records_max=5)
     scene.run(lambda: give(*[("a", seq, 0) for seq in range(1, 8)]), lambda: None)
     assert scene.audited == [(0, 0, 4), (0, 5, 6)]
     assert [audit["scored"] for audit in scene.audits] == [5, 2]
@@ -124,7 +124,7 @@ def test_states_are_written_before_a_partition_is_given_up(
 ) -> None:
     """The successor finds the changed states of the partition's cars."""
     scene = remembering_scene(consumer, producer, decoder, remembering)
-    scene.pipeline._snapshots._began_s = 1e12
+    scene.pipeline.snapshots._began_s = 1e12
     scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.revoke(0))
     written = [options for topic, _, options in producer.produced if topic == "car-state"]
     states = [(options["partition"], options["key"]) for options in written]
@@ -138,7 +138,7 @@ def test_states_of_a_partition_that_was_lost_are_not_written(
 ) -> None:
     """The successor is already at work, and its states are newer."""
     scene = remembering_scene(consumer, producer, decoder, remembering)
-    scene.pipeline._snapshots._began_s = 1e12
+    scene.pipeline.snapshots._began_s = 1e12
     scene.run(lambda: give(("a", 1, 0), ("b", 1, 1)), lambda: scene.lose(0, 1))
     assert "car-state" not in producer.topics()
     assert len(scene.detector.cars) == 0
@@ -199,7 +199,7 @@ def test_a_kafka_that_does_not_answer_ends_the_process(scene: Scene) -> None:
 def test_the_end_waits_no_longer_than_the_deadline(scene: Scene, give: Any) -> None:
     """WorldDown where Kafka has not taken the results by then, without closing the consumer."""
     scene.per_wait = 0
-    scene.stop = scene.pipeline._stop = Stop(deadline_s=0.03)
+    scene.stop = scene.pipeline.stop = Stop(deadline_s=0.03)
     with pytest.raises(WorldDown, match="results of 5 batches"):
         scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 6)])
     assert "close" not in scene.calls
