@@ -189,15 +189,13 @@ class Pipeline:
             self._round()
         left = self.in_flight
         for shard in self._shards:
-            if shard.connection is not None:
-                self._unwatch(shard.connection.fileno())
+            self._unwatch(shard)
             shard.close(min(self.stop.left_s, _DISCONNECT_S_MAX))
         self._epoll.close()
         _log.info("stopped", extra={"unacknowledged": left})
 
     def _lose(self, shard: Shard, error: ConnectionLost, now: float) -> None:
-        if shard.connection is not None:
-            self._unwatch(shard.connection.fileno())
+        self._unwatch(shard)
         shard.lose(now, error)
 
     def _watch(self, shard: Shard) -> None:
@@ -216,7 +214,8 @@ class Pipeline:
             self._epoll.modify(fd, mask)
         self._masks[fd] = mask
 
-    def _unwatch(self, fd: int) -> None:
+    def _unwatch(self, shard: Shard) -> None:
+        fd = -1 if shard.connection is None else shard.connection.fileno()
         if self._by_fd.pop(fd, None) is not None:
             self._epoll.unregister(fd)
             del self._masks[fd]

@@ -80,7 +80,5 @@ class Settings:
     @property
     def shards(self) -> dict[int, tuple[str, int]]:
         """The broker shards that this replica owns: number to (host, port)."""
-        brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
-        return {
-            number: broker for number, broker in enumerate(brokers) if number % self.replicas == self.ordinal
-        }
+        brokers = dict(enumerate(addresses(self.mqtt_brokers, "--mqtt-brokers")))
+        return {shard: brokers[shard] for shard in brokers if shard % self.replicas == self.ordinal}

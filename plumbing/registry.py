@@ -13,23 +13,16 @@ _ANSWER_S_MAX = 10.0
 _DETAIL_BYTES_MAX = 500
 
 
-class AvroSchema(Protocol):
-    """What a registry needs to know of a schema."""
-
+class _Schema(Protocol):
     @property
-    def name(self) -> str:
-        """Name of the record type."""
-
+    def name(self) -> str: ...
     @property
-    def fingerprint(self) -> bytes:
-        """What identifies the schema without a registry."""
-
+    def fingerprint(self) -> bytes: ...
     @property
-    def text(self) -> str:
-        """The schema as JSON."""
+    def text(self) -> str: ...  # JSON
 
 
-def register(url: str | None, schemas: Iterable[AvroSchema]) -> dict[bytes, int]:
+def register(url: str | None, schemas: Iterable[_Schema]) -> dict[bytes, int]:
     """Register the schemas in order; returns fingerprint to id. Without a `url`: nothing, and no ids.
 
     The subject is `<name>-value` (Confluent's TopicNameStrategy). A schema that the registry has already

@@ -8,23 +8,18 @@ from typing import Any, Protocol, TypeVar
 from plumbing import health, life, log, settings
 
 
-class ServiceSettings(Protocol):
+class _ServiceSettings(Protocol):
     """The settings that every service has."""
 
     @property
-    def metrics_host(self) -> str:
-        """Address of /metrics, /healthz and /readyz."""
-
+    def metrics_host(self) -> str: ...
     @property
-    def metrics_port(self) -> int:
-        """Port of /metrics, /healthz and /readyz; 0: not served."""
-
+    def metrics_port(self) -> int: ...
     @property
-    def log_format(self) -> log.LogFormat:
-        """Format of log lines."""
+    def log_format(self) -> log.LogFormat: ...
 
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=_ServiceSettings)
 
 
 def run(
