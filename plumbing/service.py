@@ -23,9 +23,17 @@ S = TypeVar("S", bound=_ServiceSettings)
 
 
 def run(
-    name: str, settings_class: type[S], description: str, work: Callable[[S, health.Health, life.Stop], Any]
+    name: str,
+    settings_class: type[S],
+    description: str,
+    work: Callable[[S, health.Health, life.Stop], Any],
+    *,
+    deadline_s: Callable[[S], float] = lambda _: life.SHUTDOWN_DEADLINE_S,
 ) -> None:
-    """Load the settings (environment `<NAME>_…`), do the work until SIGTERM, exit as `life.main` says."""
+    """Load the settings (environment `<NAME>_…`), do the work until SIGTERM, exit as `life.main` says.
+
+    deadline_s: how long the work may take to end.
+    """
 
     def start() -> None:
         chosen = settings.load(
@@ -36,7 +44,7 @@ def run(
             description=description,
         )
         log.configure(name, chosen.log_format)
-        stop, state = life.Stop().install(), health.Health()
+        stop, state = life.Stop(deadline_s(chosen)).install(), health.Health()
         server = health.serve(state, host=chosen.metrics_host, port=chosen.metrics_port)
         work(chosen, state, stop)
         if server:

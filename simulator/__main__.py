@@ -1,10 +1,8 @@
 """python -m simulator: a fleet of cars, each with its own MQTT connection."""
 
-import os
-import sys
-
-from plumbing import health, life, log
-from plumbing.settings import load
+from plumbing import service
+from plumbing.health import Health
+from plumbing.life import Stop
 from simulator import process
 from simulator.settings import Settings
 from simulator.worker_pool import END_MARGIN_S, WorkerPool
@@ -12,24 +10,14 @@ from simulator.worker_pool import END_MARGIN_S, WorkerPool
 
 def main() -> None:
     """Entry point of the parent process."""
-    life.main(_run)
+    service.run("simulator", Settings, __doc__ or "", _run, deadline_s=lambda s: s.drain_s + END_MARGIN_S)
 
 
-def _run() -> int:
-    settings = load(
-        Settings, prefix="SIMULATOR", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
-    )
-    log.configure("simulator", settings.log_format)
-    stop = life.Stop(settings.drain_s + END_MARGIN_S).install()
+def _run(settings: Settings, health: Health, stop: Stop) -> None:
     pool = WorkerPool(settings)
     pool.write_truth()
     process.give_back_memory()
-    state = health.Health()
-    server = health.serve(state, host=settings.metrics_host, port=settings.metrics_port)
-    pool.run(stop, state)
-    if server:
-        server.shutdown()
-    return 0
+    pool.run(stop, health)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Arrays (4, n) have a row per wheel: front left, front right, rear left, rear rig
 import numpy as np
 
 from simulator.chance import F4
+from simulator.faults import Damage
 from simulator.powertrain import relax
 
 FILLED_AT_K = 293.15
@@ -23,10 +24,11 @@ BRAKE_TO_TYRE_KPW = 0.16 / 68
 SHAKE_MPS2 = 1.1  # vertical acceleration (root mean square) at 1 m/s on an average road
 
 
-def tyre_c(before: F4, *, ambient_c: F4, speed: F4, mass: F4, lost_psi: F4, drag_n: F4, dt_s: float) -> F4:
-    """Temperature (4, n) of the tyres after dt_s at a speed (n,); drag_n (4, n) is the drag of the brakes."""
+def tyre_c(before: F4, damage: Damage, *, ambient_c: F4, speed: F4, mass: F4, dt_s: float) -> F4:
+    """Temperature (4, n) of the tyres after dt_s at a speed (n,), with leaks and dragging brakes."""
     flexing = (WARMING_K_PER_MPS / 4 / LOAD_KG) * mass * speed
-    warming = flexing * (1 + SOFT_WARMING_PER_PSI * lost_psi) + (BRAKE_TO_TYRE_KPW * speed) * drag_n
+    warming = flexing * (1 + SOFT_WARMING_PER_PSI * damage.lost_psi)
+    warming += (BRAKE_TO_TYRE_KPW * speed) * damage.drag_n
     return relax(before, ambient_c + warming, dt_s, TYRE_WARMS_S)
 
 

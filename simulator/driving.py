@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from simulator.cars import CarParameters
 from simulator.chance import F4
 
 AIR_KGPM3 = 1.204  # at 20 °C and sea level
@@ -69,17 +70,15 @@ def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
     return slope
 
 
-def wheel_force(
-    *, mass: F4, drag_area: F4, rolling: F4, speed: F4, acceleration: F4, slope: F4, ambient_c: F4
-) -> F4:
+def wheel_force(car: CarParameters, *, mass: F4, speed: F4, acceleration: F4, slope: F4, ambient_c: F4) -> F4:
     """Force at the wheels in N: inertia, grade, rolling resistance and drag; 0 at a standstill."""
-    weight = mass * (acceleration + GRAVITY_MPS2 * (slope + rolling))
+    weight = mass * (acceleration + GRAVITY_MPS2 * (slope + car.rolling))
     air = (AIR_KGPM3 * AIR_AT_K / 2) / (ambient_c + 273.15)  # cold air is dense
-    return (weight + air * drag_area * speed * speed) * (speed > 0)
+    return (weight + air * car.drag_area_m2 * speed * speed) * (speed > 0)
 
 
-def pedal(force: F4, speed: F4, force_max: F4, power_max: F4) -> F4:
+def pedal(car: CarParameters, force: F4, speed: F4) -> F4:
     """Throttle of 0 to 1 for a force: its share of the motor's maximum, on a degressive pedal curve."""
-    limit = np.minimum(force_max, power_max / np.maximum(speed, 1.0))
+    limit = np.minimum(car.force_max_n, car.power_max_w / np.maximum(speed, 1.0))
     share = np.clip(force / limit, 0, 1)
     return share * (1.6 - 0.6 * share)

@@ -170,9 +170,6 @@ class FaultPlan:
         self._shape = np.array([k.shape for k in KINDS], np.float32)[self.kind]
         self._schedule(kind, u, wear)
         self._cars_sorted = self.car.tolist()
-        # Report 2i is about the failure of incident i, report 2i+1 about its repair.
-        self.reported_s = np.stack([self._failure_reported_s, self._repair_reported_s], axis=1).ravel()
-        self.report_order = np.argsort(self.reported_s, kind="stable")
 
     def _schedule(self, kind: NDArray[np.intp], u: F8, wear: Wear) -> None:
         hour_s = HOUR_S / wear.ageing
@@ -184,8 +181,11 @@ class FaultPlan:
         self.onset_s = _by_car(wear.healthy_s + before + wait_s)
         self.failed_s = self.onset_s + _by_car(growth_s)
         self.repaired_s = self.failed_s + _by_car(workshop_s)
-        self._failure_reported_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
-        self._repair_reported_s = self.repaired_s + _by_car((0.1 + 0.4 * u[:, 6]) * hour_s)
+        failure_reported_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
+        repair_reported_s = self.repaired_s + _by_car((0.1 + 0.4 * u[:, 6]) * hour_s)
+        # Report 2i is about the failure of incident i, report 2i+1 about its repair.
+        self.reported_s = np.stack([failure_reported_s, repair_reported_s], axis=1).ravel()
+        self.report_order = np.argsort(self.reported_s, kind="stable")
 
     def severity(self, now_s: float, incidents: slice = slice(None)) -> F4:
         """Severity, 0 to 1, of these incidents of the plan; 0 before the onset and after the repair."""

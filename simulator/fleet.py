@@ -106,13 +106,8 @@ class Fleet:
         return readings
 
     def _air_c(self, car: CarParameters, trip: Trips, now_s: float) -> F4:
-        air_c = climate.ambient_c(
-            mean_c=car.climate_c,
-            season_k=car.season_k,
-            swing_k=car.swing_k,
-            day=self._first_day + (now_s + trip.parked_s) * (1 / climate.DAY_S),
-        )
-        return air_c - self.changes.colder_k(now_s)
+        day = self._first_day + (now_s + trip.parked_s) * (1 / climate.DAY_S)
+        return climate.ambient_c(car, day) - self.changes.colder_k(now_s)
 
 
 def _end_legs(step: Step, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
@@ -158,13 +153,7 @@ def _signals(step: Step) -> F4:
     loss_w, voltage, current = _draw_power(step, force, speed)
     air_mps = _cool(step, loss_w, speed)
     state.tyre_c[:] = chassis.tyre_c(
-        state.tyre_c,
-        ambient_c=step.ambient_c,
-        speed=speed,
-        mass=step.mass_kg,
-        lost_psi=damage.lost_psi,
-        drag_n=damage.drag_n,
-        dt_s=step.dt_s,
+        state.tyre_c, damage, ambient_c=step.ambient_c, speed=speed, mass=step.mass_kg, dt_s=step.dt_s
     )
     true = np.empty((len(SIGNALS), len(speed)), np.float32)
     true[0] = powertrain.outlet_c(state.coolant_c, state.heat_w, damage.coolant_kept, noise[3])
@@ -174,15 +163,8 @@ def _signals(step: Step) -> F4:
     true[4] = voltage
     true[5] = current
     true[6] = speed
-    true[7] = powertrain.vibration_mv(
-        speed=speed,
-        force_share=np.abs(force) / car.force_max_n,
-        per_mps=car.vibration_mv_per_mps,
-        resonance=car.resonance_mps,
-        wear=damage.vibration,
-        noise=noise[3],
-    )
-    true[8] = driving.pedal(force, speed, car.force_max_n, car.power_max_w)
+    true[7] = powertrain.vibration_mv(car, speed=speed, force=force, wear=damage.vibration, noise=noise[3])
+    true[8] = driving.pedal(car, force, speed)
     true[9:13] = chassis.tyre_psi(car.tyre_psi, damage.lost_psi, state.tyre_c, step.mass_kg)
     true[13:17] = chassis.shaking_mps2(
         step.trip.roughness, speed, car.wheel_gain, damage.bearing_mps2, noise[4:8]
@@ -204,27 +186,22 @@ def _move(step: Step) -> tuple[F4, F4]:
     steepness = trips.HILLS[trip.road.astype(np.intp)]
     state.slope[:] = driving.grade(state.slope, steepness, speed, noise[2], dt_s)
     dragging = step.damage.drag_n.sum(axis=0) * (speed > 0)
-    force = dragging + driving.wheel_force(
+    force = driving.wheel_force(
+        car,
         mass=step.mass_kg,
-        drag_area=car.drag_area_m2,
-        rolling=car.rolling,
         speed=speed,
         acceleration=acceleration,
         slope=state.slope,
         ambient_c=step.ambient_c,
     )
-    return speed, force
+    return speed, dragging + force
 
 
 def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
     """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current)."""
     car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     power_w, loss_w = powertrain.electric_power(
-        force * speed,
-        motor_loss=car.motor_loss,
-        speed=speed,
-        ambient_c=step.ambient_c,
-        updated=step.updated,
+        car, force * speed, speed=speed, ambient_c=step.ambient_c, updated=step.updated
     )
     power_w -= trips.CHARGE_W * ((step.trip.road == trips.CHARGING) & (speed == 0))
     open_v = powertrain.open_circuit_v(car.cells, state.charge)

@@ -12,7 +12,6 @@ from contract.schema import get
 from contract.telemetry import prefix
 from contract.topics import TELEMETRY
 from plumbing.life import Stop
-from plumbing.settings import addresses
 from simulator import cars as car_parameters
 from simulator import chance
 from simulator.connections import Connections, Lost, Received, source_address
@@ -80,8 +79,7 @@ class Pipeline:
             connects_per_s=settings.connects_per_s / settings.workers,
             counts=self._counts,
         )
-        brokers = addresses(settings.mqtt_brokers, "--mqtt-brokers")
-        clients = _clients(job, brokers)
+        clients, brokers = _clients(job), settings.brokers
         self._uplink = Uplink(clients, _prefixes(job), self._journal, self._counts, self._connections.send)
         self._workshop = Workshop(
             brokers[job.worker % len(brokers)], self._fleet.plan, self._journal, self._counts
@@ -203,8 +201,8 @@ class Pipeline:
         return time.monotonic() - self._epoch
 
 
-def _clients(job: WorkerJob, brokers: tuple[tuple[str, int], ...]) -> list[CarClient]:
-    clients = []
+def _clients(job: WorkerJob) -> list[CarClient]:
+    brokers, clients = job.settings.brokers, []
     for index, number in enumerate(job.cars):
         broker = brokers[number % len(brokers)]
         source = source_address(broker[0], job.worker, number)

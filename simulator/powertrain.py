@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from simulator.cars import CarParameters
 from simulator.chance import F4
 
 REGENERATION_MAX_W = 60_000.0
@@ -38,7 +39,7 @@ def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
 
 
 def electric_power(
-    mechanical_w: F4, *, motor_loss: F4, speed: F4, ambient_c: F4, updated: F4
+    car: CarParameters, mechanical_w: F4, *, speed: F4, ambient_c: F4, updated: F4
 ) -> tuple[F4, F4]:
     """(power out of the battery, heat in the motor), both in W, for a mechanical power at the wheels.
 
@@ -47,7 +48,7 @@ def electric_power(
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
     motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * updated))
     # 5 W remain at a standstill: heat that decays to denormal float32 numbers would be slow to compute.
-    loss_w = motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
+    loss_w = car.motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
     return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
 
 
@@ -133,9 +134,10 @@ def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
     return felt
 
 
-def vibration_mv(*, speed: F4, force_share: F4, per_mps: F4, resonance: F4, wear: F4, noise: F4) -> F4:
+def vibration_mv(car: CarParameters, *, speed: F4, force: F4, wear: F4, noise: F4) -> F4:
     """Amplitude at the motor's mount: grows with speed, load and wear, and near the resonance."""
-    off = (speed - resonance) * (1 / 2.5)
-    hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * force_share) * (1 + wear)
-    amplitude: F4 = (15 + per_mps * hum) * (1 + 0.05 * noise)
+    off = (speed - car.resonance_mps) * (1 / 2.5)
+    load = np.abs(force) / car.force_max_n
+    hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * load) * (1 + wear)
+    amplitude: F4 = (15 + car.vibration_mv_per_mps * hum) * (1 + 0.05 * noise)
     return amplitude

@@ -91,7 +91,7 @@ class Settings:
     log_format: LogFormat = setting("format of log lines", default="auto")
 
     def __post_init__(self) -> None:
-        addresses(self.mqtt_brokers, "--mqtt-brokers")
+        _ = self.brokers  # raises SettingsError for a wrong address
         for name in ("cars", "rate_hz", "ageing", "time_lapse", "buffer_s", "keep_alive_s", "connects_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must be above 0")
@@ -137,14 +137,18 @@ class Settings:
 
     def _refuse_too_few_ports(self) -> None:
         """Connections to another host share one source address, so each needs a port of its own."""
-        brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
-        needed, ports = -(-self.cars // len(brokers)), source_ports()
-        if needed > ports and not all(is_local(host) for host, _ in brokers):
+        needed, ports = -(-self.cars // len(self.brokers)), source_ports()
+        if needed > ports and not all(is_local(host) for host, _ in self.brokers):
             raise ValueError(
-                f"--cars {self.cars} over {len(brokers)} --mqtt-brokers: {needed} connections to each, but "
-                f"this host has {ports} ports to connect from; use more brokers, spread the cars over "
+                f"--cars {self.cars} over {len(self.brokers)} --mqtt-brokers: {needed} connections to each, "
+                f"but this host has {ports} ports to connect from; use more brokers, spread the cars over "
                 "several hosts, or widen net.ipv4.ip_local_port_range"
             )
+
+    @property
+    def brokers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each broker. Raises SettingsError for a wrong address."""
+        return addresses(self.mqtt_brokers, "--mqtt-brokers")
 
     @property
     def period_s(self) -> float:

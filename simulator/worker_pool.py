@@ -12,7 +12,7 @@ import numpy as np
 
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
-from plumbing.settings import SettingsError, addresses
+from plumbing.settings import SettingsError
 from simulator import chance, journal, metrics
 from simulator.faults import FaultPlan
 from simulator.metrics import CountsTable, FleetMetrics
@@ -141,7 +141,7 @@ class WorkerPool:
         if now < self._probe_due:
             return
         self._probe_due = now + BROKER_PROBE_EVERY_S
-        brokers = dict.fromkeys(addresses(self._settings.mqtt_brokers, "--mqtt-brokers"))
+        brokers = dict.fromkeys(self._settings.brokers)
         self._unreachable = ", ".join(filter(None, map(_why_unreachable, brokers)))
         if self._unreachable:
             _log.warning(
