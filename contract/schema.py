@@ -1,8 +1,8 @@
-"""The Avro schemas: one file a version under schemas/, each with its id and fingerprint.
+"""The Avro schemas: one file per version under schemas/, each with its id and fingerprint.
 
-Whose vehicles have other signals sets CONNECTED_CARS_SCHEMAS to a folder with a telemetry.v1.avsc and a
-signals.toml of his own: they take the place of ours in every process that has this in its environment
-(docs/your-data.md). The other record types stay.
+A deployment whose vehicles have other signals sets CONNECTED_CARS_SCHEMAS to a folder with its own
+telemetry.v1.avsc and signals.toml. They replace the package's telemetry schemas in every process that has the
+variable in its environment (docs/your-data.md). The other record types stay.
 """
 
 import copy
@@ -10,8 +10,10 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,47 +27,47 @@ from fastavro.schema import (
 VARIABLE = "CONNECTED_CARS_SCHEMAS"
 _PACKAGE = Path(__file__).parent / "schemas"
 _TELEMETRY = "telemetry"
-_HEAD = ("seq", "sampled_at")  # what stands right before the signals, as contract/telemetry.py wants it
-# A signal's name is a column, a TOML key and part of reasons: one word.
+_HEAD = ("seq", "sampled_at")  # the two fields right before the signals (contract/telemetry.py)
+_TIME = {"type": "long", "logicalType": "timestamp-millis"}
+# Signal names are also array columns, TOML keys and parts of messages, so each must be one word.
 _SIGNAL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_EXIT_BAD_SETTING = 2  # as plumbing/life.py exits
+_EXIT_BAD_SETTING = 2  # the same exit code as plumbing/life.py
 
 
 @dataclass(frozen=True)
 class Schema:
-    """One version of one record type.
-
-    `schema_id` is the id in Kafka's frame where no registry gives another; `fingerprint` the 8 bytes of
-    CRC-64-AVRO over the parsing canonical form, little-endian, as the single-object encoding carries it
-    (Avro specification 1.11, "Single-object encoding").
-    """
+    """One version of one record type."""
 
     name: str
     version: int
-    schema_id: int
-    fingerprint: bytes
-    text: str = field(repr=False)
-    parsed: Any = field(repr=False, compare=False)
+    schema_id: int  # the id in Kafka's frame unless a registry gives another
+    fingerprint: bytes  # CRC-64-AVRO, 8 bytes little-endian (Avro 1.11, "Single-object encoding")
+    text: str = field(repr=False)  # the file
+    parsed: Any = field(repr=False, compare=False)  # fastavro's form, without logical types
 
     @property
     def fields(self) -> list[dict[str, Any]]:
         """The record's fields in order, as in the file."""
         return list(json.loads(self.text)["fields"])
 
+    def names(self, kind: str) -> tuple[str, ...]:
+        """The names of the fields of one Avro type, in order; the floats of telemetry are its signals."""
+        return tuple(each["name"] for each in self.fields if each["type"] == kind)
+
 
 @cache
 def schemas() -> tuple[Schema, ...]:
-    """All schemas that this process uses, by name and version."""
-    return _CHOSEN
+    """All schemas of this process, sorted by name and version."""
+    return _SCHEMAS
 
 
 def own_folder() -> Path | None:
-    """Where the telemetry schema of this process comes from, if it is not the package's."""
+    """The folder that replaces the package's telemetry schemas; None if there is none."""
     return _OWN
 
 
 def signals_file() -> Path:
-    """The settings of the telemetry's signals (contract/signals.py): they stand beside its schema."""
+    """The signals.toml beside the telemetry schemas (contract/signals.py)."""
     return (_OWN or _PACKAGE) / "signals.toml"
 
 
@@ -79,7 +81,7 @@ def latest(name: str) -> Schema:
 
 
 def get(name: str, version: int) -> Schema:
-    """One version of a record type. Raises KeyError where there is none."""
+    """One version of a record type. Raises KeyError if it does not exist."""
     for schema in schemas():
         if (schema.name, schema.version) == (name, version):
             return schema
@@ -87,67 +89,94 @@ def get(name: str, version: int) -> Schema:
 
 
 def read(own: Path | None) -> tuple[Schema, ...]:
-    """The package's schemas; those of telemetry from the folder `own` instead, where one is given.
+    """The package's schemas; if a folder `own` is given, its telemetry schemas replace the package's.
 
     Raises ValueError that names the file and says what to change.
     """
-    found = [_read(path) for path in _PACKAGE.glob("*.avsc")]
-    if own is not None:
-        found = [schema for schema in found if schema.name != _TELEMETRY]
-        found += _own(own, {schema.schema_id for schema in found})
-    return tuple(sorted(found, key=lambda schema: (schema.name, schema.version)))
+    package = [_read(path) for path in sorted(_PACKAGE.glob("*.avsc"))]
+    others = [schema for schema in package if schema.name != _TELEMETRY]
+    if own is None:
+        telemetry = [schema for schema in package if schema.name == _TELEMETRY]
+    else:
+        telemetry = _read_own(own, {schema.schema_id for schema in others})
+    telemetry.sort(key=lambda schema: schema.version)
+    _check_versions(own or _PACKAGE, telemetry)
+    return tuple(sorted([*others, *telemetry], key=lambda schema: (schema.name, schema.version)))
 
 
-def _own(folder: Path, taken: set[int]) -> list[Schema]:
-    """The telemetry schemas of a deployment's own folder, version 1 at least."""
+def _read_own(folder: Path, taken: set[int]) -> list[Schema]:
+    """The telemetry schemas of a deployment's own folder; version 1 must be among them."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; it must hold {_TELEMETRY}.v1.avsc and signals.toml")
+        raise ValueError(f"{folder} is not a folder; it must hold {_TELEMETRY}.v1.avsc and signals.toml")
     paths = sorted(folder.glob("*.avsc"))
     if other := [
         path.name for path in paths if not re.fullmatch(_TELEMETRY + r"\.v[1-9]\d*\.avsc", path.name)
     ]:
-        raise ValueError(f"{folder}: {', '.join(other)}; only {_TELEMETRY}.v<number>.avsc can be one's own")
+        raise ValueError(f"{folder}: {', '.join(other)}; only {_TELEMETRY}.v<number>.avsc can be replaced")
     if folder / f"{_TELEMETRY}.v1.avsc" not in paths:
         raise ValueError(f"{folder} has no {_TELEMETRY}.v1.avsc")
-    found = []
+    versions = []
     for path in paths:
         try:
             schema = _read(path)
             _check_telemetry(schema)
         except KeyError as error:
-            raise ValueError(f"{path}: {error} is missing at the top") from error
+            raise ValueError(f"{path}: {error} is missing at the top level") from error
         except (ValueError, TypeError, AttributeError, OSError, SchemaParseException) as error:
             raise ValueError(f"{path}: {error}") from error
         if schema.schema_id in taken:
             raise ValueError(
-                f"{path}: schema_id {schema.schema_id} is another schema's; taken are {sorted(taken)}"
+                f"{path}: schema_id {schema.schema_id} belongs to another schema; taken are {sorted(taken)}"
             )
         taken = taken | {schema.schema_id}
-        found.append(schema)
-    return found
+        versions.append(schema)
+    return versions
 
 
 def _check_telemetry(schema: Schema) -> None:
-    """What the vectorised codec (contract/telemetry.py) and the bridge need of a telemetry schema."""
-    names, types = [f["name"] for f in schema.fields], [f["type"] for f in schema.fields]
-    signals = [name for name, kind in zip(names, types, strict=True) if kind == "float"]
-    strings = [name for name, kind in zip(names, types, strict=True) if kind == "string"]
+    """Raise ValueError for a telemetry schema that contract/telemetry.py cannot encode and decode."""
     if not isinstance(schema.schema_id, int) or not 0 < schema.schema_id < 2**31:
         raise ValueError(f"schema_id must be a whole number from 1 to 2147483647, not {schema.schema_id!r}")
-    if names != [*strings, *_HEAD, *signals] or strings[:1] != ["car_id"] or not signals:
+    types = {each["name"]: each["type"] for each in schema.fields}
+    names = [each["name"] for each in schema.fields]
+    strings, signals = schema.names("string"), schema.names("float")
+    if names != [*strings, *_HEAD, *signals] or strings[:1] != ("car_id",) or not signals:
         raise ValueError(
             "the fields must be: car_id (string), any other strings, seq (long), sampled_at (long, "
             f"timestamp-millis), then the signals, each a plain float; found {', '.join(names) or 'none'}"
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"no field may stand there twice: {', '.join(twice)}")
-    at = len(strings)
-    if types[at] != "long" or types[at + 1] != {"type": "long", "logicalType": "timestamp-millis"}:
-        raise ValueError(
-            'seq must be a "long", sampled_at {"type": "long", "logicalType": "timestamp-millis"}'
-        )
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"each field name must be unique; found twice: {', '.join(duplicates)}")
+    if [types[name] for name in _HEAD] != ["long", _TIME]:
+        raise ValueError(f'seq must be a "long", sampled_at {json.dumps(_TIME)}')
     if bad := [name for name in signals if not _SIGNAL.fullmatch(name)]:
-        raise ValueError(f"signals must be named with A-Z a-z 0-9 _: {', '.join(bad)}")
+        raise ValueError(f"signal names may hold only A-Z a-z 0-9 _: {', '.join(bad)}")
+
+
+def _check_versions(folder: Path, versions: Sequence[Schema]) -> None:
+    """Raise ValueError unless each version only adds fields: strings before seq, signals at the end.
+
+    So the signals of every version are the first columns of the newest one's, and old records stay readable.
+    """
+    for older, newer in pairwise(versions):
+        file = f"{folder}/{_TELEMETRY}.v{newer.version}.avsc"
+        for kind, noun in (("string", "strings"), ("float", "signals")):
+            kept, names = older.names(kind), newer.names(kind)
+            if removed := [name for name in kept if name not in names]:
+                raise ValueError(
+                    f"{file}: {', '.join(removed)} of version {older.version} must stay; a {noun[:-1]} that "
+                    "no car sends any more is NaN or empty in the records"
+                )
+            if names[: len(kept)] != kept:
+                raise ValueError(
+                    f"{file}: the {noun} must begin with those of version {older.version} in their order "
+                    f"({', '.join(kept)}), and new ones follow"
+                )
+        known = {each["name"] for each in older.fields}
+        if bare := [f["name"] for f in newer.fields if f["name"] not in known and "default" not in f]:
+            raise ValueError(
+                f"{file}: {', '.join(bare)} must have a default for generic readers of older records"
+            )
 
 
 def _read(path: Path) -> Schema:
@@ -166,7 +195,7 @@ def _read(path: Path) -> Schema:
 
 
 def _without_logical_types(node: Any) -> Any:
-    """Times stay integers (ms since 1970) in our hands; the type on the wire is the same."""
+    """Keep times as integers (ms since 1970): fastavro would make datetime objects of them."""
     node = copy.deepcopy(node)
     if isinstance(node, dict):
         node.pop("logicalType", None)
@@ -174,15 +203,15 @@ def _without_logical_types(node: Any) -> Any:
     return [_without_logical_types(item) for item in node] if isinstance(node, list) else node
 
 
-def _chosen() -> tuple[Path | None, tuple[Schema, ...]]:
-    """Of the environment, once: SIGNALS and all that hangs on it are constants of a process."""
+def _from_environment() -> tuple[Path | None, tuple[Schema, ...]]:
+    """Read once at import: SIGNALS and everything derived from it are constants of a process."""
     own = Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
     try:
         return own, read(own)
     except ValueError as error:
-        # At import nobody is there yet to catch it: a line, and the exit code of any bad setting.
+        # Nobody can catch this at import: print one line and use the exit code of a bad setting.
         print(f"settings: {VARIABLE}: {error}", file=sys.stderr)
         sys.exit(_EXIT_BAD_SETTING)
 
 
-_OWN, _CHOSEN = _chosen()
+_OWN, _SCHEMAS = _from_environment()

@@ -33,6 +33,7 @@ _WALLBOX_SHARE = 0.6  # of the cars, charged at home
 CELL_NOMINAL_V = 3.65
 
 _PURPOSE = 1
+_SENSORS_MAX = 64  # errors are drawn for so many sensors, so that an added one does not change the others
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class CarParameters:
     resonance_mps: F4  # road speed at which the drive train hums
     tyre_psi: F4  # (4, n) filling pressure at 20 °C
     wheel_gain: F4  # (4, n) gain from the roughness of the road to the acceleration at a wheel
+    motor_wpk: F4  # from the windings of the motor to the coolant
     firmware: F4
     turn: F4  # 0 to 1: the order in which cars get a new firmware
     gain: F4  # (signals, n) gain of the sensors
@@ -127,9 +129,11 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "resonance_mps": 17 + 2 * next(spread),
         "tyre_psi": _TYRE_PSI[model] + 0.8 * np.array([next(spread) for _ in range(4)]),
         "wheel_gain": 1 + 0.08 * np.array([next(spread) for _ in range(4)]),
+        "motor_wpk": 50 * (1 + 0.08 * next(spread)),  # 2 kW of losses make 40 K
         "firmware": firmware,
         "turn": u[2],
-        "gain": 1 + sensor_gain[:, None] * chance.normals(keys, _PURPOSE + 3, 18),
-        "bias": sensor_bias[:, None] * chance.normals(keys, _PURPOSE + 4, 18),
+        "gain": 1
+        + sensor_gain[:, None] * chance.normals(keys, _PURPOSE + 3, _SENSORS_MAX)[: len(sensor_gain)],
+        "bias": sensor_bias[:, None] * chance.normals(keys, _PURPOSE + 4, _SENSORS_MAX)[: len(sensor_bias)],
     }
     return CarParameters(**{name: np.asarray(values, np.float32) for name, values in drawn.items()})

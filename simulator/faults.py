@@ -32,6 +32,7 @@ DRIFTS = {
     "battery_voltage": (4.0, "V"),
     "current_draw": (8.0, "A"),
     "engine_vibration_amplitude": (250.0, "mV"),
+    "motor_temp": (8.0, "K"),
 }
 
 _PURPOSE = 8

@@ -64,6 +64,7 @@ class Fleet:
             heat_w=np.full(self.cars, 800, np.float32),
             coolant_c=car.opens_at_c - 5,
             air_c=air_c + 3,
+            motor_c=car.opens_at_c + 10,
             tyre_c=np.tile(air_c + tyre_warming_k, (4, 1)),
         )
 
@@ -138,6 +139,7 @@ def _cool_down(step: Step, parked: NDArray[np.intp], parked_s: F4) -> None:
     state.heat_w[parked] = 0
     for temperature_c, tau_s in (
         (state.coolant_c, powertrain.MOTOR_COOLS_S),
+        (state.motor_c, powertrain.MOTOR_COOLS_S),
         (state.battery_c, powertrain.BATTERY_COOLS_S),
         (state.air_c, powertrain.BAY_COOLS_S),
         *((tyre_c, chassis.TYRE_COOLS_S) for tyre_c in state.tyre_c),
@@ -170,6 +172,7 @@ def _signals(step: Step) -> F4:
         step.trip.roughness, speed, car.wheel_gain, damage.bearing_mps2, noise[4:8]
     )
     true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, car.firmware)
+    true[18] = state.motor_c
     return true
 
 
@@ -213,7 +216,7 @@ def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
 
 
 def _cool(step: Step, loss_w: F4, speed: F4) -> F4:
-    """Update the temperatures of coolant and intake air. Returns the speed of the air in the duct in m/s."""
+    """Update temperatures of coolant, motor and intake air. Returns the air speed in the duct in m/s."""
     car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, dt_s, powertrain.HEAT_SPREADS_S)
     air_mps = powertrain.air_speed_mps(
@@ -233,6 +236,15 @@ def _cool(step: Step, loss_w: F4, speed: F4) -> F4:
         opens_at=step.opens_at_c,
         radiator=car.radiator_wpk * damage.coolant_kept,
         capacity=car.heat_capacity_jpk * (0.5 + 0.5 * damage.coolant_kept),
+        dt_s=dt_s,
+    )
+    state.motor_c[:] = powertrain.motor_after(
+        motor_c=state.motor_c,
+        loss_w=loss_w,
+        coolant_c=state.coolant_c,
+        ambient_c=step.ambient_c,
+        speed=speed,
+        coolant_wpk=car.motor_wpk * damage.coolant_kept,
         dt_s=dt_s,
     )
     return air_mps

@@ -23,9 +23,19 @@ from simulator.chance import F4
 
 I8 = NDArray[np.int64]
 
-_MAGIC = 0x314C_4E52_4A52_4143  # "CARJRNL1", little-endian
+_MAGIC = 0x324C_4E52_4A52_4143  # "CARJRNL2", little-endian
 _HEADER_BYTES = 4096  # one page
-_HEADER_WORDS = ("magic", "seed", "first", "cars", "ring", "wear", "epoch_ms", "reports_acknowledged")
+_HEADER_WORDS = (
+    "magic",
+    "seed",
+    "first",
+    "cars",
+    "ring",
+    "wear",
+    "epoch_ms",
+    "signals",
+    "reports_acknowledged",
+)
 _LOCK_WAIT_S = 5.0  # a predecessor that was killed may need a moment to end
 # For the ledger: number of the car, seq of the last sample, seq up to which all samples were acknowledged.
 PUBLISHED = np.dtype([("car", "<i8"), ("sent", "<i8"), ("acknowledged", "<i8")])
@@ -43,6 +53,7 @@ class Identity:
     ring: int  # samples in the ring of a car, unacknowledged and acknowledged ones
     wear: int  # checksum of the settings of faults and changes
     epoch_ms: int  # second 0 of the run, ms since 1970
+    signals: int = len(SIGNALS)  # in a sample
 
     @property
     def kept(self) -> int:

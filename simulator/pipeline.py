@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import mqtt5
 
 from contract.framing import single_object_header
-from contract.schema import get
+from contract.schema import Schema, get
 from contract.telemetry import prefix
 from contract.topics import TELEMETRY
 from plumbing.life import Stop
@@ -80,7 +80,15 @@ class Pipeline:
             counts=self._counts,
         )
         clients, brokers = _clients(job), settings.brokers
-        self._uplink = Uplink(clients, _prefixes(job), self._journal, self._counts, self._connections.send)
+        schema = get(TELEMETRY, settings.schema_version)
+        self._uplink = Uplink(
+            clients,
+            _prefixes(job, schema),
+            self._journal,
+            self._counts,
+            self._connections.send,
+            signal_count=len(schema.names("float")),
+        )
         self._workshop = Workshop(
             brokers[job.worker % len(brokers)], self._fleet.plan, self._journal, self._counts
         )
@@ -210,10 +218,9 @@ def _clients(job: WorkerJob) -> list[CarClient]:
     return clients
 
 
-def _prefixes(job: WorkerJob) -> list[bytes]:
+def _prefixes(job: WorkerJob, schema: Schema) -> list[bytes]:
     """Per car the bytes of its records before `seq`, which never change: the frame and the strings."""
     settings = job.settings
-    schema = get(TELEMETRY, settings.schema_version)
     header = single_object_header(schema)
     keys = chance.keys(settings.seed, job.cars.start, len(job.cars))
     models = car_parameters.models(keys, job.cars.start, settings.new_model_from)

@@ -1,4 +1,4 @@
-"""Battery, motor heat, coolant circuit, intake air and vibration: pure functions over arrays (cars,)."""
+"""Battery, motor, coolant circuit, intake air and vibration: pure functions over arrays (cars,)."""
 
 import math
 
@@ -25,6 +25,9 @@ FAN_MPS, FAN_BOOST_MPS = 1.5, 2.0
 RAM_SHARE = 0.22  # air speed in the duct over road speed
 AIR_REFERENCE_MPS = 6.0
 AIR_SENSOR_S = 40.0  # time constant
+
+MOTOR_JPK = 6_000.0  # 15 kg of copper and iron around the sensor in the windings
+MOTOR_AIR_WPK = 1.5  # heat lost to the air around the motor per kelvin and root of the speed in m/s
 
 # Time constants in seconds with which a parked car cools down to the ambient temperature.
 MOTOR_COOLS_S, BATTERY_COOLS_S, BAY_COOLS_S = 5400.0, 36_000.0, 3600.0
@@ -132,6 +135,21 @@ def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
     rise = heat_w * (1 / COOLANT_FLOW_WPK) / kept
     felt: F4 = np.minimum(coolant_c + rise * np.maximum(1 + (1 - kept) * noise, 0), COOLANT_BOILS_C)
     return felt
+
+
+def motor_after(
+    *, motor_c: F4, loss_w: F4, coolant_c: F4, ambient_c: F4, speed: F4, coolant_wpk: F4, dt_s: float
+) -> F4:
+    """Temperature of the windings after dt_s: heated by the losses, cooled by coolant and airflow.
+
+    `coolant_wpk`: conductance from the windings to the coolant. Forced convection grows with the root of the
+    speed (Incropera, Fundamentals of Heat and Mass Transfer, laminar flow along a plate).
+    """
+    air_wpk = MOTOR_AIR_WPK * np.sqrt(speed)
+    conductance = coolant_wpk + air_wpk
+    settled = (loss_w + coolant_wpk * coolant_c + air_wpk * ambient_c) / conductance
+    temperature: F4 = motor_c + (settled - motor_c) * -np.expm1(conductance * (-dt_s / MOTOR_JPK))
+    return temperature
 
 
 def vibration_mv(car: CarParameters, *, speed: F4, force: F4, wear: F4, noise: F4) -> F4:

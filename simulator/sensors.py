@@ -28,13 +28,14 @@ _ERRORS: dict[str, tuple[float, float, float]] = {
     "accelerometer_2_1_value": (0.010, 0.02, 0.03),
     "accelerometer_2_2_value": (0.010, 0.02, 0.03),
     "control_unit_firmware": (0.0, 0.0, 0.0),
+    "motor_temp": (0.003, 0.6, 0.3),
 }
 GAIN_SPREAD, BIAS_SPREAD, _noise = (
     np.array([_ERRORS[name][kind] for name in SIGNALS], np.float64) for kind in range(3)
 )
 NOISE: F4 = _noise.astype(np.float32)[:, None]
 # Range of a sensor: a speed or an amplitude is never negative, a percentage never above 100.
-_SIGNED = ("coolant_temp", "intake_air_temp", "current_draw")
+_SIGNED = ("coolant_temp", "intake_air_temp", "current_draw", "motor_temp")
 _WHOLE = {"battery_percentage": 100.0, "throttle_pos": 1.0}
 _LOWEST: F4 = np.array([-1e6 if name in _SIGNED else 0 for name in SIGNALS], np.float32)[:, None]
 _HIGHEST: F4 = np.array([_WHOLE.get(name, 1e6) for name in SIGNALS], np.float32)[:, None]

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from contract.schema import schemas
+from contract.schema import latest, schemas
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
@@ -69,7 +69,10 @@ class Settings:
     new_model_from: int = setting(
         "cars from this number on are of a model that is new in the fleet", default=NEVER
     )
-    schema_version: int = setting("version of the telemetry schema that the cars send", default=1)
+    schema_version: int = setting(
+        "version of the telemetry schema that the cars send; older cars send an older one",
+        default=latest(TELEMETRY).version,
+    )
     buffer_s: float = setting(
         "seconds of samples that a car keeps after their PUBACK and sends again if the broker loses its "
         "session, so this is how far a bridge may be behind when a broker dies; half as many may wait for "

@@ -24,13 +24,14 @@ class DrivingState:
     heat_w: F4  # heat that reaches the coolant
     coolant_c: F4
     air_c: F4  # intake air
+    motor_c: F4  # windings
     tyre_c: F4  # (4, n)
 
     def __getitem__(self, group: slice) -> "DrivingState":
         """The state of a group of the cars, as views."""
         return DrivingState(self.speed[group], self.foot[group], self.sway_mps[group], self.slope[group],
                      self.charge[group], self.battery_c[group], self.heat_w[group], self.coolant_c[group],
-                     self.air_c[group], self.tyre_c[:, group])  # fmt: skip
+                     self.air_c[group], self.motor_c[group], self.tyre_c[:, group])  # fmt: skip
 
 
 @dataclass

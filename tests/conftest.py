@@ -176,7 +176,7 @@ def telemetry_values() -> Callable[..., list[bytes]]:
         seq: Sequence[int],
         signals: NDArray[np.float32] | None = None,
         sampled_at_ms: int | None = None,
-        version: int = 1,
+        version: int = latest("telemetry").version,
     ) -> list[bytes]:
         schema = get("telemetry", version)
         header = confluent_header(schema.schema_id)
@@ -186,7 +186,7 @@ def telemetry_values() -> Callable[..., list[bytes]]:
             [header + telemetry.prefix(schema, car) for car in cars],
             np.array(seq, np.int64),
             np.full(count, now_ms, np.int64),
-            np.tile(MEAN, (count, 1)) if signals is None else signals,
+            (np.tile(MEAN, (count, 1)) if signals is None else signals)[:, : len(schema.names("float"))],
         )
 
     return values

@@ -8,9 +8,10 @@ import numpy as np
 
 from contract import telemetry
 from contract.framing import confluent_header, schema_ids
-from contract.schema import get, schemas
-from contract.telemetry import Decoder
+from contract.schema import Schema, get, latest, schemas
+from contract.telemetry import Decoded, Decoder
 from contract.topics import TELEMETRY
+from contract.varints import Longs
 from loadtest.bench import detector
 from loadtest.bench.fleet import Records
 from loadtest.bench.run import BenchRun
@@ -29,12 +30,14 @@ def measure(run: BenchRun) -> dict[str, float]:
         samples = Records(count, seed=1, first_seq=1_000).next_samples(slice(0, count), 1_795_000_000_000)
         keys = [key.encode() for key in samples.keys]
         decoded = decoder.decode(samples.values, keys)
-        rows = decoded.sampled_at_ms, decoded.signals
         long_seq = decoded.seq * np.resize(np.repeat([1, 1 << 20], 2), count)
-        uniform = partial(telemetry.encode, _prefixes(samples.keys, (1,)), decoded.seq, *rows)
-        mixed = telemetry.encode(_prefixes(samples.keys, (1, 2)), long_seq, *rows)
+        newest, older = (
+            partial(_encode, samples.keys, schema, decoded)
+            for schema in (latest(TELEMETRY), get(TELEMETRY, latest(TELEMETRY).version - 1))
+        )
+        mixed = [pair[i % 2] for i, pair in enumerate(zip(newest(long_seq), older(long_seq), strict=True))]
         steps: dict[str, Callable[[], object]] = {
-            "encode": uniform,
+            "encode": partial(newest, decoded.seq),
             "decode": partial(decoder.decode, samples.values, keys),
             "decode_mixed": partial(decoder.decode, mixed, keys),
             "invoke": partial(model.step, decoded.signals, np.zeros((count, model.width), np.float32)),
@@ -43,13 +46,12 @@ def measure(run: BenchRun) -> dict[str, float]:
     return figures
 
 
-def _prefixes(keys: list[str], versions: tuple[int, ...]) -> list[bytes]:
-    """The bytes before seq in the records of these cars, which take turns with the schema versions."""
-    by_version = {version: get(TELEMETRY, version) for version in versions}
-    return [
-        confluent_header(by_version[version].schema_id) + telemetry.prefix(by_version[version], key)
-        for version, key in zip(np.resize(versions, len(keys)).tolist(), keys, strict=True)
-    ]
+def _encode(keys: list[str], schema: Schema, samples: Decoded, seq: Longs) -> list[bytes]:
+    """The samples of these cars as framed records of one schema version, with other sequence numbers."""
+    head = confluent_header(schema.schema_id)
+    prefixes = [head + telemetry.prefix(schema, key) for key in keys]
+    signals = samples.signals[:, : len(schema.names("float"))]
+    return telemetry.encode(prefixes, seq, samples.sampled_at_ms, signals)
 
 
 def _us_per_record(step: Callable[[], object], records: int) -> float:

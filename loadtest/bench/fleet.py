@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract import telemetry
 from contract.framing import confluent_header
-from contract.schema import get
+from contract.schema import latest
 from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY
 from plumbing import kafka
@@ -37,7 +37,7 @@ class Records:
     """Samples of healthy cars, one a second each, in an order that changes; some of them are odd."""
 
     def __init__(self, cars: int, seed: int, odd_share: float = ODD_SHARE, first_seq: int = 1) -> None:
-        schema = get(TELEMETRY, 1)
+        schema = latest(TELEMETRY)
         self.cars = cars
         self._fleet = Fleet(seed=seed, first=0, cars=cars, wear=Wear(share=0.0))
         self._keys = [car_id(number) for number in range(cars)]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from contract.framing import single_object_header
-from contract.schema import get
+from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats, encode, prefix
 
 # Means of one healthy car of the simulator (seed 1, car 361, 100 minutes), by speed: standing to motorway.
@@ -26,6 +26,7 @@ _BY_SPEED: dict[str, tuple[float, ...]] = {
     "accelerometer_2_1_value": (0.03, 2.44, 4.40, 5.47, 5.27, 5.64, 5.82),
     "accelerometer_2_2_value": (0.05, 2.74, 4.98, 6.22, 5.93, 6.42, 6.78),
     "control_unit_firmware": (1000.0,) * 7,
+    "motor_temp": (54.0, 60.1, 66.0, 72.2, 74.3, 79.5, 84.0),
 }
 HEALTHY: Floats = np.array([_BY_SPEED[name] for name in SIGNALS], np.float32).T.copy()
 
@@ -47,7 +48,7 @@ class Sensors:
     """A car's samples, encoded as it sends them: `seq` from 1 without a gap, at one speed after another."""
 
     def __init__(self, car_id: str) -> None:
-        schema = get("telemetry", 1)
+        schema = latest("telemetry")
         self._prefixes = [single_object_header(schema) + prefix(schema, car_id)]
         self.seq = 0
 

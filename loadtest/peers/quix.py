@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from contract.manifest import unpack
-from contract.schema import get
+from contract.schema import latest
 from contract.topics import MAINTENANCE, TELEMETRY
 from loadtest import peers
 from loadtest.bench.run import BenchRun
@@ -38,7 +38,7 @@ def measure(run: BenchRun, model: bytes, count: int) -> dict[str, float]:
     interpreter = python()
     manifest, tflite = unpack(model)
     schema_file, tflite_file = run.folder / "telemetry.avsc", run.folder / "detector.tflite"
-    schema_file.write_text(get(TELEMETRY, 1).text, encoding="utf-8")
+    schema_file.write_text(latest(TELEMETRY).text, encoding="utf-8")
     tflite_file.write_bytes(tflite)
     run.say(f"quix-streams: {count} records")
     # Anomalies go to MAINTENANCE because nothing else in this stage writes to that topic.

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from contract.framing import single_object_header
 from contract.schema import get
-from contract.telemetry import SIGNALS, encode, prefix
+from contract.telemetry import encode, prefix
 from contract.topics import MAINTENANCE, REJECTED, TELEMETRY, mqtt_topic
 
 from .processes import DEADLINE_S, BridgeProcess, Broker, Publisher, until
@@ -96,7 +96,7 @@ class Fleet:
         """(MQTT topic, payload) of one record."""
         schema = get("telemetry", version)
         head = single_object_header(schema) + prefix(schema, self.car(car), "Zoé")
-        signals = np.full((1, len(SIGNALS)), seq, np.float32)
+        signals = np.full((1, len(schema.names("float"))), seq, np.float32)
         stamp = np.array([1_795_000_000_000 + seq])
         return mqtt_topic(self.car(car), TELEMETRY), encode([head], np.array([seq]), stamp, signals)[0]
 

@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_used_ends_every_process(service: str, tmp_path:
     """One line that names the variable and the folder, and the exit code of any bad setting."""
     done = _python("-m", service, "up", folder=tmp_path / "nowhere")
     assert done.returncode == 2
-    said = f"settings: {VARIABLE}: {tmp_path}/nowhere is no folder; it must hold telemetry.v1.avsc"
+    said = f"settings: {VARIABLE}: {tmp_path}/nowhere is not a folder; it must hold telemetry.v1.avsc"
     assert done.stderr.splitlines() == [said + " and signals.toml"]
 
 

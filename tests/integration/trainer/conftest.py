@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from contract import records, telemetry
 from contract.framing import confluent_header
 from contract.manifest import TFLITE_BYTES_MAX
-from contract.schema import get
+from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
 from simulator.cars import car_id
@@ -63,7 +63,7 @@ class Cloud:
 
     def drive(self, signals: NDArray[np.float32], since: int = 1) -> None:
         """Put signals (seconds, cars, K) on the telemetry topic; `since` is the first seq and second."""
-        schema = get("telemetry", 1)
+        schema = latest("telemetry")
         cars = [car_id(number) for number in range(signals.shape[1])]
         prefixes = [confluent_header(schema.schema_id) + telemetry.prefix(schema, car) for car in cars]
         for second, rows in enumerate(signals, since):

@@ -13,11 +13,9 @@ from bridge.routing import Router
 from contract.errors import Malformed
 from contract.framing import single_object_header
 from contract.schema import get, schemas
-from contract.telemetry import SIGNALS, encode, prefix
+from contract.telemetry import encode, prefix
 from contract.topics import REJECTED
 from plumbing.mqtt import ConnectionLost
-
-K = len(SIGNALS)
 
 V1, V2 = get("telemetry", 1), get("telemetry", 2)
 
@@ -59,7 +57,8 @@ def forwarder(router: Router, producer: Any) -> Forwarder:
 
 def _payload(car: str, seq: int, schema: Any = V1) -> bytes:
     head = single_object_header(schema) + prefix(schema, car, "Zoé")
-    return encode([head], np.array([seq]), np.array([1_795_000_000_000]), np.zeros((1, K), np.float32))[0]
+    signals = np.zeros((1, len(schema.names("float"))), np.float32)
+    return encode([head], np.array([seq]), np.array([1_795_000_000_000]), signals)[0]
 
 
 def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry", **change: Any) -> bytes:

@@ -10,9 +10,7 @@ from contract import records
 from contract.errors import Malformed
 from contract.framing import confluent_header, single_object_header
 from contract.schema import get, latest, schemas
-from contract.telemetry import SIGNALS, encode, prefix
-
-K = len(SIGNALS)
+from contract.telemetry import encode, prefix
 
 V1, V2, MAINTENANCE = get("telemetry", 1), get("telemetry", 2), latest("maintenance")
 TOPIC = "fleet/v1/car-1/telemetry"
@@ -29,7 +27,8 @@ def router() -> Router:
 
 def _telemetry(schema: Any = V1, car: str = "car-1", seq: int = 1, model: str = "Zoé") -> bytes:
     head = single_object_header(schema) + prefix(schema, car, model)
-    return encode([head], np.array([seq]), np.array([1_795_000_000_000]), np.zeros((1, K), np.float32))[0]
+    signals = np.zeros((1, len(schema.names("float"))), np.float32)
+    return encode([head], np.array([seq]), np.array([1_795_000_000_000]), signals)[0]
 
 
 def _report(**change: Any) -> bytes:

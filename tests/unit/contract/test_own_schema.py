@@ -60,11 +60,54 @@ def test_without_a_folder_all_are_the_package_s():
     assert module.signals_file().parent == Path(module.__file__).parent / "schemas"
 
 
-def test_later_versions_may_stand_beside_the_first(changed: Callable[..., Path], folder: Path):
-    """telemetry.v2.avsc of the folder is a version of the same record type."""
-    shutil.copy(folder / "telemetry.v1.avsc", folder / "telemetry.v2.avsc")
-    changed(schema_id=102)
-    assert [s.version for s in read(folder) if s.name == "telemetry"] == [1, 2]
+OIL = {"name": "oil_temp", "type": "float", "default": -273.15}
+
+
+@pytest.fixture
+def second(folder: Path) -> Callable[[list[dict[str, Any]]], Path]:
+    """The folder with a telemetry.v2.avsc of these fields."""
+
+    def write(fields: list[dict[str, Any]]) -> Path:
+        definition = json.loads((folder / "telemetry.v1.avsc").read_text())
+        text = json.dumps(definition | {"schema_id": 102, "fields": fields})
+        (folder / "telemetry.v2.avsc").write_text(text)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def first(folder: Path) -> list[dict[str, Any]]:
+    """The fields of the example's version 1."""
+    fields: list[dict[str, Any]] = json.loads((folder / "telemetry.v1.avsc").read_text())["fields"]
+    return fields
+
+
+def test_a_later_version_may_add_signals_and_strings(second: Any, first: list[dict[str, Any]]):
+    """Signals at the end, strings before seq, each with a default."""
+    model = {"name": "vehicle_model", "type": "string", "default": "unknown"}
+    versions = [s for s in read(second([first[0], model, *first[1:], OIL])) if s.name == "telemetry"]
+    assert [schema.version for schema in versions] == [1, 2]
+    assert versions[1].names("float") == (*versions[0].names("float"), "oil_temp")
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        (lambda fields: fields[:-1], "tire_pressure of version 1 must stay"),
+        (lambda fields: [*fields[:-1], OIL], "tire_pressure of version 1 must stay"),
+        (lambda fields: [*fields[:3], *fields[:2:-1]], "must begin with those of version 1 in their order"),
+        (lambda fields: [*fields[:3], OIL, *fields[3:]], "must begin with those of version 1 in their order"),
+        (lambda fields: [*fields, {"name": "oil_temp", "type": "float"}], "oil_temp must have a default"),
+    ],
+    ids=["removed", "renamed", "reordered", "inserted", "no default"],
+)
+def test_a_later_version_that_would_break_records_is_refused(
+    second: Any, first: list[dict[str, Any]], change: Callable[..., Any], wrong: str
+):
+    """The message names the file, the signal and what to do instead."""
+    with pytest.raises(ValueError, match=rf"telemetry\.v2\.avsc: .*{wrong}"):
+        read(second(change(first)))
 
 
 def test_settings_of_the_example_fit_its_schema(folder: Path):
@@ -90,7 +133,7 @@ def test_fingerprint_and_frame_are_as_of_any_schema(folder: Path, crc_64_avro: C
     ("keys", "wrong"),
     [
         ({"schema_id": None}, "schema_id.*missing"),
-        ({"schema_id": 3}, "schema_id 3 is another schema's"),
+        ({"schema_id": 3}, "schema_id 3 belongs to another schema"),
         ({"schema_id": "7"}, "whole number"),
         ({"schema_id": 0}, "whole number"),
         ({"fields": _fields(without="car_id")}, "car_id .string."),
@@ -119,7 +162,7 @@ def test_a_time_that_is_any_number_is_refused(changed: Callable[..., Path]):
 
 def test_a_folder_that_cannot_be_used_is_refused(folder: Path):
     """Not there, without a version 1, with other record types, with something that is no JSON."""
-    with pytest.raises(ValueError, match="is no folder; it must hold"):
+    with pytest.raises(ValueError, match="is not a folder; it must hold"):
         read(folder / "nowhere")
     (folder / "maintenance.v1.avsc").write_text("{}")
     with pytest.raises(ValueError, match=r"maintenance\.v1\.avsc; only telemetry"):

@@ -18,7 +18,10 @@ SENSORS = tuple(DRIFTS)
 
 # What a failed component adds to the mean of a signal in its unit (from, to), estimated by hand.
 EFFECTS = {
-    "coolant_leak": {"coolant_temp": (2, 30)},  # a fifth of the radiator's conductance and of the flow
+    "coolant_leak": {
+        "coolant_temp": (2, 30),
+        "motor_temp": (10, 90),
+    },  # a fifth of the radiator's conductance and of the flow
     "clogged_air_filter": {"intake_air_flow_speed": (-110, -50)},  # 65 % of about 130 g/s
     "bearing_wear": {"accelerometer_1_1_value": (0.3, 3), "engine_vibration_amplitude": (600, 2500)},
     "slow_puncture": {"tire_pressure_1_1": (-18, -15)},
@@ -29,13 +32,13 @@ EFFECTS = {
 }
 # Prefixes of the signals that a fault may change; all others must stay bit-identical.
 TOUCHED = {
-    "coolant_leak": ("coolant_temp", "intake_air"),
-    "clogged_air_filter": ("coolant_temp", "intake_air"),
+    "coolant_leak": ("coolant_temp", "intake_air", "motor_temp"),
+    "clogged_air_filter": ("coolant_temp", "intake_air", "motor_temp"),
     "bearing_wear": ("accelerometer_1_1", "engine_vibration"),
     "slow_puncture": ("tire_pressure_1_1",),
     "battery_ageing": ("battery", "current_draw"),
     "brake_drag": ("battery", "current_draw", "throttle_pos", "engine_vibration", "coolant_temp",
-                   "intake_air", "tire_pressure_1_1"),
+                   "intake_air", "motor_temp", "tire_pressure_1_1"),
 }  # fmt: skip
 
 

@@ -33,7 +33,8 @@ class TwoCars:
         prefixes = [single_object_header(SCHEMA) + prefix(SCHEMA, car.id) for car in self.cars]
         self.wire: list[tuple[str, int, bool]] = []  # car, seq, duplicate
         self.broken = False
-        self.uplink = Uplink(self.cars, prefixes, self.journal, self.counts, self._send)
+        count = len(SCHEMA.names("float"))
+        self.uplink = Uplink(self.cars, prefixes, self.journal, self.counts, self._send, signal_count=count)
         self.now = 100.0
 
     def _send(self, car: CarClient, data: bytes) -> bool:
