@@ -1,1 +1,1 @@
-"""What travels between the processes: schemas, codec, topics, model manifest. Pure: bytes in, bytes out."""
+"""What travels between processes: schemas, codec, topics, model manifest. Pure functions over bytes."""

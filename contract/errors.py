@@ -1,13 +1,10 @@
-"""The one error of this package."""
+"""The error of this package."""
 
 
 class Malformed(ValueError):
-    """Bytes that do not keep the contract: the sender is to blame, the reader counts it and goes on.
-
-    `reason` is a short slug, one of a small set, fit for a metric's label; `detail` is for people.
-    """
+    """Bytes that break the contract. The sender is to blame: the reader counts the record and goes on."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
+        self.reason = reason  # one of a small set of slugs, a metric's label
+        self.detail = detail  # for people

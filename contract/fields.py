@@ -1,4 +1,4 @@
-"""Reading what stands in a JSON document: each field has one type, and what is wrong is named."""
+"""Reading JSON documents into dataclasses: each field has one type, and errors name the field."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,9 +11,9 @@ Reader = Callable[[Any], Any]
 
 
 def read(cls: type, readers: Mapping[str, Reader], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Each field of a dataclass read by its reader.
+    """The values of a dataclass's fields, each read by its reader.
 
-    Raises Malformed (`malformed_manifest`) naming what is missing, unknown or of a wrong type.
+    Raises Malformed (`malformed_manifest`) naming the fields that are missing, unknown or of a wrong type.
     """
     names = {item.name for item in fields(cls)}
     if missing := sorted(names - document.keys()):
@@ -30,7 +30,7 @@ def read(cls: type, readers: Mapping[str, Reader], document: Mapping[str, Any]) 
 
 
 def exactly(kind: type) -> Reader:
-    """A reader of values of one type; an integer is no bool and no float."""
+    """A reader of values of exactly one type: neither a bool nor a float counts as an integer."""
 
     def reader(value: Any) -> Any:
         if type(value) is not kind:
@@ -41,21 +41,21 @@ def exactly(kind: type) -> Reader:
 
 
 def record(cls: type, readers: Mapping[str, Reader]) -> Reader:
-    """A reader of a dataclass whose fields have the readers given."""
+    """A reader of a dataclass whose fields are read by `readers`."""
     return lambda value: cls(**read(cls, readers, exactly(dict)(value)))
 
 
 def number(value: Any) -> float:
-    """A float; null, which stands for what is not finite, is NaN."""
+    """A float; null, which stands for a number that is not finite, becomes NaN."""
     if value is None:
         return math.nan
     if type(value) not in {int, float}:
-        raise TypeError(f"{str(value)[:80]!r} is no number")
+        raise TypeError(f"{str(value)[:80]!r} is not a number")
     return float(value)
 
 
 def listed(reader: Reader, length: int | None = None) -> Reader:
-    """A reader of a list, each item by `reader`, as a tuple; `length`: it must have so many."""
+    """A reader of a list as a tuple, each item read by `reader`; `length` is the required number of items."""
 
     def read_list(value: Any) -> tuple[Any, ...]:
         items = tuple(map(reader, exactly(list)(value)))

@@ -25,9 +25,9 @@ def confluent_header(schema_id: int) -> bytes:
 
 
 def schema_ids(schemas: Iterable[Schema], registered: Mapping[bytes, int] | None = None) -> dict[int, Schema]:
-    """Kafka's schema id to schema; `registered` (fingerprint to id) holds what a registry gave instead."""
-    given = registered or {}
-    return {given.get(schema.fingerprint, schema.schema_id): schema for schema in schemas}
+    """Kafka's schema id to schema; `registered` (fingerprint to id) are the ids that a registry gave."""
+    ids = registered or {}
+    return {ids.get(schema.fingerprint, schema.schema_id): schema for schema in schemas}
 
 
 def split_confluent(value: bytes) -> tuple[int, bytes]:

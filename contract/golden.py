@@ -1,4 +1,4 @@
-"""Golden vectors: what a model must compute on whatever processor it runs, sample after sample."""
+"""Golden vectors: results that a model must reproduce on every processor, sample after sample."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,32 +9,31 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Row = tuple[float, ...]
 Rows = tuple[Row, ...]
-# One sample of each of k cars: signals (k, K), state (k, S) to score (k,), contribution (k, K), state (k, S).
+# One sample of k cars: signals (k, K), state (k, S) to score (k,), contribution (k, K), state (k, S).
 Step = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]
 
-# Relative to max(1, |value|), of a contribution to the largest one of its row: float32 on other kernels.
+# How far float32 kernels may differ, relative to max(1, |value|), for contributions to the row's largest.
 SCORE_TOLERANCE = 1e-5
 STATE_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """A closed loop: T samples of k cars, each sample's states being what the one before left.
+    """T consecutive samples of k cars, each run with the states that the previous one left.
 
-    signals (T, k, K), score (T, k), contribution (T, k, K); state and state_after (k, S), before the first
-    sample and after the last; S is 0 for a graph without state. The cars of a graph with state are a new one,
-    one shortly before the end of its learning period and a warm one.
+    K is the number of signals that the model judges, S the width of its state, 0 without state. The cars of a
+    graph with state are a new one, one shortly before the end of its learning period and a learned one.
     """
 
-    signals: tuple[Rows, ...]
-    state: Rows
-    score: Rows
-    contribution: tuple[Rows, ...]
-    state_after: Rows
+    signals: tuple[Rows, ...]  # (T, k, K)
+    state: Rows  # (k, S) before the first sample
+    score: Rows  # (T, k)
+    contribution: tuple[Rows, ...]  # (T, k, K)
+    state_after: Rows  # (k, S) after the last sample
 
     @classmethod
     def of(cls, signals: Floats, state: Floats, step: Step) -> "Golden":
-        """What `step` makes of signals (T, k, K) and state (k, S)."""
+        """The results of `step` for signals (T, k, K) and state (k, S)."""
         scores, contributions, after = [], [], state
         for sample in signals:
             score, contribution, after = step(sample, after)
@@ -53,15 +52,20 @@ class Golden:
         return len(self.signals)
 
     @property
+    def widths(self) -> set[int]:
+        """The lengths of the rows of signals and contributions; K alone in a valid one."""
+        return {len(row) for rows in (*self.signals, *self.contribution) for row in rows}
+
+    @property
     def inputs(self) -> tuple[Floats, Floats]:
         """signals (T, k, K) and the state (k, S) before the first sample."""
         return np.array(self.signals, np.float32), np.array(self.state, np.float32)
 
     def differences(self, step: Step) -> list[str]:
-        """What the model, run by `step`, computes otherwise, in words; empty where all is as it must be.
+        """In words, where the results of `step` differ; empty if they are within the tolerances.
 
-        A value that is not finite is a difference, expected or not. Ends with
-        the first sample that differs, since all later ones follow from it.
+        A value that is not finite is a difference even if it was expected. Only the first sample that differs
+        is reported, since all later ones follow from it.
         """
         if not len(self):
             return ["no golden vectors"]
@@ -72,7 +76,7 @@ class Golden:
                 return wrong
         after = np.array(self.state_after)
         if state.shape != after.shape:
-            return [f"states of the shape {state.shape}, not {after.shape}"]
+            return [f"states have the shape {state.shape}, not {after.shape}"]
         wrong_rows = ~_near(state, after, STATE_TOLERANCE).all(axis=1)
         return [f"car {car}: another state after {len(self)} samples" for car in np.flatnonzero(wrong_rows)]
 
@@ -81,7 +85,7 @@ class Golden:
         if score.shape != expected.shape or contribution.shape != parts.shape:
             return [f"outputs {score.shape} and {contribution.shape}, not {expected.shape} and {parts.shape}"]
         wrong = ~_near(score, expected, SCORE_TOLERANCE)
-        # Contributions have signs and may be larger than the score squared that they add up to.
+        # Contributions are signed and may be larger than the squared score that they add up to.
         largest = np.maximum(1, np.abs(parts).max(axis=1, initial=0))[:, None]
         wrong |= ~(np.abs(contribution - parts) <= SCORE_TOLERANCE * largest).all(axis=1)
         return [
@@ -91,8 +95,8 @@ class Golden:
         ]
 
 
-def _near(found: Floats, expected: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
-    near: NDArray[np.bool_] = np.abs(found - expected) <= tolerance * np.maximum(1, np.abs(expected))
+def _near(values: Floats, expected: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = np.abs(values - expected) <= tolerance * np.maximum(1, np.abs(expected))
     return near
 
 

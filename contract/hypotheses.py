@@ -1,7 +1,8 @@
-"""Which component a car's deviation speaks of: what the model says a fault of each would look like.
+"""Which component most likely causes a car's deviation.
 
-The trainer moves healthy telemetry as signals.toml says that a fault of a component would, and keeps the
-direction in which the model's memory then goes (trainer/model/directions.py). Scorers and scorecard compare.
+The trainer changes healthy telemetry as signals.toml says that a fault of a component would, and keeps the
+direction in which the deviation in the model's state then moves (trainer/model/directions.py). Scorers and
+scorecard compare a car's deviation with these directions.
 """
 
 from collections.abc import Mapping
@@ -13,40 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 F8 = NDArray[np.float64]
-# Cosines. Directions that differ by less cannot be told apart: of these, the component named first.
+# Cosines that differ by less cannot be told apart; the component that comes first is then named.
 _CLEARLY = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hypotheses:
-    """`columns` (m) of a state are compared, less their `usual` value (m) in a healthy car.
+    """The directions in which faults of each component move a state.
 
-    Angles are measured by `norm` (m, m), the inverse covariance of healthy cars. `directions`: of each
-    component those (m each) in which its faults go, the component that is to be named first where two are
-    alike.
-
-    Raises ValueError where sizes differ, there is no component, or a direction or the norm has no length.
+    Raises ValueError if sizes differ, there is no component, or the norm gives a direction no length.
     """
 
-    columns: tuple[int, ...]
-    usual: tuple[float, ...]
-    norm: tuple[tuple[float, ...], ...]
-    directions: Mapping[str, tuple[tuple[float, ...], ...]]
+    columns: tuple[int, ...]  # (m) columns of the state that are compared
+    usual: tuple[float, ...]  # (m) their values in a healthy car
+    norm: tuple[tuple[float, ...], ...]  # (m, m) inverse covariance of healthy cars, which measures angles
+    directions: Mapping[
+        str, tuple[tuple[float, ...], ...]
+    ]  # component: directions (m each); order is priority
 
     def __post_init__(self) -> None:
         size = len(self.columns)
         rows = [self.usual, *self.norm, *(row for rows in self.directions.values() for row in rows)]
         if len(self.norm) != size or {len(row) for row in rows} != {size} or min(self.columns) < 0:
-            raise ValueError(f"usual, norm and directions must be of {size} columns, none of them negative")
+            raise ValueError(f"usual, norm and directions must have {size} columns, none of them negative")
         if not self.directions or not all(self.directions.values()):
-            raise ValueError("every component needs a direction, and there must be one")
+            raise ValueError("there must be at least one component, each with a direction")
         if not np.isfinite(self._measured).all():
-            raise ValueError("every direction must have a length by the norm")
+            raise ValueError("every direction must have a finite, positive length by the norm")
 
     def of(self, state: NDArray[Any]) -> tuple[str, float]:
         """(component, cosine of the angle to its direction) for a car's state (S,).
 
-        ("", 0) for a car that does not deviate, or in no component's direction.
+        ("", 0) for a car that does not deviate or deviates in no component's direction.
         """
         away = state[list(self.columns)].astype(np.float64) - self.usual
         size = np.sqrt(max(float(away @ self._norm @ away), 0.0))
@@ -66,13 +65,13 @@ class Hypotheses:
 
     @cached_property
     def _firsts(self) -> NDArray[np.intp]:
-        """(components,) of each its first row in `_measured`."""
+        """(components,) the first row of each component in `_measured`."""
         counts = [len(rows) for rows in self.directions.values()]
         return np.cumsum([0, *counts[:-1]])
 
     @cached_property
     def _measured(self) -> F8:
-        """(directions, m): times a deviation and over its length, the cosine of the angle between both."""
+        """(directions, m): product with a deviation, over its length: the cosine of the angle."""
         rows = np.array([row for rows in self.directions.values() for row in rows], np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             lengths = np.sqrt(np.einsum("dm,mn,dn->d", rows, self._norm, rows))

@@ -1,4 +1,4 @@
-"""Many values as one, so that numpy reaches all of them at once."""
+"""Many byte strings as one, so that numpy reaches all of them at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,38 +8,35 @@ from typing import Any
 
 from contract.varints import WORD_BYTES
 
-_ROOM = bytes(WORD_BYTES)  # behind the last value: a word can be read from each of its bytes on
+_PADDING = bytes(WORD_BYTES)  # lets a whole word be read from any byte of the last value
 
 
 @dataclass(frozen=True)
 class Joined:
-    """n values behind each other, and room for one more word.
-
-    `sizes` in bytes; `same`: the size of all, None where they differ or there are none.
-    """
+    """n values one after another, and padding."""
 
     data: bytes
-    sizes: list[int]
-    same: int | None
+    sizes: list[int]  # (n) bytes of each value
+    same: int | None  # the size of all values; None if they differ or there are none
 
     @classmethod
     def of(cls, values: Sequence[bytes | None]) -> "Joined":
-        """Of n values; None counts as empty."""
+        """Join n values; None counts as empty."""
         try:
             return cls._of(values)
-        except TypeError:  # looking for None beforehand costs as much as taking the lengths
+        except TypeError:  # checking for None beforehand would cost as much as taking the lengths
             return cls._of([value or b"" for value in values])
 
     @classmethod
     def _of(cls, values: Sequence[Any]) -> "Joined":
         sizes = list(map(len, values))
         alike = bool(sizes) and sizes.count(sizes[0]) == len(sizes)
-        return cls(b"".join([*values, _ROOM]), sizes, sizes[0] if alike else None)
+        return cls(b"".join([*values, _PADDING]), sizes, sizes[0] if alike else None)
 
     @classmethod
     def behind_each_other(cls, parts: Sequence["Joined"]) -> "Joined":
-        """All values of several, at least one."""
-        data = b"".join([*(memoryview(part.data)[: -len(_ROOM)] for part in parts), _ROOM])
+        """The values of all `parts`, of which there must be at least one."""
+        data = b"".join([*(memoryview(part.data)[: -len(_PADDING)] for part in parts), _PADDING])
         (same, *others) = {part.same for part in parts}
         if same is None or others:
             return cls(data, list(chain.from_iterable(part.sizes for part in parts)), None)
@@ -56,7 +53,7 @@ class Joined:
         return (self.data[start:end] for start, end in pairwise(self._bounds))
 
     def take(self, rows: Iterable[int]) -> "Joined":
-        """Some of the values, in this order."""
+        """The values of these rows, in this order."""
         return Joined.of([self[row] for row in rows])
 
     @cached_property

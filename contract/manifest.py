@@ -1,7 +1,7 @@
-"""The model record: a TFLite graph and the manifest that proves where it comes from and what it must say.
+"""The model record: a TFLite graph and the manifest that proves its origin and its results.
 
-As JSON the manifest carries `null` where a number is not finite (a missing signal, a broken score), because
-JSON knows no NaN; in our hands it is NaN again.
+JSON has no NaN: numbers that are not finite (a missing signal, a broken score) are written as `null` and read
+back as NaN.
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS
 
 MANIFEST_VERSION = 2
-# Far under Kafka's 1 MB for a message; a dense model takes 10 to 100 KB.
+# Well below Kafka's limit of 1 MB per message; a dense model takes 10 to 100 KB.
 TFLITE_BYTES_MAX = 512 * 1024
-# Golden vectors are most of it; with the graph and Kafka's overhead still under 1 MB.
+# Most of it is golden vectors. Together with the graph and Kafka's overhead it stays below 1 MB.
 MANIFEST_BYTES_MAX = 384 * 1024
-# Reference values of a signal for drift: its quantiles 0, 0.1, ... 1 in the training data.
+# Levels of the reference quantiles that drift is measured against.
 QUANTILES = tuple(i / 10 for i in range(11))
 
-Offsets = Mapping[str, Mapping[int, tuple[int, int]]]
+Offsets = Mapping[str, Mapping[int, tuple[int, int]]]  # topic: {partition: (first, next)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Whether the candidate was published, and why (not)."""
+    """Whether the candidate was published, and the reasons."""
 
     published: bool
     reasons: tuple[str, ...] = ()
@@ -41,43 +41,34 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything needed to trust, compare, rebuild and roll back a model.
-
-    `version` counts up from 1 over all candidates of `name`; `parent` is the champion the candidate was
-    compared with. Offsets: {topic: {partition: (first, next)}} of the mirrored topics. `threshold` is in
-    units of the score: an anomaly is `not (score <= threshold)`; with the rule `alert` it was set so that
-    healthy cars raise `false_alarms_per_car_week`. `components`: of each the signals that speak of it, the
-    more particular one first; `hypotheses`: how a state tells them apart. `state` is None for a graph
-    without; then, and in manifests of before they were known, `hypotheses` is None too. `metrics` has the
-    keys candidate, champion and baselines. `reference_quantiles`: per signal its values at QUANTILES.
-    """
+    """Everything needed to trust, compare, rebuild and roll back a model."""
 
     name: str
-    version: int
-    parent: int | None
+    version: int  # counts up from 1 over all candidates of `name`
+    parent: int | None  # the champion that the candidate was compared with
     created_at: str
     git_revision: str
-    signals: tuple[str, ...]
-    schema_fingerprint: str
-    threshold: float
-    false_alarms_per_car_week: float
+    signals: tuple[str, ...]  # the signals that the graph judges, in the order of its columns
+    schema_fingerprint: str  # of the newest telemetry schema when the model was trained
+    threshold: float  # in units of the score: an anomaly is `not (score <= threshold)`
+    false_alarms_per_car_week: float  # rate in healthy cars at this threshold and alert rule
     alert: AlertRule
-    components: Mapping[str, tuple[str, ...]]
-    state: StateLayout | None
-    training_offsets: Offsets
+    components: Mapping[str, tuple[str, ...]]  # component: signals that show its faults, most specific first
+    state: StateLayout | None  # None for a graph without state
+    training_offsets: Offsets  # of the mirrored topics
     validation_offsets: Offsets
     seed: int
-    metrics: Mapping[str, Any]
-    reference_quantiles: Mapping[str, tuple[float, ...]]
+    metrics: Mapping[str, Any]  # with the keys candidate, champion and baselines
+    reference_quantiles: Mapping[str, tuple[float, ...]]  # signal: its values at QUANTILES in training
     golden: Golden
     tflite_sha256: str
     tflite_bytes: int
     decision: Decision
-    hypotheses: Hypotheses | None = None
+    hypotheses: Hypotheses | None = None  # tells components apart by the state; None in old manifests
     manifest_version: int = field(default=MANIFEST_VERSION)
 
     def to_json(self, indent: int | None = None) -> str:
-        """The manifest as JSON, values that are not finite as null."""
+        """The manifest as JSON; numbers that are not finite become null."""
         return json.dumps(_plain(self), indent=indent, allow_nan=False)
 
     @classmethod
@@ -86,65 +77,75 @@ class Manifest:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise Malformed("malformed_manifest", f"no JSON: {error}") from error
+            raise Malformed("malformed_manifest", f"not JSON: {error}") from error
         if not isinstance(document, dict):
-            raise Malformed("malformed_manifest", "no JSON object")
+            raise Malformed("malformed_manifest", "not a JSON object")
         version = document.get("manifest_version")
         if version != MANIFEST_VERSION:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
         values = read(cls, _READERS, {"hypotheses": None} | document)
         state, hypotheses = values["state"], values["hypotheses"]
         if hypotheses is not None and (state is None or max(hypotheses.columns) >= state.width):
-            raise Malformed("malformed_manifest", "hypotheses: of columns that the state does not have")
+            raise Malformed("malformed_manifest", "hypotheses: columns that the state does not have")
+        signals, golden = values["signals"], values["golden"]
+        if not signals or len(set(signals)) != len(signals):
+            raise Malformed("malformed_manifest", "signals must be at least one, and no signal twice")
+        if wrong := golden.widths - {len(signals)}:
+            raise Malformed(
+                "malformed_manifest", f"golden: rows of {wrong} values for {len(signals)} signals"
+            )
         return cls(**values)
 
 
 def sha256(tflite: bytes) -> str:
-    """The checksum as the manifest carries it."""
+    """The checksum in the manifest's form."""
     return hashlib.sha256(tflite).hexdigest()
 
 
 def pack(manifest: Manifest, tflite: bytes) -> bytes:
-    """The framed `model` record. Raises Malformed (`too_large`, `bad_checksum`) for what `unpack` refuses."""
+    """The framed `model` record. Raises Malformed: `too_large` or `bad_checksum`."""
     _check_graph(manifest, tflite)
     text = manifest.to_json()
     if len(text) > MANIFEST_BYTES_MAX:
-        raise Malformed("too_large", f"{len(text)} bytes of manifest, at most {MANIFEST_BYTES_MAX}")
+        raise Malformed("too_large", f"the manifest has {len(text)} bytes, at most {MANIFEST_BYTES_MAX}")
     fields = {"name": manifest.name, "version": manifest.version, "manifest": text, "tflite": tflite}
     return records.encode("model", fields)
 
 
 def unpack(value: bytes) -> tuple[Manifest, bytes]:
-    """(manifest, TFLite graph) of a framed `model` record, its checksum and its signals verified.
+    """(manifest, TFLite graph) of a framed `model` record, with checksum and signals verified.
 
     Raises Malformed: `bad_frame`, `unknown_schema`, `malformed_record`, `unknown_manifest_version`,
-    `malformed_manifest`, `other_signals`, `too_large` or `bad_checksum`. Whether the graph computes what it
-    should is for the process that runs it: `Golden.differences`.
+    `malformed_manifest`, `other_signals`, `too_large` or `bad_checksum`. The process that runs the graph also
+    checks its results (`Golden.differences`).
     """
-    name, found = records.decode(value)
+    name, fields = records.decode(value)
     if name != "model":
         raise Malformed("unknown_schema", f"a record of the schema {name}, not model")
-    manifest, tflite = Manifest.from_json(found["manifest"]), found["tflite"]
-    if (found["name"], found["version"]) != (manifest.name, manifest.version):
-        raise Malformed("malformed_manifest", "name or version differ between record and manifest")
-    if manifest.signals != SIGNALS:
-        other = sorted(set(manifest.signals) ^ set(SIGNALS)) or ["their order"]
-        raise Malformed("other_signals", f"not this program's signals: {', '.join(other)}")
+    manifest, tflite = Manifest.from_json(fields["manifest"]), fields["tflite"]
+    if (fields["name"], fields["version"]) != (manifest.name, manifest.version):
+        raise Malformed("malformed_manifest", "name or version differs between record and manifest")
+    if unknown := [name for name in manifest.signals if name not in SIGNALS]:
+        raise Malformed(
+            "other_signals",
+            f"the model judges {', '.join(unknown)}, which this program's telemetry schemas do not have: "
+            "roll out this program with the newest schemas before the model",
+        )
     _check_graph(manifest, tflite)
     return manifest, tflite
 
 
 def _check_graph(manifest: Manifest, tflite: bytes) -> None:
     if len(tflite) > TFLITE_BYTES_MAX:
-        raise Malformed("too_large", f"{len(tflite)} bytes of TFLite, at most {TFLITE_BYTES_MAX}")
+        raise Malformed("too_large", f"the TFLite graph has {len(tflite)} bytes, at most {TFLITE_BYTES_MAX}")
     if len(tflite) != manifest.tflite_bytes or sha256(tflite) != manifest.tflite_sha256:
-        raise Malformed("bad_checksum", f"{len(tflite)} bytes of TFLite are not those of the manifest")
+        raise Malformed("bad_checksum", f"the {len(tflite)} bytes of the TFLite graph are not the manifest's")
 
 
 def _plain(node: Any) -> Any:
     if isinstance(node, float):
         return node if math.isfinite(node) else None
-    if is_dataclass(node):  # `asdict` copies every number of the golden vectors, deeply
+    if is_dataclass(node):  # `asdict` would deep-copy every number of the golden vectors
         return {each.name: _plain(getattr(node, each.name)) for each in fields(node)}
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
@@ -161,11 +162,11 @@ def _offsets(value: Any) -> Offsets:
 
 def _quantiles(value: Any) -> Mapping[str, tuple[float, ...]]:
     values = listed(number, len(QUANTILES))
-    return {name: values(found) for name, found in value.items()}
+    return {name: values(quantiles) for name, quantiles in value.items()}
 
 
 def _golden(value: Any) -> Golden:
-    row = listed(number, len(SIGNALS))
+    row = listed(number)
     readers = {
         "signals": listed(listed(row)),
         "state": listed(listed(number)),
@@ -175,12 +176,12 @@ def _golden(value: Any) -> Golden:
     }
     golden: Golden = record(Golden, readers)(value)
     if not len(golden.signals) == len(golden.score) == len(golden.contribution):
-        raise ValueError("signals, score and contribution must have as many samples")
+        raise ValueError("signals, score and contribution must have the same number of samples")
     samples = (*golden.signals, golden.state, *golden.score, *golden.contribution, golden.state_after)
     if {len(cars) for cars in samples} != {len(golden.state)}:
-        raise ValueError("every sample and both states must have as many cars")
+        raise ValueError("all samples and both states must have the same number of cars")
     if len({len(state) for state in (*golden.state, *golden.state_after)}) > 1:
-        raise ValueError("every state must have as many values")
+        raise ValueError("all states must have the same number of values")
     return golden
 
 
@@ -205,10 +206,10 @@ def _hypotheses(value: Any) -> Hypotheses | None:
         "columns": listed(exactly(int)),
         "usual": listed(number),
         "norm": rows,
-        "directions": lambda found: {name: rows(directions) for name, directions in found.items()},
+        "directions": lambda each: {name: rows(directions) for name, directions in each.items()},
     }
-    found: Hypotheses | None = None if value is None else record(Hypotheses, readers)(value)
-    return found
+    hypotheses: Hypotheses | None = None if value is None else record(Hypotheses, readers)(value)
+    return hypotheses
 
 
 _strings = listed(exactly(str))

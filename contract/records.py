@@ -1,4 +1,4 @@
-"""The small records (maintenance, anomaly, audit, model): one at a time, framed as Kafka carries them."""
+"""Single records of any schema, in Kafka's frame or without one."""
 
 import io
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from contract.schema import Schema, latest, schemas
 
 
 def encode(name: str, record: Mapping[str, Any]) -> bytes:
-    """`record` as the newest version of schema `name`, with Kafka's frame. Times are ms since 1970.
+    """`record` in the newest version of schema `name`, with Kafka's frame. Times are ms since 1970.
 
-    Raises KeyError for an unknown name, ValueError or TypeError for a record that does not fit.
+    Raises KeyError for an unknown name, ValueError or TypeError for a record that does not fit the schema.
     """
     schema = latest(name)
     return confluent_header(schema.schema_id) + body(schema, record)
@@ -49,12 +49,14 @@ def body(schema: Schema, record: Mapping[str, Any]) -> bytes:
 
 
 def read(schema: Schema, data: bytes) -> dict[str, Any]:
-    """The record in `data`, which must be all of it. Raises Malformed (`malformed_record`)."""
+    """The record in `data`, without bytes after it. Raises Malformed (`malformed_record`)."""
     source = io.BytesIO(data)
     try:
         record: Any = schemaless_reader(source, schema.parsed, None)
     except (EOFError, ValueError, IndexError, StopIteration, OverflowError, MemoryError) as error:
-        raise Malformed("malformed_record", f"no {schema.name} v{schema.version}: {error!r}") from error
+        raise Malformed(
+            "malformed_record", f"not a record of {schema.name} v{schema.version}: {error!r}"
+        ) from error
     if source.tell() != len(data):
         raise Malformed("malformed_record", f"{len(data) - source.tell()} bytes after the record")
     return dict(record)

@@ -1,6 +1,6 @@
-"""What a detector must know of the telemetry's signals: data beside the schema, `signals.toml`, never code.
+"""signals.toml: what a detector must know of the signals, as data beside the telemetry schema.
 
-A deployment with signals of its own brings its own schema and this file; nothing else names a signal.
+A deployment with signals of its own replaces the schema and this file; no other code names a signal.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from contract.schema import signals_file
 from contract.telemetry import SIGNALS
 
-# Each way a component's signals can go together is a direction of its own.
+# n signals that may go either way make 2**n directions (trainer/model/directions.py).
 _EITHER_WAY_MAX = 3
 _CHANGE = re.compile(r"(\+-|[-+*])\s*([0-9]+(?:\.[0-9]+)?)(,\s*stuck)?")
 _SECTIONS = ("signals", "ratio", "components", "deviation")
@@ -24,81 +24,78 @@ _Entry = TypeVar("_Entry", "Signal", "Ratio", "Deviation")
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """`resolution`, in the signal's unit: below it a change is the sensor's, not news.
-
-    `condition`: part of the operating point. `judged`: whether it can make a score. `restless`: a sound
-    sensor hardly ever says the same twice running, so one that often does is stuck.
-    """
+    """A signal of the telemetry schema."""
 
     name: str
-    resolution: float
-    condition: bool = False
-    judged: bool = True
-    restless: bool = False
+    resolution: float  # in the signal's unit: a smaller change is noise of the sensor
+    condition: bool = False  # part of the operating point, from which other signals are expected
+    judged: bool = True  # whether it can raise the score
+    restless: bool = False  # a healthy sensor hardly ever repeats a value, so one that does is stuck
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """A quotient that judges the signal `judges` in its place, or only helps to expect others.
+    """A quotient of signals that is judged instead of one of them, or only helps to expect others.
 
     With `logarithm`: log(|numerator| + numerator_offset) - power * log(|denominator| + denominator_offset),
-    of one numerator. Else: the product of the numerators over unit * (|denominator| + denominator_offset),
-    within `most` either way. `resolution` is in the ratio's own unit. With a denominator (its size) below
-    `judged_above` the ratio says nothing of the part, and is not judged.
+    with one numerator. Otherwise: the product of the numerators over
+    unit * (|denominator| + denominator_offset), clipped to ±most.
     """
 
     name: str
     numerator: tuple[str, ...]
     denominator: str
-    resolution: float
-    judges: str | None = None
+    resolution: float  # in the ratio's own unit
+    judges: str | None = None  # the signal that is judged by this ratio
     numerator_offset: float = 0.0
     denominator_offset: float = 0.0
     power: float = 1.0
     logarithm: bool = False
     unit: float = 1.0
     most: float = 1e6
-    condition: bool = False
-    judged_above: float = 0.0
+    condition: bool = False  # part of the operating point
+    judged_above: float = 0.0  # with a smaller |denominator| the ratio is not judged
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that the ratio is made of or judges."""
+        return (*self.numerator, self.denominator, *([self.judges] if self.judges else []))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a beginning fault does to a signal: times `factor` plus `offset`, in its unit.
-
-    `offset` None: nobody said by how much. `either_way`: or the opposite. `stuck`: or it repeats itself.
-    """
+    """What a beginning fault does to a signal: value * factor + offset."""
 
     signal: str
     factor: float = 1.0
-    offset: float | None = 0.0
-    either_way: bool = False
-    stuck: bool = False
+    offset: float | None = 0.0  # in the signal's unit; None: of unknown size
+    either_way: bool = False  # the fault may also change the signal by -offset
+    stuck: bool = False  # the fault may also make the sensor repeat its value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """One of `signals` (drawn for each car) times `factor` plus `offset`, in its unit, at full size."""
+    """A synthetic fault at full size, on which candidates are compared: value * factor + offset."""
 
     name: str
-    signals: tuple[str, ...]
+    signals: tuple[str, ...]  # for each car one of these is drawn
     factor: float = 1.0
-    offset: float = 0.0
+    offset: float = 0.0  # in the signal's unit
 
 
 @dataclass(frozen=True)
 class SignalSettings:
-    """A whole signals.toml. `components`: component -> what its faults do to the signals."""
+    """The contents of a signals.toml."""
 
-    signals: tuple[Signal, ...]
+    signals: tuple[Signal, ...]  # in the order of the schema
     ratios: tuple[Ratio, ...]
-    components: Mapping[str, tuple[Change, ...]]
+    components: Mapping[str, tuple[Change, ...]]  # component: what its faults do to the signals
     deviations: tuple[Deviation, ...]
 
 
 @cache
 def signal_settings() -> SignalSettings:
-    """Of the telemetry schema that this process uses. Raises ValueError as `read` does."""
+    """The settings of the telemetry schema of this process. Raises ValueError as `read` does."""
     return read(signals_file(), SIGNALS)
 
 
@@ -127,7 +124,9 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     signals = tuple(_made(Signal, {"name": name} | table[name]) for name in names)
     ratios = tuple(_made(Ratio, entry) for entry in document.get("ratio", []))
     deviations = tuple(_made(Deviation, entry) for entry in document.get("deviation", []))
-    components = {name: _changes(name, of, names) for name, of in document.get("components", {}).items()}
+    components = {
+        name: _changes(name, table, names) for name, table in document.get("components", {}).items()
+    }
     for deviation in deviations:
         _known(f"deviation {deviation.name}", deviation.signals, names)
     for ratio in ratios:
@@ -136,49 +135,50 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     if bad := [name for name, size in sizes.items() if not 0 < size < math.inf]:
         raise ValueError(f"resolution must be a positive number: {', '.join(bad)}")
     if not any(signal.judged for signal in signals):
-        raise ValueError("no signal is judged: nothing could ever be an anomaly")
+        raise ValueError("no signal is judged, so nothing could ever be an anomaly")
     judged = [ratio.judges for ratio in ratios if ratio.judges]
     if twice := sorted({name for name in judged if judged.count(name) > 1}):
         raise ValueError(f"more than one ratio judges {', '.join(twice)}")
     return SignalSettings(signals, ratios, components, deviations)
 
 
-def _changes(component: str, said: Any, names: tuple[str, ...]) -> tuple[Change, ...]:
-    """Of a component: a list of signals that go whichever way, or a table of what becomes of each."""
-    _known(f"components: {component}", said, names)
-    if not said:
+def _changes(component: str, entry: Any, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """The changes of a component: a table (signal: change), or a list of signals that go either way."""
+    _known(f"components: {component}", entry, names)
+    if not entry:
         raise ValueError(f"components: {component} must name at least one signal")
-    if isinstance(said, Mapping):
-        changes = tuple(_change(component, signal, text) for signal, text in said.items())
+    if isinstance(entry, Mapping):
+        changes = tuple(_change(component, signal, text) for signal, text in entry.items())
     else:
-        changes = tuple(Change(signal=signal, offset=None, either_way=True, stuck=True) for signal in said)
+        changes = tuple(Change(signal=signal, offset=None, either_way=True, stuck=True) for signal in entry)
     if sum(change.either_way for change in changes) > _EITHER_WAY_MAX:
         raise ValueError(
             f"components: {component} has more than {_EITHER_WAY_MAX} signals that go either way: "
-            "say which way they go, as { signal = '+ 5' }"
+            "say which way they go, like { signal = '+ 5' }"
         )
     return changes
 
 
 def _change(component: str, signal: str, text: Any) -> Change:
-    found = _CHANGE.fullmatch(text) if isinstance(text, str) else None
-    if found is None or float(found[2]) == (found[1] == "*"):
+    match = _CHANGE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or float(match[2]) == (match[1] == "*"):
         raise ValueError(
             f"components: {component}: {signal} must be a change like '+ 5', '- 5', '+- 5' or '* 0.9', "
-            f"with ', stuck' behind it for a sensor that may repeat itself, not {text!r}"
+            f"followed by ', stuck' for a sensor that may repeat its value, not {text!r}"
         )
-    size, either_way, stuck = float(found[2]), found[1] == "+-", found[3] is not None
-    if found[1] == "*":
+    size, either_way, stuck = float(match[2]), match[1] == "+-", match[3] is not None
+    if match[1] == "*":
         return Change(signal=signal, factor=size, stuck=stuck)
-    offset = -size if found[1] == "-" else size
+    offset = -size if match[1] == "-" else size
     return Change(signal=signal, offset=offset, either_way=either_way, stuck=stuck)
 
 
 def _check_ratio(ratio: Ratio, names: tuple[str, ...]) -> None:
-    of = (*ratio.numerator, ratio.denominator, *([ratio.judges] if ratio.judges else []))
-    _known(f"ratio {ratio.name}", of, names)
+    _known(f"ratio {ratio.name}", ratio.signals, names)
     if ratio.denominator_offset <= 0:
-        raise ValueError(f"ratio {ratio.name}: denominator_offset must be positive, a denominator may be 0")
+        raise ValueError(
+            f"ratio {ratio.name}: denominator_offset must be positive, because a denominator may be 0"
+        )
     if ratio.logarithm and (len(ratio.numerator) != 1 or ratio.numerator_offset <= 0):
         raise ValueError(
             f"ratio {ratio.name}: a logarithm needs one numerator and a positive numerator_offset"
@@ -187,13 +187,13 @@ def _check_ratio(ratio: Ratio, names: tuple[str, ...]) -> None:
         raise ValueError(f"ratio {ratio.name}: numerator must name at least one signal")
 
 
-def _known(where: str, found: Any, known: tuple[str, ...]) -> None:
-    if unknown := sorted(set(found) - set(known)):
+def _known(where: str, names: Any, known: tuple[str, ...]) -> None:
+    if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(known)}")
 
 
 def _made(kind: type[_Entry], entry: Mapping[str, Any]) -> _Entry:
-    """An instance of one of the dataclasses above, every value of its field's type."""
+    """An instance of one of the dataclasses above; every value must have its field's type."""
     where, values = f"{kind.__name__.lower()} {entry.get('name', '?')}", {}
     known = {item.name: item for item in fields(kind)}
     _known(where, entry, tuple(known))
@@ -206,7 +206,7 @@ def _made(kind: type[_Entry], entry: Mapping[str, Any]) -> _Entry:
 
 
 def _typed(where: str, value: Any, kind: Any) -> Any:
-    """`value` as TOML gave it, if it is what a field of that annotation takes."""
+    """A TOML value if it fits a field with that annotation. Raises ValueError."""
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is bool and isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What stands where in a car's state, as far as anybody but the graph has to know."""
+"""The layout of a car's state, as far as other code than the graph must know it."""
 
 from dataclasses import dataclass
 
@@ -9,31 +9,24 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Columns = tuple[int, int]
 
-# 256 bytes a car.
-WIDTH_MAX = 64
-# Column of the samples that a car has been seen for, counted up to `learning_samples` and then held.
-SEEN = 0
+WIDTH_MAX = 64  # columns: 256 bytes per car
+SEEN = 0  # the column that counts a car's samples, up to `learning_samples`
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateLayout:
-    """The state (n, width) of n cars, float32; all zeros is a new car.
+    """The columns of a state (n, width) of n cars, float32; a new car's state is all zeros.
 
-    `baseline` and `deviation` are ranges of columns, (first, next): the mean residual of the learning period,
-    frozen afterwards, and the slow memory of residual minus baseline. Both are in the units that `units`
-    fingerprints, and so mean the same in every model of the same units. `learning_samples` and
-    `memory_samples` count samples of a car, which come `sample_interval_s` apart in the median.
-
-    Raises ValueError for columns that are not there, or of which there are not as many on both sides.
+    Raises ValueError if columns are out of range, or baseline and deviation differ in size.
     """
 
     width: int
-    learning_samples: int
-    memory_samples: float
-    sample_interval_s: float
-    baseline: Columns
-    deviation: Columns
-    units: str
+    learning_samples: int  # samples after which the baseline is frozen
+    memory_samples: float  # time constant of the deviation in samples
+    sample_interval_s: float  # median time between two samples of a car
+    baseline: Columns  # (first, next): the mean residual of the learning period
+    deviation: Columns  # (first, next): the moving average of residual minus baseline
+    units: str  # fingerprint of the units of both; models with the same one can inherit them
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= WIDTH_MAX or self.learning_samples < 1:
@@ -43,20 +36,22 @@ class StateLayout:
             )
         for first, following in (self.baseline, self.deviation):
             if not SEEN < first <= following <= self.width:
-                raise ValueError(f"columns {first} to {following} of a state with {self.width}")
+                raise ValueError(
+                    f"columns {first} to {following} are out of range for a width of {self.width}"
+                )
         if np.diff(self.baseline) != np.diff(self.deviation):
             raise ValueError(f"baseline {self.baseline} and deviation {self.deviation} differ in size")
 
     def warm(self, state: Floats) -> Mask:
-        """Whether each car of (n, width) has been learned; (n,)."""
+        """(n,) whether each car of a state (n, width) has been learned."""
         warm: Mask = state[:, SEEN] >= self.learning_samples
         return warm
 
     def inherited(self, state: Floats, old: "StateLayout", old_state: Floats) -> Floats:
-        """The states (n, width) of cars that another model, whose states are given too, has known for longer.
+        """The states (n, width) with what an older model knew of the same cars, whose states are `old_state`.
 
-        Their baselines were learned while the cars may have drifted already: what the old model knew of that
-        drift is taken out of the baseline and put into the deviation. Unchanged where the units differ.
+        The new baselines were learned when the cars may have drifted already. The drift that the old model
+        knew is moved from the baseline into the deviation. Unchanged if the units differ.
         """
         if self.units != old.units:
             return state

@@ -74,14 +74,13 @@ class Layout:
         return strings_bytes + SEQ_BYTES_MAX + STAMP_BYTES + self.block.itemsize
 
     def signals(self, blocks: NDArray[np.void]) -> Floats:
-        """(n, K) signals of the contiguous float blocks (n,); NaN in the columns that the schema lacks."""
-        floats: Floats = blocks.view("<f4").reshape(len(blocks), self.floats)
+        """(n, K) signals of the float blocks (n,); NaN in the columns that the schema lacks."""
         if self.floats == len(SIGNALS):
-            return floats
-        signals = np.empty((len(blocks), len(SIGNALS)), np.float32)
-        signals[:, : self.floats] = floats
-        signals[:, self.floats :] = np.nan
-        return signals
+            rows = blocks if blocks.flags.owndata else blocks.copy()
+            return rows.view("<f4").reshape(len(blocks), self.floats)
+        rows = np.empty(len(blocks), [("sent", self.block), ("lacks", "<f4", len(SIGNALS) - self.floats)])
+        rows["sent"], rows["lacks"] = blocks, np.nan
+        return rows.view("<f4").reshape(len(blocks), len(SIGNALS))
 
 
 def prefix(schema: Schema, car_id: str, vehicle_model: str = "unknown") -> bytes:
@@ -226,7 +225,7 @@ def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | Non
     if not (whole(seq_words, seq_bytes).all() and whole(stamp_words, STAMP_BYTES).all()):
         return None
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
-    signals = layout.signals(column(stamp_at + STAMP_BYTES, layout.block).copy())
+    signals = layout.signals(column(stamp_at + STAMP_BYTES, layout.block))
     return Decoded(np.arange(len(values)), seq, sampled_at_ms, signals)
 
 

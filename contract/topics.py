@@ -1,4 +1,4 @@
-"""Every topic, once: Kafka's with partitions and retention, MQTT's with their shape."""
+"""All topics: Kafka's with partitions and retention, MQTT's with their form."""
 
 import re
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ MODELS_LOG = "models.log"
 MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS)
 MIRRORED_DOWN = (MODELS,)
 
-# Partitions bound how far scorers scale out and must never change under a key: generous from the start.
+# More partitions than scorers today: they limit the number of replicas, and a change would move keys.
 TELEMETRY_PARTITIONS = 12
 
-# So long are models kept that were replaced: a car that is not seen in this time is learned anew.
+# How long replaced models are kept. A car that sends nothing for longer is learned anew.
 HAND_OVER_HOURS = 24 * 7
 
 CAR_ID_BYTES_MAX = 63
@@ -31,20 +31,19 @@ _CAR_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{CAR_ID_BYTES_MAX}}}", re.ASCII)
 
 @dataclass(frozen=True)
 class Topic:
-    """A Kafka topic. `retention_hours` None: kept for ever. Keys are car ids, for models the model's name."""
+    """A Kafka topic. Keys are car ids, on the model topics model names."""
 
     name: str
     partitions: int
     cleanup_policy: Literal["delete", "compact"] = "delete"
-    retention_hours: int | None = 24
+    retention_hours: int | None = 24  # None: for ever
     message_bytes_max: int = 1_048_576
-    # Only what lies in closed segments is compacted, and not before it is so old.
-    segment_bytes: int | None = None
-    compaction_lag_hours: int | None = None
+    segment_bytes: int | None = None  # only closed segments are compacted
+    compaction_lag_hours: int | None = None  # records younger than this are not compacted
 
     @property
     def config(self) -> dict[str, str]:
-        """The topic's configuration in Kafka's words."""
+        """The topic's configuration with Kafka's keys."""
         retention_ms = -1 if self.retention_hours is None else self.retention_hours * 3_600_000
         config = {
             "cleanup.policy": self.cleanup_policy,
@@ -62,18 +61,18 @@ _TELEMETRY = Topic(TELEMETRY, TELEMETRY_PARTITIONS)
 _MAINTENANCE = Topic(MAINTENANCE, 4, retention_hours=None)
 _ANOMALIES = Topic(ANOMALIES, 4, retention_hours=24 * 7)
 _ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
-# A scorer that starts while a hand-over goes on needs the model before the newest as well.
+# A scorer that starts during a hand-over also needs the model before the newest.
 _MODELS = Topic(
     MODELS, 1, cleanup_policy="compact", retention_hours=None, compaction_lag_hours=HAND_OVER_HOURS
 )
-# Read whole at every takeover: small segments leave few records there that compaction has not removed.
+# Scorers read all of it at a takeover: small segments leave few records that are not compacted yet.
 _CAR_STATE = Topic(
     CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None, segment_bytes=4 * 2**20
 )
 
 
 def mirrored(source: str, topic: str) -> str:
-    """The name of `topic` after MirrorMaker (DefaultReplicationPolicy) brought it from cluster `source`."""
+    """The name of `topic` mirrored from cluster `source` (MirrorMaker's DefaultReplicationPolicy)."""
     return f"{source}.{topic}"
 
 
@@ -85,7 +84,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
         _ANOMALIES,
         _ALERTS,
         Topic(REJECTED, 4, retention_hours=24 * 7),
-        # A partition's audit stands in the audit partition of the same number (scorer/).
+        # The audit of a telemetry partition is in the audit partition of the same number (scorer/).
         Topic(AUDIT, TELEMETRY_PARTITIONS, retention_hours=24 * 7),
         _CAR_STATE,
         _mirror_of(_MODELS, cloud),
@@ -102,7 +101,7 @@ def _mirror_of(topic: Topic, source: str) -> Topic:
     return replace(topic, name=mirrored(source, topic.name))
 
 
-# Everything that cars and workshops send, and the commands to them.
+# Everything that cars and workshops send, and commands to them.
 MQTT_FILTER = "fleet/v1/#"
 
 
@@ -117,10 +116,10 @@ def split_mqtt_topic(topic: str) -> tuple[str, str]:
     if len(parts) != 4 or parts[:2] != ["fleet", "v1"]:
         raise Malformed("wrong_topic", f"{topic[:200]!r} is not fleet/v1/<car_id>/<kind>")
     if not is_car_id(parts[2]):
-        raise Malformed("wrong_topic", f"{parts[2][:200]!r} is no car id ({_CAR_ID.pattern})")
+        raise Malformed("wrong_topic", f"{parts[2][:200]!r} is not a car id ({_CAR_ID.pattern})")
     return parts[2], parts[3]
 
 
 def is_car_id(text: str) -> bool:
-    """Whether `text` can be a car id: 1 to 63 characters of A-Z a-z 0-9 _ -."""
+    """Whether `text` is a valid car id: 1 to 63 characters of A-Z a-z 0-9 _ -."""
     return _CAR_ID.fullmatch(text) is not None

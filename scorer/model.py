@@ -16,6 +16,8 @@ class Model:
     """A graph from signals (n, signals) and state (n, width) to score (n,), contribution (n, signals), state.
 
     All arrays are float32. For a graph without state the width is 0: the state is an array without columns.
+    A model may judge only some signals of the fleet (manifest.signals): its graph gets these by name, and the
+    others contribute 0.
     """
 
     def __init__(self, manifest: Manifest, tflite: bytes, runtime: RuntimeName) -> None:
@@ -23,18 +25,21 @@ class Model:
         self.manifest = manifest
         self.threshold = np.float32(manifest.threshold)
         self.width = manifest.state.width if manifest.state else 0
+        judged = [SIGNALS.index(name) for name in manifest.signals]
+        # Columns of the fleet's signals that the graph judges; None if it judges all in the fleet's order.
+        self._columns = None if manifest.signals == SIGNALS else np.array(judged, np.intp)
         self._rows = 0  # that the tensors are allocated for
         self._interpreter = interpreter(runtime)(model_content=tflite, num_threads=1)
         # The order of tensors varies, so they are identified by rank and columns.
         inputs = {detail["shape"][-1]: detail["index"] for detail in self._interpreter.get_input_details()}
         outputs = {tuple(d["shape"][1:]): d["index"] for d in self._interpreter.get_output_details()}
-        columns = {len(SIGNALS), self.width} - {0}
+        columns = {len(judged), self.width} - {0}
         if set(inputs) != columns or set(outputs) != {(), *((count,) for count in columns)}:
             raise ValueError(
                 f"inputs have {list(inputs)} and outputs {list(outputs)} columns, not {sorted(columns)}"
             )
-        self._signals, self._state = inputs[len(SIGNALS)], inputs.get(self.width)
-        self._score, self._contribution = outputs[()], outputs[len(SIGNALS),]
+        self._signals, self._state = inputs[len(judged)], inputs.get(self.width)
+        self._score, self._contribution = outputs[()], outputs[len(judged),]
         self._state_after = outputs.get((self.width,))
 
     @classmethod
@@ -51,8 +56,8 @@ class Model:
         try:
             model = cls(manifest, tflite, runtime)
             (first, *_), state = golden.inputs
-            model.step(first[:1], state[:1])  # a graph with a fixed number of rows must not pass
-            wrong = golden.differences(model.step)
+            model._run(first[:1], state[:1])  # a graph with a fixed number of rows must not pass
+            wrong = golden.differences(model._run)
         except (ValueError, RuntimeError, KeyError, IndexError) as error:
             raise Malformed("unusable_graph", str(error)[:500]) from error
         if wrong:
@@ -61,6 +66,15 @@ class Model:
 
     def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
         """(score (n,), contribution (n, signals), states after (n, width)) of one sample each of n cars."""
+        if self._columns is None:
+            return self._run(signals, state)
+        score, judged, after = self._run(signals.take(self._columns, axis=1), state)
+        contribution = np.zeros_like(signals)
+        contribution[:, self._columns] = judged
+        return score, contribution, after
+
+    def _run(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
+        """Like `step`, with the columns that the graph judges; golden vectors have these."""
         graph = self._interpreter
         if len(signals) != self._rows:  # resizing takes a few µs, less than padding to a fixed size
             graph.resize_tensor_input(self._signals, signals.shape)

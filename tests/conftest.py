@@ -63,9 +63,9 @@ class Detector:
 
     def golden(self) -> Golden:
         """16 samples around the mean; the last misses a signal."""
-        noise = np.random.default_rng(1).normal(size=(16, K))
+        noise = np.random.default_rng(1).normal(size=(16, len(self.mean)))
         signals = (self.mean + self.spread * noise).astype(np.float32)
-        signals[-1, 3] = np.nan
+        signals[-1, 1] = np.nan
         no_state = np.empty((16, 0), np.float32)
         return Golden.of(
             signals[None], no_state, lambda s, _: (self.score(s), self.contribution(s), no_state)

@@ -25,7 +25,8 @@ from tests.integration.ports import free_port
 ROOT = Path(__file__).parents[3]
 SCHEMAS = ROOT / "contract" / "schemas"
 SCHEMA = {
-    v: fastavro.parse_schema(json.loads((SCHEMAS / f"telemetry.v{v}.avsc").read_text())) for v in (1, 2)
+    int(path.name.split(".")[1][1:]): fastavro.parse_schema(json.loads(path.read_text()))
+    for path in SCHEMAS.glob("telemetry.v*.avsc")
 }
 MAINTENANCE = fastavro.parse_schema(json.loads((SCHEMAS / "maintenance.v1.avsc").read_text()))
 CARS = 40  # in every fleet here
@@ -78,7 +79,7 @@ class Broker:
 class Listener:
     """A subscriber to everything with a persistent session; stores what it received."""
 
-    def __init__(self, host: str, port: int, version: int = 1) -> None:
+    def __init__(self, host: str, port: int, version: int = max(SCHEMA)) -> None:
         self.telemetry: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.records: list[dict[str, Any]] = []
         self.reports: Counter[str] = Counter()

@@ -40,16 +40,18 @@ def test_every_car_sends_records_without_gaps_that_any_avro_reader_reads(
     assert all(abs(time.time() - record["sampled_at"].timestamp()) < 60 for record in listener.records)
     assert all(0 <= record["speed"] < 60 for record in listener.records)
     assert all(record["control_unit_firmware"] in (1000, 2000) for record in listener.records)
+    assert all(-20 < record["motor_temp"] < 160 for record in listener.records)
 
 
-def test_the_second_schema_version_carries_the_model_of_the_car(
+def test_older_cars_send_an_older_schema_version(
     simulate: Callable[..., Simulator], listen: Callable[..., Listener]
 ) -> None:
-    """With --schema-version 2 the records have a vehicle_model, which never changes for a car."""
+    """With --schema-version 2 records have a vehicle_model, always the same for a car, and no motor_temp."""
     listener, simulator = listen(version=2), simulate("--schema-version", "2")
     listener.until(lambda: len(listener.telemetry) == CARS and len(listener.records) > CARS * 5, within_s=20)
     assert simulator.end() == 0
     assert {record["vehicle_model"] for record in listener.records} <= {"compact", "saloon", "van"}
+    assert not any("motor_temp" in record for record in listener.records)
     assert len({(record["car_id"], record["vehicle_model"]) for record in listener.records}) == CARS
 
 

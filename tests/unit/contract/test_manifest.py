@@ -186,11 +186,20 @@ def test_other_bytes_than_the_manifest_says_are_refused() -> None:
 
 
 def test_other_signals_are_refused() -> None:
-    """A model for other signals, or for the same in another order, cannot score these records."""
-    for names in ([*SIGNALS[:-1], "oil_temp"], SIGNALS[::-1]):
-        with pytest.raises(Malformed) as caught:
-            unpack(record(document(signals=names)))
-        assert caught.value.reason == "other_signals"
+    """A model that judges a signal without a column is refused; the message says what to do."""
+    with pytest.raises(Malformed, match=r"^other_signals: .* judges oil_temp, .*: roll out this program"):
+        unpack(record(document(signals=[*SIGNALS[:-1], "oil_temp"])))
+
+
+def test_a_model_may_judge_some_of_the_signals() -> None:
+    """Its golden vectors have as many values as it judges signals."""
+    few = list(SIGNALS[:2])
+    golden = {
+        key: [[row[:2] for row in rows] for rows in GOLDEN_DOCUMENT[key]]
+        for key in ("signals", "contribution")
+    }
+    read, _ = unpack(record(document(signals=few, golden=GOLDEN_DOCUMENT | golden)))
+    assert read.signals == SIGNALS[:2]
 
 
 def test_a_graph_over_the_limit_is_neither_packed_nor_read() -> None:
@@ -216,7 +225,7 @@ def test_a_graph_without_state_has_no_layout() -> None:
 
 def test_a_record_that_contradicts_its_manifest_is_refused() -> None:
     """Name and version stand in the record and in the manifest and must agree."""
-    with pytest.raises(Malformed, match="differ between record and manifest"):
+    with pytest.raises(Malformed, match="differs between record and manifest"):
         unpack(record(document(), version=4))
 
 

@@ -18,17 +18,17 @@ from contract.schema import Schema, get, latest, schemas
 
 V1, V2, V3 = (get("telemetry", version) for version in (1, 2, 3))
 
-# Schemas that cars and brokers know. To change a record, add a new version; never edit these.
+# Id and fingerprint of the schemas that records carry. To change a record, add a version; never edit these.
 PUBLISHED = {
-    "alert.v1": "98dcc8fc50c3320f",
-    "anomaly.v1": "ec3c78d4856e423b",
-    "audit.v1": "dc3a791e94f529da",
-    "car_state.v1": "5777c08db4456403",
-    "maintenance.v1": "ffd5be546318e534",
-    "model.v1": "1c517925d4b18eef",
-    "telemetry.v1": "fde7902d303cc869",
-    "telemetry.v2": "6e4dab3966814114",
-    "telemetry.v3": "363c118ca432738e",
+    "alert.v1": (7, "98dcc8fc50c3320f"),
+    "anomaly.v1": (4, "ec3c78d4856e423b"),
+    "audit.v1": (5, "dc3a791e94f529da"),
+    "car_state.v1": (8, "5777c08db4456403"),
+    "maintenance.v1": (3, "ffd5be546318e534"),
+    "model.v1": (6, "1c517925d4b18eef"),
+    "telemetry.v1": (1, "fde7902d303cc869"),
+    "telemetry.v2": (2, "6e4dab3966814114"),
+    "telemetry.v3": (9, "363c118ca432738e"),
 }
 
 
@@ -63,11 +63,11 @@ def test_documentation_may_change_without_a_new_version():
 
 def test_published_versions_never_change():
     """Editing a published file in place makes every record of it unreadable; a new file joins PUBLISHED."""
-    fingerprints = {f"{schema.name}.v{schema.version}": schema.fingerprint.hex() for schema in schemas()}
-    edited = sorted(name for name, value in PUBLISHED.items() if fingerprints.get(name) != value)
+    found = {f"{each.name}.v{each.version}": (each.schema_id, each.fingerprint.hex()) for each in schemas()}
+    edited = sorted(name for name, value in PUBLISHED.items() if found.get(name) != value)
     assert not edited, f"{edited}: restore contract/schemas/*.avsc and add a new version instead"
-    added = fingerprints.keys() - PUBLISHED.keys()
-    assert not added, f"add to PUBLISHED: { {name: fingerprints[name] for name in added} }"
+    added = found.keys() - PUBLISHED.keys()
+    assert not added, f"add to PUBLISHED: { {name: found[name] for name in added} }"
 
 
 def test_latest_is_the_newest_version():

@@ -50,5 +50,5 @@ def test_other_units_are_not_inherited() -> None:
 )
 def test_columns_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     """Outside of the state, over the counter, or of another number than the other range."""
-    with pytest.raises(ValueError, match=r"state|differ"):
+    with pytest.raises(ValueError, match=r"state|differ|range"):
         replace(OLD, **wrong)  # type: ignore[arg-type]

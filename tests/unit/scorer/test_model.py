@@ -1,6 +1,7 @@
 """A model is used only if its checksum and its golden vectors are right."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from contract.telemetry import SIGNALS
 from plumbing.settings import SettingsError
 from scorer import model as model_module
 from scorer.model import Model, interpreter
+from tests import graphs
+from tests.conftest import MEAN, SPREAD, Detector
 
 K = len(SIGNALS)
 
@@ -83,10 +86,35 @@ def test_other_weights_are_refused(detector: Any) -> None:
     assert refusal(detector.record(tflite=bytes(other))) == "golden_vectors"
 
 
-@pytest.mark.parametrize("signals", [SIGNALS[::-1], SIGNALS[:-1], (*SIGNALS[:-1], "oil_temp")])
-def test_other_signals_are_refused(detector: Any, signals: tuple[str, ...]) -> None:
-    """A model of other signals, or of the same signals in another order, is refused."""
-    assert refusal(detector.record(signals=signals)) == "other_signals"
+@pytest.mark.parametrize(
+    "columns", [range(K - 1), [*range(K - 1, 2, -1)], [5, 0]], ids=["older", "others", "few"]
+)
+def test_a_model_that_judges_some_of_the_signals_gets_them_by_name(columns: Sequence[int]) -> None:
+    """Score and contributions are those of its own columns, in any order; the others contribute 0."""
+    picked = list(columns)
+    some = Detector(graphs.detector(MEAN[picked], SPREAD[picked]), MEAN[picked], SPREAD[picked])
+    model = Model.open(some.record(signals=tuple(SIGNALS[column] for column in picked)), "litert")
+    signals = (MEAN + SPREAD * np.random.default_rng(1).normal(size=(7, K))).astype(np.float32)
+    signals[:, [column for column in range(K) if column not in picked]] = np.nan
+    score, contribution, _ = model.step(signals, np.empty((7, 0), np.float32))
+    np.testing.assert_allclose(score, some.score(signals[:, picked]), rtol=1e-5)
+    expected = np.zeros((7, K))
+    expected[:, picked] = some.contribution(signals[:, picked])
+    np.testing.assert_allclose(contribution, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_model_that_judges_an_unknown_signal_is_refused(detector: Any) -> None:
+    """The message says that this program must be rolled out first."""
+    with pytest.raises(Malformed, match=r"other_signals: .*oil_temp.*roll out this program"):
+        Model.open(detector.record(signals=(*SIGNALS[:-1], "oil_temp")), "litert")
+
+
+@pytest.mark.parametrize("signals", [(), SIGNALS[:-1], (*SIGNALS[:-1], SIGNALS[0])])
+def test_signals_that_do_not_fit_the_golden_vectors_are_refused(
+    detector: Any, signals: tuple[str, ...]
+) -> None:
+    """None, fewer than the graph's, and one of them twice."""
+    assert refusal(detector.record(signals=signals)) == "malformed_manifest"
 
 
 def test_an_unknown_manifest_version_is_refused(detector: Any) -> None:

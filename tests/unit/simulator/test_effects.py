@@ -20,7 +20,7 @@ SENSORS = tuple(DRIFTS)
 EFFECTS = {
     "coolant_leak": {
         "coolant_temp": (2, 30),
-        "motor_temp": (10, 90),
+        "motor_temp": (4, 60),
     },  # a fifth of the radiator's conductance and of the flow
     "clogged_air_filter": {"intake_air_flow_speed": (-110, -50)},  # 65 % of about 130 g/s
     "bearing_wear": {"accelerometer_1_1_value": (0.3, 3), "engine_vibration_amplitude": (600, 2500)},
