@@ -11,7 +11,6 @@ FORBIDDEN_BEGINNINGS = re.compile(r"(Of|Those|The same|One of)\b")
 # Folders that still have such names or docstrings. Only ever remove folders from here.
 NOT_DONE_YET = (
     "cluster/",
-    "contract/",
     "files/",
     "loadtest/",
     "local/",
@@ -19,7 +18,6 @@ NOT_DONE_YET = (
     "tests/cluster/",
     "tests/e2e/",
     "tests/integration/bridge/",
-    "tests/integration/contract/",
     "tests/integration/files/",
     "tests/integration/k8s/",
     "tests/integration/load/",
@@ -28,7 +26,6 @@ NOT_DONE_YET = (
     "tests/integration/trainer/",
     "tests/proofs/",
     "tests/terraform/",
-    "tests/unit/contract/",
     "tests/unit/files/",
     "tests/unit/loadtest/",
     "tests/unit/local/",

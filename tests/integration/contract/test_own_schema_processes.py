@@ -1,4 +1,4 @@
-"""Every process takes CONNECTED_CARS_SCHEMAS at its word, or says at once what is wrong with it."""
+"""Every process uses the folder CONNECTED_CARS_SCHEMAS, or exits at once and names what is wrong in it."""
 
 import json
 import os
@@ -33,11 +33,11 @@ def _python(*arguments: str, folder: Path = BIKES) -> subprocess.CompletedProces
 
 
 def test_signals_and_their_settings_are_those_of_the_folder():
-    """What every module takes for the signals, what stands in a dead letter's place, and signals.toml."""
+    """SIGNALS and signals.toml are the folder's."""
     done = _python(
         "-c",
-        "from contract.telemetry import SIGNALS; from contract.signals import signal_settings as told;"
-        "print(*SIGNALS); print(*told().components)",
+        "from contract.telemetry import SIGNALS; from contract.signals import signal_settings;"
+        "print(*SIGNALS); print(*signal_settings().components)",
     )
     assert done.stdout.splitlines() == [
         "speed motor_current motor_temp battery_voltage fork_vibration tire_pressure",
@@ -50,27 +50,29 @@ def test_a_folder_that_cannot_be_used_ends_every_process(service: str, tmp_path:
     """One line that names the variable and the folder, and the exit code of any bad setting."""
     done = _python("-m", service, "up", folder=tmp_path / "nowhere")
     assert done.returncode == 2
-    said = f"settings: {VARIABLE}: {tmp_path}/nowhere is not a folder; it must hold telemetry.v1.avsc"
-    assert done.stderr.splitlines() == [said + " and signals.toml"]
+    line = f"settings: {VARIABLE}: {tmp_path}/nowhere is not a folder; it must hold telemetry.v1.avsc"
+    assert done.stderr.splitlines() == [line + " and signals.toml"]
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "message"),
     [("signals.speed = {", "signals.toml: "), ("", "no [signals] entry for speed, motor_current")],
 )
-def test_settings_of_the_signals_that_cannot_be_used_end_the_training(broken: str, said: str, tmp_path: Path):
-    """Before it waits for anything: the file, and what is wrong in it."""
+def test_settings_of_the_signals_that_cannot_be_used_end_the_training(
+    broken: str, message: str, tmp_path: Path
+):
+    """The trainer exits before it waits for anything and names the file and the mistake."""
     shutil.copy(BIKES / "telemetry.v1.avsc", tmp_path)
     (tmp_path / "signals.toml").write_text(broken)
     done = _python("-m", "trainer", "train", "--kafka-bootstrap", "127.0.0.1:9", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"settings: {tmp_path}/signals.toml: ")
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("-m", "simulator"), ("-m", "local", "demo")])
 def test_the_fleet_s_physics_do_not_drive_other_vehicles(arguments: tuple[str, ...]):
-    """Simulator and demo are of our own signals: they refuse the start and say so."""
+    """Simulator and demo know only the package's signals: they refuse to start and say so."""
     done = _python(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(f"settings: {VARIABLE}: the ")
@@ -94,7 +96,7 @@ class _Registry(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry() -> Iterator[HTTPServer]:
-    """A stand-in that takes whatever it is given."""
+    """A stand-in for a schema registry that accepts everything."""
     _Registry.asked, _Registry.complete = [], threading.Event()
     server = HTTPServer(("127.0.0.1", 0), _Registry)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
@@ -104,7 +106,7 @@ def registry() -> Iterator[HTTPServer]:
 
 
 def test_a_bridge_registers_the_own_schema(registry: HTTPServer):
-    """Telemetry's subject gets the folder's file, and no version of ours; the workshops' record as ever."""
+    """The subject of telemetry gets the folder's schema alone; the maintenance record stays the package's."""
     nowhere = ["--mqtt-brokers", "127.0.0.1:9", "--kafka-bootstrap", "127.0.0.1:9", "--metrics-port", "0"]
     url = f"http://127.0.0.1:{registry.server_port}"
     bridge = subprocess.Popen(

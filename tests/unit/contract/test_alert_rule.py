@@ -11,15 +11,15 @@ RULE = AlertRule(smoothing=0.5, close_ratio=0.5)
 
 
 def course(*scores: float, rule: AlertRule = RULE, threshold: float = 10.0) -> str:
-    """One letter a score: an alert opens, stays open, closes, or there is none."""
+    """One letter per score: o opens, = stays open, c closes, . no alert."""
     level, is_open = np.zeros(1, np.float32), np.zeros(1, np.bool_)
-    said = ""
+    letters = ""
     for score in scores:
         level, is_open, opened, closed = advance(
             level, is_open, np.array([score], np.float32), threshold=threshold, rule=rule
         )
-        said += "o" if opened[0] else "c" if closed[0] else "=" if is_open[0] else "."
-    return said
+        letters += "o" if opened[0] else "c" if closed[0] else "=" if is_open[0] else "."
+    return letters
 
 
 def test_a_level_over_the_threshold_opens_and_one_far_below_closes() -> None:
@@ -28,7 +28,7 @@ def test_a_level_over_the_threshold_opens_and_one_far_below_closes() -> None:
 
 
 def test_at_the_bounds_nothing_changes() -> None:
-    """A level of just the threshold opens nothing, one of just the closing bound closes nothing."""
+    """A level equal to the threshold opens nothing, one equal to the closing bound closes nothing."""
     exact = AlertRule(smoothing=1.0, close_ratio=0.5)
     assert course(10, 11, 5, 4.99, rule=exact) == ".o=c"
 
@@ -39,15 +39,15 @@ def test_without_hysteresis_an_alert_closes_at_the_threshold() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_number_counts_as_just_over_the_threshold(value: float) -> None:
-    """One opens nothing where the level is smoothed, many do, and the level stays a number."""
+def test_a_score_that_is_not_finite_counts_as_just_over_the_threshold(value: float) -> None:
+    """With smoothing one opens nothing, many do, and the level stays finite."""
     assert course(value) == "."
     assert "o" in course(*[value] * 20)
     assert course(*[value] * 20, 0, 0, 0).endswith("=c.")
     assert course(value, rule=AlertRule()) == "o"
 
 
-def test_cars_are_told_apart_and_nothing_given_is_changed() -> None:
+def test_cars_are_independent_and_the_arguments_stay_unchanged() -> None:
     """Each row is its own car; float32 stays float32."""
     level, is_open = np.array([0, 9, 20], np.float32), np.array([False, False, True])
     given = level.copy(), is_open.copy()
@@ -64,7 +64,7 @@ def test_cars_are_told_apart_and_nothing_given_is_changed() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"smoothing": 0.0}, {"smoothing": 1.1}, {"close_ratio": 0}, {"close_ratio": 2}]
 )
-def test_a_rule_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
-    """Outside of (0, 1] neither number means anything."""
+def test_a_rule_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    """Both numbers must be in (0, 1]."""
     with pytest.raises(ValueError, match="must be over 0"):
         AlertRule(**wrong)

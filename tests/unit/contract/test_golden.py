@@ -1,4 +1,4 @@
-"""Golden vectors tell a model that computes something else, in whatever sample it does."""
+"""Golden vectors detect a model that computes other results in any sample."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ STATE = np.zeros((2, 3), np.float32)
 
 
 def step(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-    """A memory of the first signals; the score is all of it together, so that an error shows later too."""
+    """A state of the first signals; the score depends on all of it, so an error also shows later."""
     after = (0.5 * state + signals[:, :3]).astype(np.float32)
     contribution = signals * after.sum(axis=1, keepdims=True)
     return np.abs(contribution).sum(axis=1), contribution, after
@@ -23,7 +23,7 @@ GOLDEN = Golden.of(SIGNALS, STATE, step)
 
 
 def test_the_same_computation_passes() -> None:
-    """Also with an error within the tolerance."""
+    """It passes exactly, and with an error within the tolerance."""
     assert GOLDEN.differences(step) == []
 
     def nearly(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
@@ -35,7 +35,7 @@ def test_the_same_computation_passes() -> None:
 
 @pytest.mark.parametrize("output", [0, 1, 2])
 @pytest.mark.parametrize("wrong", [1.001, math.nan])
-def test_another_score_share_or_state_is_told_with_its_car(output: int, wrong: float) -> None:
+def test_another_score_contribution_or_state_is_reported_with_its_car(output: int, wrong: float) -> None:
     """One car's output in the last of the samples is enough."""
     calls = []
 
@@ -47,17 +47,17 @@ def test_another_score_share_or_state_is_told_with_its_car(output: int, wrong: f
             outputs[output][1] *= np.float32(wrong)
         return tuple(outputs)
 
-    (said,) = GOLDEN.differences(other)  # type: ignore[arg-type]
-    assert said.startswith("car 1")
+    (difference,) = GOLDEN.differences(other)  # type: ignore[arg-type]
+    assert difference.startswith("car 1")
 
 
 def test_the_state_goes_from_sample_to_sample() -> None:
     """A graph that forgets gives the first sample right and the second one wrong."""
-    said = GOLDEN.differences(lambda signals, state: step(signals, np.zeros_like(state)))
-    assert said[0].startswith("car 0, sample 1: ")
+    differences = GOLDEN.differences(lambda signals, state: step(signals, np.zeros_like(state)))
+    assert differences[0].startswith("car 0, sample 1: ")
 
 
-def test_outputs_of_another_shape_are_told() -> None:
+def test_outputs_of_another_shape_are_reported() -> None:
     """More rows, or a state of another width."""
 
     def longer(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
@@ -73,7 +73,7 @@ def test_outputs_of_another_shape_are_told() -> None:
 
 
 def test_a_golden_score_that_is_not_finite_never_passes() -> None:
-    """A graph with NaN weights gives NaN where NaN is expected, and is a broken model all the same."""
+    """A graph with NaN weights gives the expected NaN and is a broken model nevertheless."""
     golden = dataclasses.replace(GOLDEN, score=((math.nan,) * 2,) * 5)
 
     def broken(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
@@ -83,7 +83,7 @@ def test_a_golden_score_that_is_not_finite_never_passes() -> None:
     assert golden.differences(broken) != []
 
 
-def test_nothing_to_compare_is_no_proof() -> None:
+def test_golden_vectors_without_samples_prove_nothing() -> None:
     """Golden vectors of no sample differ from every model."""
     assert Golden.of(SIGNALS[:0], STATE, step).differences(step) == ["no golden vectors"]
 

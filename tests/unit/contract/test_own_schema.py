@@ -1,4 +1,4 @@
-"""A telemetry schema of somebody's own, in the place of ours."""
+"""A deployment's own telemetry schemas, which replace the package's."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ BIKES = Path(__file__).parents[3] / "k8s/components/own-schema"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the example that a test may break."""
+    """A copy of the example, which a test may break."""
     for name in ("telemetry.v1.avsc", "signals.toml"):
         shutil.copy(BIKES / name, tmp_path)
     return tmp_path
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def changed(folder: Path) -> Callable[..., Path]:
-    """The folder, with some keys of its telemetry.v1.avsc changed; None takes one away."""
+    """The folder, with some keys of its telemetry.v1.avsc changed; None removes one."""
 
     def change(**keys: Any) -> Path:
         path = folder / "telemetry.v1.avsc"
@@ -38,14 +38,14 @@ def changed(folder: Path) -> Callable[..., Path]:
 
 
 def _fields(*, without: str = "", kind: Any = "float", name: str = "speed") -> list[dict[str, Any]]:
-    """Of a schema with one signal, `name`."""
+    """The fields of a schema with one signal, `name`."""
     time = {"type": "long", "logicalType": "timestamp-millis"}
     every = {"car_id": "string", "seq": "long", "sampled_at": time, name: kind}
     return [{"name": key, "type": value} for key, value in every.items() if key != without]
 
 
 def test_only_telemetry_is_replaced(folder: Path):
-    """One telemetry schema, the own one; every other record type is the package's."""
+    """The only telemetry schema is the folder's; every other record type is the package's."""
     found = {(schema.name, schema.version): schema for schema in read(folder)}
     ours = {(schema.name, schema.version): schema for schema in schemas()}
     assert found[("telemetry", 1)].fields[-1]["name"] == "tire_pressure"
@@ -55,7 +55,7 @@ def test_only_telemetry_is_replaced(folder: Path):
 
 
 def test_without_a_folder_all_are_the_package_s():
-    """Nobody who sets nothing sees anything of this."""
+    """Without the variable nothing changes."""
     assert read(None) == schemas()
     assert module.signals_file().parent == Path(module.__file__).parent / "schemas"
 
@@ -111,16 +111,16 @@ def test_a_later_version_that_would_break_records_is_refused(
 
 
 def test_settings_of_the_example_fit_its_schema(folder: Path):
-    """signals.toml speaks of the schema's six signals, and of nothing else."""
+    """signals.toml has exactly the six signals of the schema."""
     (own,) = [schema for schema in read(folder) if schema.name == "telemetry"]
     signals = tuple(f["name"] for f in own.fields if f["type"] == "float")
-    told = read_signals(folder / "signals.toml", signals)
-    assert [signal.name for signal in told.signals] == list(signals)
+    settings = read_signals(folder / "signals.toml", signals)
+    assert [signal.name for signal in settings.signals] == list(signals)
     assert len(signals) == 6
 
 
 def test_fingerprint_and_frame_are_as_of_any_schema(folder: Path, crc_64_avro: Callable[[bytes], int]):
-    """The own schema travels like ours: 8 bytes of CRC-64-AVRO on MQTT, its id in Kafka."""
+    """It travels like the package's: 8 bytes of CRC-64-AVRO on MQTT, its id in Kafka."""
     import avro.schema
 
     (own,) = [schema for schema in read(folder) if schema.name == "telemetry"]
@@ -154,14 +154,14 @@ def test_a_schema_that_cannot_travel_is_refused(changed: Callable[..., Path], ke
 
 
 def test_a_time_that_is_any_number_is_refused(changed: Callable[..., Path]):
-    """sampled_at is ms since 1970: latencies and slices are counted with it."""
+    """sampled_at must be ms since 1970: latencies and slices are computed with it."""
     fields = [*_fields()[:2], {"name": "sampled_at", "type": "long"}, _fields()[3]]
     with pytest.raises(ValueError, match="timestamp-millis"):
         read(changed(fields=fields))
 
 
 def test_a_folder_that_cannot_be_used_is_refused(folder: Path):
-    """Not there, without a version 1, with other record types, with something that is no JSON."""
+    """It is missing, has no version 1, has other record types, or has a file that is not JSON."""
     with pytest.raises(ValueError, match="is not a folder; it must hold"):
         read(folder / "nowhere")
     (folder / "maintenance.v1.avsc").write_text("{}")
@@ -177,6 +177,6 @@ def test_a_folder_that_cannot_be_used_is_refused(folder: Path):
 
 
 def test_schemas_are_values(folder: Path):
-    """Read twice they are equal: a process may compare them."""
+    """Read twice they are equal, so a process may compare them."""
     assert {(s.name, s.fingerprint) for s in read(folder)} == {(s.name, s.fingerprint) for s in read(folder)}
     assert all(isinstance(schema, Schema) for schema in read(folder))

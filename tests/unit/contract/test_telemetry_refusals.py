@@ -1,4 +1,4 @@
-"""What the decoder refuses, with which reason, and that the rest of the batch is none the worse for it."""
+"""What the decoder refuses and with which reason; the rest of the batch is decoded."""
 
 import io
 from typing import Any
@@ -79,7 +79,7 @@ def test_a_bad_record_is_refused_and_its_neighbours_are_decoded(name: str):
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_record_alone(name: str):
-    """A batch of nothing but one bad record gives no record and one reason."""
+    """A batch of one bad record gives no record and one reason."""
     value, key, reason = BAD[name]
     decoded = DECODER.decode([value], [key])
     assert [(row, error.reason) for row, error in decoded.rejected] == [(0, reason)]
@@ -101,7 +101,7 @@ def test_a_record_cut_at_any_byte_is_refused(version: int):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_record_without_its_beginning_is_refused(version: int):
-    """No suffix of a body passes behind a sound frame."""
+    """No suffix of a body passes after a valid frame."""
     whole = _sound(8_192, version)
     values = [whole[:5] + whole[start:] for start in range(6, len(whole) + 1)]
     assert len(DECODER.decode(values, [CAR] * len(values)).rejected) == len(values)
@@ -116,7 +116,7 @@ def test_a_reason_has_a_detail_for_people():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_accepted_reads_the_same_with_a_general_reader(seed: int):
-    """Of randomly damaged records, each is refused, or fastavro reads all of its bytes to the same values."""
+    """Each randomly damaged record is refused, or fastavro reads all of its bytes to the same values."""
     chance = np.random.default_rng(seed)
     sound = [_sound(seq, version) for seq in (1, 70, 9_000, 2**30) for version in VERSIONS]
     values = [_damaged(chance, sound[i % len(sound)]) for i in range(1_500)]
@@ -135,27 +135,27 @@ def test_whatever_is_accepted_reads_the_same_with_a_general_reader(seed: int):
 
 
 def _damaged(chance: np.random.Generator, value: bytes) -> bytes:
-    """One to three bytes changed, inserted or removed, mostly where the strings and varints stand."""
+    """One to three bytes changed, inserted or removed, mostly among the strings and varints."""
     data = bytearray(value)
     for _ in range(chance.integers(1, 4)):
-        place = int(chance.integers(0, 40 if chance.random() < 0.8 else len(data)))
+        offset = int(chance.integers(0, 40 if chance.random() < 0.8 else len(data)))
         what = chance.integers(3)
         if what == 0:
-            data[place] = chance.integers(256)
+            data[offset] = chance.integers(256)
         elif what == 1:
-            data.insert(place, chance.integers(256))
+            data.insert(offset, chance.integers(256))
         else:
-            del data[place]
+            del data[offset]
     return bytes(data)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_records_of_one_length_are_judged_like_any_others(version: int):
-    """One of three is damaged without changing its length: the batch decodes as beside a longer neighbour."""
+    """A record damaged without changing its length decodes as it does beside a longer neighbour."""
     sound, longer = _sound(70, version), _sound(9_000, version)
-    for place in range(len(sound)):
+    for offset in range(len(sound)):
         for byte in (0x00, 0x01, 0x80, 0xFF):
-            values = [sound, sound[:place] + bytes([byte]) + sound[place + 1 :], sound]
+            values = [sound, sound[:offset] + bytes([byte]) + sound[offset + 1 :], sound]
             alone = DECODER.decode(values, [CAR] * 3)
             beside = DECODER.decode([*values, longer], [CAR] * 4)
             assert alone.rows.tolist() == beside.rows.tolist()[:-1]

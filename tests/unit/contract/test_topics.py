@@ -1,4 +1,4 @@
-"""Names, partitions and shapes of the topics."""
+"""Names, partitions and settings of the topics."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_what_is_mirrored_up_has_the_same_partitions(name: str):
 
 @pytest.mark.parametrize("name", topics.MIRRORED_DOWN)
 def test_what_is_mirrored_down_has_the_same_partitions(name: str):
-    """The same the other way."""
+    """Models come down to as many partitions."""
     assert EDGE[topics.mirrored("cloud", name)].partitions == CLOUD[name].partitions
 
 
@@ -83,7 +83,7 @@ def test_maintenance_reports_are_kept_for_ever():
     assert CLOUD["edge.maintenance"].config["retention.ms"] == "-1"
 
 
-def test_retention_is_in_kafkas_words():
+def test_retention_is_in_kafkas_units():
     """Hours become milliseconds."""
     assert topics.Topic("t", 1, retention_hours=24).config["retention.ms"] == "86400000"
 
