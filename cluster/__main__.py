@@ -1,4 +1,4 @@
-"""python -m cluster: the cluster with the brokers beside it and clusters/local in it, until Ctrl-C."""
+"""python -m cluster: a Kubernetes with clusters/local in it and the brokers beside it, until Ctrl-C."""
 
 import os
 import sys
@@ -20,10 +20,12 @@ _LOOK_S = 1.0
 class Settings:
     """Flags, environment (KUBERNETES_HERE_…) or these defaults."""
 
-    run_dir: Path = setting("everything that the run keeps; emptied first", default=Path("var/cluster"))
+    run_dir: Path = setting(
+        "folder for everything that the run keeps; emptied at the start", default=Path("var/cluster")
+    )
     cars: int = setting("cars of the fleet", default=500)
     rate_hz: float = setting("samples per second of each car", default=2.0)
-    port_offset: int = setting("moves every port, to run beside another deployment", default=0)
+    port_offset: int = setting("added to every port, to run beside another deployment", default=0)
 
 
 def main() -> None:
@@ -32,17 +34,17 @@ def main() -> None:
 
 
 def _run() -> int:
-    told = settings.load(
+    chosen = settings.load(
         Settings, prefix="KUBERNETES_HERE", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
     )
     log.configure("cluster", "text")
     stop = life.Stop().install()
     programs = clusters.build(print)
-    brokers = told.run_dir / "brokers"
+    brokers = chosen.run_dir / "brokers"
     brokers.mkdir(parents=True, exist_ok=True)
-    plan = Plan(run_dir=brokers, cars=told.cars, rate_hz=told.rate_hz, shards=1,
-                port_offset=told.port_offset, fleet_dir=brokers / "fleet")  # fmt: skip
-    cluster = LocalCluster(programs, told.run_dir / "kubernetes", told.port_offset)
+    plan = Plan(run_dir=brokers, cars=chosen.cars, rate_hz=chosen.rate_hz, shards=1,
+                port_offset=chosen.port_offset, fleet_dir=brokers / "fleet")  # fmt: skip
+    cluster = LocalCluster(programs, chosen.run_dir / "kubernetes", chosen.port_offset)
     deployment = Deployment(plan)
     try:
         print("starting control plane, node and brokers")
@@ -50,9 +52,9 @@ def _run() -> int:
         cluster.start_node()
         deployment.start_brokers()
         deployment.start_mirror()
-        folder = overlay.of_plan(told.run_dir / "overlay", plan, images.tags())
+        folder = overlay.of_plan(chosen.run_dir / "overlay", plan, images.tags())
         cluster.kubectl("apply", "-k", folder)
-        _say_how(cluster, programs)
+        _show_commands(cluster, programs)
         while not stop.requested:
             cluster.supervisor.tick()
             deployment.supervisor.tick()
@@ -66,7 +68,7 @@ def _run() -> int:
     return 0
 
 
-def _say_how(cluster: LocalCluster, programs: Path) -> None:
+def _show_commands(cluster: LocalCluster, programs: Path) -> None:
     print(
         f"up. In another shell:\n"
         f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"

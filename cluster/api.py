@@ -1,4 +1,4 @@
-"""A Kubernetes asked through kubectl, wherever it runs."""
+"""A Kubernetes, wherever it runs, used through kubectl."""
 
 import subprocess
 from pathlib import Path
@@ -9,22 +9,22 @@ KUBECTL_WITHIN_S = 150.0
 
 
 class Api:
-    """`kubeconfig` is for kubectl and for the Python client: with all rights, in our namespace."""
+    """`kubeconfig` has all rights in our namespace; kubectl and the Python client use it."""
 
     def __init__(self, program: Path | str, kubeconfig: Path) -> None:
-        """`program`: which kubectl."""
+        """`program` is kubectl."""
         self.kubeconfig = kubeconfig
         self._program = str(program)
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
-        """What kubectl prints. Raises WorldDown with what it complains about."""
+        """The output of kubectl. Raises WorldDown with its error."""
         done = self.ask(*arguments, stdin=stdin)
         if done.returncode != 0:
             raise WorldDown(f"kubectl {' '.join(map(str, arguments))}: {done.stderr[-2000:]}")
         return done.stdout
 
     def ask(self, *arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        """kubectl, whatever comes of it. Raises WorldDown where it hangs."""
+        """The result of kubectl, also where it fails. Raises WorldDown where it does not end in time."""
         argv = [self._program, f"--kubeconfig={self.kubeconfig}"]
         try:
             return subprocess.run(

@@ -1,4 +1,4 @@
-"""The parts of Kubernetes as one program, built from Go modules; and the pause container's."""
+"""Kubernetes as one program, and the pause program, both built from Go modules."""
 
 import shutil
 from pathlib import Path
@@ -13,9 +13,9 @@ _STAMP = "k8s.io/component-base/version"
 
 
 def build(say: Say) -> Path:
-    """The folder with `kube`, its link `kubectl`, and `pause`; made where it is missing.
+    """The folder with `kube`, its link `kubectl`, and `pause`; built where it is missing. Raises WorldDown.
 
-    The first time it compiles Kubernetes: about 10 minutes of CPU and 2.5 GB of memory. Raises WorldDown.
+    The first build compiles Kubernetes: about 10 minutes of CPU and 2.5 GB of memory.
     """
     sources = sorted(path for path in _SOURCES.rglob("*") if path.is_file())
     folder = STORE / f"kubernetes-{VERSION}-{digest(sources)}"
@@ -24,7 +24,7 @@ def build(say: Say) -> Path:
     if shutil.which("go") is None:
         raise WorldDown("go is not installed: Kubernetes is built from source here (Go 1.21 or newer)")
     folder.mkdir(parents=True, exist_ok=True)
-    # Static, so that `pause` runs in an image without anything else.
+    # Static, so that `pause` runs in an otherwise empty image.
     env = {"CGO_ENABLED": "0", "GOFLAGS": "-trimpath -buildvcs=false", "GOWORK": "off"}
     major, minor, _ = VERSION.removeprefix("v").split(".")
     flags = (

@@ -1,4 +1,4 @@
-"""The cluster as a whole: built, started, asked through kubectl, stopped without a trace."""
+"""The cluster as a whole: built, started, used through kubectl, and stopped without a trace."""
 
 import contextlib
 import fcntl
@@ -41,10 +41,10 @@ def why_no_node() -> str:
 
 
 def build(say: Say) -> Path:
-    """Build what is missing and hand it to containerd; the folder with the programs. Raises WorldDown."""
+    """Build and import what is missing, and return the folder of the programs. Raises WorldDown."""
     programs = binaries.build(say)
     if why_no_node():
-        return programs  # the control plane needs no images
+        return programs  # the control plane alone needs no images
     wanted = [(service, images.tag(service)) for service in images.SERVICES]
     wanted.append(("scorer", next_tag()))
     archives = []
@@ -66,17 +66,17 @@ def build(say: Say) -> Path:
 
 
 def next_tag() -> str:
-    """Of the same scorer under another version, for a rolling update."""
+    """A second tag of the scorer's image, for a rolling update."""
     return f"{images.tag('scorer')}-next"
 
 
 class LocalCluster(Api):
-    """A control plane and one node, with everything they keep under `folder`."""
+    """A control plane and one node; everything they keep is under `folder`."""
 
     def __init__(self, programs: Path, folder: Path, port_offset: int = 0) -> None:
-        """`programs` from `build`. Raises WorldDown where something stands in the way."""
+        """`programs` is what `build` returns. Raises WorldDown where something prevents the start."""
         self.folder = folder.resolve()
-        self._ports = ClusterPorts(port_offset)
+        self._ports = ClusterPorts.at(port_offset)
         check_ports(self._ports.all())
         self._lock = _only_one()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -87,20 +87,20 @@ class LocalCluster(Api):
         self.supervisor = Supervisor(self.folder / "logs")
 
     def start_control_plane(self) -> None:
-        """Until the API server answers; needs no root. Raises WorldDown with the end of a log."""
-        self._own.make(self._ports.api)
+        """Start it and wait until it answers; needs no root. Raises WorldDown with the end of a log."""
+        self._own.make(self._ports.api_server)
         kube = self._programs / "kube"
         for child in controlplane.children(kube, self.folder, self._own, self._ports):
             self.supervisor.start(child)
-            if child.name in ("etcd", "api-server"):  # the others end where these do not answer
+            if child.name in ("etcd", "api-server"):  # the others end where these do not answer yet
                 self.supervisor.wait_ready([child.name], READY_WITHIN_S)
         self.supervisor.wait_ready(["controllers", "scheduler"], READY_WITHIN_S)
 
     def start_node(self) -> None:
-        """Until it can run pods. Raises WorldDown without root, or with the end of a log."""
+        """Start it and wait until it can run pods. Raises WorldDown."""
         if why := why_no_node():
             raise WorldDown(why)
-        node.remove_cgroups()  # of one that was killed
+        node.remove_cgroups()  # of a node that was killed
         node.prepare(self.folder, self._own, self._ports)
         self.supervisor.start(node.child(self._programs / "kube", self.folder, self._ports))
         self.supervisor.wait_ready(["node"], READY_WITHIN_S)
@@ -108,11 +108,11 @@ class LocalCluster(Api):
         self.kubectl("wait", "--for=condition=Ready", "node/localhost", f"--timeout={READY_WITHIN_S:.0f}s")
 
     def end_pods(self) -> None:
-        """Delete the namespace and wait until its pods have drained. Raises WorldDown."""
+        """Delete the namespace and wait until its pods have ended in order. Raises WorldDown."""
         self.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
 
     def stop(self) -> None:
-        """End the node, its pods in order where they still run, and the control plane; nothing is left."""
+        """End the pods, the node and the control plane."""
         try:
             if "node" in self.supervisor.children:
                 with contextlib.suppress(WorldDown, subprocess.TimeoutExpired):
@@ -124,7 +124,7 @@ class LocalCluster(Api):
             self._lock.close()
 
     def _end_node(self) -> None:
-        # unshare itself blocks SIGTERM; its child, the namespaces' first process, does not.
+        # unshare blocks SIGTERM; its child, the first process of the namespaces, does not.
         tree = self.supervisor.children["node"].tree()
         if len(tree) > 1:
             with contextlib.suppress(ProcessLookupError):
@@ -147,12 +147,12 @@ def _only_one() -> TextIO:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise WorldDown(f"another cluster of yours runs: they share containerd's images in {STORE}") from None
+        raise WorldDown(f"another cluster is running: both would use the images in {STORE}") from None
     return lock
 
 
 def _until_gone() -> None:
-    """The kernel takes a moment to empty the cgroups of what was killed. Raises OSError when it does not."""
+    """Remove the cgroups once the kernel has emptied them. Raises OSError where it does not in time."""
     deadline = time.monotonic() + STOP_WITHIN_S
     while True:
         try:

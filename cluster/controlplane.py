@@ -10,12 +10,12 @@ from cluster.ports import ClusterPorts
 from local.probe import port_is_open
 from local.supervisor import Child
 
-# An address that is nobody's (RFC 5737): the API server and the node must name one that is not loopback.
+# An address reserved for documentation (RFC 5737): API server and node must name one that is not loopback.
 NOWHERE = "192.0.2.1"
 
 
 def children(kube: Path, folder: Path, credentials: Credentials, ports: ClusterPorts) -> list[Child]:
-    """In the order of their start; the last two are ready when they have reached the API server."""
+    """The processes in the order of their start; the last two are ready once they reach the API server."""
     return [
         _etcd(folder, credentials, ports),
         _api_server(kube, folder, credentials, ports),
@@ -38,7 +38,7 @@ def _etcd(folder: Path, own: Credentials, ports: ClusterPorts) -> Child:
         f"--key-file={own.key}",
         f"--trusted-ca-file={own.authority}",
         "--client-cert-auth",
-        # It lives as long as the run: nothing to lose in a power cut.
+        # Its data are of this run alone, so a power cut may lose them.
         "--unsafe-no-fsync",
         "--log-level=warn",
     ]
@@ -54,7 +54,7 @@ def _api_server(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts)
         f"--etcd-certfile={own.certificate}",
         f"--etcd-keyfile={own.key}",
         "--bind-address=127.0.0.1",
-        f"--secure-port={ports.api}",
+        f"--secure-port={ports.api_server}",
         f"--advertise-address={NOWHERE}",
         "--endpoint-reconciler-type=none",
         f"--tls-cert-file={own.certificate}",
@@ -73,7 +73,7 @@ def _api_server(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts)
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
     ]
-    return Child("api-server", argv, lambda: _says_ok(f"https://127.0.0.1:{ports.api}/readyz", own))
+    return Child("api-server", argv, lambda: _says_ok(f"https://127.0.0.1:{ports.api_server}/readyz", own))
 
 
 def _controllers(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts) -> Child:
@@ -84,14 +84,14 @@ def _controllers(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts
         f"--authentication-kubeconfig={own.kubeconfig('controllers')}",
         f"--authorization-kubeconfig={own.kubeconfig('controllers')}",
         f"--service-account-private-key-file={own.account_key}",
-        # Each controller with the rights of its own account; the user itself has hardly any.
+        # Each controller has the rights of its own account; the user itself has hardly any.
         "--use-service-account-credentials",
         f"--root-ca-file={own.authority}",
         f"--cert-dir={folder / 'controllers'}",
         "--bind-address=127.0.0.1",
         f"--secure-port={ports.controllers}",
         "--leader-elect=false",
-        # 15 s by default: a test does not want to wait for an autoscaler's opinion.
+        # The default of 15 s would make tests wait for the autoscaler.
         "--horizontal-pod-autoscaler-sync-period=2s",
     ]
     return Child("controllers", argv, lambda: port_is_open(ports.controllers))

@@ -1,7 +1,7 @@
-"""Who is who in the cluster: one authority, one certificate, and a token for each part.
+"""Credentials of the cluster: a certificate authority, one certificate, and a token for each component.
 
-Made anew for each run, readable by the owner only: on a machine with other users nobody else may start a pod,
-which would be root's process.
+They are made anew for each run and only their owner can read them: another user of the machine who could
+start a pod would have a process of root.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster.overlay import NAMESPACE
 from plumbing.life import WorldDown
 
-# user, groups of each token (static tokens: --token-auth-file).
+# User and groups of each token (static tokens, --token-auth-file).
 _WHO = {
     "admin": ("admin", "system:masters"),
     "controllers": ("system:kube-controller-manager", ""),
@@ -32,35 +32,35 @@ class Credentials:
 
     @property
     def authority(self) -> Path:
-        """The authority's certificate."""
+        """The certificate of the authority."""
         return self.folder / "ca.crt"
 
     @property
     def certificate(self) -> Path:
-        """Of the API server and etcd as servers, and of the API server as etcd's and the kubelet's client."""
+        """Certificate of API server and etcd, and of the API server as a client of etcd and the kubelet."""
         return self.folder / "own.crt"
 
     @property
     def key(self) -> Path:
-        """Of the certificate."""
+        """The key of `certificate`."""
         return self.folder / "own.key"
 
     @property
     def account_key(self) -> Path:
-        """Signs the tokens of service accounts."""
+        """The key that signs the tokens of service accounts."""
         return self.folder / "accounts.key"
 
     @property
     def tokens(self) -> Path:
-        """The API server's table of tokens."""
+        """The table of tokens that the API server reads."""
         return self.folder / "tokens.csv"
 
     def kubeconfig(self, who: str) -> Path:
-        """Of admin, controllers, scheduler or kubelet."""
+        """The kubeconfig of admin, controllers, scheduler or kubelet."""
         return self.folder / f"{who}.kubeconfig"
 
     def make(self, api_port: int) -> None:
-        """Write all of them. Raises WorldDown where openssl fails."""
+        """Write all files. Raises WorldDown where openssl fails."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         with os.fdopen(os.open(self.folder / "own.ext", os.O_CREAT | os.O_WRONLY, 0o600), "w") as extensions:
@@ -84,7 +84,7 @@ class Credentials:
 
     def _kubeconfig(self, api_port: int, token: str) -> str:
         cluster = {"server": f"https://127.0.0.1:{api_port}", "certificate-authority": str(self.authority)}
-        return json.dumps(  # which is YAML, too
+        return json.dumps(  # JSON is YAML
             {
                 "apiVersion": "v1",
                 "kind": "Config",

@@ -1,4 +1,4 @@
-"""Our images, built by buildah without an image registry, on a base that debootstrap makes."""
+"""Our images, built by buildah on a base made by debootstrap; no image registry is needed."""
 
 import os
 import shutil
@@ -14,40 +14,40 @@ SERVICES = ("simulator", "bridge", "scorer", "trainer")
 PAUSE = "localhost/connected-cars/pause:1"
 _PREFIX = "localhost/connected-cars"
 _PACKAGES = "python3,python3-venv,ca-certificates"
-# What no program reads; 60 MB.
+# 60 MB that no program reads.
 _TRIMMED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
 _ARCHIVES = STORE / "images"
 
 
 def tag(service: str) -> str:
-    """The version with the hash of what the service's image is made of."""
-    made_of = [ROOT / name for name in ("Dockerfile", "pyproject.toml", "constraints.txt")]
-    made_of += [ROOT / name for name in ("contract", "plumbing", service)]
-    made_of.append(Path(__file__))
-    return f"{metadata.version('connected-cars')}-{digest(made_of)}"
+    """The version with a hash of everything that the service's image is built from."""
+    names = ("Dockerfile", "pyproject.toml", "constraints.txt", "contract", "plumbing", service)
+    return (
+        f"{metadata.version('connected-cars')}-{digest([*(ROOT / name for name in names), Path(__file__)])}"
+    )
 
 
 def tags() -> dict[str, str]:
-    """Every service's."""
+    """The tag of every service."""
     return {service: tag(service) for service in SERVICES}
 
 
-def name(service: str, of: str) -> str:
+def name(service: str, tag: str) -> str:
     """The image of a service under a tag."""
-    return f"{_PREFIX}/{service}:{of}"
+    return f"{_PREFIX}/{service}:{tag}"
 
 
-def build(service: str, of: str, say: Say) -> Path:
-    """An archive of the service's image under the tag `of`, for containerd. Raises WorldDown."""
+def build(service: str, tag: str, say: Say) -> Path:
+    """Build a service's image and return its archive for containerd. Raises WorldDown."""
     flags = ["--build-arg", f"BASE={_base(say)}"]
-    # pip reaches its index as it does outside: through the same certificates, if they are special ones.
+    # pip in the build trusts the same certificates as outside of it.
     if certificates := os.environ.get("PIP_CERT"):
         flags += ["--build-arg", f"PIP_CERT={certificates}", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
-    unstamped, image = f"{_PREFIX}/unstamped-{service}", name(service, of)
+    unstamped, image = f"{_PREFIX}/unstamped-{service}", name(service, tag)
     build_it = ["bud", "--isolation", "chroot", "--layers", "--target", service, *flags, "--tag", unstamped]
-    run(f"building the image of {service} {of}", [*_buildah(), *build_it, ROOT], say)
-    # Not by VERSION and REVISION: buildah 1.28 takes a cached layer although a build argument has changed.
-    stamp = [f"--label=org.opencontainers.image.version={of}"]
+    run(f"building the image of {service} {tag}", [*_buildah(), *build_it, ROOT], say)
+    # Not by build arguments: buildah 1.28 reuses a cached layer although an argument has changed.
+    stamp = [f"--label=org.opencontainers.image.version={tag}"]
     stamp.append(f"--label=org.opencontainers.image.revision={_revision()}")
     if service == "trainer":
         stamp.append(f"--env=TRAINER_GIT_REVISION={_revision()}")
@@ -56,12 +56,12 @@ def build(service: str, of: str, say: Say) -> Path:
         '"$@" commit --rm "$container" "$IMAGE"'
     )
     env = {"UNSTAMPED": unstamped, "STAMP": " ".join(stamp), "IMAGE": image}
-    run(f"stamping the image of {service} {of}", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
-    return _export(image, _ARCHIVES / f"{service}-{of}.tar", say)
+    run(f"stamping the image of {service} {tag}", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    return _export(image, _ARCHIVES / f"{service}-{tag}.tar", say)
 
 
 def build_pause(program: Path, say: Say) -> Path:
-    """An archive of the image that holds a pod's namespaces: one static program."""
+    """Build the image that holds a pod's namespaces, one static program, and return its archive."""
     script = (
         'container=$("$@" from scratch) && "$@" copy "$container" "$PROGRAM" /pause && '
         '"$@" config --entrypoint \'["/pause"]\' "$container" && "$@" commit --rm "$container" "$IMAGE"'
@@ -72,7 +72,7 @@ def build_pause(program: Path, say: Say) -> Path:
 
 
 def forget(archive: Path) -> None:
-    """Remove an archive that containerd has taken over. buildah keeps the layers for the next build."""
+    """Remove an archive that containerd has imported; buildah keeps the layers for the next build."""
     archive.unlink(missing_ok=True)
 
 
@@ -88,7 +88,7 @@ def _export(image: str, archive: Path, say: Say) -> Path:
 
 
 def _base(say: Say) -> str:
-    """The base image: Debian's or Ubuntu's release of this machine, with its Python."""
+    """The base image: this machine's release of Debian or Ubuntu, with its Python."""
     suite = _os_release("VERSION_CODENAME")
     image = f"{_PREFIX}/base:{suite}-{digest([], _PACKAGES, *_TRIMMED)}"
     if subprocess.run([*_buildah(), "inspect", image], capture_output=True, check=False).returncode == 0:
@@ -118,7 +118,7 @@ def _base(say: Say) -> str:
 
 
 def _buildah() -> list[str]:
-    # In mount namespaces of its own: the storage driver leaves a mount behind otherwise.
+    # In a mount namespace, because the storage driver would leave a mount behind.
     storage = ["--root", str(STORE / "buildah"), "--runroot", str(STORE / "buildah-run")]
     return ["unshare", "--mount", "buildah", *storage]
 
@@ -136,7 +136,7 @@ def _os_release(key: str) -> str:
 
 
 def _mirror() -> str:
-    """Where this machine's apt takes its packages from."""
+    """The mirror that this machine's apt uses. Raises WorldDown."""
     argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]
     suite = _os_release("VERSION_CODENAME")
     for line in subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines():

@@ -1,4 +1,4 @@
-"""The control plane by kind, where there is Docker; its pods are not on this machine's 127.0.0.1."""
+"""A control plane made by kind, where there is Docker; its pods do not share this machine's 127.0.0.1."""
 
 import shutil
 from pathlib import Path
@@ -31,30 +31,23 @@ class Kind(Api):
         super().__init__(own if own.exists() else "kubectl", self.folder / "kind.kubeconfig")
 
     def start_control_plane(self) -> None:
-        """Until the API server answers. Raises WorldDown."""
-        argv: list[str | Path] = [
-            "kind",
-            "create",
-            "cluster",
-            "--name",
-            NAME,
-            "--kubeconfig",
-            self.kubeconfig,
-            "--wait",
-            "120s",
-        ]
-        run("creating the kind cluster", argv, self._say)
+        """Start it and wait until it answers. Raises WorldDown."""
+        self._kind("create", "--wait", "120s")
         self.kubectl("config", "set-context", "--current", f"--namespace={NAMESPACE}")
 
     def stop(self) -> None:
-        """Delete it. Raises WorldDown."""
+        """Delete the cluster. Raises WorldDown."""
+        self._kind("delete")
+
+    def _kind(self, verb: str, *flags: str) -> None:
         argv: list[str | Path] = [
             "kind",
-            "delete",
+            verb,
             "cluster",
             "--name",
             NAME,
             "--kubeconfig",
             self.kubeconfig,
+            *flags,
         ]
-        run("deleting the kind cluster", argv, self._say)
+        run(f"kind {verb} cluster", argv, self._say)

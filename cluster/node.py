@@ -1,4 +1,4 @@
-"""The node: containerd and kubelet in namespaces of their own (node.sh), and what they are told."""
+"""The node: containerd and kubelet in namespaces of their own (node.sh), and their settings."""
 
 import json
 import shutil
@@ -15,18 +15,9 @@ from local.supervisor import Child
 
 _SCRIPT = Path(__file__).with_name("node.sh")
 _CGROUP = "connected-cars"
-# Killed with its parent: what is in a PID namespace ends with its first process.
-_UNSHARE = [
-    "unshare",
-    "--cgroup",
-    "--mount",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-    "--propagation",
-    "private",
-]
+# The first process of the PID namespace is killed with its parent, and everything in the namespace with it.
+_UNSHARE = ["unshare", "--cgroup", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+            "--propagation", "private"]  # fmt: skip
 
 _CONTAINERD = """\
 version = 2
@@ -37,13 +28,13 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
-# Nobody may lower a score below that of containerd itself, where that is not the machine's root.
+# Without the rights of the machine's root no score can be lower than containerd's own.
 restrict_oom_score_adj = true
 disable_apparmor = true
 stream_server_address = "127.0.0.1"
 
 [plugins."io.containerd.grpc.v1.cri".cni]
-# Pods on the host's network ask for none, but without one the node is never ready.
+# Pods on the host's network need no plug-in, but without one the node is never ready.
 bin_dir = "{folder}/cni-bin"
 conf_dir = "{folder}/cni"
 """
@@ -51,7 +42,7 @@ _CNI = '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "loopback"}
 
 
 def prepare_containerd(folder: Path) -> None:
-    """Write what containerd is told."""
+    """Write containerd's settings."""
     for name in ("cni", "cni-bin"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "cni/none.conflist").write_text(_CNI, encoding="utf-8")
@@ -60,7 +51,7 @@ def prepare_containerd(folder: Path) -> None:
 
 
 def prepare(folder: Path, own: Credentials, ports: ClusterPorts) -> None:
-    """Write what containerd and the kubelet are told."""
+    """Write the settings of containerd and the kubelet."""
     prepare_containerd(folder)
     for name in ("pod-logs", "volume-plugins"):
         (folder / name).mkdir(exist_ok=True)
@@ -69,13 +60,13 @@ def prepare(folder: Path, own: Credentials, ports: ClusterPorts) -> None:
 
 
 def child(kube: Path, folder: Path, ports: ClusterPorts) -> Child:
-    """The node's process; `folder` was prepared."""
+    """The node's process; `prepare` must have written to `folder`."""
     argv = [*_UNSHARE, str(_SCRIPT), "run", str(folder), str(STORE), str(kube)]
     return Child("node", argv, lambda: port_is_open(ports.kubelet_health), restart=False)
 
 
 def import_images(folder: Path, archives: Sequence[Path], keep: Sequence[str], say: Say) -> None:
-    """Hand images over to containerd, which keeps those named `keep` in the store and forgets the others."""
+    """Import images into containerd, which then keeps only those in `keep`."""
     argv: list[str | Path] = [*_UNSHARE, _SCRIPT, "import", folder, STORE, *archives]
     run("importing images", argv, say, env={"KEEP": " ".join(keep)})
     for mark in _mark("").glob("*"):
@@ -86,7 +77,7 @@ def import_images(folder: Path, archives: Sequence[Path], keep: Sequence[str], s
 
 
 def has_image(image: str) -> bool:
-    """Whether it was imported: the marks of imports lie beside containerd's store."""
+    """Whether an image was imported; each import leaves a mark beside containerd's store."""
     return _mark(image).exists()
 
 
@@ -95,19 +86,19 @@ def _mark(image: str) -> Path:
 
 
 def remove_cgroups() -> None:
-    """What the kubelet made in the hierarchies of this process, after the node has ended."""
+    """Remove the cgroups that the kubelet made, after the node has ended. Raises OSError."""
     for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
         _, controllers, path = line.split(":", 2)
         name = controllers.removeprefix("name=")
         root = Path("/sys/fs/cgroup", name, path.strip("/"), _CGROUP)
-        for folder in sorted(root.rglob("*/"), key=lambda found: -len(found.parts)):
+        for folder in sorted(root.rglob("*/"), key=lambda path: -len(path.parts)):
             folder.rmdir()
         if root.is_dir():
             root.rmdir()
 
 
 def mounts_left(folder: Path) -> list[str]:
-    """Mount points of this machine under the folder or the store; there should be none."""
+    """Mount points under the folder or the store; there should be none after the end."""
     points = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     return [point for point in points if point.startswith((str(folder), str(STORE)))]
 
@@ -120,7 +111,7 @@ def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, o
         "port": ports.kubelet,
         "healthzPort": ports.kubelet_health,
         "readOnlyPort": 0,
-        # Only who has a certificate of ours: that is the API server.
+        # Only clients with a certificate of our authority: the API server.
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": False},
@@ -136,19 +127,19 @@ def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, o
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "podLogsDir": str(folder / "pod-logs"),
         "volumePluginDir": str(folder / "volume-plugins"),
-        # By default it removes images once the disk is 85 % full, and none can be fetched again.
+        # By default it removes images once the disk is 85 % full, and nothing could fetch them again.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "1%", "nodefs.available": "1%", "imagefs.available": "1%"},
         "maxPods": 50,
-        # Pods are on the host's network. With these chains, which stay behind, the kernel follows every
-        # connection on the loopback: 10 % more CPU for cars and MQTT brokers until the machine is restarted.
+        # With these iptables chains, which stay behind, the kernel tracks every connection on the loopback:
+        # 10 % more CPU for cars and MQTT brokers until the machine is restarted. Pods here do not need them.
         "makeIPTablesUtilChains": False,
-        # Changes are seen within a second instead of 10.
+        # Changes are reported after 5 s instead of 10.
         "nodeStatusUpdateFrequency": "5s",
     }
 
 
 def processes_left(folder: Path) -> list[str]:
-    """Command lines that name the folder; there should be none after the end."""
+    """Command lines of processes that name the folder; there should be none after the end."""
     done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False)
     return [line for line in done.stdout.splitlines() if str(folder) in line]

@@ -2,12 +2,12 @@
 # A node: containerd and kubelet, as the first process of PID, mount and cgroup namespaces of its own (node.py calls
 # unshare), so that everything in it ends with it and no mount stays.
 #   node.sh run FOLDER STORE KUBE        until SIGTERM
-#   node.sh import FOLDER STORE ARCHIVE… only hands images over to containerd, and removes those not in $KEEP
+#   node.sh import FOLDER STORE ARCHIVE… only imports images into containerd, and removes those not in $KEEP
 set -euo pipefail
 command=$1 folder=$2 store=$3
 shift 3
 
-# What containerd and the kubelet keep outside of their folders. They write their sockets there as well.
+# Folders that containerd and the kubelet use beside their own, for sockets as well.
 for directory in /run/containerd /run/netns /var/lib/kubelet /var/log/containers /var/lib/cni; do
   mkdir -p $directory
   mount -t tmpfs tmpfs $directory
@@ -30,7 +30,7 @@ start_containerd() {
 import() {
   local archive
   for archive in "$@"; do ctr --namespace k8s.io images import "$archive"; done
-  # By digest, because each has a second name of containerd's own, which would keep 5 GB of an old trainer.
+  # By digest: each image has a second name in containerd, which would keep 5 GB of an old trainer.
   ctr --namespace k8s.io images list | awk -v keep="$KEEP" '
     BEGIN { split(keep, names, " "); for (i in names) kept[names[i]] }
     NR > 1 { digest[$1] = $3; if ($1 in kept) sound[$3] }
@@ -40,8 +40,8 @@ import() {
   wait $containerd || true
 }
 
-# The host's cgroup hierarchies are seen from its root; mounted again, from this namespace's. The kubelet
-# looks for its own folder in every one of them.
+# Mounts the cgroup hierarchies again, so that they are seen from the root of this namespace, and creates the
+# kubelet's folder in each of them.
 mount_cgroups() {
   local own=$1 mount controllers
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -54,7 +54,7 @@ mount_cgroups() {
     controllers=${mount##*/}
     umount "$mount" 2>/dev/null || continue
     case $controllers in
-      unified) continue ;; # the kubelet takes a hybrid for version 2
+      unified) continue ;; # the kubelet would mistake a hybrid for version 2
       systemd) controllers=none,name=systemd ;;
     esac
     mount -t cgroup -o "$controllers" cgroup "$mount"
@@ -64,7 +64,7 @@ mount_cgroups() {
   cat /sys/fs/cgroup/cpuset/cpuset.mems >/sys/fs/cgroup/cpuset/$own/cpuset.mems
 }
 
-# A node that was killed left containers in containerd's books.
+# A killed node left entries of its containers in containerd.
 forget_containers() {
   local container
   for container in $(ctr --namespace k8s.io containers list --quiet); do
@@ -81,7 +81,7 @@ run() {
     >"$folder/kubelet.log" 2>&1 &
   kubelet=$!
   trap 'kill $kubelet; wait $kubelet || true; kill $containerd; wait $containerd || true; exit 0' TERM
-  # Either one's end is the node's; the supervisor starts it again.
+  # The node ends with either of them; the supervisor restarts it.
   wait -n $kubelet $containerd || true
   echo "kubelet or containerd ended; see their logs in $folder" >&2
   exit 1

@@ -1,4 +1,4 @@
-"""What `kubectl apply -k` is given: clusters/local with this run's ports, image tags and folder on top."""
+"""The overlay for `kubectl apply -k`: clusters/local with the ports, image tags and folder of this run."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from local.deployment import Plan
 from local.java import ROOT
 
 NAMESPACE = "connected-cars"
-# Of the image's user (Dockerfile).
+# The user of the images (Dockerfile).
 USER = 10001
 
 
 def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
-    """The folder for `kubectl apply -k`: the plan's ports and cars, the images' `tags` by service.
+    """Write the overlay with the plan's ports and cars and the images' `tags` by service; returns `folder`.
 
-    The plan's fleet folder becomes the volume of the journals, where the ledger finds the cars' own record.
+    The plan's fleet folder becomes the volume of the journals, where the ledger reads what the cars sent.
     """
     fleet = plan.fleet_dir or plan.run_dir / "fleet"
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
     }
     brokers = plan.mqtt_brokers
     edge, cloud = f"127.0.0.1:{plan.ports.edge}", f"127.0.0.1:{plan.ports.cloud}"
-    told = {
+    settings = {
         "simulator": {"SIMULATOR_MQTT_BROKERS": brokers, **simulator},
         "bridge": {"BRIDGE_MQTT_BROKERS": brokers, "BRIDGE_KAFKA_BOOTSTRAP": edge},
         "scorer": {"SCORER_KAFKA_BOOTSTRAP": edge},
@@ -47,9 +47,9 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
                 "name": f"{service}-settings",
                 "namespace": NAMESPACE,
                 "behavior": "merge",
-                "literals": [f"{key}={value}" for key, value in settings.items()],
+                "literals": [f"{key}={value}" for key, value in literals.items()],
             }
-            for service, settings in told.items()
+            for service, literals in settings.items()
         ],
         "images": [{"name": name(service, "").rstrip(":"), "newTag": tag} for service, tag in tags.items()],
     }
@@ -59,14 +59,14 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
 
 
 def metrics_address(pod: str) -> tuple[str, int]:
-    """Where a pod on the host's network listens: as loopback.sh makes it of the pod's name."""
+    """(host, port) of a pod's metrics; loopback.sh computes the same address from the pod's name."""
     done = subprocess.run(["cksum"], input=pod, capture_output=True, text=True, check=True)
     number = int(done.stdout.split()[0])
     return f"127.77.{number // 256 % 256}.{number % 254 + 1}", PODS_METRICS
 
 
 def _volume(fleet: Path) -> dict[str, object]:
-    """Made by hand where no provisioner runs; it binds to the claim of the first simulator."""
+    """The volume for the first simulator's claim; no provisioner runs here."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",

@@ -1,4 +1,4 @@
-"""What is built once and kept outside of the repository: `$XDG_CACHE_HOME/connected-cars`, by content."""
+"""Build products outside of the repository, in `$XDG_CACHE_HOME/connected-cars`, named by their content."""
 
 import hashlib
 import os
@@ -16,19 +16,19 @@ _LOG_LINES_SHOWN = 20
 
 
 def digest(files: Iterable[Path], *more: str) -> str:
-    """12 hex digits of what stands in `files` (folders: in all Python, Go and schema files in them)."""
-    sum_of_all = hashlib.sha256("\n".join(more).encode())
+    """12 hex digits of the content of `files`; a folder counts with its Python, Go and schema files."""
+    content = hashlib.sha256("\n".join(more).encode())
     for path in files:
         inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in (".py", ".go", ".avsc"))
         for file in inside if path.is_dir() else [path]:
-            sum_of_all.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
-    return sum_of_all.hexdigest()[:12]
+            content.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def run(
     what: str, argv: Sequence[str | Path], say: Say, *, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> None:
-    """Run a step that may take long, its output in a log. Raises WorldDown with the end of it."""
+    """Run a step that may take long, its output in a log. Raises WorldDown with the end of the log."""
     log = STORE / "logs" / f"{what.replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     say(f"{what} … (log: {log})")

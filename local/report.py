@@ -17,7 +17,7 @@ _NEXT = """\
 What to do next:
   make up      keep it running: train, list and roll back models meanwhile
   make chaos   kill everything under load, then look for every record
-  var/venv/bin/python -m files example   the detector on a plain file, then yours"""
+  var/venv/bin/python -m files example --out pumps.csv   a file to fit and score"""
 
 
 @dataclass(frozen=True)

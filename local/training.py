@@ -40,7 +40,7 @@ def line_in_words(line: str) -> str:
         entry = json.loads(line)
     except ValueError:
         return ""
-    if not isinstance(entry, dict) or "message" not in entry:
+    if not isinstance(entry, dict) or entry.get("message", "TensorFlow is loaded") == "TensorFlow is loaded":
         return ""
     if entry["message"] in _SHOWN:
         step, text = _SHOWN[entry["message"]]
