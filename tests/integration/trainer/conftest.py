@@ -50,7 +50,7 @@ class Cloud:
     model: str
 
     def publication(self) -> Publication:
-        """As the trainer opens it."""
+        """The models of this name, as the trainer reads and writes them."""
         return Publication(self.bootstrap, None, self.model)
 
     def produce(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
@@ -111,7 +111,7 @@ class Cloud:
 
 
 def environment() -> dict[str, str]:
-    """Of a process of the project: nothing of TRAINER_ from outside."""
+    """The environment of a trainer process, without TRAINER_ variables of this one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRAINER_")}
     return kept | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -138,7 +138,7 @@ def new_cloud(cloud_kafka: Any) -> Callable[[], Cloud]:
 
 @pytest.fixture
 def cloud(new_cloud: Callable[[], Cloud]) -> Cloud:
-    """An edge and a model name of the test's own."""
+    """A new edge and a new model name for each test."""
     return new_cloud()
 
 
@@ -150,7 +150,7 @@ def fleet() -> Callable[..., NDArray[np.float32]]:
 
 @pytest.fixture(scope="session")
 def noise() -> NDArray[np.float32]:
-    """Signals (seconds, cars, K) that have nothing to do with each other: max|z| is all one can do."""
+    """Signals (seconds, cars, K) that are independent: no detector can be better than max|z|."""
     rng = np.random.default_rng(1)
     typical = np.array([60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000], np.float32)
     spread = np.array([3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0], np.float32)
@@ -170,9 +170,9 @@ def graph(past: Floats) -> Graph:
 
 @pytest.fixture(scope="session")
 def tflite(graph: Graph) -> bytes:
-    found = graph.convert()
-    assert len(found) < TFLITE_BYTES_MAX / 5
-    return found
+    converted = graph.convert()
+    assert len(converted) < TFLITE_BYTES_MAX / 5
+    return converted
 
 
 @pytest.fixture(scope="session")

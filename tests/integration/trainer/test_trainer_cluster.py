@@ -19,7 +19,7 @@ NAMESPACE = "/api/v1/namespaces/cars"
 
 
 class ApiServer:
-    """Answers by (method, path); everything else is 404. Keeps what it was asked."""
+    """Answers by (method, path), everything else with 404, and keeps the requests."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
@@ -100,7 +100,7 @@ def job_api(kubeconfig: Path) -> JobApi:
 
 
 def test_a_kubeconfig_gives_server_context_and_namespace(kubeconfig: Path):
-    """The current context, another by name, a stronger namespace; an unknown context names the known."""
+    """The current context, another by name, a given namespace; an unknown context names the known ones."""
     assert connect(kubeconfig, "", "").namespace == "cars"
     assert connect(kubeconfig, "second", "").namespace == "other"
     assert connect(kubeconfig, "second", "mine").namespace == "mine"
@@ -109,13 +109,13 @@ def test_a_kubeconfig_gives_server_context_and_namespace(kubeconfig: Path):
 
 
 def test_without_a_kubeconfig_the_start_is_refused(tmp_path: Path):
-    """And it is message how to give one."""
+    """The message says how to give one."""
     with pytest.raises(SettingsError, match="set KUBECONFIG or --kubeconfig"):
         connect(tmp_path / "none", "", "")
 
 
 def test_objects_come_and_go_as_they_are(api: ApiServer, job_api: JobApi):
-    """A field that no client knows is passed on; pods are those of the Job; a delete takes them along."""
+    """Unknown fields are passed on; pods are those of the Job; deleting the Job deletes its pods."""
     job = {"kind": "Job", "spec": {"fieldOfNextYear": 1}}
     api.answers = {
         ("POST", JOBS): (201, job),
@@ -134,7 +134,7 @@ def test_objects_come_and_go_as_they_are(api: ApiServer, job_api: JobApi):
 
 
 def test_a_log_is_read_line_by_line(api: ApiServer, job_api: JobApi):
-    """Time and text apart; a last line without an end is left for the next stream; no pod, no line."""
+    """Time stamp and text; an unfinished last line is left for the next stream; no pod, no line."""
     path = "/api/v1/namespaces/cars/pods/p/log"
     api.answers = {("GET", path): (200, "1Z epoch 1\n2Z \n3Z grün\n4Z unfin".encode())}
     assert list(job_api.log_lines("p", "trainer")) == [("1Z", "epoch 1"), ("2Z", ""), ("3Z", "grün")]
@@ -152,7 +152,7 @@ def test_a_log_is_read_line_by_line(api: ApiServer, job_api: JobApi):
 def test_a_missing_template_is_told_from_a_missing_namespace(
     api: ApiServer, job_api: JobApi, namespace: tuple[int, Any], message: str
 ):
-    """As far as the caller may look: reading namespaces is a right that few have."""
+    """As far as the caller may read namespaces, a right that few have."""
     api.answers = {
         ("GET", CRONJOB): (404, refusal(404, 'cronjobs.batch "trainer" not found')),
         ("GET", NAMESPACE): namespace,
@@ -183,20 +183,20 @@ def test_a_missing_template_is_told_from_a_missing_namespace(
 def test_a_refusal_says_what_is_missing(
     api: ApiServer, job_api: JobApi, answer: tuple[int, Any], error: type[Exception], message: str
 ):
-    """Which verb on what, for whom, and where the right is granted."""
+    """The verb, the resource, the user, and where the right is granted."""
     api.answers = {("POST", JOBS): answer}
     with pytest.raises(error, match=message):
         job_api.create_job({})
 
 
-def test_events_that_may_not_be_read_are_none(api: ApiServer, job_api: JobApi):
-    """A reason is lost, not the training."""
+def test_events_that_must_not_be_read_are_left_out(api: ApiServer, job_api: JobApi):
+    """The training goes on without the reason for waiting."""
     api.answers = {("GET", "/api/v1/namespaces/cars/events"): (403, refusal(403, "forbidden"))}
     assert job_api.events("j") == []
 
 
 def test_a_server_that_does_not_answer_is_the_world_down(api: ApiServer, job_api: JobApi):
-    """A laptop without its network: named with the context, not a traceback."""
+    """WorldDown names the context."""
     api.server.shutdown()
     api.server.server_close()
     with pytest.raises(WorldDown, match="context first: the API server does not answer"):

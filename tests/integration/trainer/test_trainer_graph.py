@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_a_closed_loop_is_what_numpy_says(graph: Graph, served: Interpreter, past: Floats) -> None:
-    """Hundreds of steps with gaps, past the learning, each on what the one before left: no drifting apart."""
+    """Hundreds of steps with gaps, past the learning period, each from the state before: no drift."""
     cars = with_gaps(np.tile(past[:40], (1, 4, 1)))
     state = np.zeros((40, served.state_width), np.float32)
     expected_state = state.astype(np.float64)
@@ -42,7 +42,7 @@ def test_a_closed_loop_is_what_numpy_says(graph: Graph, served: Interpreter, pas
 
 
 def test_tflite_gives_what_keras_gives(graph: Graph, served: Interpreter, past: Floats) -> None:
-    """In a closed loop, in batches of any size; a batch's other cars do not matter."""
+    """In a closed loop, in batches of any size; other cars of a batch do not matter."""
     import tensorflow as tf
 
     kept = tf.zeros((CARS, served.state_width))
@@ -59,21 +59,21 @@ def test_tflite_gives_what_keras_gives(graph: Graph, served: Interpreter, past: 
 def test_a_cars_own_level_is_no_anomaly_and_a_change_of_it_is(
     served: Interpreter, past: Floats, warm: Floats
 ) -> None:
-    """A fault that grows from nothing is foreseen, with the largest share where it is; the baseline stays."""
+    """A growing fault raises the score, most of it by the faulty signal; the baseline stays."""
     limit = np.quantile(loop(served, past)[0][:, WINDOW.learning_samples :].max(axis=1), 0.95)
-    for place, factor in ((TYRE, 0.7), (VIBRATION, 2.5)):
+    for signal, factor in ((TYRE, 0.7), (VIBRATION, 2.5)):
         faulty = np.tile(past[:, 30:], (1, 2, 1))
-        faulty[:, :, place] *= np.linspace(1, factor, faulty.shape[1], dtype=np.float32)[None]
+        faulty[:, :, signal] *= np.linspace(1, factor, faulty.shape[1], dtype=np.float32)[None]
         score, contribution, after = loop(served, faulty, warm)
         moving = faulty[:, -20:, SPEED].min(axis=1) > 3
         assert (score[moving, -1] > limit).mean() > 0.8
-        assert (contribution[moving, -1].argmax(axis=1) == place).mean() > 0.6
+        assert (contribution[moving, -1].argmax(axis=1) == signal).mean() > 0.6
         columns = slice(*state_layout(DOMAIN, WINDOW, 1.0).baseline)
         unseen = warm[:, columns] == 0
         assert ((after == warm)[:, columns] | unseen).all(), "a frozen baseline learned the fault"
 
 
-def test_nothing_enters_a_state_that_is_no_number(served: Interpreter, past: Floats) -> None:
+def test_states_stay_finite(served: Interpreter, past: Floats) -> None:
     """NaN and infinities in one signal after another, then all: states and scores stay finite."""
     hostile = past[:60, :60].copy()
     hostile[:20, ::3] = np.nan
@@ -88,17 +88,17 @@ def test_nothing_enters_a_state_that_is_no_number(served: Interpreter, past: Flo
 def test_a_missing_signal_is_not_judged_and_not_remembered(
     served: Interpreter, past: Floats, warm: Floats
 ) -> None:
-    """NaN: its contribution is 0, its baseline and deviation stand still, and healthy cars stay healthy."""
+    """A NaN signal contributes 0, its baseline and deviation stay, and healthy cars stay healthy."""
     columns = state_layout(DOMAIN, WINDOW, 1.0)
     limit = np.quantile(served.run(past[:, -1], warm)[0], 0.999)
-    for number, place in enumerate(JUDGED):
+    for number, signal in enumerate(JUDGED):
         sample = past[:, -1].copy()
-        sample[:, place] = np.nan
+        sample[:, signal] = np.nan
         score, contribution, after = served.run(sample, warm)
-        assert (contribution[:, place] == 0).all()
+        assert (contribution[:, signal] == 0).all()
         for block in (columns.baseline, columns.deviation):
             assert (after[:, block[0] + number] == warm[:, block[0] + number]).all()
-        assert (score > limit).mean() < 0.05, SIGNALS[place]
+        assert (score > limit).mean() < 0.05, SIGNALS[signal]
     nothing_there = np.full((3, len(SIGNALS)), np.nan, np.float32)
     assert served.run(nothing_there, warm[:3])[0].tolist() == [0, 0, 0]
 
@@ -107,16 +107,16 @@ def test_a_missing_signal_is_not_judged_and_not_remembered(
 def test_values_beyond_sense_are_anomalies(
     served: Interpreter, past: Floats, warm: Floats, value: float
 ) -> None:
-    """At once, and also of a car that nobody knows yet: finite, and far over those of healthy samples."""
+    """They score at once, also for a new car: finite, and far above healthy samples."""
     limit = loop(served, past)[0].max()
-    for place in JUDGED:
+    for signal in JUDGED:
         wild = past[:50, -1].copy()
         wild[:, SPEED] = 10  # ratios are judged while the car moves
-        wild[:, place] = value
+        wild[:, signal] = value
         for state in (warm[:50], np.zeros_like(warm[:50])):
             score = served.run(wild, state)[0]
             assert np.isfinite(score).all()
-            assert (score > limit).all(), SIGNALS[place]
+            assert (score > limit).all(), SIGNALS[signal]
 
 
 def test_a_new_car_scores_nothing_until_it_is_known(served: Interpreter, past: Floats) -> None:
@@ -127,7 +127,7 @@ def test_a_new_car_scores_nothing_until_it_is_known(served: Interpreter, past: F
 
 
 def test_a_stuck_sensor_is_seen_by_its_silence(served: Interpreter, past: Floats, warm: Floats) -> None:
-    """The coolant's sensor says the same again and again, within what is usual: its share is the largest."""
+    """A coolant sensor that repeats a usual value has the largest contribution."""
     limit = np.quantile(loop(served, past)[0][:, WINDOW.learning_samples :].max(axis=1), 0.99)
     stuck = past[:, -20:].copy()
     stuck[:, :, COOLANT] = past[:, -21, COOLANT][:, None]
@@ -155,7 +155,7 @@ def test_a_new_model_keeps_what_the_old_one_knew_of_a_drift(
 
 
 def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: Floats, warm: Floats) -> None:
-    """What it changes is no fault: the car is as new, the version is kept; a missing one changes nothing."""
+    """New firmware is no fault: the car starts anew; a missing version changes nothing."""
     newer = past[:, -1].copy()
     newer[:, -1] += 3000
     score, _, state = served.run(newer, warm)
@@ -171,7 +171,7 @@ def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: 
 def test_a_kind_of_car_that_no_training_car_is_raises_nothing(
     graph: Graph, served: Interpreter, past: Floats, warm: Floats
 ) -> None:
-    """Restless in many signals while it was learned: silent. One broken sensor makes no car a stranger."""
+    """A car that varied a lot while it was learned scores 0; one broken sensor does not do that."""
     variance = graph.columns.variance[0]
     strange, sample = warm.copy(), past[:, -1].copy()
     strange[:, variance] = 7.1 * graph.constants.usual_variance

@@ -68,8 +68,8 @@ def trained(new_cloud: Callable[[], Any], fleet: Fleet) -> Trained:
     learned: list[Any] = []
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setattr(train, "learn", lambda *a, **named: learned.append(learn(*a, **named)) or learned[0])
-        told = settings(cloud, seed=2, steps_max=100, labelled_cars_min=10)
-        assert train.run(told, cloud.publication(), Stop()) == 0, printed.getvalue()
+        given = settings(cloud, seed=2, steps_max=100, labelled_cars_min=10)
+        assert train.run(given, cloud.publication(), Stop()) == 0, printed.getvalue()
     return Trained(cloud, first.stdout, printed.getvalue(), learned[0])
 
 
@@ -165,17 +165,17 @@ def test_the_same_offsets_give_the_same_slice(
     cloud.produce(TELEMETRY, [b"car-000001"] * 2, telemetry_values(["car-000001"] * 2, [3, 4]))
     cloud.produce(TELEMETRY, [b"car-000001"] * 2, [b"garbage", b"\x00\x00\x00\x00\x63 unknown"])
     cloud.report("car-000002", "tire_1_1", 1_790_000_005_000)
-    told = settings(cloud)
-    first = reading.read(told, Stop())
+    given = settings(cloud)
+    first = reading.read(given, Stop())
     assert len(first.telemetry.car) == 500
     assert first.telemetry.duplicates == 2
     assert dict(first.telemetry.rejected) == {"bad_frame": 1, "unknown_schema": 1}
     assert [(report.car, report.component) for report in first.reports] == [(b"car-000002", "tire_1_1")]
     cloud.drive(fleet(50, 20, seed=4)[10:], since=11)
-    again = reading.read_again(told, first.offsets, Stop())
+    again = reading.read_again(given, first.offsets, Stop())
     assert np.array_equal(again.telemetry.signals, first.telemetry.signals)
     assert again.telemetry.cars == first.telemetry.cars
-    assert len(reading.read(told, Stop()).telemetry.car) > 500
+    assert len(reading.read(given, Stop()).telemetry.car) > 500
     few = reading.read(settings(cloud, records_max=120), Stop())
     assert 100 < len(few.telemetry.car) <= 120
 

@@ -1,4 +1,4 @@
-"""What is learned from healthy cars, from cars with faults that nobody saw, and from too little."""
+"""What is learned from healthy cars, from cars with undetected faults, and from too few samples."""
 
 import dataclasses
 from typing import Any
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 def test_a_fault_goes_in_its_components_direction(
     graph: Graph, tflite: bytes, past: Floats, served: Interpreter, warm: Floats
 ) -> None:
-    """A tyre that loses air, one that a brake heats, and a silent sensor are told apart in the state."""
+    """A leaking tyre, one heated by its brake, and a stuck sensor have different directions in the state."""
     known = hypotheses(
         graph, tflite, past.reshape(-1, past.shape[2]), np.repeat(range(len(past)), past.shape[1])
     )
@@ -47,25 +47,25 @@ def test_a_fault_goes_in_its_components_direction(
 
 
 def test_no_signal_reaches_its_own_expectation(graph: Graph, past: Floats) -> None:
-    """Neither the linear part nor the network can copy a fault: the expectation of a signal ignores it."""
+    """Neither regression nor network can copy a fault: a signal's prediction does not depend on it."""
     rows = past[:100, -1]
     state = np.zeros((100, graph.state_width), np.float32)
-    for number, place in enumerate(JUDGED):
+    for number, signal in enumerate(JUDGED):
         moved = rows.copy()
-        moved[:, place] += 3 * rows[:, place].std()
+        moved[:, signal] += 3 * rows[:, signal].std()
         inputs = []
         for each in (moved, rows):
             values, present = graph._standardised(each)
             inputs.append(np.asarray(graph._inputs(values, present, graph._parts(state))[0]).T)
         linear = graph.constants.linear.astype(np.float32)[:, number]
-        assert np.abs((inputs[0] - inputs[1]) @ linear).max() == 0, SIGNALS[place]
+        assert np.abs((inputs[0] - inputs[1]) @ linear).max() == 0, SIGNALS[signal]
         if graph.network is not no_network:
             correction = [np.asarray(graph.network(each))[:, number] for each in inputs]
-            assert np.array_equal(correction[0], correction[1]), SIGNALS[place]
+            assert np.array_equal(correction[0], correction[1]), SIGNALS[signal]
 
 
 def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
-    """On signals that have nothing to do with each other the linear detector ships, and it is said."""
+    """On independent signals the linear detector ships, and the metrics say so."""
     rng = np.random.default_rng(1)
     rows = past.reshape(-1, len(SIGNALS))
     shuffled = np.stack([rng.permutation(column) for column in rows.T], axis=1).reshape(past.shape)
@@ -76,7 +76,7 @@ def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
 
 
 def test_undetected_faulty_cars_hardly_move_what_is_learned(past: Floats, graph: Graph) -> None:
-    """1 % of the training cars with a large fault: scores of the others are as before, within a tenth."""
+    """With a large fault in 1 % of the training cars the scores of the others change by less than a tenth."""
     spoilt = past.copy()
     spoilt[:3, 35:, TYRE] *= 0.6
     other, learned = taught(spoilt, steps_max=200)
@@ -95,7 +95,7 @@ def test_a_stop_ends_the_training(past: Floats) -> None:
 
 
 def test_too_short_a_past_is_said(past: Floats) -> None:
-    """Cars that nobody has watched for long enough cannot be learned from; the message says what to do."""
+    """Cars with too few samples cannot be learned from; the message says what to do."""
     with pytest.raises(ValueError, match="learn for a shorter time"):
         taught(past[:60, :30])
     with pytest.raises(ValueError, match="at least 1 and at most"):

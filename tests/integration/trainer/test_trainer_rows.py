@@ -1,4 +1,4 @@
-"""Tables with a row for each quantity and a column for each car, and coordinates in them, against numpy."""
+"""Operations on arrays of (quantities, cars), and coordinates, against numpy."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ DOMAIN = Domain(
 
 
 def test_ratios_stand_behind_the_signals_in_the_domains_order() -> None:
-    """Logarithms and quotients are computed apart, and put back in their order; quotients within bounds."""
+    """Logarithms and quotients are computed apart and put back in their order; quotients are clipped."""
     signals = RNG.normal(0, 3, (5, 40)).astype(np.float32)
     a, b, c, d, e = signals.astype(np.float64)
     expected = [
@@ -46,25 +46,25 @@ def test_ratios_stand_behind_the_signals_in_the_domains_order() -> None:
         np.log(np.abs(b) + 2) - 0.5 * np.log(np.abs(d) + 1),
         e / (np.abs(a) + 1),
     ]
-    found = np.asarray(coordinates(DOMAIN, signals))
-    assert np.allclose(found, [*signals, *expected], rtol=1e-5, atol=1e-5)
+    computed = np.asarray(coordinates(DOMAIN, signals))
+    assert np.allclose(computed, [*signals, *expected], rtol=1e-5, atol=1e-5)
 
 
 def test_a_ratio_is_there_where_all_of_its_parts_are() -> None:
-    """Of ratios of two and of three signals; the signals themselves are as they were."""
+    """For ratios of two and of three signals; signals keep their own mask."""
     present = (RNG.random((5, 60)) < 0.7).astype(np.float32)
     a, b, c, d, e = present
     assert np.array_equal(np.asarray(presence(DOMAIN, present)), [*present, a * c * d, b * d, e * a])
 
 
-def test_rows_are_spread_out_over_the_places_that_are_theirs() -> None:
-    """0 at every other place; where all places are theirs, the rows as they are."""
+def test_rows_are_scattered_by_a_mask() -> None:
+    """0 in every other row; a mask that is true everywhere changes nothing."""
     rows = RNG.normal(size=(4, 7)).astype(np.float32)
     assert np.array_equal(np.asarray(scatter(rows, DOMAIN.judged)), [np.zeros(7), *rows])
     assert np.array_equal(np.asarray(scatter(rows, np.ones(4, bool))), rows)
 
 
 def test_a_matrix_multiplies_each_cars_numbers() -> None:
-    """Of a table that lies: as if each car had a row of its own."""
+    """The result equals that of the transposed array."""
     matrix, rows = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 7)).astype(np.float32)
     assert np.allclose(np.asarray(matmul(matrix, rows)), (rows.T @ matrix).T, atol=1e-5)

@@ -20,8 +20,8 @@ def test_alerts_open_and_close_by_the_scorers_rule() -> None:
 
 @pytest.mark.parametrize("threshold", [0.4, 1.4, 40.0])
 @pytest.mark.parametrize("smoothing", [1.0, 0.3])
-def test_scores_that_are_no_numbers_count_as_for_the_scorers(smoothing: float, threshold: float) -> None:
-    """Of random scores with NaN and infinities, alone and in rows, every level and opening is advance()'s."""
+def test_nan_scores_count_as_they_do_for_the_scorers(smoothing: float, threshold: float) -> None:
+    """Levels and openings equal advance() on random scores with single and lasting NaNs and infinities."""
     rule = AlertRule(smoothing=smoothing, close_ratio=0.7)
     rng = np.random.default_rng(1)
     score = rng.exponential(threshold / 2, size=(20, 200)).astype(np.float32)
@@ -42,8 +42,8 @@ def test_scores_that_are_no_numbers_count_as_for_the_scorers(smoothing: float, t
     assert 20 < opens.sum() < 2_000
 
 
-def test_a_budget_that_scores_without_a_number_use_up_has_no_threshold() -> None:
-    """20 of 40 healthy cars have one score that is none: any threshold lets 20 alerts through."""
+def test_a_budget_that_nan_scores_use_up_has_no_threshold() -> None:
+    """20 of 40 healthy cars have one NaN score: any threshold lets 20 alerts through."""
     score = np.random.default_rng(1).exponential(size=(40, 100)).astype(np.float32)
     score[::2, 50] = np.nan
     car, rule = np.repeat(np.arange(40), 100), AlertRule(close_ratio=0.5)

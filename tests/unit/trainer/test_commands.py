@@ -58,7 +58,7 @@ def test_an_empty_history_is_an_empty_table() -> None:
 
 
 def test_a_refused_or_unknown_version_cannot_come_back(history: list[Entry]) -> None:
-    """Only what once passed the gate can be published again; why not is said."""
+    """Only a version that passed the gate can be published again; the message says why not."""
     assert newest_published(history, 1).manifest.decision == ROLLED_BACK
     with pytest.raises(NotPublishable, match=r"version 2 was refused: not better than max\|z\|"):
         newest_published(history, 2)
@@ -69,14 +69,14 @@ def test_a_refused_or_unknown_version_cannot_come_back(history: list[Entry]) -> 
 
 
 def test_a_refused_version_can_be_shown(history: list[Entry]) -> None:
-    """Why a candidate was refused is in its manifest."""
+    """The manifest says why a candidate was refused."""
     assert newest(history, 2).manifest.decision == REFUSED
     with pytest.raises(NotPublishable, match="no version 9"):
         newest(history, 9)
 
 
 def test_the_decision_is_a_table_with_reasons(history: list[Entry]) -> None:
-    """Candidate and baselines in rows, without a champion where there was none; every reason on its line."""
+    """A row for the candidate and each baseline, none for a missing champion; a line for each reason."""
     text = as_text(dataclasses.replace(history[1].manifest, parent=None))
     assert "labels: growing deviations" in text
     assert [line.split()[0] for line in text.splitlines()[3:6]] == ["candidate", "max_abs_z", "mahalanobis"]
@@ -126,7 +126,7 @@ def test_wrong_commands_are_refused(arguments: list[str]) -> None:
     ],
 )
 def test_a_wrong_setting_refuses_the_start(argv: list[str], named: str) -> None:
-    """By its name."""
+    """The message names the setting."""
     environ = {"TRAINER_KAFKA_BOOTSTRAP": "localhost:29092"}
     with pytest.raises(SettingsError, match=named):
         load(Settings, prefix="TRAINER", argv=argv, environ=environ)

@@ -1,4 +1,4 @@
-"""The domain: what may be used to expect what."""
+"""The domain: which coordinate may be used to predict which signal."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from trainer.model.domain import fleet_domain, plain_domain
 
 
 def test_no_signal_is_expected_from_anything_made_of_it() -> None:
-    """Neither the signal nor a ratio with it helps, and what judges it is itself or its ratio."""
+    """Neither the signal nor a ratio with it is visible; it is judged by itself or by its ratio."""
     domain = fleet_domain()
     for signal, target in enumerate(domain.targets()):
         assert domain.parts()[target, signal]
@@ -17,14 +17,14 @@ def test_no_signal_is_expected_from_anything_made_of_it() -> None:
 
 
 def test_the_fleets_operating_point_leaves_each_condition_expectable() -> None:
-    """Every judged signal has at least one condition that is not made of it."""
+    """At least one condition is visible to every judged signal."""
     domain = fleet_domain()
     sees = domain.visible() & domain.conditions[:, None]
     assert sees[:, domain.judged].any(axis=0).all()
 
 
 def test_a_plain_file_needs_names_alone() -> None:
-    """Signals are judged; conditions that are no signals are added, and are not."""
+    """Signals are judged; conditions that are not signals are added and not judged."""
     domain = plain_domain(("a", "b"), ("b", "x"))
     assert domain.signals == ("a", "b", "x")
     assert domain.judged.tolist() == [True, True, False]
@@ -42,9 +42,9 @@ def test_a_plain_file_needs_names_alone() -> None:
         (("a",), (), (1, 1)),
     ],
 )
-def test_what_is_no_domain_is_refused(
+def test_a_malformed_domain_is_refused(
     signals: tuple[str, ...], conditions: tuple[str, ...], resolution: tuple[float, ...] | None
 ) -> None:
-    """A column twice, no signal, a resolution that is none."""
+    """A repeated column, no signal, and a resolution that does not fit are errors."""
     with pytest.raises(ValueError, match=r"must be|twice"):
         plain_domain(signals, conditions, resolution)

@@ -23,9 +23,9 @@ SETTINGS = Settings(kafka_bootstrap="localhost:9092", label_window_s=5.0, labell
 WEEKLY = 168 * 3600 / 100  # one alert in a hundred samples, which come a second apart
 
 
-@cache  # nobody changes it
+@cache  # shared, never changed
 def telemetry() -> Telemetry:
-    """Every signal standard normal around 100; one sample a second."""
+    """Every signal is normal around 100 with deviation 1; one sample a second."""
     rng = np.random.default_rng(1)
     car = np.repeat(np.arange(CARS, dtype=np.int32), SAMPLES)
     second = np.tile(np.arange(1, SAMPLES + 1), CARS)
@@ -34,7 +34,7 @@ def telemetry() -> Telemetry:
     return Telemetry(ids, car, second, second * 1000, signals, 0, Counter())
 
 
-@cache  # nobody changes it, either
+@cache  # shared, never changed
 def held(*reports: MaintenanceReport) -> HeldOut:
     slice_ = telemetry()
     return held_out(
@@ -49,7 +49,7 @@ def held(*reports: MaintenanceReport) -> HeldOut:
 
 
 def first_signal(sign: float = 1.0) -> Contender:
-    """Alarms on the first signal as it is."""
+    """The score is the first signal."""
     return Contender(
         "first", lambda signals, car: sign * (signals[:, 0] - 100) + 10, AlertRule(close_ratio=1)
     )
@@ -83,7 +83,7 @@ def shifted(by: float) -> HeldOut:
 
 
 def test_auroc_of_known_orders() -> None:
-    """1 where every faulty sample is higher, 0 where lower, half for the same values, by hand in between."""
+    """1 if every faulty sample is higher, 0 if lower, 0.5 for equal values, and a case by hand."""
     low, high = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0])
     assert auroc(low, high) == 1
     assert auroc(high, low) == 0
@@ -92,7 +92,7 @@ def test_auroc_of_known_orders() -> None:
 
 
 def test_a_detector_that_sees_the_fault_is_told_from_one_that_does_not() -> None:
-    """A shift by six deviations is foreseen; looking the wrong way, never."""
+    """A shift by six deviations is foreseen; with the opposite sign it never is."""
     seeing = judge(first_signal(), shifted(6), WEEKLY)
     blind = judge(first_signal(-1), shifted(6), WEEKLY)
     assert seeing.recall == 1
@@ -104,26 +104,26 @@ def test_a_detector_that_sees_the_fault_is_told_from_one_that_does_not() -> None
 
 
 def test_the_false_alarms_are_the_budget() -> None:
-    """Healthy test cars raise about as many alerts as was asked for, and the lower bound is below that."""
-    found = judge(first_signal(), shifted(3), WEEKLY)
-    assert 0.6 * WEEKLY < found.false_alarms_per_car_week < 1.6 * WEEKLY
-    assert found.false_alarms_low < found.false_alarms_per_car_week
-    assert found.suspect_share == 0
+    """Healthy test cars raise about as many alerts as the budget, and the lower bound is below it."""
+    judged = judge(first_signal(), shifted(3), WEEKLY)
+    assert 0.6 * WEEKLY < judged.false_alarms_per_car_week < 1.6 * WEEKLY
+    assert judged.false_alarms_low < judged.false_alarms_per_car_week
+    assert judged.suspect_share == 0
 
 
 def test_an_alert_that_was_open_before_foresees_nothing() -> None:
-    """Only what opens while the fault grows counts."""
+    """Only an alert that opens while the fault grows counts."""
     data = shifted(6)
     still_open = dataclasses.replace(data.faulty, signals=data.faulty.signals * 0 + 106)
     assert judge(first_signal(), dataclasses.replace(data, faulty=still_open), WEEKLY).recall == 0
 
 
 def test_a_detector_that_gives_nan_only_alarms() -> None:
-    """Nothing of a broken detector looks good: no threshold keeps its budget."""
+    """A broken detector has no threshold that keeps the budget, and no recall."""
     broken = Contender("nan", lambda signals, car: signals[:, 0] * np.float32(np.nan), AlertRule())
-    found = judge(broken, shifted(3), WEEKLY)
-    assert not found.threshold < 1e30
-    assert found.recall == 0
+    judged = judge(broken, shifted(3), WEEKLY)
+    assert not judged.threshold < 1e30
+    assert judged.recall == 0
 
 
 def test_the_same_detector_has_no_gain_over_itself() -> None:
@@ -134,7 +134,7 @@ def test_the_same_detector_has_no_gain_over_itself() -> None:
 
 
 def test_parts_are_disjoint_and_training_cars_are_in_none() -> None:
-    """Calibration and test cars are those of their part, and nobody else."""
+    """Calibration and test rows are of cars of their part only."""
     data, parts = held(), parts_of(telemetry().cars)
     assert set(np.unique(parts[data.calibration_car])) == {CALIBRATION}
     assert set(np.unique(parts[data.healthy_car])) == {TEST}
@@ -180,7 +180,7 @@ def test_with_few_reports_deviations_are_the_labels() -> None:
 
 
 def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
-    """From nearly nothing to the full size and then still, in one signal of a car; nothing else changes."""
+    """A deviation grows to its full size and stays, in one signal of each car; nothing else changes."""
     car = np.repeat(np.arange(3), 14)
     signals: Floats = np.full((42, len(SIGNALS)), 30, np.float32)
     domain = fleet_domain()
@@ -197,7 +197,7 @@ def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
 
 
 def test_signals_without_a_known_fault_are_moved_by_two_spreads() -> None:
-    """Somebody else's signals: one deviation for each that is judged."""
+    """A domain without deviations gets one for each judged signal."""
     domain = plain_domain(("a", "b"), ("x",))
     rows = np.random.default_rng(1).normal(0, (1, 5, 9), (20_000, 3)).astype(np.float32)
     assert [(each.signals, round(each.offset)) for each in artificial_faults(domain, rows)] == [

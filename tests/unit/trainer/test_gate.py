@@ -1,4 +1,4 @@
-"""The gate: each thing that must keep a model from the scorers does, by itself, and says so."""
+"""The gate: each failed check refuses the model by itself and gives a reason."""
 
 import dataclasses
 import math
@@ -50,7 +50,7 @@ NAN = Difference(math.nan, math.nan, math.nan)
 
 
 def test_a_good_candidate_passes() -> None:
-    """No reason against it; also where there is no champion yet."""
+    """It passes, with and without a champion."""
     assert reasons(GOOD) == []
     assert (
         reasons(
@@ -60,8 +60,8 @@ def test_a_good_candidate_passes() -> None:
     )
 
 
-def test_who_foresees_everything_need_not_be_better() -> None:
-    """Where a baseline finds all failures too, no candidate could pass."""
+def test_a_candidate_that_foresees_everything_need_not_be_better() -> None:
+    """If a baseline foresees all failures, too, being as good is enough."""
     as_good = Difference(0.0, 0.0, 0.0)
     assert reasons(changed(GOOD, recall=1.0, mahalanobis=as_good)) == []
     assert reasons(changed(GOOD, recall=0.7, mahalanobis=as_good)) != []
@@ -98,7 +98,7 @@ def test_one_failing_measurement_refuses(changes: dict[str, Any], reason: str) -
 
 
 def test_noise_does_not_refuse() -> None:
-    """A loss within noise is no reason, nor a sure one below a hundredth, nor unlucky alarms."""
+    """A loss within noise passes, a sure loss below 0.01 and unlucky false alarms, too."""
     noisy = changed(
         GOOD,
         linear=Difference(-0.05, -0.12, 0.01),
@@ -110,13 +110,13 @@ def test_noise_does_not_refuse() -> None:
 
 
 def test_an_extrapolated_threshold_may_be_further_off() -> None:
-    """Where not one alert is allowed in what the test cars drove, nobody can count: up to ten times."""
+    """If the test cars drove too little for one allowed alert, up to ten times the budget passes."""
     few = changed(GOOD, car_weeks=0.1, false_alarms_per_car_week=1.5, false_alarms_low=0.9)
     assert reasons(few) == []
     assert len(reasons(changed(few, false_alarms_low=1.1))) == 1
 
 
 def test_all_reasons_are_given() -> None:
-    """Who reads the refusal sees everything that is wrong at once."""
+    """All failed checks are listed at once."""
     bad = changed(GOOD, finite=False, parity=1.0, unsound=("a", "b"), suspect_share=1.0)
     assert len(reasons(bad)) == 5

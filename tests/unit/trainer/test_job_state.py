@@ -1,4 +1,4 @@
-"""What a Job and its pods say, as the API server writes it."""
+"""The state of a Job from JSON as the API server writes it."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def job(*conditions: tuple[str, str, str], failed: int = 0) -> dict[str, Any]:
 
 
 def test_a_new_job_waits_for_its_pod():
-    """Before the controller has made one there is nothing to show but that."""
+    """A Job without a pod is pending, and that is all there is to show."""
     now = job_state({"metadata": {"name": "trainer-x"}}, [], [], "trainer")
     assert (now.phase, now.detail, now.pod, now.ended) == ("pending", "no pod yet", "", False)
 
@@ -53,8 +53,8 @@ def test_a_pod_that_fits_nowhere_says_why():
 
 
 @pytest.mark.parametrize("reason", sorted(set(BLOCKING) - {"FailedCreate"}))
-def test_what_seldom_passes_is_told_apart(reason: str):
-    """An image or a ConfigMap that is missing: the reason, what it means, the kubelet's words."""
+def test_reasons_that_seldom_pass_are_blocking(reason: str):
+    """For a missing image or ConfigMap: the reason, its meaning and the kubelet's message."""
     stuck = pod(containerStatuses=container(waiting={"reason": reason, "message": "no\n such thing"}))
     now = job_state(job(), [stuck], [], "trainer")
     assert now.phase == "blocked"
@@ -62,7 +62,7 @@ def test_what_seldom_passes_is_told_apart(reason: str):
 
 
 def test_a_pod_that_is_refused_shows_in_the_jobs_events():
-    """A quota: there is no pod to ask, and the newest warning counts."""
+    """A quota refuses the pod: the newest warning of the Job's events counts."""
     events = [warning("FailedCreate", "exceeded quota", "2026-01-01T00:00:09Z"), warning("Old", "x")]
     now = job_state(job(), [], events, "trainer")
     assert now.phase == "blocked"
@@ -70,7 +70,7 @@ def test_a_pod_that_is_refused_shows_in_the_jobs_events():
 
 
 def test_a_starting_pod_shows_what_holds_it_up():
-    """A volume that is not there is a warning; without one the kubelet's reason is shown."""
+    """A warning about a missing volume is shown, otherwise the kubelet's reason."""
     starting = pod(containerStatuses=container(waiting={"reason": "ContainerCreating"}))
     assert job_state(job(), [starting], [], "trainer").detail == "ContainerCreating"
     held = job_state(job(), [starting], [warning("FailedMount", "no such secret")], "trainer")
@@ -109,7 +109,7 @@ def test_a_failure_ends_with_the_containers_code(code: int):
 
 
 def test_a_pod_that_went_without_a_code_is_a_failure():
-    """Evicted, or its node lost, or its container ended well and the Job too late: never 0."""
+    """A pod that was evicted or lost its node, or ended with 0 after the Job's deadline: never 0."""
     failed = job(("Failed", "DeadlineExceeded", "too long"))
     assert job_state(failed, [], [], "trainer").exit_code == 1
     assert job_state(failed, [pod()], [], "trainer").exit_code == 1

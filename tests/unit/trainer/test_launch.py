@@ -1,4 +1,4 @@
-"""`trainer launch` with a cluster that plays a script: what it shows, when it gives up, how it ends."""
+"""`trainer launch` against a scripted cluster: what it shows, when it gives up, how it ends."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ SPEC = {"nodeName": "node-1", "containers": [{"name": "trainer", "image": "train
 
 
 def looks(current: dict[str, Any], *conditions: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What one look sees: the Job's status and its pod's container."""
+    """What the API returns at one moment: the Job, and its pod with the container's state."""
     status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
     statuses = [{"name": "trainer", "state": current}]
     return {"status": status}, [{"metadata": META, "spec": SPEC, "status": {"containerStatuses": statuses}}]
@@ -43,7 +43,7 @@ REFUSED = looks({"terminated": {"exitCode": 3}}, "Failed")
 
 
 class Script:
-    """A cluster: one look after the other, the last one for ever. An exception in it is raised."""
+    """A cluster with scripted answers, the last one for ever; an exception among them is raised."""
 
     namespace, where = "cars", "context test"
 
@@ -74,18 +74,18 @@ class Script:
         return []
 
     def log_lines(self, _pod: str, _container: str) -> Iterator[tuple[str, str]]:
-        yield from ((f"2026-01-01T00:00:{place:02d}Z", line) for place, line in enumerate(self.lines))
+        yield from ((f"2026-01-01T00:00:{second:02d}Z", line) for second, line in enumerate(self.lines))
 
     def delete_job(self, name: str) -> None:
         self.deleted.append(name)
 
 
 class Run:
-    """A launch against a script, with a clock that only sleeping moves."""
+    """A launch against a script, with a clock that advances only by sleeping."""
 
     def __init__(self, script: Script, *flags: str, stop_after_s: float = 1e9) -> None:
         self.shown: list[str] = []
-        self.said: list[str] = []
+        self.logged: list[str] = []
         self.now_s = 0.0
         stop = Stop()
 
@@ -102,7 +102,7 @@ class Run:
             clock=lambda: self.now_s,
             sleep=sleep,
             show=self.shown.append,
-            say=self.said.append,
+            say=self.logged.append,
         )
         self.code = launch.run(["--seed", "7"])
 
@@ -112,7 +112,7 @@ class Run:
 
 
 def test_a_job_is_made_from_the_template_as_kubectl_does():
-    """All of the template, also what this client does not know; owned by the CronJob, whose copy stays."""
+    """The whole template, unknown fields included; owned by the CronJob, which is not changed."""
     job = job_from(CRONJOB, "trainer", ["--seed", "7"])
     assert job["spec"]["newerThanTheClient"] is True
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["train", "--seed", "7"]
@@ -123,22 +123,22 @@ def test_a_job_is_made_from_the_template_as_kubectl_does():
 
 
 def test_a_template_without_the_container_is_refused():
-    """By name, with those that there are."""
+    """The message names the container and those that exist."""
     with pytest.raises(SettingsError, match="no container gpu; known are trainer"):
         job_from(CRONJOB, "gpu", [])
 
 
-def test_what_stands_after_two_dashes_is_the_trainers():
-    """`launch --namespace x -- --seed 7`."""
+def test_arguments_after_two_dashes_are_the_trainers():
+    """As in `launch --namespace x -- --seed 7`."""
     assert split(["--namespace", "x", "--", "--seed", "7"]) == (["--namespace", "x"], ["--seed", "7"])
     assert split(["--namespace", "x"]) == (["--namespace", "x"], [])
 
 
 def test_a_training_is_followed_to_its_end():
-    """Each state once, the log to standard output, a table at the end, exit code 0."""
+    """Each state is shown once, then the log, a table at the end, and exit code 0."""
     run = Run(Script(STARTING, STARTING, RUNNING, RUNNING, DONE, lines=("epoch 1", "published")))
     assert run.code == 0
-    assert run.said == ["epoch 1", "published"]
+    assert run.logged == ["epoch 1", "published"]
     assert run.text.count("ContainerCreating") == 1
     assert "trained and published" in run.text
     assert "exit code        0" in run.text
@@ -146,14 +146,14 @@ def test_a_training_is_followed_to_its_end():
 
 
 def test_the_gates_refusal_is_exit_code_3():
-    """As `python -m trainer train` ends itself."""
+    """`python -m trainer train` ends with it, too."""
     run = Run(Script(RUNNING, REFUSED))
     assert run.code == 3
     assert "refused by the gate, nothing published" in run.text
 
 
 def test_an_image_that_cannot_be_pulled_ends_it_soon():
-    """After --blocked-s, not after --start-timeout-s; the Job is left as it is, and where to look is said."""
+    """It gives up after --blocked-s, leaves the Job alone and says where to look."""
     script = Script(PULLING)
     run = Run(script, "--blocked-s", "5")
     assert (run.code, run.now_s) == (TIMED_OUT, 5.0)
@@ -164,7 +164,7 @@ def test_an_image_that_cannot_be_pulled_ends_it_soon():
 
 
 def test_a_pull_that_works_in_the_end_is_no_failure():
-    """A registry that was slow: what blocks must block for --blocked-s without a break."""
+    """With a slow registry: only blocking for --blocked-s without a break gives up."""
     run = Run(Script(PULLING, PULLING, STARTING, PULLING, PULLING, RUNNING, DONE), "--blocked-s", "3")
     assert run.code == 0
 
@@ -173,14 +173,14 @@ def test_a_pull_that_works_in_the_end_is_no_failure():
     ("look", "flag", "after_s"), [(STARTING, "--start-timeout-s", 20.0), (RUNNING, "--timeout-s", 50.0)]
 )
 def test_waiting_has_an_end(look: Any, flag: str, after_s: float):
-    """A pod that never starts and a training that never ends: 124, and the flag is named."""
+    """A pod that never starts and a training that never ends give 124, and name the flag."""
     run = Run(Script(look), flag, str(after_s))
     assert (run.code, run.now_s) == (TIMED_OUT, after_s)
     assert flag in run.text
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_so():
-    """How to see its log again, and how to end it."""
+    """It says how to see the log again and how to end the Job."""
     script = Script(RUNNING)
     run = Run(script, stop_after_s=3)
     assert run.code == STOPPED
@@ -188,22 +188,22 @@ def test_ctrl_c_leaves_the_job_alone_and_says_so():
     assert "Job trainer-x goes on: kubectl -n cars logs -f job/trainer-x" in run.text
 
 
-def test_ctrl_c_deletes_the_job_where_told():
-    """--on-stop delete."""
+def test_ctrl_c_deletes_the_job_if_so_set():
+    """With --on-stop delete."""
     script = Script(RUNNING)
     assert Run(script, "--on-stop", "delete", stop_after_s=3).code == STOPPED
     assert script.deleted == ["trainer-x"]
 
 
 def test_an_api_server_that_is_away_for_a_while_ends_nothing():
-    """An upgrade of the control plane: it looks again for --away-s, then says that the world is down."""
+    """It asks again for --away-s, then raises WorldDown."""
     assert Run(Script(RUNNING, *[WorldDown("away")] * 5, DONE)).code == 0
     with pytest.raises(WorldDown, match="away"):
         Run(Script(RUNNING, WorldDown("away")), "--away-s", "10")
 
 
 def test_a_job_that_somebody_deletes_is_a_failure():
-    """Nothing is known about its result."""
+    """Its result is unknown."""
     run = Run(Script(RUNNING, Gone("x")))
     assert run.code == 1
     assert "deleted by somebody else" in run.text
@@ -219,13 +219,13 @@ def test_a_job_that_somebody_deletes_is_a_failure():
     ],
 )
 def test_a_wrong_setting_refuses_the_start(argv: list[str], named: str):
-    """By its name."""
+    """The message names the setting."""
     with pytest.raises(SettingsError, match=named):
         load(Settings, prefix="LAUNCH", argv=argv, environ={})
 
 
-def test_what_a_server_says_is_shown():
-    """The message of its Status object; a proxy's page is cut."""
+def test_the_servers_message_is_shown():
+    """The message of its Status object; a proxy's page is cut short."""
     assert message_of(b'{"kind": "Status", "message": "jobs is forbidden"}') == "jobs is forbidden"
     assert message_of(b"<html>" + b"x" * 1000) == "<html>" + "x" * 194
     assert message_of(b"") == "no reason given"

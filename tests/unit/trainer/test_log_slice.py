@@ -25,18 +25,20 @@ from trainer.log_slice import Telemetry, newest, ordered, records_in
 def test_the_newest_records_are_shared_out_among_partitions(
     lengths: list[int], records_max: int, kept: list[int]
 ) -> None:
-    """No more than asked for; every partition keeps its newest; what short ones leave goes to long ones."""
+    """At most records_max; every partition keeps its newest; what short ones leave goes to long ones."""
     ranges: Any = {"t": {number: (100, 100 + length) for number, length in enumerate(lengths)}}
-    found = newest(ranges, records_max)
-    assert [after - first for first, after in found["t"].values()] == kept
-    assert all(after == 100 + length for (_, after), length in zip(found["t"].values(), lengths, strict=True))
-    assert records_in(found) == sum(kept) <= records_max
+    kept_ranges = newest(ranges, records_max)
+    assert [after - first for first, after in kept_ranges["t"].values()] == kept
+    assert all(
+        after == 100 + length for (_, after), length in zip(kept_ranges["t"].values(), lengths, strict=True)
+    )
+    assert records_in(kept_ranges) == sum(kept) <= records_max
 
 
 def test_several_topics_share_one_bound() -> None:
     """Two edges that feed one cloud are one slice."""
-    found = newest({"a.telemetry": {0: (0, 50)}, "b.telemetry": {0: (0, 50)}}, 40)
-    assert found == {"a.telemetry": {0: (30, 50)}, "b.telemetry": {0: (30, 50)}}
+    kept_ranges = newest({"a.telemetry": {0: (0, 50)}, "b.telemetry": {0: (0, 50)}}, 40)
+    assert kept_ranges == {"a.telemetry": {0: (30, 50)}, "b.telemetry": {0: (30, 50)}}
 
 
 def test_a_slice_does_not_depend_on_the_order_of_reading() -> None:
@@ -54,11 +56,11 @@ def test_a_slice_does_not_depend_on_the_order_of_reading() -> None:
         seq[rows] * 1000,
         signals[rows],
     )
-    found = ordered(mixed)
-    assert found.cars == sound.cars
-    assert found.duplicates == 3
+    result = ordered(mixed)
+    assert result.cars == sound.cars
+    assert result.duplicates == 3
     for name in ("car", "seq", "sampled_at_ms", "signals"):
-        assert np.array_equal(getattr(found, name), getattr(sound, name)), name
+        assert np.array_equal(getattr(result, name), getattr(sound, name)), name
 
 
 def test_an_empty_slice_stays_empty() -> None:

@@ -1,4 +1,4 @@
-"""Statistics that do not move by a few faulty cars, and thresholds made of them."""
+"""Statistics that a few faulty cars do not move, and thresholds made of them."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ PER_SAMPLE = 168 * 3600.0  # alerts a car-week that are one a sample, with a sam
 
 @cache  # nobody changes them
 def scores(seed: int, faulty: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Norms of 17 normal residuals, cars a little unlike, `faulty` ones far off; and whose they are."""
+    """(norms of 17 normal residuals of slightly different cars, `faulty` ones far off; their cars)."""
     rng = np.random.default_rng(seed)
     car = np.repeat(np.arange(CARS), SAMPLES)
     residual = rng.normal(size=(len(car), 17)) + 0.5 * rng.normal(size=(CARS, 17))[car]
@@ -26,20 +26,20 @@ def scores(seed: int, faulty: int = 0) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def threshold(score: NDArray[np.float64], car: NDArray[np.int64], share: float) -> float:
-    """For one alert in so many samples."""
+    """The threshold for one alert in so many samples."""
     level = alarms.levels(score.astype(np.float32), car, RULE)
     return float(alarms.healthy_alerts(level, car, RULE, 1.0).thresholds(share * PER_SAMPLE)[0])
 
 
 def test_cars_that_stand_out_are_suspect_and_others_are_not() -> None:
-    """Ten cars far off among 200 are found; without any, none is."""
+    """Ten outlying cars among 200 are found; without any, none is."""
     score, car = scores(1, faulty=10)
     assert np.unique(car[robust.suspects(score, car)]).tolist() == list(range(10))
     assert not robust.suspects(*scores(1)).any()
 
 
 def test_the_threshold_keeps_its_budget() -> None:
-    """On other cars as many alerts open as were allowed, within a factor of three, also extrapolated."""
+    """On other cars the budgeted number of alerts opens, within a factor of three, also extrapolated."""
     limits = [threshold(*scores(1), share) for share in (0.05, 0.01, 0.0005)]
     for share, limit in zip((0.05, 0.01, 0.0005), limits, strict=True):
         others = [
@@ -50,14 +50,14 @@ def test_the_threshold_keeps_its_budget() -> None:
 
 
 def test_undetected_faulty_cars_hardly_move_the_threshold() -> None:
-    """Two faulty cars in 200, which nobody has noticed, do not hide the faults that are looked for."""
+    """Two undetected faulty cars in 200 do not hide other faults."""
     for share in (0.01, 0.0005):
         sound, mixed = threshold(*scores(1), share), threshold(*scores(1, faulty=2), share)
         assert abs(mixed / sound - 1) < 0.03
 
 
 def test_a_regression_ignores_what_it_may_not_see() -> None:
-    """y = 2 a + 3 b is found from a and b; from a alone only what a knows; from nothing nothing."""
+    """y = 2 a + 3 b is fitted from a and b; from a alone only 2 a; from nothing 0."""
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(5000, 2))
     outputs = (inputs @ [2.0, 3.0])[:, None].repeat(3, axis=1)
@@ -68,14 +68,14 @@ def test_a_regression_ignores_what_it_may_not_see() -> None:
 
 
 def test_what_differs_between_cars_is_taken_out() -> None:
-    """Within cars the mean is 0; the share that is kept stays."""
+    """Within cars the mean is 0, except for the share that is kept."""
     values, car = np.array([[1.0], [3.0], [10.0]]), np.array([4, 4, 7])
     assert robust.within(values, car).ravel().tolist() == [-1, 1, 0]
     assert robust.within(values, car, kept=0.5).ravel().tolist() == [0, 2, 5]
 
 
 def test_the_precision_is_of_most_samples_and_scaled() -> None:
-    """The inverse covariance is scaled by the number of coordinates, and outliers have no part in it."""
+    """The inverse covariance is divided by the number of coordinates and ignores outliers."""
     rng = np.random.default_rng(1)
     samples = rng.normal(size=(20_000, 4))
     inverse = robust.precision(samples)
