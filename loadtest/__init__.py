@@ -1,1 +1,1 @@
-"""What measures a deployment: scale, CPU per message, chaos, locust load tests, and the sizes that follow."""
+"""Measures a deployment: scale, CPU per message, chaos, locust load tests, and the sizes of a fleet."""

@@ -1,4 +1,4 @@
-"""python -m loadtest: each command is a module with `main(arguments)`, imported only when it is asked for."""
+"""python -m loadtest: each command is a package with `main(arguments)`, imported only when it is called."""
 
 import importlib
 import sys
@@ -10,10 +10,10 @@ USAGE = """\
 usage: python -m loadtest COMMAND [settings]
 
   scale   a fleet of 100 000 cars on this machine: connect, hold, measure
-  bench   µs of CPU per message of every stage, beside others' programs with --peers
-  chaos   the ledger while things are killed
-  load    locust against a running deployment: cars as an outside client, with budgets
-  plan    cores, partitions and replicas for a fleet, from the measured µs
+  bench   µs of CPU a message at every stage; with --peers beside other programs
+  chaos   every record accounted for while parts are killed
+  load    locust against a running deployment, as an outside client with budgets
+  plan    cores, partitions and replicas for a fleet, from measured costs
 
 `python -m loadtest COMMAND --help` explains its settings.
 """
@@ -31,7 +31,7 @@ def _run() -> int:
         print(USAGE)
         return 0
     if command not in COMMANDS:
-        raise SettingsError(f"{command!r} is none of {', '.join(COMMANDS)}; see python -m loadtest --help")
+        raise SettingsError(f"{command!r} is not one of {', '.join(COMMANDS)}; see python -m loadtest --help")
     return int(importlib.import_module(f"loadtest.{command}").main(arguments))
 
 

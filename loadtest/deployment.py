@@ -48,25 +48,19 @@ def ensure_model(model: Path, run_dir: Path, port_offset: int, say: Callable[[st
     try:
         deployment.start(say)
         for attempt in range(_TRAININGS_MAX):
-            if _train(deployment, _FIRST_CARS * _FIRST_SAMPLES * 2**attempt) == 0:
-                champion.keep(deployment.cloud.bootstrap, model)
+            records = _FIRST_CARS * _FIRST_SAMPLES * 2**attempt
+            trainer = deployment.train(wait_records=records, wait_seconds=_RECORDS_WITHIN_S)
+            deadline = time.monotonic() + _TRAINED_WITHIN_S
+            while trainer.process is not None and time.monotonic() < deadline:
+                deployment.supervisor.tick()
+                time.sleep(0.1)
+            if trainer.status == 0 and champion.keep(deployment.cloud.bootstrap, model):
                 say(f"a model was trained, and is kept in {model}")
                 return
+            deployment.supervisor.stop(trainer.name)
         raise WorldDown(f"no training succeeded:\n{deployment.supervisor.last_lines('trainer')}")
     finally:
         deployment.stop()
-
-
-def _train(deployment: Deployment, records: int) -> int | None:
-    """The exit status of a training on so many records."""
-    trainer = deployment.train(wait_records=records, wait_seconds=_RECORDS_WITHIN_S)
-    deadline = time.monotonic() + _TRAINED_WITHIN_S
-    while trainer.process is not None:
-        deployment.supervisor.tick()
-        if time.monotonic() > deadline:
-            raise WorldDown(f"the training took longer than {_TRAINED_WITHIN_S:.0f} s")
-        time.sleep(0.1)
-    return trainer.status
 
 
 def start(deployment: Deployment, model: Path, say: Callable[[str], Any]) -> None:

@@ -25,20 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     settings = load(Settings, prefix="BENCH", argv=arguments, environ=os.environ, description=__doc__ or "")
     with BenchRun(settings) as run:
         for name in settings.stages:
-            _measure(run, name)
+            stage = importlib.import_module(f"loadtest.bench.{name}")
+            try:
+                with run.stage(name):
+                    run.ours[name] = stage.measure(run)
+                    if settings.peers and hasattr(stage, "peers"):
+                        run.theirs[name] = stage.peers(run)
+            except WorldDown as error:  # the other stages are measured nevertheless
+                run.failures[name] = str(error)
+                print(f"{name}: {error}", file=sys.stderr)
         report.write(run)
         report.show(run)
     return 1 if run.failures else 0
-
-
-def _measure(run: BenchRun, name: str) -> None:
-    """Measure one stage with brokers of its own. A stage that fails does not keep the others from running."""
-    stage = importlib.import_module(f"loadtest.bench.{name}")
-    try:
-        with run.stage(name):
-            run.ours[name] = stage.measure(run)
-            if run.settings.peers and hasattr(stage, "peers"):
-                run.theirs[name] = stage.peers(run)
-    except WorldDown as error:
-        run.failures[name] = str(error)
-        print(f"{name}: {error}", file=sys.stderr)

@@ -38,26 +38,17 @@ class Ledger:
         return asdict(self)
 
 
-@dataclass
-class Arrivals:
-    """n records in the order in which they were read."""
+def decode(keys: list[bytes], values: list[bytes]) -> tuple[Longs, Longs, Longs]:
+    """(car, seq, sampled_at_ms), each (n,). Raises WorldDown where a record is not telemetry.
 
-    keys: list[bytes]
-    values: list[bytes]
-    read_at_ms: list[float]  # since 1970
-
-    def decoded(self) -> tuple[Longs, Longs, Longs, NDArray[np.float64]]:
-        """(car, seq, sampled_at_ms, read_at_ms), each (n,). Raises WorldDown for what is not telemetry.
-
-        Peers may leave the MQTT payload's header as it is.
-        """
-        values = [v if v[:1] == b"\0" else _OUR_HEADER + v[SINGLE_OBJECT_BYTES:] for v in self.values]
-        decoded = Decoder(schema_ids(schemas())).decode(values, self.keys)
-        if decoded.rejected:
-            reason = decoded.rejected[0][1]
-            raise WorldDown(f"{len(decoded.rejected)} of {len(values)} records are not telemetry: {reason}")
-        cars = np.fromiter(map(car_number, self.keys), np.int64, len(self.keys))
-        return cars, decoded.seq, decoded.sampled_at_ms, np.array(self.read_at_ms)
+    Peers may leave the MQTT payload's header as it is.
+    """
+    framed = [value if value[:1] == b"\0" else _OUR_HEADER + value[SINGLE_OBJECT_BYTES:] for value in values]
+    decoded = Decoder(schema_ids(schemas())).decode(framed, keys)
+    if decoded.rejected:
+        reason = decoded.rejected[0][1]
+        raise WorldDown(f"{len(decoded.rejected)} of {len(values)} records are not telemetry: {reason}")
+    return np.fromiter(map(car_number, keys), np.int64, len(keys)), decoded.seq, decoded.sampled_at_ms
 
 
 class TelemetryReader:
@@ -68,7 +59,9 @@ class TelemetryReader:
         self._admin = admin(bootstrap)
         self._begin = end_offsets(self._admin)
         self._assigned = False
-        self._arrivals = Arrivals([], [], [])
+        self._keys: list[bytes] = []
+        self._values: list[bytes] = []
+        self._read_at_ms: list[float] = []
 
     def follow(self, seconds: float) -> None:
         """Read for `seconds`, each record as soon as it can be read."""
@@ -76,14 +69,18 @@ class TelemetryReader:
         while (left_s := until - time.monotonic()) > 0:
             self._read(min(0.05, left_s))
 
-    def read(self, count: int, timeout_s: float) -> Arrivals:
-        """All records since the last call (or the creation): at least `count`, unless time runs out."""
+    def read(self, count: int, timeout_s: float) -> tuple[Longs, Longs, Longs, NDArray[np.float64]]:
+        """(car, seq, sampled_at_ms, read_at_ms), each (n,), of all records since the last call or creation.
+
+        At least `count` of them, unless time runs out. Raises WorldDown where one is not telemetry.
+        """
         deadline = time.monotonic() + timeout_s
-        while len(self._arrivals.keys) < count and time.monotonic() < deadline:
+        while len(self._keys) < count and time.monotonic() < deadline:
             self._read(0.1)
         self.follow(0.2)  # a doubled record would follow right behind
-        arrivals, self._arrivals = self._arrivals, Arrivals([], [], [])
-        return arrivals
+        records = (*decode(self._keys, self._values), np.array(self._read_at_ms, np.float64))
+        self._keys, self._values, self._read_at_ms = [], [], []
+        return records
 
     def drain_rate(self, count: int, timeout_s: float) -> float:
         """Records a second, from the first poll that finds some to the one that finds all `count`.
@@ -123,9 +120,9 @@ class TelemetryReader:
         for message in messages:
             if message.error() is not None:
                 raise WorldDown(f"reading {TELEMETRY}: {message.error()}")
-        self._arrivals.keys += [message.key() or b"" for message in messages]
-        self._arrivals.values += [message.value() or b"" for message in messages]
-        self._arrivals.read_at_ms += [now_ms] * len(messages)
+        self._keys += [message.key() or b"" for message in messages]
+        self._values += [message.value() or b"" for message in messages]
+        self._read_at_ms += [now_ms] * len(messages)
 
 
 def admin(bootstrap: str) -> Any:

@@ -159,8 +159,7 @@ class Publisher:
             self.turn(0.1)
 
 
-def publish(settings: Settings) -> None:
-    """Publish all messages at the rate. Raises WorldDown where the broker has no subscriber for them."""
+def _publish(settings: Settings) -> None:
     traffic, publisher = Traffic(settings.cars, settings.first_seq), Publisher(settings.mqtt)
     began = time.monotonic()
     while (left := settings.count - publisher.sent) > 0:
@@ -177,7 +176,7 @@ def publish(settings: Settings) -> None:
 
 def _run() -> None:
     try:
-        publish(load(Settings, prefix="TRAFFIC", argv=sys.argv[1:], environ=os.environ))
+        _publish(load(Settings, prefix="TRAFFIC", argv=sys.argv[1:], environ=os.environ))
     except ConnectionLost as error:
         raise WorldDown(f"traffic: {error}") from error
 

@@ -164,8 +164,8 @@ def show(results: ChaosResults, console: Console) -> None:
         worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
         late = recovery_s is None or recovery_s > results.recovery_s_max
         table.add_row(
-            row["fault"], clock(row["at_s"]), shown_s(row["away_s"]),
-            Text(shown_s(recovery_s), style="bold red" if late else "green"),
+            row["fault"], clock(row["at_s"]), _shown_s(row["away_s"]),
+            Text(_shown_s(recovery_s), style="bold red" if late else "green"),
             _must_be_0(row["lost"]), number(row["duplicates"]),
             _must_be_0(row["order_violations"]), _must_be_0(row["scored_twice"]),
             *(number(worst[stage]) if stage in worst else "-" for stage in STAGES),
@@ -189,8 +189,7 @@ def _must_be_0(count: int) -> Text:
     return Text(number(count), style="bold red" if count else "green")
 
 
-def shown_s(seconds: float | None) -> str:
-    """Seconds with one decimal; - for None."""
+def _shown_s(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.1f}"
 
 

@@ -4,11 +4,10 @@ import logging
 import random
 import time
 from collections import Counter
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 
 import numpy as np
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 
 from contract import records
 from contract.topics import ANOMALIES, TELEMETRY, mirrored
@@ -19,7 +18,7 @@ from loadtest.chaos import auditor, report, volume
 from loadtest.chaos.faults import FAULTS
 from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
 from loadtest.chaos.relay import Relay
-from loadtest.chaos.report import ChaosResults, FaultOutcome, clock, shown_s
+from loadtest.chaos.report import ChaosResults, FaultOutcome, clock
 from loadtest.chaos.scene import NotBack, RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
 from local import ledger, preflight
@@ -34,7 +33,6 @@ _FLOWING_WITHIN_S, _DRAINED_WITHIN_S, _MESSAGES_WITHIN_S = 120.0, 120.0, 3_600.0
 _RECOVERED_WITHIN_S = 90.0  # at least, so that the duration of a slow recovery is known
 _HOLD_S = 3.0  # recovered: all stages keep pace for this long
 _JITTER_S = 2.0  # a fault begins at a random moment of this time
-_LIVE_EVERY_S, _LINE_EVERY_S = 0.5, 5.0
 
 
 def main(settings: Settings) -> int:
@@ -61,9 +59,8 @@ def main(settings: Settings) -> int:
         at_end.callback(deployment.stop)
         run = ChaosRun(settings, deployment, console)
         run.scene = Scene(deployment, relay, own_disk, stop, run.observe)
-        at_end.callback(run.close)
         try:
-            run.start()
+            run.start(at_end)
         except RunInterrupted:
             console.print("interrupted before any fault was injected")
             return 1
@@ -78,6 +75,7 @@ class ChaosRun:
     """One run. `scene` must be set before `start`."""
 
     scene: Scene
+    follower: LogFollower  # follows the logs from `start` on
 
     def __init__(self, settings: Settings, deployment: Deployment, console: Console) -> None:
         self._settings, self._deployment, self._console = settings, deployment, console
@@ -85,20 +83,19 @@ class ChaosRun:
         self._skipped: dict[str, str] = {}
         self._began_at = time.time()
         self._random = random.Random(settings.seed)
-        self._follower: LogFollower | None = None
-        self._live: Live | None = None
-        self._shown_at = 0.0
+        self._line = output.ProgressLine(console)
         self._events_shown = 0
         self._activity = "starting"
         self._sampled = self._samples_skipped = 0
 
-    def start(self) -> None:
+    def start(self, at_end: ExitStack) -> None:
         """Return when everything runs and nothing is behind. Raises WorldDown."""
         settings, deployment = self._settings, self._deployment
         tested.start(deployment, settings.model, self._console.print)
         deployment.start_simulator()
         car_ids = [f"car-{number:06d}" for number in range(settings.cars)]
-        self._follower = LogFollower(deployment.edge.bootstrap, deployment.cloud.bootstrap, car_ids)
+        self.follower = LogFollower(deployment.edge.bootstrap, deployment.cloud.bootstrap, car_ids)
+        at_end.callback(self.follower.close)
         self._activity = "waiting until every stage keeps pace"
         try:
             self.scene.until(
@@ -110,23 +107,10 @@ class ChaosRun:
             raise WorldDown(str(error)) from error
         self._began_at = time.time()
 
-    def close(self) -> None:
-        """Stop following the logs."""
-        if self._follower is not None:
-            self._follower.close()
-
-    @property
-    def follower(self) -> LogFollower:
-        """Follows the logs since `start`."""
-        assert self._follower is not None
-        return self._follower
-
     def finish(self) -> ChaosResults:
         """Inject the faults, go on until there are enough messages, drain, audit."""
         incomplete = ""
-        live = Live(console=self._console, auto_refresh=False, transient=True)
-        with live if self._console.is_terminal else nullcontext() as shown:
-            self._live = shown
+        with self._line:
             try:
                 for name in self._settings.chosen:
                     self._inject(name)
@@ -137,7 +121,6 @@ class ChaosRun:
                 incomplete = "interrupted"
             except NotBack as error:
                 incomplete = str(error)
-            self._live = None
         if incomplete:  # what was sent until then is audited nevertheless
             self._deployment.supervisor.stop("simulator")
         self._console.print("reading both clusters' logs for the audit")
@@ -238,23 +221,12 @@ class ChaosRun:
         for event in events[self._events_shown :]:
             self._console.print(f"[dim]{event}[/]")
         self._events_shown = len(events)
-        live, now = self._live, time.monotonic()
-        if now - self._shown_at < (_LINE_EVERY_S if live is None else _LIVE_EVERY_S):
-            return
-        self._shown_at = now
-        self._count_samples()
-        if live is None:
-            self._console.print(self._progress(), soft_wrap=True)
-            return
-        table = output.table("", "fault", "at", "away s", "recovery s")
-        for outcome in self._outcomes:
-            at = clock(outcome.at - self._began_at)
-            table.add_row(outcome.fault, at, shown_s(outcome.away_s), shown_s(outcome.recovery_s))
-        live.update(Group(self._progress(), table), refresh=True)
+        self._line.show(self._progress)
 
     def _progress(self) -> str:
-        """One line: time, messages, how far each stage is behind, and what the run is doing."""
-        lags = zip(STAGES, self._follower.behind_s, strict=True) if self._follower else ()
+        """Time, messages, how far each stage is behind, and what the run is doing."""
+        self._count_samples()
+        lags = zip(STAGES, self.follower.behind_s, strict=True)
         behind = ", ".join(f"{stage} {min(lag_s, 9999):.1f} s" for stage, lag_s in lags)
         return (
             f"{clock(time.time() - self._began_at)} | {number(self._sampled)} of "

@@ -67,7 +67,7 @@ def _windows(timeline: Timeline) -> list[Timeline]:
 
 def _latencies(axes: Any, results: ScaleResults, windows: list[Timeline], middle: list[float]) -> None:
     for share in ("p50", "p99"):
-        values = [getattr(w.puback(), f"{share}_ms") for w in windows]
+        values = [getattr(w.latency("puback"), f"{share}_ms") for w in windows]
         axes.plot(middle, [np.nan if v is None else max(v, 0.1) for v in values], label=f"PUBACK {share}")
     anomalies: NDArray[np.float64] = np.array(results.watch.seen.latencies, np.float64).reshape(-1, 2)
     if not len(anomalies):

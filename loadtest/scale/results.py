@@ -99,8 +99,8 @@ class ScaleResults:
             "lost": self.lost,
             "stages": [stage.as_dict() for stage in self.stages],
             "car_to_anomaly_ms": _as_dict(self.car_to_anomaly),
-            "car_to_score_ms": _as_dict(held.batch_age()),
-            "puback_ms": _as_dict(held.puback()),
+            "car_to_score_ms": _as_dict(held.latency("batch_age")),
+            "puback_ms": _as_dict(held.latency("puback")),
             "waiting": {stage: round(held.mean_waiting(stage), 1) for stage in rates},
             "components": {
                 name: {
@@ -159,9 +159,9 @@ class ScaleResults:
         """Latencies by component; the means follow from the messages that wait, by Little's law."""
         held, rates = self.held, self.held.rates()
         return {
-            "simulator": f"sample to PUBACK {_percentiles(held.puback())}",
+            "simulator": f"sample to PUBACK {_percentiles(held.latency('puback'))}",
             "bridge": f"read to PUBACK, mean {_mean_ms(held.mean_in_bridge(), rates['edge'])}",
-            "scorer": f"sample to score {_percentiles(held.batch_age())}",
+            "scorer": f"sample to score {_percentiles(held.latency('batch_age'))}",
             "mirror": f"to a cloud reader, mean {_mean_ms(held.mean_waiting('cloud'), rates['cloud'])}",
             "all": f"car to anomaly {_percentiles(self.car_to_anomaly)}",
         }

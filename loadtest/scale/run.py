@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.live import Live
 
 from loadtest import deployment as tested
+from loadtest import output
 from loadtest.scale import plot
 from loadtest.scale.memory import kernel_mib, one_car_mib
 from loadtest.scale.results import Hold, ScaleResults
@@ -22,7 +22,6 @@ from local.watch import Watch
 from plumbing.life import Stop
 
 _TICK_S = 1.0
-_LINE_EVERY_S = 5.0
 # A fleet that has not connected by then will not connect; the bar is 60 s.
 _CONNECT_S_MAX = 180.0
 # Steady: no stage is more than this many seconds behind. If that is not reached, the measurement shows it.
@@ -37,7 +36,7 @@ class ScaleRun:
         self._console, self._stop = console, stop
         self._timeline = Timeline()
         self._usage = Usage(deployment.supervisor)
-        self._line_at = 0.0
+        self._progress = output.ProgressLine(console)
 
     def run(self) -> int:
         """Exit status 0 where the whole fleet connected and nothing was lost."""
@@ -46,15 +45,15 @@ class ScaleRun:
         tested.start(deployment, settings.model, self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         started_at, connected_at, hold = time.time(), None, Hold.missed()
-        observer = Observer(deployment, watch, self._console, started_at, settings.hold_s)
+        self._observer = Observer(deployment, watch, self._console, started_at, settings.hold_s)
         try:
-            with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            with self._progress:
                 deployment.start_simulator()
-                if self._connect(observer, live):
+                if self._connect():
                     connected_at = time.time()
-                    self._settle(observer, live)
-                    hold = self._hold(observer, live, kernel_before_mib)
-            observer.drain()
+                    self._settle()
+                    hold = self._hold(kernel_before_mib)
+            self._observer.drain()
             results = ScaleResults(
                 settings=settings,
                 timeline=self._timeline,
@@ -71,16 +70,14 @@ class ScaleRun:
         plot.draw(results, settings.run_dir / "timeline.png")
         return results.show(self._console)
 
-    def _until(
-        self, done: Callable[[Picture], bool], within_s: float, phase: str, observer: Observer, live: Live
-    ) -> bool:
+    def _until(self, done: Callable[[Picture], bool], within_s: float, phase: str) -> bool:
         """Observe and show the deployment once a second until `done`; whether that happened in time."""
         deadline, due = time.monotonic() + within_s, time.monotonic()
         while not self._stop.requested:
             self._deployment.supervisor.tick()
-            picture, now = observer.look(), time.time()
-            self._timeline.note(picture, observer.metrics, now)
-            self._show(f"{phase}: {screen.line(picture)}", live)
+            picture = self._observer.look()
+            self._timeline.note(picture, self._observer.metrics, time.time())
+            self._progress.show(lambda picture=picture: f"{phase}: {screen.line(picture)}")  # type: ignore[misc]
             if done(picture):
                 return True
             if time.monotonic() >= deadline:
@@ -89,35 +86,26 @@ class ScaleRun:
             time.sleep(max(0.0, due - time.monotonic()))
         return False
 
-    def _show(self, line: str, live: Live) -> None:
-        if self._console.is_terminal:
-            live.update(line, refresh=True)
-        elif time.monotonic() - self._line_at >= _LINE_EVERY_S:
-            self._line_at = time.monotonic()
-            self._console.print(line, soft_wrap=True)
-
-    def _connect(self, observer: Observer, live: Live) -> bool:
+    def _connect(self) -> bool:
         """Whether all cars connected in time."""
         cars = self._settings.cars
-        connected = self._until(lambda p: p.cars_connected >= cars, _CONNECT_S_MAX, "connect", observer, live)
+        connected = self._until(lambda p: p.cars_connected >= cars, _CONNECT_S_MAX, "connect")
         if connected:
             self._console.print(f"all {screen.number(cars)} cars are connected")
         else:
             self._console.print("[bold red]the fleet did not connect[/]")
         return connected
 
-    def _settle(self, observer: Observer, live: Live) -> None:
+    def _settle(self) -> None:
         """Wait until the JVMs have warmed up and no stage is behind."""
-        self._until(lambda _: False, self._settings.warm_s, "warm up", observer, live)
+        self._until(lambda _: False, self._settings.warm_s, "warm up")
         behind = max(self._settings.rate * _STEADY_S, 1.0)
-        self._until(
-            lambda p: all(row.waiting <= behind for row in p.rows), _STEADY_WITHIN_S, "settle", observer, live
-        )
+        self._until(lambda p: all(row.waiting <= behind for row in p.rows), _STEADY_WITHIN_S, "settle")
 
-    def _hold(self, observer: Observer, live: Live, kernel_before_mib: float) -> Hold:
+    def _hold(self, kernel_before_mib: float) -> Hold:
         self._usage.restart()
         own_cpu_s, from_s = time.process_time(), time.time()
-        self._until(lambda _: False, self._settings.hold_s, "hold", observer, live)
+        self._until(lambda _: False, self._settings.hold_s, "hold")
         to_s, fleet = time.time(), self._deployment.supervisor.children["simulator"]
         return Hold(
             from_s=from_s,

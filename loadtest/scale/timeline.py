@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from local.screen import Picture
 from local.watch import Latency
@@ -20,11 +21,10 @@ class Point:
     total: Mapping[str, int]  # messages that have passed each stage
     waiting: Mapping[str, int]  # messages that wait before each stage
     puback: Mapping[float, float]  # histogram of the time from a sample to its PUBACK
-    batch_age: Mapping[float, float]  # histogram of the age of a scorer's batch
+    batch_age: Mapping[float, float]  # histogram of the time from the oldest sample of a batch to its scores
     ticks: float  # of the simulator
     late_ticks: float  # ticks that came more than a tick late
     in_bridge: float  # messages read by the bridge and not acknowledged yet
-    memory_mib: float
 
 
 @dataclass
@@ -46,7 +46,6 @@ class Timeline:
                 ticks=metrics["simulator"].get("simulator_ticks_total", 0.0),
                 late_ticks=metrics["simulator"].get("simulator_late_ticks_total", 0.0),
                 in_bridge=metrics["bridge"].get("bridge_in_flight_messages", 0.0),
-                memory_mib=picture.memory_mib,
             )
         )
 
@@ -66,14 +65,6 @@ class Timeline:
         first, last = self.points[0], self.points[-1]
         return {stage: (last.total[stage] - first.total[stage]) / self.seconds for stage in STAGES}
 
-    def puback(self) -> Latency:
-        """From a sample to its PUBACK."""
-        return self._latency("puback")
-
-    def batch_age(self) -> Latency:
-        """From the oldest sample of a scorer's batch to its scores."""
-        return self._latency("batch_age")
-
     def late_tick_share(self) -> float:
         """Share of the fleet's ticks that came more than a tick late; a few percent mean overload."""
         if len(self.points) < 2:
@@ -89,7 +80,8 @@ class Timeline:
         """Mean number of messages that the bridge had read and not acknowledged."""
         return _mean([point.in_bridge for point in self.points])
 
-    def _latency(self, name: str) -> Latency:
+    def latency(self, name: Literal["puback", "batch_age"]) -> Latency:
+        """Percentiles of what a histogram counted between the first observation and the last."""
         if len(self.points) < 2:
             return Latency(0, None, None)
         first, last = getattr(self.points[0], name), getattr(self.points[-1], name)

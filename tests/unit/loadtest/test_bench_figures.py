@@ -5,7 +5,7 @@ import pytest
 
 from contract.framing import CONFLUENT_BYTES, SINGLE_OBJECT_BYTES, confluent_header, split_single_object
 from contract.schema import latest
-from loadtest.bench.arrivals import Arrivals, Ledger, percentiles, reconcile
+from loadtest.bench.arrivals import Ledger, decode, percentiles, reconcile
 from loadtest.bench.report import BARS
 from loadtest.bench.traffic import Traffic, car_number
 from loadtest.output import Bar, shown
@@ -39,20 +39,19 @@ def test_traffic_is_valid_telemetry():
     payloads = [packet.payload for packet in packets]  # type: ignore[union-attr]
     assert [packet.packet_id for packet in packets[:4]] == [1, 2, 3, 4]  # type: ignore[union-attr]
     assert split_single_object(payloads[0])[0] == latest("telemetry").fingerprint
-    stamps = [0.0] * len(keys)
-    cars, seq, sampled_ms, _ = Arrivals(keys, payloads, stamps).decoded()
+    cars, seq, sampled_ms = decode(keys, payloads)
     assert cars[:4].tolist() == [0, 1, 2, 0]
     assert seq[:4].tolist() == [5, 5, 5, 6]
     assert 0 <= sampled_ms.max() - sampled_ms.min() < 1_000
     framed = [confluent_header(latest("telemetry").schema_id) + p[SINGLE_OBJECT_BYTES:] for p in payloads]
-    assert Arrivals(keys, framed, stamps).decoded()[1].tolist() == seq.tolist()
+    assert decode(keys, framed)[1].tolist() == seq.tolist()
     assert len(framed[0]) == len(payloads[0]) - SINGLE_OBJECT_BYTES + CONFLUENT_BYTES
 
 
 def test_records_that_are_not_telemetry_fail_the_benchmark():
     """A figure measured with garbage means nothing."""
     with pytest.raises(WorldDown, match="1 of 1 records"):
-        Arrivals([b"bench-000001"], [b"\0garbage"], [0.0]).decoded()
+        decode([b"bench-000001"], [b"\0garbage"])
 
 
 def test_a_car_id_carries_the_number_of_the_car():

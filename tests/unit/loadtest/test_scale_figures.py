@@ -32,8 +32,8 @@ def test_only_messages_between_two_observations_count():
         timeline.note(_picture(total), _metrics(slow), at_s)
     held = timeline.between(10, 20)
     assert set(held.rates().values()) == {500.0}
-    assert held.puback().count == 10
-    assert held.puback().p50_ms == pytest.approx(55)
+    assert held.latency("puback").count == 10
+    assert held.latency("puback").p50_ms == pytest.approx(55)
     assert (held.mean_waiting("scored"), held.mean_in_bridge()) == (20, 4)
 
 
@@ -42,7 +42,7 @@ def test_a_timeline_of_one_observation_has_no_rate():
     timeline = Timeline()
     timeline.note(_picture(3), _metrics(0), 1.0)
     assert set(timeline.rates().values()) == {0.0}
-    assert timeline.puback().p99_ms is None
+    assert timeline.latency("puback").p99_ms is None
 
 
 def test_buckets_are_in_ascending_order():
