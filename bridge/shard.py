@@ -146,7 +146,7 @@ class Shard:
         self.in_flight = 0
 
     def _hint(self) -> str:
-        """A possible cause, said once, when connections keep failing; a restart is no reason for it."""
+        """A possible cause, once, after several losses in a row; nothing after a single restart."""
         if self._short_lives == _HINT_AFTER:
             return (
                 f". Is another client called {self._client_id}, because two bridges own this shard? Every "
