@@ -5,7 +5,7 @@ unchanged, and the client's own classes refuse fields that they do not know.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ RIGHTS = {
 _BATCH = {resource for group, resource, _ in RIGHTS if group == "batch"}
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "delete": "DELETE"}
 TIMEOUT_S = 10.0
-LOG_SILENCE_S = 60.0  # a log stream that is silent for this long is opened anew: its connection may be gone
+LOG_BYTES_MAX = 1_000_000  # of a log at once; the rest comes with the next request
 LISTED_MAX = 100
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -76,26 +76,17 @@ class JobApi:
         with suppress(Gone):
             self._call("delete", "jobs", name, query={"propagationPolicy": "Background"})
 
-    def log_lines(self, pod: str, container: str) -> Iterator[tuple[str, str]]:
-        """(time stamp, line) of a container's log from its beginning, until it ends or falls silent.
-
-        A stream can end early, and a new one begins at the first line again: compare the time stamps.
-        """
-        from urllib3.exceptions import HTTPError
-
-        query = {"container": container, "follow": "true", "timestamps": "true"}
+    def log_lines(self, pod: str, container: str, since: str = "") -> Sequence[tuple[str, str]]:
+        """(time stamp, line) of a container's log after the time stamp `since`, finished lines only."""
+        query = {"container": container, "timestamps": "true", "limitBytes": str(LOG_BYTES_MAX)}
+        if since:
+            query["sinceTime"] = since
         try:
-            answer = self._request("get", "pods/log", pod, query=query, timeout_s=(TIMEOUT_S, LOG_SILENCE_S))
+            log = self._request("get", "pods/log", pod, query=query).response.data.decode("utf-8", "replace")
         except Gone:
-            return
-        rest = b""
-        with suppress(HTTPError):
-            for chunk in answer.response.stream(65_536, decode_content=True):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    stamp, _, text = line.decode("utf-8", "replace").partition(" ")
-                    yield stamp, text
-        answer.response.release_conn()
+            return []
+        lines = [line.partition(" ") for line in log.split("\n")[:-1]]
+        return [(stamp, text) for stamp, _, text in lines if stamp > since]  # sinceTime is rounded to seconds
 
     def _items(self, resource: str, query: Mapping[str, str]) -> Sequence[Object]:
         items: Sequence[Object] = self._call("list", resource, query={**query, "limit": str(LISTED_MAX)}).get(
@@ -115,7 +106,6 @@ class JobApi:
         *,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        timeout_s: float | tuple[float, float] = TIMEOUT_S,
     ) -> Any:
         from urllib3.exceptions import HTTPError
 
@@ -131,7 +121,7 @@ class JobApi:
             auth_settings=["BearerToken"],
         )
         try:
-            answer = self._client.call_api(*call, _request_timeout=timeout_s)
+            answer = self._client.call_api(*call, _request_timeout=TIMEOUT_S)
             if answer.status < 300:
                 return answer
             text = answer.response.data

@@ -5,9 +5,7 @@ The Job is made from the template of the CronJob that also trains by schedule: t
 
 import copy
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,9 +22,7 @@ from trainer.table import table
 
 TIMED_OUT = 124  # as timeout(1)
 STOPPED = 130  # as a shell after Ctrl-C
-_LINES_MAX = 10_000  # of log waiting to be shown; then the reading waits, too
 _REMIND_S = 30.0  # a phase that lasts is shown again
-_LOG_END_S = 10.0  # for the rest of the log of a Job that has ended
 _MEANINGS = {0: "trained and published", 2: "bad settings", 3: "refused by the gate, nothing published"}
 DESCRIPTION = """\
 Starts the training Job from the template of a CronJob, follows it, and ends with its exit code.
@@ -96,6 +92,7 @@ class Launch:
         cronjob = self.api.cronjob(self.settings.cronjob)
         job = self.api.create_job(job_from(cronjob, self.settings.container, arguments))
         self._name, self._began_s = job["metadata"]["name"], self.clock()
+        self._log_pod, self._log_until = "", ""  # the pod whose log is shown, and the last line's time stamp
         self._show(f"{self.api.where}: Job {self._name} made in namespace {self.api.namespace}")
         try:
             return self._follow()
@@ -104,7 +101,7 @@ class Launch:
             return NO_EXIT_CODE
 
     def _follow(self) -> int:
-        log, shown, reminded_s, blocked_since_s = _Log(self.api, self.settings.container), "", 0.0, 0.0
+        shown, reminded_s, blocked_since_s = "", 0.0, 0.0
         while True:
             now = self._state()
             after_s = self.clock() - self._began_s
@@ -116,10 +113,8 @@ class Launch:
             if now.phase != "blocked":
                 blocked_since_s = after_s
             if now.phase == "running" or now.ended:
-                log.follow(now.pod)
-            log.show(self.say)
+                self._show_log(now.pod)
             if now.ended:
-                log.finish(self.say)
                 return self._report(now)
             if self.stop.requested:
                 return self._leave(now, "stopped", STOPPED)
@@ -143,6 +138,17 @@ class Launch:
                     raise
                 self._show(f"{error}; the Job goes on, looking again")
                 self.sleep(self.settings.poll_s)
+
+    def _show_log(self, pod: str) -> None:
+        """Show what the pod has logged since the last call, and what its predecessor had left."""
+        pods = [pod] if pod == self._log_pod else [self._log_pod, pod]
+        for each in filter(None, pods):
+            if each != self._log_pod:
+                self._log_pod, self._log_until = each, ""
+            with suppress(WorldDown, SettingsError):  # _state asks the same server and reports errors
+                for stamp, line in self.api.log_lines(each, self.settings.container, self._log_until):
+                    self._log_until = stamp
+                    self.say(line)
 
     def _too_long(self, now: JobState, after_s: float, blocked_s: float) -> str:
         """Why to give up; "" to go on."""
@@ -188,43 +194,3 @@ class Launch:
 
     def _show(self, line: str) -> None:
         self.show(f"{self.clock() - self._began_s:6.1f} s  {line}")
-
-
-class _Log:
-    """The newest pod's log, read by a thread; a stream that breaks goes on after the last line read."""
-
-    def __init__(self, api: JobApi, container: str) -> None:
-        self._api, self._container = api, container
-        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
-        self._thread: threading.Thread | None = None
-        self._pod, self._last_stamp = "", ""
-
-    def follow(self, pod: str) -> None:
-        """Read this pod's log from now on, if no thread does."""
-        if pod != self._pod:
-            self._pod, self._last_stamp, self._thread = pod, "", None
-        if pod and (self._thread is None or not self._thread.is_alive()):
-            # A daemon: a stream that hangs must not keep the command from ending.
-            self._thread = threading.Thread(target=self._read, args=(pod,), name="pod-log", daemon=True)
-            self._thread.start()
-
-    def show(self, say: Callable[[str], None]) -> None:
-        """Show the lines that have come."""
-        while not self._lines.empty():
-            say(self._lines.get_nowait())
-
-    def finish(self, say: Callable[[str], None]) -> None:
-        """The pod has ended: show the rest."""
-        deadline_s = time.monotonic() + _LOG_END_S
-        while self._thread is not None and self._thread.is_alive() and time.monotonic() < deadline_s:
-            self.show(say)
-            self._thread.join(0.05)
-        self.show(say)
-
-    def _read(self, pod: str) -> None:
-        shown_until = self._last_stamp
-        with suppress(WorldDown, SettingsError):  # the loop asks the same server, and reports what is wrong
-            for stamp, text in self._api.log_lines(pod, self._container):
-                if stamp > shown_until:
-                    self._lines.put(text)
-                    self._last_stamp = stamp

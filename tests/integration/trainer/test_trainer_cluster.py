@@ -134,10 +134,12 @@ def test_objects_come_and_go_as_they_are(api: ApiServer, job_api: JobApi):
 
 
 def test_a_log_is_read_line_by_line(api: ApiServer, job_api: JobApi):
-    """Time stamp and text; an unfinished last line is left for the next stream; no pod, no line."""
+    """Time stamp and text; an unfinished last line is left for the next request; no pod, no line."""
     path = "/api/v1/namespaces/cars/pods/p/log"
     api.answers = {("GET", path): (200, "1Z epoch 1\n2Z \n3Z grün\n4Z unfin".encode())}
     assert list(job_api.log_lines("p", "trainer")) == [("1Z", "epoch 1"), ("2Z", ""), ("3Z", "grün")]
+    assert list(job_api.log_lines("p", "trainer", "2Z")) == [("3Z", "grün")]
+    assert api.asked[-1][2] == "container=trainer&timestamps=true&limitBytes=1000000&sinceTime=2Z"
     assert list(job_api.log_lines("gone", "trainer")) == []
 
 

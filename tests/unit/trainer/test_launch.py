@@ -1,6 +1,5 @@
 """`trainer launch` against a scripted cluster: what it shows, when it gives up, how it ends."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,11 +27,14 @@ META = {"name": "trainer-x-1", "creationTimestamp": "2026-01-01T00:00:00Z"}
 SPEC = {"nodeName": "node-1", "containers": [{"name": "trainer", "image": "trainer:1"}]}
 
 
-def looks(current: dict[str, Any], *conditions: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def looks(
+    current: dict[str, Any], *conditions: str, pod: int = 1
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What the API returns at one moment: the Job, and its pod with the container's state."""
     status = {"conditions": [{"type": kind, "status": "True"} for kind in conditions]}
     statuses = [{"name": "trainer", "state": current}]
-    return {"status": status}, [{"metadata": META, "spec": SPEC, "status": {"containerStatuses": statuses}}]
+    meta = META | {"name": f"trainer-x-{pod}"}
+    return {"status": status}, [{"metadata": meta, "spec": SPEC, "status": {"containerStatuses": statuses}}]
 
 
 PULLING = looks({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}})
@@ -47,8 +49,8 @@ class Script:
 
     namespace, where = "cars", "context test"
 
-    def __init__(self, *script: Any, lines: tuple[str, ...] = ()) -> None:
-        self.script, self.lines = list(script), lines
+    def __init__(self, *script: Any, lines: dict[str, tuple[str, ...]] | None = None) -> None:
+        self.script, self.lines = list(script), lines or {}
         self.created: dict[str, Any] = {}
         self.deleted: list[str] = []
         self._pods: list[dict[str, Any]] = []
@@ -73,8 +75,11 @@ class Script:
     def events(self, _name: str) -> list[dict[str, Any]]:
         return []
 
-    def log_lines(self, _pod: str, _container: str) -> Iterator[tuple[str, str]]:
-        yield from ((f"2026-01-01T00:00:{second:02d}Z", line) for second, line in enumerate(self.lines))
+    def log_lines(self, pod: str, _container: str, since: str) -> list[tuple[str, str]]:
+        stamped = [
+            (f"2026-01-01T00:00:{second:02d}Z", line) for second, line in enumerate(self.lines.get(pod, ()))
+        ]
+        return [(stamp, line) for stamp, line in stamped if stamp > since]
 
     def delete_job(self, name: str) -> None:
         self.deleted.append(name)
@@ -136,13 +141,23 @@ def test_arguments_after_two_dashes_are_the_trainers():
 
 def test_a_training_is_followed_to_its_end():
     """Each state is shown once, then the log, a table at the end, and exit code 0."""
-    run = Run(Script(STARTING, STARTING, RUNNING, RUNNING, DONE, lines=("epoch 1", "published")))
+    run = Run(
+        Script(STARTING, STARTING, RUNNING, RUNNING, DONE, lines={"trainer-x-1": ("epoch 1", "published")})
+    )
     assert run.code == 0
     assert run.logged == ["epoch 1", "published"]
     assert run.text.count("ContainerCreating") == 1
     assert "trained and published" in run.text
     assert "exit code        0" in run.text
     assert "failed attempts  0" in run.text
+
+
+def test_the_log_of_a_second_attempt_follows_that_of_the_first():
+    """The Job starts another pod after a failure: each line of both is shown once."""
+    lines = {"trainer-x-1": ("epoch 1", "killed"), "trainer-x-2": ("epoch 1", "epoch 2")}
+    again, done = looks({"running": {}}, pod=2), looks({"terminated": {"exitCode": 0}}, "Complete", pod=2)
+    run = Run(Script(RUNNING, again, again, done, lines=lines))
+    assert run.logged == ["epoch 1", "killed", "epoch 1", "epoch 2"]
 
 
 def test_the_gates_refusal_is_exit_code_3():
