@@ -27,6 +27,11 @@ class AlertRule:
                 raise ValueError(f"{name} must be over 0 and at most 1, not {getattr(self, name)}")
 
 
+# The rule of a detector with memory: its score is smooth by itself, so smoothing only keeps a single reading
+# from opening an alert.
+SMOOTHED = AlertRule(smoothing=0.3)
+
+
 def follow(level: Scores, score: Scores, *, threshold: float, rule: AlertRule) -> Scores:
     """The levels (n,) of n cars after one more score (n,) of each; all in units of the threshold.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.alert_rule import AlertRule
+from contract.alert_rule import SMOOTHED, AlertRule
 from contract.manifest import sha256
 from files import folder, judgement, material, table
 from files.folder import FileManifest
@@ -15,7 +15,6 @@ from files.recording import Recording, from_table, until
 from files.table import Say
 from plumbing.settings import setting
 from trainer.judge import alarms
-from trainer.judge.comparison import RULE
 from trainer.model import learning
 from trainer.model.interpreter import Interpreter
 from trainer.model.replay import replay
@@ -110,7 +109,7 @@ def run(settings: Settings, say: Say) -> int:
     tflite = graph.convert()
     say(f"setting the threshold on {int(late.sum())} rows that were not learned from")
     budget = settings.false_alarms_per_car_week
-    calibration = calibrate(tflite, recording, training, late, rule=RULE, budget=budget)
+    calibration = calibrate(tflite, recording, training, late, rule=SMOOTHED, budget=budget)
     manifest = FileManifest(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=git_revision(),
@@ -127,7 +126,7 @@ def run(settings: Settings, say: Say) -> int:
         training_rows=int(training.sum()),
         machines=len(recording.machines),
         threshold=calibration.threshold,
-        alert=RULE,
+        alert=SMOOTHED,
         false_alarms_per_machine_week=budget,
         seed=settings.seed,
         metrics={"learning": learned.metrics, "calibration": asdict(calibration)},

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from contract.alert_rule import SMOOTHED, AlertRule
 from local import champion, ledger, screen
 from local.deployment import TRAINER, Deployment, Plan
 from local.foresight import AlertVerdicts
@@ -43,6 +44,13 @@ class Settings:
     false_alarms_per_car_week: float = setting(
         "budget of false alarms per car-week of driving, from which the trainer sets the alarm threshold",
         default=0.01,
+    )
+    alert_smoothing: float = setting(
+        "share of the newest score in the level that is held against the threshold",
+        default=SMOOTHED.smoothing,
+    )
+    alert_close_ratio: float = setting(
+        "hysteresis: an open alert closes below this share of the threshold", default=SMOOTHED.close_ratio
     )
     scorers: int = setting("scorer replicas", default=2)
     shards: int = setting("MQTT broker shards; 0: as many as the limit of open files requires", default=0)
@@ -91,6 +99,7 @@ class Settings:
             fault_spread_h=self.fault_spread_h,
             time_lapse=self.time_lapse,
             false_alarms_per_car_week=self.false_alarms_per_car_week,
+            alert_rule=AlertRule(smoothing=self.alert_smoothing, close_ratio=self.alert_close_ratio),
             scorers=self.scorers,
             shards=self.shards,
             port_offset=self.port_offset,

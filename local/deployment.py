@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from contract.alert_rule import SMOOTHED, AlertRule
 from contract.schema import own_folder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
 from local import java, kafka, mirrormaker, mosquitto, preflight, topics
@@ -43,6 +44,7 @@ class Plan:
     learning_s: float = 10.0  # how long the trainer learns a car, in seconds of the run
     memory_s: float = 5.0  # how far back it averages a car's deviations, in seconds of the run
     false_alarms_per_car_week: float = 0.1  # the trainer's budget, per car-week of driving
+    alert_rule: AlertRule = SMOOTHED
     scorers: int = 2
     bridges: int = 1
     shards: int = 0  # of the MQTT broker; 0: as many as the limit of open files requires
@@ -205,6 +207,8 @@ class Deployment:
             "--learning-s", str(plan.learning_s),
             "--memory-s", str(plan.memory_s),
             "--false-alarms-per-car-week", str(plan.false_alarms_per_car_week * plan.time_lapse),
+            "--alert-smoothing", str(plan.alert_rule.smoothing),
+            "--alert-close-ratio", str(plan.alert_rule.close_ratio),
         )  # fmt: skip
 
     def trainer_command(self, *arguments: str) -> list[str]:

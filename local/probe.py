@@ -2,7 +2,6 @@
 
 import socket
 import struct
-import urllib.error
 import urllib.request
 
 _TIMEOUT_S = 0.5
@@ -34,5 +33,5 @@ def is_ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=_TIMEOUT_S) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False

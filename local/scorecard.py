@@ -150,10 +150,8 @@ def draw_up(
 
 
 def _fault(incident: Mapping[str, Any]) -> Fault:
-    onset_s, failed_s, repaired_s = (
-        incident[name] / 1000 for name in ("onset_at", "failed_at", "repaired_at")
-    )
-    return Fault(incident["car_id"], incident["kind"], incident["component"], onset_s, failed_s, repaired_s)
+    times_s = (incident[name] / 1000 for name in ("onset_at", "failed_at", "repaired_at"))
+    return Fault(incident["car_id"], incident["kind"], incident["component"], *times_s)
 
 
 def _with_alert(fault: Fault, alerts: Sequence[JudgedAlert]) -> Fault:

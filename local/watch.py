@@ -2,7 +2,6 @@
 
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
     try:
         with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
-    except (OSError, urllib.error.URLError):
+    except OSError:
         return {}
     values: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):

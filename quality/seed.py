@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.alert_rule import AlertRule
+from contract.alert_rule import SMOOTHED, AlertRule
 from contract.telemetry import Floats
 from quality import detectors, hypotheses, metrics
 from quality.alerts import FleetLevels
@@ -18,10 +18,9 @@ from quality.metrics import Foresight
 from quality.samples import Part
 from quality.settings import CHANGES, HOUR_S, Settings
 from quality.truth import Failure
-from trainer.judge.comparison import RULE
 from trainer.judge.evaluate import auroc
 
-# With this rule a single score can open an alert; with the trainer's RULE scores are smoothed first.
+# With this rule a single score can open an alert; with SMOOTHED scores are smoothed first.
 # Detectors without a memory are judged by single scores, all others by smoothed ones; the figure with the
 # other rule is shown beside it.
 SINGLE_RULE = AlertRule(smoothing=1.0)
@@ -112,7 +111,7 @@ class _Asking:
         if spoilt:
             bad = settings.spoilt_cars("calibration")
             scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
-        rule, other = (SINGLE_RULE, RULE) if name in detectors.STATELESS else (RULE, SINGLE_RULE)
+        rule, other = (SINGLE_RULE, SMOOTHED) if name in detectors.STATELESS else (SMOOTHED, SINGLE_RULE)
         levels, otherwise = (self._levels(scores, one, spoilt) for one in (rule, other))
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
         foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)

@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.alert_rule import SMOOTHED, AlertRule
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
 
@@ -38,6 +39,14 @@ class Settings:
     false_alarms_per_car_week: float = setting(
         "budget: alerts that healthy cars may raise in 168 h of their telemetry", default=0.1
     )
+    alert_smoothing: float = setting(
+        "share of the newest score in the level that is held against the threshold; 1: no smoothing",
+        default=SMOOTHED.smoothing,
+    )
+    alert_close_ratio: float = setting(
+        "hysteresis: an open alert closes when the level falls below this share of the threshold",
+        default=SMOOTHED.close_ratio,
+    )
     label_window_s: float = setting(
         "an alert so long before a reported failure, at most, has foreseen it", default=3_600.0
     )
@@ -62,10 +71,16 @@ class Settings:
             raise ValueError("--memory-s must be positive, and --learning-s at least as long")
         if not self.false_alarms_per_car_week > 0:
             raise ValueError("--false-alarms-per-car-week must be positive")
+        _ = self.alert_rule  # raises ValueError for values that it refuses
         if not self.edge_names:
             raise ValueError("--edge-names must name at least one edge")
         if not self.model_name:
             raise ValueError("--model-name must not be empty")
+
+    @property
+    def alert_rule(self) -> AlertRule:
+        """When the scorers open and close an alert; it goes into the manifest."""
+        return AlertRule(smoothing=self.alert_smoothing, close_ratio=self.alert_close_ratio)
 
 
 def git_revision() -> str:

@@ -93,6 +93,7 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
             data=held,
             champion=champion,
             budget=settings.false_alarms_per_car_week,
+            rule=settings.alert_rule,
         )
         stop_if_asked(stop)
         # 5. Record.
@@ -176,7 +177,7 @@ def manifest(
         schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
         threshold=threshold,
         false_alarms_per_car_week=settings.false_alarms_per_car_week,
-        alert=comparison.RULE,
+        alert=settings.alert_rule,
         components={name: tuple(change.signal for change in changes) for name, changes in components.items()},
         hypotheses=hypotheses(graph, tflite, rows.signals, rows.car),
         state=state_layout(graph.constants.domain, rows.window, rows.interval_s),

@@ -20,9 +20,8 @@ from trainer.table import table
 
 _log = logging.getLogger("trainer")
 
-# The score of a graph with memory is smooth by itself: smoothing only keeps a single reading from opening an
-# alert. A detector without memory would drown in its own noise without it.
-RULE, RULE_WITHOUT_MEMORY = AlertRule(smoothing=0.3), AlertRule(smoothing=0.1)
+# The scores of a detector without memory are noisy: they are smoothed more than the candidate's.
+RULE_WITHOUT_MEMORY = AlertRule(smoothing=0.1)
 _PARITY_CARS, _PARITY_SAMPLES = 64, 400
 
 
@@ -35,6 +34,7 @@ def compare(
     data: HeldOut,
     champion: Entry | None,
     budget: float,
+    rule: AlertRule,
 ) -> tuple[gate.Evidence, dict[str, Any]]:
     """Judge the candidate (`graph`, exported as `tflite`) and all others for the same budget of false alarms.
 
@@ -43,12 +43,12 @@ def compare(
     """
     domain = graph.constants.domain
     contenders = [
-        baselines.tflite_contender("candidate", tflite, RULE),
+        baselines.tflite_contender("candidate", tflite, rule),
         baselines.max_abs_z(domain, training, RULE_WITHOUT_MEMORY),
         baselines.mahalanobis(domain, training, RULE_WITHOUT_MEMORY),
     ]
     if learned.linear:
-        contenders.append(baselines.tflite_contender("linear", learned.linear.convert(), RULE))
+        contenders.append(baselines.tflite_contender("linear", learned.linear.convert(), rule))
     if champion:
         contenders.append(baselines.tflite_contender("champion", champion.tflite, champion.manifest.alert))
     _log.info("judging", extra={"labels": data.faulty.source, "failures": len(data.faulty.fault)})
