@@ -30,9 +30,10 @@ def run(settings: Settings, entry: Entry, stop: Stop) -> int:
         _log.warning("other source", extra={"now": revision, "then": manifest.git_revision})
     load_tensorflow()
     offsets = {topic: dict(partitions) for topic, partitions in manifest.training_offsets.items()}
-    rows = train.training_rows(reading.read_again(settings, offsets, stop), settings)
+    data = train.judging(reading.read_again(settings, offsets, stop), manifest.signals)
+    rows = train.training_rows(data, settings)
     graph, _ = learn(
-        fleet_domain(),
+        fleet_domain(manifest.signals),
         rows.signals,
         rows.car,
         rows.window,

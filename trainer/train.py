@@ -30,8 +30,9 @@ from trainer.capacity import CARS_MIN
 from trainer.judge import comparison, gate
 from trainer.judge.held_out import held_out
 from trainer.judge.verify import verified
+from trainer.log_slice import Telemetry
 from trainer.model.directions import hypotheses
-from trainer.model.domain import fleet_domain
+from trainer.model.domain import columns, fleet_domain
 from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import learn, load_tensorflow, some_rows
@@ -48,6 +49,7 @@ _log = logging.getLogger("trainer")
 EXIT_PUBLISHED, EXIT_REFUSED, EXIT_STOPPED = 0, 3, 143  # 128 + SIGTERM
 # Settings that `trainer rebuild` needs to learn the same again; they are kept in the manifest.
 LEARNING_SETTINGS = ("learning_s", "memory_s", "steps_max", "edge_names")
+SENT_SHARE_MIN = 0.5  # of the records must have a signal that the model judges
 GOLDEN_SAMPLES = 24  # enough for a car to become warm within the golden vectors
 
 
@@ -55,11 +57,13 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
     """Train and publish. Returns the exit code. Raises WorldDown, and SettingsError for a hopeless slice."""
     began_s = time.monotonic()
     try:
-        domain, device = fleet_domain(), load_tensorflow()
+        device = load_tensorflow()
         # 1. Read. The offsets are fixed first: reading them again gives the same slice.
         data = reading.read(settings, stop)
         read_s = time.monotonic()
         # 2. Select. Cars are split by a hash of their id, so no model is judged on cars that it learned from.
+        domain = fleet_domain(sent_signals(data.telemetry))
+        data = judging(data, domain.signals)
         rows = training_rows(data, settings)
         # 3. Learn.
         graph, learned = learn(
@@ -115,6 +119,25 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
     except Stopped:
         _log.info("stopped: nothing was published")
         return EXIT_STOPPED
+
+
+def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
+    """The signals that a model from this slice judges: those that most of the records have.
+
+    Models learn from complete records. While most cars still have an older schema, they teach more without
+    the new signal; a model that judges it follows once most cars send it.
+    """
+    sent = np.isfinite(telemetry.signals).mean(axis=0) >= SENT_SHARE_MIN
+    if not sent.all():
+        left_out = [name for name, enough in zip(SIGNALS, sent, strict=True) if not enough]
+        _log.warning("too few records have them: not judged", extra={"signals": ", ".join(left_out)})
+    return tuple(name for name, enough in zip(SIGNALS, sent, strict=True) if enough)
+
+
+def judging(data: Slice, signals: tuple[str, ...]) -> Slice:
+    """The slice with the columns of these signals alone."""
+    picked = columns(data.telemetry.signals, SIGNALS, signals)
+    return dataclasses.replace(data, telemetry=dataclasses.replace(data.telemetry, signals=picked))
 
 
 @dataclass(frozen=True)
@@ -173,7 +196,7 @@ def manifest(
         parent=None,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=settings.git_revision or git_revision(),
-        signals=SIGNALS,
+        signals=graph.constants.domain.signals,
         schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
         threshold=threshold,
         false_alarms_per_car_week=settings.false_alarms_per_car_week,
@@ -185,7 +208,7 @@ def manifest(
         validation_offsets=data.offsets,  # the parts differ by car, not by offset
         seed=settings.seed,
         metrics={},
-        reference_quantiles=reference_quantiles(rows.signals),
+        reference_quantiles=reference_quantiles(graph.constants.domain.signals, rows.signals),
         golden=golden_vectors(tflite, rows),
         tflite_sha256=sha256(tflite),
         tflite_bytes=len(tflite),
@@ -193,11 +216,11 @@ def manifest(
     )
 
 
-def reference_quantiles(signals: Floats) -> Mapping[str, tuple[float, ...]]:
+def reference_quantiles(names: tuple[str, ...], signals: Floats) -> Mapping[str, tuple[float, ...]]:
     """Quantiles of the training cars' signals, to notice drift later."""
     some = signals[some_rows(np.ones(len(signals), bool))]
     quantiles = np.nanquantile(some, QUANTILES, axis=0)
-    return {name: tuple(map(float, quantiles[:, i])) for i, name in enumerate(SIGNALS)}
+    return {name: tuple(map(float, quantiles[:, i])) for i, name in enumerate(names)}
 
 
 def golden_vectors(tflite: bytes, rows: TrainingRows) -> Golden:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.alert_rule import AlertRule
+from contract.manifest import Manifest
 from contract.telemetry import Floats
 from trainer.model import robust
-from trainer.model.domain import Domain
+from trainer.model.domain import Domain, columns
 from trainer.model.replay import replay
 from trainer.model.robust import CarNumbers
 
@@ -27,6 +28,15 @@ class Contender:
 def tflite_contender(name: str, tflite: bytes, rule: AlertRule) -> Contender:
     """A graph as the scorers run it."""
     return Contender(name, lambda signals, car: replay(tflite, signals, car).score, rule)
+
+
+def champion_contender(manifest: Manifest, tflite: bytes, names: tuple[str, ...]) -> Contender:
+    """The champion; it may judge other signals than the candidate, whose signals are `names`."""
+
+    def score(signals: Floats, car: CarNumbers) -> Floats:
+        return replay(tflite, columns(signals, names, manifest.signals), car).score
+
+    return Contender("champion", score, manifest.alert)
 
 
 def max_abs_z(domain: Domain, training: Floats, rule: AlertRule) -> Contender:

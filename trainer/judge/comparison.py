@@ -50,7 +50,7 @@ def compare(
     if learned.linear:
         contenders.append(baselines.tflite_contender("linear", learned.linear.convert(), rule))
     if champion:
-        contenders.append(baselines.tflite_contender("champion", champion.tflite, champion.manifest.alert))
+        contenders.append(baselines.champion_contender(champion.manifest, champion.tflite, domain.signals))
     _log.info("judging", extra={"labels": data.faulty.source, "failures": len(data.faulty.fault)})
     judged = {}
     for contender in contenders:

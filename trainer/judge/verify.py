@@ -11,7 +11,7 @@ import numpy as np
 
 from contract.errors import Malformed
 from contract.manifest import TFLITE_BYTES_MAX, Manifest, pack, unpack
-from contract.telemetry import SIGNALS, Floats
+from contract.telemetry import Floats
 from trainer.model.interpreter import Interpreter
 
 EXIT_UNSOUND = 3
@@ -39,11 +39,11 @@ def reasons(record: bytes) -> list[str]:
     """Why a framed `model` record must not be published; empty for a sound one."""
     try:
         manifest, tflite = unpack(record)
-        interpreter = Interpreter(tflite, len(SIGNALS))
+        interpreter = Interpreter(tflite, len(manifest.signals))
         width = manifest.state.width if manifest.state else 0
         if interpreter.state_width != width:
             return [f"states of {interpreter.state_width} columns, the manifest says {width}"]
-        return [*_golden(manifest, interpreter), *_hostile(interpreter)]
+        return [*_golden(manifest, interpreter), *_hostile(interpreter, len(manifest.signals))]
     except Malformed as error:
         return [str(error)]
     except (ValueError, RuntimeError) as error:
@@ -73,9 +73,8 @@ def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
     return [f"{name}: {wrong}" for name, run in runs.items() for wrong in manifest.golden.differences(run)]
 
 
-def _hostile(interpreter: Interpreter) -> list[str]:
+def _hostile(interpreter: Interpreter, count: int) -> list[str]:
     """Whatever a broken sensor sends, in one signal or in all: no infinite score, and a finite state."""
-    count = len(SIGNALS)
     values: Floats = np.array([0, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40], np.float32)
     in_all = np.repeat(values, count).reshape(-1, count)
     in_one = np.zeros((len(values) * count, count), np.float32)

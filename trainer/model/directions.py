@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from contract.hypotheses import Hypotheses
 from contract.signals import Change
 from contract.telemetry import Floats
-from trainer.model.domain import Domain
+from trainer.model.domain import Bools, Domain
 from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import some_rows
@@ -43,7 +43,9 @@ def hypotheses(graph: Graph, tflite: bytes, signals: Floats, car: CarNumbers) ->
     if changes:
         unchanged = np.array([np.ones(c.domain.count), np.zeros(c.domain.count)])
         every = np.array([unchanged, *(change for _, change in changes)], np.float32)
-        states = _states(tflite, signals, car, c.window, every)[:, compared]
+        # Cars that do not send every signal show no direction of the others.
+        complete_car = np.isin(car, car[complete])
+        states = _states(tflite, signals, car, complete_car, c.window, every)[:, compared]
         for (name, _), state in zip(changes, states[1:], strict=True):
             directions[name].append(state - states[0])
     restless = np.flatnonzero(c.domain.restless).tolist()
@@ -77,10 +79,13 @@ def _offset(part: Change, spread: float) -> float:
     return _SPREADS * spread if part.offset is None else part.offset
 
 
-def _states(tflite: bytes, signals: Floats, car: CarNumbers, window: Window, changes: Floats) -> F8:
-    """(v, S) mean states of cars after v changes (v, 2, K), made once their learning period was over."""
+def _states(
+    tflite: bytes, signals: Floats, car: CarNumbers, complete_car: Bools, window: Window, changes: Floats
+) -> F8:
+    """(v, S) mean states of complete cars after v changes (v, 2, K), made after their learning period."""
     learning = window.learning_samples
     starts, lengths = runs(car)
+    starts, lengths = starts[complete_car[starts]], lengths[complete_car[starts]]
     longest_first = np.argsort(-lengths, kind="stable")[:_CARS]
     starts, lengths = starts[longest_first], lengths[longest_first]
     starts, lengths = starts[lengths > learning], lengths[lengths > learning]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.signals import Change, Deviation, Ratio, SignalSettings, signal_settings
+from contract.telemetry import SIGNALS, Floats
 
 Bools = NDArray[np.bool_]
 
@@ -76,9 +77,37 @@ class Domain:
 
 
 @cache
-def fleet_domain() -> Domain:
-    """The domain of the telemetry schema in use. Raises ValueError for a malformed signals.toml."""
-    return domain_of(signal_settings())
+def fleet_domain(signals: tuple[str, ...] = SIGNALS) -> Domain:
+    """The domain of a model that judges these signals of the telemetry schema in use.
+
+    Ratios and deviations of other signals are left out, and so is what components do to them. Raises
+    ValueError for a malformed signals.toml.
+    """
+    settings, names = signal_settings(), set(signals)
+    by_name = {signal.name: signal for signal in settings.signals}
+    components = {
+        name: tuple(change for change in changes if change.signal in names)
+        for name, changes in settings.components.items()
+    }
+    return domain_of(
+        SignalSettings(
+            signals=tuple(by_name[name] for name in signals),
+            ratios=tuple(ratio for ratio in settings.ratios if names.issuperset(ratio.signals)),
+            components={name: changes for name, changes in components.items() if changes},
+            deviations=tuple(each for each in settings.deviations if names.issuperset(each.signals)),
+        )
+    )
+
+
+def columns(signals: Floats, names: tuple[str, ...], wanted: tuple[str, ...]) -> Floats:
+    """The columns `wanted` of signals (n, K), which are called `names`; NaN for one that is not there."""
+    if names == wanted:
+        return signals
+    picked = np.full((len(signals), len(wanted)), np.nan, np.float32)
+    for column, name in enumerate(wanted):
+        if name in names:
+            picked[:, column] = signals[:, names.index(name)]
+    return picked
 
 
 def domain_of(settings: SignalSettings) -> Domain:

@@ -149,8 +149,10 @@ def fit_norm(graph: Graph, signals: Floats, car: CarNumbers, trusted: Mask, fitt
     (residual,) = in_blocks(lambda *block: (graph.residual(*block),), signals[fitted.rows], fitted.states)
     constants.fit_limits(c, residual, fitted.car)
     del residual
-    # States of trusted cars once their averages have settled after the learning period, or else at all.
-    warm_samples = np.where(trusted, ranks(car) - c.window.learning_samples, -1)
+    # States of trusted cars once their averages have settled after the learning period, or else at all. A
+    # signal that a car does not send leaves nothing in its state, so only complete rows count.
+    complete = np.isfinite(signals).all(axis=1)
+    warm_samples = np.where(trusted & complete, ranks(car) - c.window.learning_samples, -1)
     settled = warm_samples >= min(c.window.memory_samples, c.window.learning_samples / 2)
     rows = some_rows(settled if settled.any() else warm_samples >= 0)
     states = replay(graph.convert(), signals, car, keep=rows).kept
