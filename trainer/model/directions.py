@@ -18,7 +18,7 @@ from trainer.model.domain import Bools, Domain
 from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
 from trainer.model.learning import some_rows
-from trainer.model.replay import replay, runs
+from trainer.model.replay import Rows, replay, runs
 from trainer.model.robust import CarNumbers
 from trainer.model.state import Window
 
@@ -43,9 +43,8 @@ def hypotheses(graph: Graph, tflite: bytes, signals: Floats, car: CarNumbers) ->
     if changes:
         unchanged = np.array([np.ones(c.domain.count), np.zeros(c.domain.count)])
         every = np.array([unchanged, *(change for _, change in changes)], np.float32)
-        # Cars that do not send every signal show no direction of the others.
-        complete_car = np.isin(car, car[complete])
-        states = _states(tflite, signals, car, complete_car, c.window, every)[:, compared]
+        cars = _longest(car, np.isin(car, car[complete]), c.window.learning_samples)
+        states = _states(tflite, signals, cars, c.window, every)[:, compared]
         for (name, _), state in zip(changes, states[1:], strict=True):
             directions[name].append(state - states[0])
     restless = np.flatnonzero(c.domain.restless).tolist()
@@ -79,16 +78,21 @@ def _offset(part: Change, spread: float) -> float:
     return _SPREADS * spread if part.offset is None else part.offset
 
 
-def _states(
-    tflite: bytes, signals: Floats, car: CarNumbers, complete_car: Bools, window: Window, changes: Floats
-) -> F8:
-    """(v, S) mean states of complete cars after v changes (v, 2, K), made after their learning period."""
-    learning = window.learning_samples
+def _longest(car: CarNumbers, complete: Bools, learning: int) -> tuple[Rows, Rows]:
+    """(first rows, numbers of rows) of the cars with the most rows, more than `learning`.
+
+    Only cars that send every signal, `complete` (n,): the others show no direction of what they lack.
+    """
     starts, lengths = runs(car)
-    starts, lengths = starts[complete_car[starts]], lengths[complete_car[starts]]
+    usable = complete[starts] & (lengths > learning)
+    starts, lengths = starts[usable], lengths[usable]
     longest_first = np.argsort(-lengths, kind="stable")[:_CARS]
-    starts, lengths = starts[longest_first], lengths[longest_first]
-    starts, lengths = starts[lengths > learning], lengths[lengths > learning]
+    return starts[longest_first], lengths[longest_first]
+
+
+def _states(tflite: bytes, signals: Floats, cars: tuple[Rows, Rows], window: Window, changes: Floats) -> F8:
+    """(v, S) mean states of cars after v changes (v, 2, K), made once their learning period was over."""
+    (starts, lengths), learning = cars, window.learning_samples
     steps = int(min(lengths.min() - learning, np.ceil(_MEMORIES * window.memory_samples)))
     rows = (starts[:, None] + np.arange(learning)).ravel()
     learned = replay(tflite, signals[rows], np.repeat(np.arange(len(starts)), learning)).state
