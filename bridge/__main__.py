@@ -34,10 +34,9 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     )
     kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
     forwarder = Forwarder(router, producer)
-    pipeline = Pipeline(
+    Pipeline(
         settings=settings, forwarder=forwarder, producer=producer, failures=failures, health=health, stop=stop
-    )
-    pipeline.run()
+    ).run()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class KnownPublish:
 
 @dataclass(slots=True)
 class Forwarded:
-    """What a read contained."""
+    """The packets in the bytes of a read, after their messages were forwarded."""
 
     used_bytes: int = 0  # the whole packets; behind them begins one whose end has not arrived
     publishes: int = 0  # number of PUBLISH packets

@@ -58,9 +58,8 @@ class Pipeline:
         self._epoll = select.epoll()
         self._by_fd: dict[int, Shard] = {}
         self._masks: dict[int, int] = {}
-        self._shards = [
-            Shard(number, self.settings, self.forwarder.forward) for number in self.settings.shards
-        ]
+        forward, numbers = self.forwarder.forward, self.settings.shards
+        self._shards = [Shard(number, self.settings, forward) for number in numbers]
 
     @property
     def in_flight(self) -> int:

@@ -64,7 +64,8 @@ class Shard:
         """
         if self.connection is None:
             if now >= self._dial_at:
-                self._dial(now)
+                self._sent_at, self._heard_at = 0.0, now
+                self.connection = dial(*self._address)
             return
         silent_s = now - self._heard_at
         if not self.subscribed and silent_s > _CONNECT_TIMEOUT_S:
@@ -132,10 +133,6 @@ class Shard:
             except ConnectionLost as error:
                 _log.warning("%s: %s", self._name, error)
         self._drop()
-
-    def _dial(self, now: float) -> None:
-        self._sent_at, self._heard_at = 0.0, now
-        self.connection = dial(*self._address)
 
     def _drop(self) -> None:
         if self.connection is not None:

@@ -25,15 +25,15 @@ class Health:
         self.not_ready_because = "starting"  # empty: ready
 
     def progress(self) -> None:
-        """The loop has completed a round."""
+        """Note that the loop has completed a round."""
         self._progressed_at = time.monotonic()
 
     def ready(self) -> None:
-        """Work is being done from now on."""
+        """Report that work is being done from now on."""
         self.not_ready_because = ""
 
     def unready(self, because: str) -> None:
-        """No work is being done from now on; `because` is what /readyz answers."""
+        """Report that no work is being done from now on; /readyz answers `because`."""
         self.not_ready_because = because
 
     @property

@@ -28,7 +28,7 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """Made by `dial`. Every method but `finish` and `close` raises ConnectionLost for a failure."""
+    """One connection, made by `dial`. All methods except `finish` and `close` raise ConnectionLost."""
 
     __slots__ = ("_in", "_out", "sock")
 

@@ -87,8 +87,7 @@ class Alerts:
 
     def are_open(self, cars: CarNumbers) -> Mask:
         """Whether each car has an open alert."""
-        is_open: Mask = self._is_open.values[cars]
-        return is_open
+        return self._is_open.values[cars]
 
     def keep_known(self) -> None:
         """Drop the alerts of cars that are no longer in the table (after `CarTable.forget`)."""

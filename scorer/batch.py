@@ -104,7 +104,7 @@ class Batch:
 
 
 def _as_array(partitions: list[int | None]) -> NDArray[np.int32]:
-    """The partitions (n,). Most pieces have one only while catching up, which is quick to recognise."""
+    """The partitions (n,). A piece of one partition, usual while catching up, needs no conversion."""
     if partitions.count(partitions[0]) == len(partitions):
         return np.full(len(partitions), partitions[0], np.int32)
     return np.array(partitions, np.int32)

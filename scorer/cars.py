@@ -84,8 +84,7 @@ class CarTable:
 
     def partitions(self, cars: CarNumbers) -> NDArray[np.int32]:
         """The partition of each car."""
-        partitions: NDArray[np.int32] = self._partition.values[cars]
-        return partitions
+        return self._partition.values[cars]
 
     def forget(self, partitions: Collection[int]) -> CarNumbers:
         """Drop the cars of partitions that another replica scores from now on.

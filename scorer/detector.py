@@ -68,17 +68,17 @@ class AnomalyDetector:
         self._components = Components(model.manifest.components)
 
     def sift(self, keys: Joined, partitions: NDArray[np.int32], seq: Longs) -> tuple[ByCar, Mask, Mask]:
-        """(m records by car, which of them were not seen before (m,), which of those come late (m,))."""
+        """(m records by car, fresh (m,), late (m,)); see `SeenSequences.sift`."""
         by_car = ByCar.of(self.cars.numbers(keys, partitions))
         return by_car, *self.seen.sift(by_car, seq)
 
     def detect(
         self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded
     ) -> tuple[Detections, list[AlertChange]]:
-        """Score the fresh ones of m records, each car's in their order.
+        """Score the fresh ones of m records, those of a car in their order.
 
-        A late record is scored but changes neither the car's state nor its alert, which are newer. So does
-        one that is not newer than a state that was read back.
+        A late record is scored but changes neither the state nor the alert of its car, which are newer. The
+        same holds for a record that is not newer than the state that was read back.
         """
         moving = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
         rounds = by_car.rounds(moving)

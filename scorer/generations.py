@@ -78,13 +78,13 @@ class Generations:
     ) -> tuple[Floats, Floats, Ages | None]:
         """(score (n,), contribution (n, signals), ages (n,)) of one sample each of n different cars.
 
-        The ages are those of the models that scored; None: the newest scored all. `moves`: the states move
-        on.
+        The ages are those of the models that scored; None: the newest scored all. With `moves` the states
+        are replaced by those after the sample.
         """
         score, contribution = self.newest.step(cars, signals, moves)
         if not self._handing_over:
             return score, contribution, None
-        ages: Ages = self._age.values[cars]
+        ages = self.ages(cars)
         for age in range(1, len(self._all)):
             rows = np.flatnonzero(ages == age)
             if len(rows):
@@ -95,8 +95,7 @@ class Generations:
 
     def thresholds(self, ages: Ages | None) -> NDArray[np.float32] | np.float32:
         """The threshold of each score that `step` returned with these ages."""
-        newest: np.float32 = self._thresholds[0]
-        return newest if ages is None else self._thresholds[ages]
+        return self._thresholds[0 if ages is None else ages]
 
     def manifest(self, age: int) -> Manifest:
         """The manifest of the model of this age."""
@@ -108,8 +107,7 @@ class Generations:
 
     def ages(self, cars: CarNumbers) -> Ages:
         """The age of the model that scores each car."""
-        ages: Ages = self._age.values[cars]
-        return ages
+        return self._age.values[cars]
 
     def serve(self, cars: CarNumbers, states: ModelStates) -> None:
         """Let this model score these cars."""

@@ -61,7 +61,7 @@ class Index:
         words = _words(ids, len(self._words))
         if len(words) > len(self._words):  # an id is longer than all ids in the table
             return self._by_dict(ids)
-        numbers: CarNumbers = self._slots.take(self._slot(words)).astype(np.intp)
+        numbers = self._slots.take(self._slot(words)).astype(np.intp)
         missed = np.zeros(len(ids), np.bool_)
         for known, asked in zip(self._words, words, strict=True):
             missed |= known.take(numbers) != asked
@@ -93,7 +93,7 @@ class Index:
         self._in_table = count
 
     def _empty_table(self, width: int, capacity: int) -> None:
-        """Make a table for ids of `width` words. Empty slots hold 0, whose words differ from any new id's."""
+        """Make a table for ids of `width` words. Empty slots hold 0: the words of car 0 are another id's."""
         self._in_table = 0
         self._words = np.zeros((width, capacity), np.uint64)
         self._slots = np.zeros(_SLOTS_PER_CAR * capacity, np.int32)

@@ -24,9 +24,9 @@ class SeenSequences:
         self._gaps: dict[int, list[range]] = {}  # by car number, ascending
 
     def sift(self, by_car: ByCar, seq: Longs) -> tuple[Mask, Mask]:
-        """(not seen before (n,), of those: older than the newest (n,)) for n records with `seq` (n,).
+        """(fresh (n,), late (n,)) for n records with `seq` (n,), which count as seen from now on.
 
-        All of them count as seen from now on.
+        Fresh: not seen before. Late: fresh, but older than the newest record of its car.
         """
         car, sorted_seq, highest = by_car.car, seq.take(by_car.order), self._highest.values
         before = np.empty_like(sorted_seq)
@@ -49,7 +49,7 @@ class SeenSequences:
         self._gaps = {new[old]: gaps for old, gaps in self._gaps.items() if old in new}
 
     def _see(self, car: int, seq: int) -> tuple[bool, bool]:
-        """(not seen before, late) for one record of a car with gaps or repetitions."""
+        """(fresh, late) for one record of a car with gaps or repetitions."""
         highest = int(self._highest.values[car])
         if seq > highest:
             self._highest.values[car] = seq
