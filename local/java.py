@@ -87,9 +87,9 @@ def find() -> Path:
         if version >= JAVA_VERSION_MIN:
             return binary
         too_old.append(f"{binary} is {version or 'not answering'}")
-    found = f" (found: {', '.join(too_old)})" if too_old else ""
+    older = f" (found: {', '.join(too_old)})" if too_old else ""
     raise WorldDown(
-        f"Java {JAVA_VERSION_MIN} or newer is not installed{found}: `local/setup` installs it "
+        f"Java {JAVA_VERSION_MIN} or newer is not installed{older}: `local/setup` installs it "
         "(package openjdk-17-jre-headless or newer), or set JAVA_HOME"
     )
 

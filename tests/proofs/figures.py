@@ -22,7 +22,7 @@ _PLAN = re.compile(r"the sum is at most (\d+)% off; it may be (\d+)%")
 
 
 def demo(ended: Ended) -> list[Finding]:
-    """Of the demo from a fresh clone; demo.sh copies its results."""
+    """The demo from a fresh clone; demo.sh copies its results."""
     ledger, card = (_json(ended, f"var/proofs/demo/{name}.json") for name in ("ledger", "scorecard"))
     first_s, latency, seen = (
         ledger["seconds_to_first_anomaly"],
@@ -51,7 +51,7 @@ def demo(ended: Ended) -> list[Finding]:
 
 
 def tests(ended: Ended) -> list[Finding]:
-    """Of the last summary line, which is the total where tests run in groups."""
+    """The last summary line of pytest, which is the total where tests run in groups."""
     counts = dict.fromkeys(("passed", "failed", "error", "skipped"), 0)
     last = next((line for line in reversed(ended.log.splitlines()) if _SUMMARY.search(line)), "")
     counts |= {what.removesuffix("s"): int(count) for count, what in _COUNTS.findall(last)}
@@ -61,12 +61,12 @@ def tests(ended: Ended) -> list[Finding]:
 
 
 def timed_tests(ended: Ended) -> list[Finding]:
-    """Of `make test`, whose time counts, too."""
+    """The tests of `make test`, whose time has a bar, too."""
     return [*tests(ended), _at_most("all tests, min", round(ended.seconds / 60, 1), TEST_MINUTES_MAX)]
 
 
 def bench(ended: Ended) -> list[Finding]:
-    """Of every stage that has bars, and of others' programs where one could be measured."""
+    """Every figure that has a bar, and which of the others' programs were measured."""
     summary = _json(ended, "var/bench/summary.json")
     findings = [
         Finding(f"{stage}: {key}", shown(summary[stage][key]), str(bar), bar.met(summary[stage][key]))
@@ -80,7 +80,7 @@ def bench(ended: Ended) -> list[Finding]:
 
 
 def scale(ended: Ended) -> list[Finding]:
-    """As the command itself judges them."""
+    """The bars of the command itself."""
     rows = _json(ended, "var/scale/summary.json")["bars"]
     return [
         Finding(
@@ -94,7 +94,7 @@ def scale(ended: Ended) -> list[Finding]:
 
 
 def chaos(ended: Ended) -> list[Finding]:
-    """Of the ledger over all faults."""
+    """The ledger over all faults."""
     ledger = _json(ended, "var/chaos/ledger.json")
     faults, messages = ledger["faults"], number(ledger["messages"])
     slowest_s = max((fault["recovery_s"] or float("inf") for fault in faults), default=float("inf"))
@@ -146,7 +146,7 @@ def plan(ended: Ended) -> list[Finding]:
 
 
 def cluster(ended: Ended) -> list[Finding]:
-    """Of pytest, and of the figures that the tests gather."""
+    """The tests, and the figures that they gather: pauses, the ledger, whether real pods ran."""
     from tests.cluster.test_pods import PAUSE_S_MAX
 
     findings = tests(ended)

@@ -35,7 +35,7 @@ def _run() -> int:
 
 
 def _wait_for_model(deployment: Deployment, stop: Stop) -> None:
-    """Until the scorer is ready. Raises WorldDown."""
+    """Wait until the scorer is ready. Raises WorldDown."""
     deadline = time.monotonic() + _MODEL_WITHIN_S
     while not is_ready(deployment.plan.ports.scorer(0)):
         deployment.supervisor.tick()

@@ -19,7 +19,7 @@ PROOFS = (
     Proof("scale", "make scale", ["make", "scale"], 30, figures.scale, ["var/scale/summary.json"]),
     Proof("chaos", "make chaos", ["make", "chaos"], 40, figures.chaos, ["var/chaos/ledger.json"]),
     Proof(
-        "quality", "make quality CHECK=1", ["make", "quality", "CHECK=1"], 120, figures.quality,
+        "quality", "make quality CHECK=1", ["make", "quality", "CHECK=1"], 60, figures.quality,
         ["var/quality/scorecard.json"],
     ),
     Proof("load", "make load", [sys.executable, "-m", "tests.proofs.load"], 15, figures.load),
