@@ -6,8 +6,8 @@ Arrays (4, n) have a row per wheel: front left, front right, rear left, rear rig
 import numpy as np
 
 from simulator.chance import F4
-from simulator.faults import Damage
 from simulator.powertrain import relax
+from simulator.step import WHEEL_NOISE, Step
 
 FILLED_AT_K = 293.15
 ATMOSPHERE_PSI = 14.696
@@ -24,31 +24,28 @@ BRAKE_TO_TYRE_KPW = 0.16 / 68
 SHAKE_MPS2 = 1.1  # vertical acceleration (root mean square) at 1 m/s on an average road
 
 
-def tyre_c(before: F4, damage: Damage, *, ambient_c: F4, speed: F4, mass: F4, dt_s: float) -> F4:
-    """Temperature (4, n) of the tyres after dt_s at a speed (n,), with leaks and dragging brakes."""
-    flexing = (WARMING_K_PER_MPS / 4 / LOAD_KG) * mass * speed
-    warming = flexing * (1 + SOFT_WARMING_PER_PSI * damage.lost_psi)
-    warming += (BRAKE_TO_TYRE_KPW * speed) * damage.drag_n
-    return relax(before, ambient_c + warming, dt_s, TYRE_WARMS_S)
+def tyre_after(step: Step, speed: F4) -> F4:
+    """Temperature (4, n) of the tyres after the step at a speed (n,), with leaks and dragging brakes."""
+    flexing = (WARMING_K_PER_MPS / 4 / LOAD_KG) * step.mass_kg * speed
+    warming = flexing * (1 + SOFT_WARMING_PER_PSI * step.damage.lost_psi)
+    warming += (BRAKE_TO_TYRE_KPW * speed) * step.damage.drag_n
+    return relax(step.state.tyre_c, step.ambient_c + warming, step.dt_s, TYRE_WARMS_S)
 
 
-def tyre_psi(filled_psi: F4, lost_psi: F4, temperature_c: F4, mass: F4) -> F4:
-    """Gauge pressure (4, n) of an ideal gas in a volume that the load compresses.
-
-    filled_psi is the pressure at 20 °C under LOAD_KG, lost_psi the pressure lost by leaking, also at 20 °C.
-    """
-    absolute = np.maximum(filled_psi - lost_psi, 0) + ATMOSPHERE_PSI
-    pressed = (1 - VOLUME_PER_LOAD + VOLUME_PER_LOAD / 4 / LOAD_KG * mass) * (1 / FILLED_AT_K)
-    gauge: F4 = absolute * ((temperature_c + 273.15) * pressed) - ATMOSPHERE_PSI
+def tyre_psi(step: Step) -> F4:
+    """Gauge pressure (4, n) of an ideal gas in a volume that the load compresses."""
+    absolute = np.maximum(step.car.tyre_psi - step.damage.lost_psi, 0) + ATMOSPHERE_PSI
+    pressed = (1 - VOLUME_PER_LOAD + VOLUME_PER_LOAD / 4 / LOAD_KG * step.mass_kg) * (1 / FILLED_AT_K)
+    gauge: F4 = absolute * ((step.state.tyre_c + 273.15) * pressed) - ATMOSPHERE_PSI
     return gauge
 
 
-def shaking_mps2(roughness: F4, speed: F4, wheel_gain: F4, bearing_mps2: F4, noise: F4) -> F4:
+def shaking_mps2(step: Step, speed: F4) -> F4:
     """Vertical acceleration (4, n), root mean square over the last second.
 
     By the spectrum of ISO 8608 the power grows with the speed, so the amplitude grows with its square root. A
     worn bearing adds vibration at its wheel (a sum of squares).
     """
-    road = (SHAKE_MPS2 * roughness * np.sqrt(speed)) * wheel_gain
-    bearing = bearing_mps2 * speed * (1 / 25)
-    return np.sqrt(road * road + bearing * bearing) * (1 + 0.10 * noise)
+    road = (SHAKE_MPS2 * step.trip.roughness * np.sqrt(speed)) * step.car.wheel_gain
+    bearing = step.damage.bearing_mps2 * speed * (1 / 25)
+    return np.sqrt(road * road + bearing * bearing) * (1 + 0.10 * step.noise[WHEEL_NOISE])

@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator.cars import CarParameters
 from simulator.chance import F4
+from simulator.step import Step
 
 AIR_KGPM3 = 1.204  # at 20 °C and sea level
 AIR_AT_K = 293.15
@@ -70,11 +71,14 @@ def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
     return slope
 
 
-def wheel_force(car: CarParameters, *, mass: F4, speed: F4, acceleration: F4, slope: F4, ambient_c: F4) -> F4:
-    """Force at the wheels in N: inertia, grade, rolling resistance and drag; 0 at a standstill."""
-    weight = mass * (acceleration + GRAVITY_MPS2 * (slope + car.rolling))
-    air = (AIR_KGPM3 * AIR_AT_K / 2) / (ambient_c + 273.15)  # cold air is dense
-    return (weight + air * car.drag_area_m2 * speed * speed) * (speed > 0)
+def wheel_force(step: Step, speed: F4, acceleration: F4) -> F4:
+    """Force at the wheels in N: inertia, grade, rolling resistance, drag, brakes; 0 at a standstill."""
+    weight = step.mass_kg * (acceleration + GRAVITY_MPS2 * (step.state.slope + step.car.rolling))
+    air = (AIR_KGPM3 * AIR_AT_K / 2) / (step.ambient_c + 273.15)  # cold air is dense
+    moves = speed > 0
+    brakes = step.damage.drag_n.sum(axis=0) * moves
+    force: F4 = brakes + (weight + air * step.car.drag_area_m2 * speed * speed) * moves
+    return force
 
 
 def pedal(car: CarParameters, force: F4, speed: F4) -> F4:

@@ -10,13 +10,11 @@ from simulator.cars import CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
 from simulator.faults import Damage, FaultPlan, Wear
-from simulator.step import DrivingState, Step
+from simulator.step import FOOT_NOISE, SENSOR_NOISE, SLOPE_NOISE, DrivingState, Step
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache
-# Rows of noise: foot (2), slope, motor, four wheels (4); then one per sensor.
-_DRIVING_NOISES = 8
-_NOISES = _DRIVING_NOISES + len(SIGNALS)
+_NOISES = SENSOR_NOISE.start + len(SIGNALS)
 _WARM_UP_STEP_S, _WARM_UP_STEPS = 20.0, 30  # ten minutes: longer than a leg
 
 
@@ -100,7 +98,7 @@ class Fleet:
         drifting, sensor = faults.of_kind("sensor_drift")
         if sensor.size:
             sensors.drift(true, drifting, sensor, self.plan.upwards)
-        readings = sensors.read(true, car.gain, car.bias, noise[_DRIVING_NOISES:])
+        readings = sensors.read(true, car.gain, car.bias, noise[SENSOR_NOISE])
         stuck, sensor = faults.of_kind("sensor_stuck")
         if sensor.size:
             sensors.stick(readings, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
@@ -150,29 +148,24 @@ def _cool_down(step: Step, parked: NDArray[np.intp], parked_s: F4) -> None:
 
 def _signals(step: Step) -> F4:
     """Let the step pass. Returns the true values at its end, (signals, k) in the order of SIGNALS."""
-    car, state, damage, noise = step.car, step.state, step.damage, step.noise
     speed, force = _move(step)
     loss_w, voltage, current = _draw_power(step, force, speed)
     air_mps = _cool(step, loss_w, speed)
-    state.tyre_c[:] = chassis.tyre_c(
-        state.tyre_c, damage, ambient_c=step.ambient_c, speed=speed, mass=step.mass_kg, dt_s=step.dt_s
-    )
+    step.state.tyre_c[:] = chassis.tyre_after(step, speed)
     true = np.empty((len(SIGNALS), len(speed)), np.float32)
-    true[0] = powertrain.outlet_c(state.coolant_c, state.heat_w, damage.coolant_kept, noise[3])
-    true[1] = state.air_c
-    true[2] = powertrain.air_flow_gps(air_mps, car.duct_m2, state.air_c)
-    true[3] = 100 * state.charge
+    true[0] = powertrain.outlet_c(step)
+    true[1] = step.state.air_c
+    true[2] = powertrain.air_flow_gps(step, air_mps)
+    true[3] = 100 * step.state.charge
     true[4] = voltage
     true[5] = current
     true[6] = speed
-    true[7] = powertrain.vibration_mv(car, speed=speed, force=force, wear=damage.vibration, noise=noise[3])
-    true[8] = driving.pedal(car, force, speed)
-    true[9:13] = chassis.tyre_psi(car.tyre_psi, damage.lost_psi, state.tyre_c, step.mass_kg)
-    true[13:17] = chassis.shaking_mps2(
-        step.trip.roughness, speed, car.wheel_gain, damage.bearing_mps2, noise[4:8]
-    )
-    true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, car.firmware)
-    true[18] = state.motor_c
+    true[7] = powertrain.vibration_mv(step, speed, force)
+    true[8] = driving.pedal(step.car, force, speed)
+    true[9:13] = chassis.tyre_psi(step)
+    true[13:17] = chassis.shaking_mps2(step, speed)
+    true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, step.car.firmware)
+    true[18] = step.state.motor_c
     return true
 
 
@@ -182,69 +175,34 @@ def _move(step: Step) -> tuple[F4, F4]:
     state.speed[:], acceleration = driving.follow(
         state.speed, trip.target_mps, car.comfort_mps2, step.driven_s
     )
-    state.foot[:], state.sway_mps[:] = driving.sway(state.foot, state.sway_mps, noise[:2], dt_s)
+    state.foot[:], state.sway_mps[:] = driving.sway(state.foot, state.sway_mps, noise[FOOT_NOISE], dt_s)
     moving = np.minimum(state.speed * (1 / driving.SWAYS_FROM_MPS), 1)
     acceleration += moving * (state.foot - state.sway_mps * (1 / driving.REACTION_S))
     speed = np.maximum(state.speed + moving * state.sway_mps, 0)
     steepness = trips.HILLS[trip.road.astype(np.intp)]
-    state.slope[:] = driving.grade(state.slope, steepness, speed, noise[2], dt_s)
-    dragging = step.damage.drag_n.sum(axis=0) * (speed > 0)
-    force = driving.wheel_force(
-        car,
-        mass=step.mass_kg,
-        speed=speed,
-        acceleration=acceleration,
-        slope=state.slope,
-        ambient_c=step.ambient_c,
-    )
-    return speed, dragging + force
+    state.slope[:] = driving.grade(state.slope, steepness, speed, noise[SLOPE_NOISE], dt_s)
+    return speed, driving.wheel_force(step, speed, acceleration)
 
 
 def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
     """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current)."""
     car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
-    power_w, loss_w = powertrain.electric_power(
-        car, force * speed, speed=speed, ambient_c=step.ambient_c, updated=step.updated
-    )
+    power_w, loss_w = powertrain.electric_power(step, force * speed, speed)
     power_w -= trips.CHARGE_W * ((step.trip.road == trips.CHARGING) & (speed == 0))
     open_v = powertrain.open_circuit_v(car.cells, state.charge)
     ohm = powertrain.resistance_ohm(car.resistance_ohm, state.battery_c) * damage.resistance
     current = powertrain.current_a(power_w, open_v, ohm)
     state.charge[:] = np.clip(state.charge - current * dt_s / (car.capacity_as * damage.capacity), 0.02, 1)
-    state.battery_c[:] = powertrain.battery_after(state.battery_c, current, ohm, step.ambient_c, dt_s)
+    state.battery_c[:] = powertrain.battery_after(step, current, ohm)
     return loss_w, open_v - current * ohm, current
 
 
 def _cool(step: Step, loss_w: F4, speed: F4) -> F4:
     """Update temperatures of coolant, motor and intake air. Returns the air speed in the duct in m/s."""
-    car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
-    state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, dt_s, powertrain.HEAT_SPREADS_S)
-    air_mps = powertrain.air_speed_mps(
-        speed=speed,
-        coolant_c=state.coolant_c,
-        opens_at=step.opens_at_c,
-        filter_pass=damage.filter_pass,
-        updated=step.updated,
-    )
-    warmed_c = powertrain.air_warmed_c(step.ambient_c, state.coolant_c, air_mps)
-    state.air_c[:] = powertrain.relax(state.air_c, warmed_c, dt_s, powertrain.AIR_SENSOR_S)
-    state.coolant_c[:] = powertrain.coolant_after(
-        coolant_c=state.coolant_c,
-        heat_w=state.heat_w,
-        ambient_c=step.ambient_c,
-        air_mps=air_mps,
-        opens_at=step.opens_at_c,
-        radiator=car.radiator_wpk * damage.coolant_kept,
-        capacity=car.heat_capacity_jpk * (0.5 + 0.5 * damage.coolant_kept),
-        dt_s=dt_s,
-    )
-    state.motor_c[:] = powertrain.motor_after(
-        motor_c=state.motor_c,
-        loss_w=loss_w,
-        coolant_c=state.coolant_c,
-        ambient_c=step.ambient_c,
-        speed=speed,
-        coolant_wpk=car.motor_wpk * damage.coolant_kept,
-        dt_s=dt_s,
-    )
+    state = step.state
+    state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, step.dt_s, powertrain.HEAT_SPREADS_S)
+    air_mps = powertrain.air_speed_mps(step, speed)
+    state.air_c[:] = powertrain.air_after(step, air_mps)
+    state.coolant_c[:] = powertrain.coolant_after(step, air_mps)
+    state.motor_c[:] = powertrain.motor_after(step, loss_w, speed)
     return air_mps

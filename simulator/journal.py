@@ -9,7 +9,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,17 +25,6 @@ I8 = NDArray[np.int64]
 
 _MAGIC = 0x324C_4E52_4A52_4143  # "CARJRNL2", little-endian
 _HEADER_BYTES = 4096  # one page
-_HEADER_WORDS = (
-    "magic",
-    "seed",
-    "first",
-    "cars",
-    "ring",
-    "wear",
-    "epoch_ms",
-    "signals",
-    "reports_acknowledged",
-)
 _LOCK_WAIT_S = 5.0  # a predecessor that was killed may need a moment to end
 # For the ledger: number of the car, seq of the last sample, seq up to which all samples were acknowledged.
 PUBLISHED = np.dtype([("car", "<i8"), ("sent", "<i8"), ("acknowledged", "<i8")])
@@ -59,6 +48,9 @@ class Identity:
     def kept(self) -> int:
         """Acknowledged samples that a car keeps."""
         return self.ring - self.ring // 3
+
+
+_HEADER_WORDS = ("magic", *(field.name for field in fields(Identity)), "reports_acknowledged")
 
 
 class Journal:

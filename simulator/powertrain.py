@@ -1,11 +1,11 @@
-"""Battery, motor, coolant circuit, intake air and vibration: pure functions over arrays (cars,)."""
+"""Battery, motor, coolant circuit, intake air and vibration: functions of a step that do not change it."""
 
 import math
 
 import numpy as np
 
-from simulator.cars import CarParameters
 from simulator.chance import F4
+from simulator.step import MOTOR_NOISE, Step
 
 REGENERATION_MAX_W = 60_000.0
 REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
@@ -32,8 +32,8 @@ MOTOR_AIR_WPK = 1.5  # heat lost to the air around the motor per kelvin and root
 # Time constants in seconds with which a parked car cools down to the ambient temperature.
 MOTOR_COOLS_S, BATTERY_COOLS_S, BAY_COOLS_S = 5400.0, 36_000.0, 3600.0
 
-# The next firmware keeps the motor cooler, runs the fan faster at idle and recovers more power when braking.
-NEXT_COOLER_K, NEXT_FAN_MPS, NEXT_REGENERATION_W = 3.0, 0.5, 15_000.0
+# The next firmware runs the fan faster at idle and recovers more power when braking.
+NEXT_FAN_MPS, NEXT_REGENERATION_W = 0.5, 15_000.0
 
 
 def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
@@ -41,18 +41,16 @@ def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
     return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
 
 
-def electric_power(
-    car: CarParameters, mechanical_w: F4, *, speed: F4, ambient_c: F4, updated: F4
-) -> tuple[F4, F4]:
+def electric_power(step: Step, mechanical_w: F4, speed: F4) -> tuple[F4, F4]:
     """(power out of the battery, heat in the motor), both in W, for a mechanical power at the wheels.
 
     Regenerative braking is limited to what the motor can take; the friction brakes absorb the rest.
     """
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
-    motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * updated))
+    motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * step.updated))
     # 5 W remain at a standstill: heat that decays to denormal float32 numbers would be slow to compute.
-    loss_w = car.motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
-    return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(ambient_c - COMFORTABLE_C), loss_w
+    loss_w = step.car.motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
+    return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(step.ambient_c - COMFORTABLE_C), loss_w
 
 
 def open_circuit_v(cells: F4, charge: F4) -> F4:
@@ -81,81 +79,75 @@ def resistance_ohm(at_25_c: F4, battery_c: F4) -> F4:
     return ohm
 
 
-def battery_after(battery_c: F4, current: F4, ohm: F4, ambient_c: F4, dt_s: float) -> F4:
-    """Temperature of the battery after dt_s: heated by its resistance, cooled by the air."""
-    return relax(battery_c, ambient_c + current * current * ohm * (1 / BATTERY_WPK), dt_s,
-                 BATTERY_JPK / BATTERY_WPK)  # fmt: skip
+def battery_after(step: Step, current: F4, ohm: F4) -> F4:
+    """Temperature of the battery after the step: heated by its resistance, cooled by the air."""
+    settled = step.ambient_c + current * current * ohm * (1 / BATTERY_WPK)
+    return relax(step.state.battery_c, settled, step.dt_s, BATTERY_JPK / BATTERY_WPK)
 
 
-def air_speed_mps(*, speed: F4, coolant_c: F4, opens_at: F4, filter_pass: F4, updated: F4) -> F4:
+def air_speed_mps(step: Step, speed: F4) -> F4:
     """Air speed in the duct behind the filter: the fan, faster for a hot motor, plus ram air."""
-    fan = (
-        FAN_MPS + NEXT_FAN_MPS * updated + FAN_BOOST_MPS * np.clip((coolant_c - opens_at - 6) * (1 / 6), 0, 1)
-    )
-    return (fan + RAM_SHARE * speed) * filter_pass
+    boost = np.clip((step.state.coolant_c - step.opens_at_c - 6) * (1 / 6), 0, 1)
+    fan = FAN_MPS + NEXT_FAN_MPS * step.updated + FAN_BOOST_MPS * boost
+    air_mps: F4 = (fan + RAM_SHARE * speed) * step.damage.filter_pass
+    return air_mps
 
 
-def air_flow_gps(air_mps: F4, duct: F4, air_c: F4) -> F4:
+def air_flow_gps(step: Step, air_mps: F4) -> F4:
     """Mass flow of air through the duct in g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
-    return 1293.0 * duct * air_mps * (273.15 / (273.15 + air_c))
+    return 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + step.state.air_c))
 
 
-def air_warmed_c(ambient_c: F4, coolant_c: F4, air_mps: F4) -> F4:
-    """Temperature that the intake air tends to: the slower it flows, the more the motor bay warms it."""
-    warmed: F4 = ambient_c + (coolant_c - ambient_c) * 0.4 / (1 + air_mps)
-    return warmed
+def air_after(step: Step, air_mps: F4) -> F4:
+    """Temperature of the intake air after the step: the slower it flows, the more the motor bay warms it."""
+    warmed = step.ambient_c + (step.state.coolant_c - step.ambient_c) * 0.4 / (1 + air_mps)
+    return relax(step.state.air_c, warmed, step.dt_s, AIR_SENSOR_S)
 
 
-def coolant_after(
-    *,
-    coolant_c: F4,
-    heat_w: F4,
-    ambient_c: F4,
-    air_mps: F4,
-    opens_at: F4,
-    radiator: F4,
-    capacity: F4,
-    dt_s: float,
-) -> F4:
-    """Temperature of the coolant after dt_s: heat from the motor in, radiator and thermostat out."""
-    opened = np.clip((coolant_c - opens_at) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
-    conductance = radiator * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
-    settled = ambient_c + heat_w / conductance
+def coolant_after(step: Step, air_mps: F4) -> F4:
+    """Temperature of the coolant after the step: heat from the motor in, radiator and thermostat out."""
+    car, coolant_c, coolant_kept = step.car, step.state.coolant_c, step.damage.coolant_kept
+    opened = np.clip((coolant_c - step.opens_at_c) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
+    radiator_wpk = car.radiator_wpk * coolant_kept
+    conductance = radiator_wpk * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
+    settled = step.ambient_c + step.state.heat_w / conductance
+    capacity = car.heat_capacity_jpk * (0.5 + 0.5 * coolant_kept)
     # At most one thermostat range per step, because the conductance is that of the beginning of the step.
-    change = (settled - coolant_c) * -np.expm1(-dt_s * conductance / capacity)
-    return coolant_c + np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
+    change = (settled - coolant_c) * -np.expm1(-step.dt_s * conductance / capacity)
+    after: F4 = coolant_c + np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
+    return after
 
 
-def outlet_c(coolant_c: F4, heat_w: F4, kept: F4, noise: F4) -> F4:
+def outlet_c(step: Step) -> F4:
     """Temperature at the outlet of the motor: that of the circuit plus the rise inside the motor.
 
-    `kept` is the share of the coolant that has not leaked. Less coolant flows more slowly, so the rise grows;
-    bubbles pass the sensor, so the reading fluctuates with `noise`.
+    After a leak the coolant flows more slowly, so the rise grows; bubbles pass the sensor, so it fluctuates.
     """
-    rise = heat_w * (1 / COOLANT_FLOW_WPK) / kept
-    felt: F4 = np.minimum(coolant_c + rise * np.maximum(1 + (1 - kept) * noise, 0), COOLANT_BOILS_C)
-    return felt
+    coolant_kept = step.damage.coolant_kept
+    rise = step.state.heat_w * (1 / COOLANT_FLOW_WPK) / coolant_kept
+    rise *= np.maximum(1 + (1 - coolant_kept) * step.noise[MOTOR_NOISE], 0)
+    outlet: F4 = np.minimum(step.state.coolant_c + rise, COOLANT_BOILS_C)
+    return outlet
 
 
-def motor_after(
-    *, motor_c: F4, loss_w: F4, coolant_c: F4, ambient_c: F4, speed: F4, coolant_wpk: F4, dt_s: float
-) -> F4:
-    """Temperature of the windings after dt_s: heated by the losses, cooled by coolant and airflow.
+def motor_after(step: Step, loss_w: F4, speed: F4) -> F4:
+    """Temperature of the windings after the step: heated by the losses, cooled by coolant and airflow.
 
-    `coolant_wpk`: conductance from the windings to the coolant. Forced convection grows with the root of the
-    speed (Incropera, Fundamentals of Heat and Mass Transfer, laminar flow along a plate).
+    Forced convection grows with the root of the speed (Incropera, Fundamentals of Heat and Mass Transfer,
+    laminar flow along a plate).
     """
+    motor_c, coolant_wpk = step.state.motor_c, step.car.motor_wpk * step.damage.coolant_kept
     air_wpk = MOTOR_AIR_WPK * np.sqrt(speed)
     conductance = coolant_wpk + air_wpk
-    settled = (loss_w + coolant_wpk * coolant_c + air_wpk * ambient_c) / conductance
-    temperature: F4 = motor_c + (settled - motor_c) * -np.expm1(conductance * (-dt_s / MOTOR_JPK))
-    return temperature
+    settled = (loss_w + coolant_wpk * step.state.coolant_c + air_wpk * step.ambient_c) / conductance
+    after: F4 = motor_c + (settled - motor_c) * -np.expm1(conductance * (-step.dt_s / MOTOR_JPK))
+    return after
 
 
-def vibration_mv(car: CarParameters, *, speed: F4, force: F4, wear: F4, noise: F4) -> F4:
+def vibration_mv(step: Step, speed: F4, force: F4) -> F4:
     """Amplitude at the motor's mount: grows with speed, load and wear, and near the resonance."""
-    off = (speed - car.resonance_mps) * (1 / 2.5)
-    load = np.abs(force) / car.force_max_n
-    hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * load) * (1 + wear)
-    amplitude: F4 = (15 + car.vibration_mv_per_mps * hum) * (1 + 0.05 * noise)
+    off = (speed - step.car.resonance_mps) * (1 / 2.5)
+    load = np.abs(force) / step.car.force_max_n
+    hum = speed * (1 + 0.35 / (1 + off * off) + 0.5 * load) * (1 + step.damage.vibration)
+    amplitude: F4 = (15 + step.car.vibration_mv_per_mps * hum) * (1 + 0.05 * step.noise[MOTOR_NOISE])
     return amplitude

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS
 from simulator.chance import F4
-from simulator.faults import DRIFTS, ActiveFaults
+from simulator.faults import DRIFTS, WHEELS, ActiveFaults
 
 # Standard deviations (of the gain over the cars, of the bias over the cars, of the noise of a reading); bias
 # and noise in the signal's unit.
@@ -19,14 +19,8 @@ _ERRORS: dict[str, tuple[float, float, float]] = {
     "speed": (0.008, 0.0, 0.05),
     "engine_vibration_amplitude": (0.010, 2.0, 3.0),
     "throttle_pos": (0.005, 0.002, 0.003),
-    "tire_pressure_1_1": (0.005, 0.2, 0.08),
-    "tire_pressure_1_2": (0.005, 0.2, 0.08),
-    "tire_pressure_2_1": (0.005, 0.2, 0.08),
-    "tire_pressure_2_2": (0.005, 0.2, 0.08),
-    "accelerometer_1_1_value": (0.010, 0.02, 0.03),
-    "accelerometer_1_2_value": (0.010, 0.02, 0.03),
-    "accelerometer_2_1_value": (0.010, 0.02, 0.03),
-    "accelerometer_2_2_value": (0.010, 0.02, 0.03),
+    **{f"tire_pressure_{wheel}": (0.005, 0.2, 0.08) for wheel in WHEELS},
+    **{f"accelerometer_{wheel}_value": (0.010, 0.02, 0.03) for wheel in WHEELS},
     "control_unit_firmware": (0.0, 0.0, 0.0),
     "motor_temp": (0.003, 0.6, 0.3),
 }

@@ -4,11 +4,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator import powertrain
 from simulator.cars import CarParameters
 from simulator.chance import F4
 from simulator.faults import Damage
 from simulator.trips import Trips
+
+# Rows of Step.noise.
+FOOT_NOISE, SLOPE_NOISE, MOTOR_NOISE = slice(0, 2), 2, 3
+WHEEL_NOISE, SENSOR_NOISE = slice(4, 8), slice(8, None)
+
+NEXT_COOLER_K = 3.0  # the next firmware opens the thermostat this much below the usual temperature
 
 
 @dataclass
@@ -29,9 +34,7 @@ class DrivingState:
 
     def __getitem__(self, group: slice) -> "DrivingState":
         """The state of a group of the cars, as views."""
-        return DrivingState(self.speed[group], self.foot[group], self.sway_mps[group], self.slope[group],
-                     self.charge[group], self.battery_c[group], self.heat_w[group], self.coolant_c[group],
-                     self.air_c[group], self.motor_c[group], self.tyre_c[:, group])  # fmt: skip
+        return DrivingState(*[values[..., group] for values in vars(self).values()])
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Step:
 
     def __post_init__(self) -> None:
         self.driven_s = np.full(len(self.updated), self.dt_s, np.float32)
-        self.opens_at_c = self.car.opens_at_c - powertrain.NEXT_COOLER_K * self.updated
+        self.opens_at_c = self.car.opens_at_c - NEXT_COOLER_K * self.updated
 
     @property
     def mass_kg(self) -> F4:
