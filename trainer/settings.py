@@ -25,11 +25,11 @@ class Settings:
     edge_names: tuple[str, ...] = setting(
         "names of the edge clusters in replication: telemetry comes from <edge>.telemetry", default=("edge",)
     )
-    wait_records: int = setting("begin when the topics hold so many records", default=1)
-    wait_seconds: float = setting("how long to wait for them; then fail", default=60.0)
-    records_max: int = setting("the newest records to train on, at most", default=1_000_000)
-    seed: int = setting("of training and evaluation", default=1)
-    steps_max: int = setting("training steps of the network, at most", default=4_000)
+    wait_records: int = setting("start when the topics hold this many records", default=1)
+    wait_seconds: float = setting("how long to wait for them before giving up", default=60.0)
+    records_max: int = setting("train on at most this many of the newest records", default=1_000_000)
+    seed: int = setting("seed of training and evaluation", default=1)
+    steps_max: int = setting("at most this many training steps of the network", default=4_000)
     learning_s: float = setting(
         "how long a car is watched before it is judged, in seconds of its telemetry", default=28_800.0
     )
@@ -48,11 +48,11 @@ class Settings:
         default=SMOOTHED.close_ratio,
     )
     label_window_s: float = setting(
-        "an alert so long before a reported failure, at most, has foreseen it", default=3_600.0
+        "an alert at most this long before a reported failure has foreseen it", default=3_600.0
     )
     labelled_cars_min: int = setting(
-        "held-out cars with a reported failure from which on the reports are the labels; with fewer, "
-        "deviations are put into healthy samples",
+        "with reported failures of at least this many held-out cars the reports are the labels; with fewer, "
+        "artificial deviations of healthy cars are",
         default=20,
     )
     git_revision: str = setting("source revision for the manifest; empty: ask git", default="")
