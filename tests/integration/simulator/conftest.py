@@ -148,7 +148,7 @@ class Simulator:
         command = [sys.executable, "-m", "simulator", "--mqtt-brokers", brokers, "--run-dir", str(run_dir)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
-            [*command, "--cars", str(CARS), "--rate-hz", "5", *flags], env=environment
+            [*command, "--cars", str(CARS), "--rate-hz", "10", *flags], env=environment
         )
 
     def workers(self) -> list[int]:

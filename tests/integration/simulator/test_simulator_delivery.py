@@ -136,7 +136,8 @@ def test_cars_wait_for_the_first_subscriber(
 ) -> None:
     """A PUBACK "no matching subscribers" is no delivery: a later subscriber still receives seq 1."""
     simulator = simulate()
-    time.sleep(3)
+    simulator.until(simulator.workers, within_s=20)
+    simulator.until(lambda: simulator.counts().refused >= 2 * CARS, within_s=20)
     listener = listen()
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     assert simulator.end() == 0
