@@ -25,11 +25,12 @@ ALL = "not registry and not terraform and not cluster"
 FIRST = {"unit": ("unit", "repo")}
 # The longest first. Folders that share a fixture of the session (clusters, TensorFlow) are one group.
 GROUPS = {
-    "kafka": ("integration/local", "integration/trainer", "integration/scorer"),
+    "kafka": ("integration/local", "integration/trainer"),
     "e2e": ("e2e",),
+    "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
-    "bridge": ("integration/bridge",),
     "files": ("integration/files", "integration/contract", "integration/k8s"),
+    "bridge": ("integration/bridge",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),
 }
 

@@ -16,6 +16,8 @@ from contract import records
 from contract.topics import ALERTS, REJECTED, TELEMETRY, mirrored
 from local import ledger
 from local.deployment import Deployment, Plan
+from plumbing import kafka
+from plumbing.offsets import bounds
 from tests.e2e.bikes import INTERVAL_S, SCHEMAS, SIGNALS, Bikes, Gateway
 from tests.e2e.conftest import Running
 
@@ -46,6 +48,14 @@ class World:
                 assert (schema_id, bike.encode()) == (OWN_SCHEMA_ID, message.key())
                 found.append((bike, seq))
         return found
+
+    def offsets(self, bootstrap: str, topic: str) -> int:
+        """Offsets of all partitions together: its records and, in the cloud, the markers of transactions."""
+        consumer = kafka.consumer(bootstrap, group_id="none")
+        try:
+            return sum(end for _, end in bounds(consumer, [topic])[topic].values())
+        finally:
+            consumer.close()
 
     def alerts(self) -> list[dict[str, Any]]:
         """Of the topic, as they were opened, after the fault was injected."""
@@ -88,16 +98,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def test_the_bridge_carries_records_of_the_own_schema(world: World) -> None:
     """All of them reach edge and cloud Kafka, under the own schema's id; none is a dead letter."""
     world.gateway.ride(LEARNED_SAMPLES)
-    expected = {(bike, seq) for bike in world.gateway.bikes.ids for seq in range(1, LEARNED_SAMPLES + 1)}
     deployment, until = world.deployment, world.running.until
-    until(
-        lambda: expected == set(world.telemetry(deployment.edge.bootstrap, TELEMETRY)),
-        "all are in edge Kafka",
-    )
+    count = BIKES * LEARNED_SAMPLES
+    until(lambda: world.offsets(deployment.edge.bootstrap, TELEMETRY) >= count, "all are in edge Kafka")
     cloud = mirrored("edge", TELEMETRY)
+    until(lambda: world.offsets(deployment.cloud.bootstrap, cloud) >= count, "all are in the cloud", 90)
+    expected = {(bike, seq) for bike in world.gateway.bikes.ids for seq in range(1, LEARNED_SAMPLES + 1)}
+    assert expected == set(world.telemetry(deployment.edge.bootstrap, TELEMETRY))
     until(
         lambda: expected == set(world.telemetry(deployment.cloud.bootstrap, cloud)),
-        "all are in the cloud",
+        "all are in the cloud, and committed",
         90,
     )
     assert list(ledger.read_topic(deployment.edge.bootstrap, REJECTED)) == []
@@ -139,8 +149,11 @@ def test_nothing_of_it_is_lost(world: World) -> None:
     expected = sorted((bike, seq) for bike in gateway.bikes.ids for seq in range(1, samples + 1))
     cloud = mirrored("edge", TELEMETRY)
     world.running.until(
+        lambda: world.offsets(deployment.cloud.bootstrap, cloud) >= len(expected), "all are in the cloud", 90
+    )
+    world.running.until(
         lambda: sorted(world.telemetry(deployment.cloud.bootstrap, cloud)) == expected,
-        "all are in the cloud",
+        "all are in the cloud, and committed",
         90,
     )
     assert sorted(world.telemetry(deployment.edge.bootstrap, TELEMETRY)) == expected
