@@ -25,11 +25,12 @@ ALL = "not registry and not terraform and not cluster"
 FIRST = {"unit": ("unit", "repo")}
 # The longest first. Folders that share a fixture of the session (clusters, TensorFlow) are one group.
 GROUPS = {
-    "kafka": ("integration/local", "integration/trainer"),
     "e2e": ("e2e",),
+    "clusters": ("integration/local", "integration/k8s"),
+    "trainer": ("integration/trainer",),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
-    "files": ("integration/files", "integration/contract", "integration/k8s"),
+    "files": ("integration/files", "integration/contract"),
     "bridge": ("integration/bridge",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),
 }

@@ -8,6 +8,7 @@ from loadtest import output
 from loadtest.deployment import ensure_model
 from loadtest.scale.run import ScaleRun
 from loadtest.scale.settings import Settings, memory_dir
+from local import preflight
 from local.deployment import Deployment
 from plumbing import life, log
 from plumbing.settings import load
@@ -19,7 +20,8 @@ def main(arguments: Sequence[str]) -> int:
     log.configure("scale", "text")
     console = output.console(130)
     settings.check_room()
-    plan = settings.plan  # refuses contradictory settings before a model is trained
+    plan = settings.plan  # refuses contradictory settings before a model is trained, as does this:
+    preflight.check_fleet(plan.cars, plan.mqtt_shards)
     ensure_model(settings.model, settings.run_dir, settings.port_offset, console.print)
     stop = life.Stop().install()
     deployment = Deployment(plan)

@@ -99,8 +99,9 @@ class Site:
     def _service(self, name: str, port: int = 0, **own: object) -> None:
         if port:
             own |= {"metrics_host": "127.0.0.1", "metrics_port": port}
-        settings = named(cluster("local"), "ConfigMap", f"{name}-settings")["data"]
-        settings |= {f"{name}_{setting}".upper(): str(value) for setting, value in own.items()}
+        settings = named(cluster("local"), "ConfigMap", f"{name}-settings")["data"] | {
+            f"{name}_{setting}".upper(): str(value) for setting, value in own.items()
+        }
         self.supervisor.start(
             Child(
                 name,
