@@ -2,8 +2,9 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plumbing.settings import SettingsError
 
@@ -11,15 +12,9 @@ DEFAULT = Path(__file__).parent / "budgets.toml"
 # The names of locust's rows, and of the tables in budgets.toml.
 PUBLISH, ANOMALY, CONNECT, RECONNECT = "publish telemetry", "sample to anomaly", "connect", "reconnect"
 NAMES = (PUBLISH, ANOMALY, CONNECT, RECONNECT)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Limits of one kind of request; None: no limit."""
-
-    p50_ms_max: float | None = None
-    p99_ms_max: float | None = None
-    failure_share_max: float | None = None  # 0 to 1
+# Attributes of RequestStats that can be limited, with `_max` appended; times in ms, shares from 0 to 1.
+LIMITS = ("p50_ms_max", "p99_ms_max", "failure_share_max")
+Budgets = Mapping[str, Mapping[str, float]]  # limits by name, by the name of the request
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class BudgetLine:
     """One limit and its verdict."""
 
     request: str  # one of NAMES
-    limit: str  # the name of a field of Budget
+    limit: str  # one of LIMITS
     allowed: float
     measured: float | None  # None: no request was made
 
@@ -60,17 +55,19 @@ class BudgetLine:
 HEADER = f"{'request':<18} {'budget':<18} {'allowed':>10} {'measured':>18}"
 
 
-def read(path: Path) -> dict[str, Budget]:
-    """The budgets by request. Raises SettingsError naming the file and what in it is wrong."""
+def read(path: Path) -> Budgets:
+    """The budgets of a file. Raises SettingsError naming the file and what in it is wrong."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SettingsError(f"budgets {path}: {error}") from error
-    return {name: _budget(path, name, table) for name, table in tables.items()}
+    for name, table in tables.items():
+        _check(path, name, table)
+    return tables
 
 
 def judge(
-    budgets: Mapping[str, Budget], measured: Mapping[str, RequestStats], expected: Iterable[str]
+    budgets: Budgets, measured: Mapping[str, RequestStats], expected: Iterable[str]
 ) -> list[BudgetLine]:
     """A line for every limit of the requests that were made, and of the `expected` ones even if none was."""
     lines = []
@@ -78,21 +75,17 @@ def judge(
         stats = measured.get(name)
         if stats is None and name not in set(expected):
             continue
-        for field in fields(Budget):
-            allowed = getattr(budget, field.name)
-            if allowed is not None:
-                value = getattr(stats, field.name.removesuffix("_max")) if stats else None
-                lines.append(BudgetLine(name, field.name, allowed, value))
+        for limit, allowed in budget.items():
+            value = getattr(stats, limit.removesuffix("_max")) if stats else None
+            lines.append(BudgetLine(name, limit, allowed, value))
     return lines
 
 
-def _budget(path: Path, name: str, table: object) -> Budget:
-    known = [field.name for field in fields(Budget)]
+def _check(path: Path, name: str, table: Any) -> None:
     if name not in NAMES or not isinstance(table, dict):
         raise SettingsError(f"budgets {path}: [{name!r}] is not a table named {', '.join(NAMES)}")
     for key, value in table.items():
-        if key not in known:
-            raise SettingsError(f"budgets {path}: {name!r} has no limit {key}; known are {', '.join(known)}")
+        if key not in LIMITS:
+            raise SettingsError(f"budgets {path}: {name!r} has no limit {key}; known are {', '.join(LIMITS)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             raise SettingsError(f"budgets {path}: {name!r} {key} = {value!r} must be a number from 0")
-    return Budget(**table)

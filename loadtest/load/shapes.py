@@ -11,38 +11,38 @@ _STORMS_AT = (0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
-class Step:
+class LoadStep:
     """The load at a moment."""
 
     users: int
     storms: int = 0  # reconnect storms until now
 
 
-def steady(share: float, users: int) -> Step:
+def steady(share: float, users: int) -> LoadStep:
     """All users from the start."""
-    return Step(users)
+    return LoadStep(users)
 
 
-def ramp(share: float, users: int) -> Step:
+def ramp(share: float, users: int) -> LoadStep:
     """More and more users over two thirds of the run, then all."""
-    return Step(min(users, max(1, math.ceil(users * share / _RAMP_SHARE))))
+    return LoadStep(min(users, max(1, math.ceil(users * share / _RAMP_SHARE))))
 
 
-def burst(share: float, users: int) -> Step:
+def burst(share: float, users: int) -> LoadStep:
     """A fifth of the users, and three times all of them: in the second half of each third of the run."""
     high = share * _BURSTS % 1 >= 0.5
-    return Step(users if high else max(1, round(users * _BASE_SHARE)))
+    return LoadStep(users if high else max(1, round(users * _BASE_SHARE)))
 
 
-def storm(share: float, users: int) -> Step:
+def storm(share: float, users: int) -> LoadStep:
     """All users; three times all of them lose their connection at once and reconnect."""
-    return Step(users, sum(share >= at for at in _STORMS_AT))
+    return LoadStep(users, sum(share >= at for at in _STORMS_AT))
 
 
 # `share` is the elapsed share of the run, 0 to 1.
-SHAPES: dict[str, Callable[[float, int], Step]] = {f.__name__: f for f in (steady, ramp, burst, storm)}
+SHAPES: dict[str, Callable[[float, int], LoadStep]] = {f.__name__: f for f in (steady, ramp, burst, storm)}
 
 
-def at(shape: str, at_s: float, *, users: int, run_s: float) -> Step | None:
+def at(shape: str, at_s: float, *, users: int, run_s: float) -> LoadStep | None:
     """The load of `shape` at_s seconds after the start; None once the run is over."""
     return SHAPES[shape](at_s / run_s, users) if at_s < run_s else None

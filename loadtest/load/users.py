@@ -38,7 +38,7 @@ def fire(environment: Any, kind: str, name: str, ms: float | None = None, failed
     )
 
 
-class CarClient(MqttClient):
+class TimedMqttClient(MqttClient):
     """locust's client with one name for all cars' requests, timed connections, and a persistent session."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -111,7 +111,7 @@ class Car(MqttUser):
     """Publishes a sample and waits for its PUBACK, --rate-hz times a second."""
 
     weight = 9
-    client_cls = CarClient
+    client_cls = TimedMqttClient
     protocol = paho.MQTTv5
     use_loop_selectors = True  # without them paho's select() fails at about 340 connections
     running: ClassVar[set["Car"]] = set()
