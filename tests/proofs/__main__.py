@@ -74,10 +74,10 @@ def prove(
 ) -> int:
     """Run the proofs that are not met yet, record each as it ends, and show the table; the exit status."""
     command.adopt_orphans()
-    commit, here = record.commit(root), machine()
+    here = machine()
     names = list(dict.fromkeys([*(proof.name for proof in PROOFS), *(proof.name for proof in proofs)]))
     for number, proof in enumerate(proofs, 1):
-        rows = record.read(path)
+        rows, commit = record.read(path), record.commit(root)
         if not force and not commit.endswith("+") and record.is_met(rows, proof.name, commit):
             console.print(f"{proof.name}: met on {commit} already")
             continue
@@ -91,8 +91,10 @@ def prove(
                 proof.argv, root=root, log=log, minutes_max=proof.minutes_max, stop=stop, show=show
             )
         except command.Interrupted:
-            console.print(f"\ninterrupted in {proof.name}; the same command goes on there")
+            console.print(f"interrupted in {proof.name}; the same command goes on there")
             return 130
+        finally:
+            _clear_line(console)
         new = [
             Row(
                 name=proof.name, promise=finding.promise, command=proof.command, met=finding.met,
@@ -104,6 +106,10 @@ def prove(
         record.write(path, record.replaced(rows, new, names))
         verdict = "met" if all(row.met for row in new) else "[bold red]NOT MET[/]"
         console.print(f"{proof.name}: {verdict} after {_clock(ended.seconds)}")
+        for row in new:
+            if not row.met:
+                console.print(f"  {row.promise}: {row.figure}, bar {row.bar}", markup=False)
+    commit = record.commit(root)
     rows = [row for row in record.read(path) if row.name in {proof.name for proof in proofs}]
     console.print(record.table(rows))
     console.print(f"written to {path}; `python -m tests.proofs --render` puts it into docs/measurements.md")
@@ -125,6 +131,11 @@ def _progress(title: str, minutes_max: float, console: Console) -> Callable[[flo
             console.print(line[: console.width], markup=False)
 
     return show
+
+
+def _clear_line(console: Console) -> None:
+    if console.is_terminal:
+        sys.stdout.write("\r\033[K")
 
 
 def _clock(seconds: float) -> str:
