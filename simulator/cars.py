@@ -33,7 +33,7 @@ _WALLBOX_SHARE = 0.6  # of the cars, charged at home
 CELL_NOMINAL_V = 3.65
 
 _PURPOSE = 1
-_SENSORS_MAX = 64  # errors are drawn for so many sensors, so that an added one does not change the others
+_SENSORS_MAX = 64  # errors are drawn for this many, so that an added sensor does not change the others
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.chance import F4
 from simulator.powertrain import relax
-from simulator.step import WHEEL_NOISE, Step
+from simulator.step import WHEEL_NOISE, TimeStep
 
 FILLED_AT_K = 293.15
 ATMOSPHERE_PSI = 14.696
@@ -24,7 +24,7 @@ BRAKE_TO_TYRE_KPW = 0.16 / 68
 SHAKE_MPS2 = 1.1  # vertical acceleration (root mean square) at 1 m/s on an average road
 
 
-def tyre_after(step: Step, speed: F4) -> F4:
+def tyre_after(step: TimeStep, speed: F4) -> F4:
     """Temperature (4, n) of the tyres after the step at a speed (n,), with leaks and dragging brakes."""
     flexing = (WARMING_K_PER_MPS / 4 / LOAD_KG) * step.mass_kg * speed
     warming = flexing * (1 + SOFT_WARMING_PER_PSI * step.damage.lost_psi)
@@ -32,7 +32,7 @@ def tyre_after(step: Step, speed: F4) -> F4:
     return relax(step.state.tyre_c, step.ambient_c + warming, step.dt_s, TYRE_WARMS_S)
 
 
-def tyre_psi(step: Step) -> F4:
+def tyre_psi(step: TimeStep) -> F4:
     """Gauge pressure (4, n) of an ideal gas in a volume that the load compresses."""
     absolute = np.maximum(step.car.tyre_psi - step.damage.lost_psi, 0) + ATMOSPHERE_PSI
     pressed = (1 - VOLUME_PER_LOAD + VOLUME_PER_LOAD / 4 / LOAD_KG * step.mass_kg) * (1 / FILLED_AT_K)
@@ -40,7 +40,7 @@ def tyre_psi(step: Step) -> F4:
     return gauge
 
 
-def shaking_mps2(step: Step, speed: F4) -> F4:
+def shaking_mps2(step: TimeStep, speed: F4) -> F4:
     """Vertical acceleration (4, n), root mean square over the last second.
 
     By the spectrum of ISO 8608 the power grows with the speed, so the amplitude grows with its square root. A

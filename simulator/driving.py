@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.cars import CarParameters
 from simulator.chance import F4
-from simulator.step import Step
+from simulator.step import TimeStep
 
 AIR_KGPM3 = 1.204  # at 20 °C and sea level
 AIR_AT_K = 293.15
@@ -71,7 +71,7 @@ def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
     return slope
 
 
-def wheel_force(step: Step, speed: F4, acceleration: F4) -> F4:
+def wheel_force(step: TimeStep, speed: F4, acceleration: F4) -> F4:
     """Force at the wheels in N: inertia, grade, rolling resistance, drag, brakes; 0 at a standstill."""
     weight = step.mass_kg * (acceleration + GRAVITY_MPS2 * (step.state.slope + step.car.rolling))
     air = (AIR_KGPM3 * AIR_AT_K / 2) / (step.ambient_c + 273.15)  # cold air is dense

@@ -10,7 +10,7 @@ from simulator.cars import CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
 from simulator.faults import Damage, FaultPlan, Wear
-from simulator.step import FOOT_NOISE, SENSOR_NOISE, SLOPE_NOISE, DrivingState, Step
+from simulator.step import FOOT_NOISE, SENSOR_NOISE, SLOPE_NOISE, DrivingState, TimeStep
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache
@@ -82,7 +82,7 @@ class Fleet:
         now_ms, keys = round(now_s * 1000), self._keys[group]
         faults = self.plan.active(group, now_s)
         car, trip, noise = self.parameters[group], self._trips[group], chance.noise(keys, now_ms, _NOISES)
-        step = Step(
+        step = TimeStep(
             car=car,
             state=self._state[group],
             trip=trip,
@@ -109,7 +109,7 @@ class Fleet:
         return climate.ambient_c(car, day) - self.changes.colder_k(now_s)
 
 
-def _end_legs(step: Step, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
+def _end_legs(step: TimeStep, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
     """Drive to the end of legs and trips that end within the step and begin the next ones.
 
     Returns (cars that were parked in between (m,), for how many seconds (m,)).
@@ -128,7 +128,7 @@ def _end_legs(step: Step, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:
     return due[was_parked], parked_s[was_parked]
 
 
-def _cool_down(step: Step, parked: NDArray[np.intp], parked_s: F4) -> None:
+def _cool_down(step: TimeStep, parked: NDArray[np.intp], parked_s: F4) -> None:
     """Let the cars `parked` (m,) cool down for parked_s (m,) seconds; they stand and are about to set off."""
     if not parked.size:
         return
@@ -146,7 +146,7 @@ def _cool_down(step: Step, parked: NDArray[np.intp], parked_s: F4) -> None:
         temperature_c[parked] = ambient_c + excess_k * np.exp(-parked_s / tau_s)
 
 
-def _signals(step: Step) -> F4:
+def _signals(step: TimeStep) -> F4:
     """Let the step pass. Returns the true values at its end, (signals, k) in the order of SIGNALS."""
     speed, force = _move(step)
     loss_w, voltage, current = _draw_power(step, force, speed)
@@ -169,7 +169,7 @@ def _signals(step: Step) -> F4:
     return true
 
 
-def _move(step: Step) -> tuple[F4, F4]:
+def _move(step: TimeStep) -> tuple[F4, F4]:
     """Update speed, foot and slope. Returns (speed in m/s, force at the wheels in N)."""
     car, state, trip, noise, dt_s = step.car, step.state, step.trip, step.noise, step.dt_s
     state.speed[:], acceleration = driving.follow(
@@ -184,7 +184,7 @@ def _move(step: Step) -> tuple[F4, F4]:
     return speed, driving.wheel_force(step, speed, acceleration)
 
 
-def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
+def _draw_power(step: TimeStep, force: F4, speed: F4) -> tuple[F4, F4, F4]:
     """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current)."""
     car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     power_w, loss_w = powertrain.electric_power(step, force * speed, speed)
@@ -197,7 +197,7 @@ def _draw_power(step: Step, force: F4, speed: F4) -> tuple[F4, F4, F4]:
     return loss_w, open_v - current * ohm, current
 
 
-def _cool(step: Step, loss_w: F4, speed: F4) -> F4:
+def _cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     """Update temperatures of coolant, motor and intake air. Returns the air speed in the duct in m/s."""
     state = step.state
     state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, step.dt_s, powertrain.HEAT_SPREADS_S)

@@ -20,7 +20,7 @@ from simulator.journal import Journal
 from simulator.metrics import CountsTable
 from simulator.process import CutSwitch
 from simulator.settings import WorkerJob
-from simulator.uplink import CarClient, Uplink
+from simulator.uplink import CarConnection, Uplink
 from simulator.workshop import Workshop
 
 # Cars are sampled in groups, so that the load is even. A step costs little more for 400 cars than for 20, so
@@ -142,7 +142,7 @@ class Pipeline:
         events = self._connections.turn(timeout_s)
         now = time.monotonic()
         for client, received in events:
-            if isinstance(client, CarClient):
+            if isinstance(client, CarConnection):
                 if type(received) is int:
                     self._uplink.delivered(client, received, now)
                 else:
@@ -158,7 +158,7 @@ class Pipeline:
             self._sweep_due = now + SWEEP_EVERY_S
             self._sweep(now)
 
-    def _handle_car(self, car: CarClient, received: Received, now: float) -> None:
+    def _handle_car(self, car: CarConnection, received: Received, now: float) -> None:
         if isinstance(received, mqtt5.PubAckPacket):
             self._uplink.refused(car, received.packet_id, now)
         elif isinstance(received, mqtt5.ConnAckPacket):
@@ -209,12 +209,12 @@ class Pipeline:
         return time.monotonic() - self._epoch
 
 
-def _clients(job: WorkerJob) -> list[CarClient]:
+def _clients(job: WorkerJob) -> list[CarConnection]:
     brokers, clients = job.settings.brokers, []
     for index, number in enumerate(job.cars):
         broker = brokers[number % len(brokers)]
         source = source_address(broker[0], job.worker, number)
-        clients.append(CarClient(car_parameters.car_id(number), broker, source, index=index))
+        clients.append(CarConnection(car_parameters.car_id(number), broker, source, index=index))
     return clients
 
 

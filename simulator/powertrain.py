@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from simulator.chance import F4
-from simulator.step import MOTOR_NOISE, Step
+from simulator.step import MOTOR_NOISE, TimeStep
 
 REGENERATION_MAX_W = 60_000.0
 REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
@@ -41,7 +41,7 @@ def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
     return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
 
 
-def electric_power(step: Step, mechanical_w: F4, speed: F4) -> tuple[F4, F4]:
+def electric_power(step: TimeStep, mechanical_w: F4, speed: F4) -> tuple[F4, F4]:
     """(power out of the battery, heat in the motor), both in W, for a mechanical power at the wheels.
 
     Regenerative braking is limited to what the motor can take; the friction brakes absorb the rest.
@@ -79,13 +79,13 @@ def resistance_ohm(at_25_c: F4, battery_c: F4) -> F4:
     return ohm
 
 
-def battery_after(step: Step, current: F4, ohm: F4) -> F4:
+def battery_after(step: TimeStep, current: F4, ohm: F4) -> F4:
     """Temperature of the battery after the step: heated by its resistance, cooled by the air."""
     settled = step.ambient_c + current * current * ohm * (1 / BATTERY_WPK)
     return relax(step.state.battery_c, settled, step.dt_s, BATTERY_JPK / BATTERY_WPK)
 
 
-def air_speed_mps(step: Step, speed: F4) -> F4:
+def air_speed_mps(step: TimeStep, speed: F4) -> F4:
     """Air speed in the duct behind the filter: the fan, faster for a hot motor, plus ram air."""
     boost = np.clip((step.state.coolant_c - step.opens_at_c - 6) * (1 / 6), 0, 1)
     fan = FAN_MPS + NEXT_FAN_MPS * step.updated + FAN_BOOST_MPS * boost
@@ -93,18 +93,18 @@ def air_speed_mps(step: Step, speed: F4) -> F4:
     return air_mps
 
 
-def air_flow_gps(step: Step, air_mps: F4) -> F4:
+def air_flow_gps(step: TimeStep, air_mps: F4) -> F4:
     """Mass flow of air through the duct in g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
     return 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + step.state.air_c))
 
 
-def air_after(step: Step, air_mps: F4) -> F4:
+def air_after(step: TimeStep, air_mps: F4) -> F4:
     """Temperature of the intake air after the step: the slower it flows, the more the motor bay warms it."""
     warmed = step.ambient_c + (step.state.coolant_c - step.ambient_c) * 0.4 / (1 + air_mps)
     return relax(step.state.air_c, warmed, step.dt_s, AIR_SENSOR_S)
 
 
-def coolant_after(step: Step, air_mps: F4) -> F4:
+def coolant_after(step: TimeStep, air_mps: F4) -> F4:
     """Temperature of the coolant after the step: heat from the motor in, radiator and thermostat out."""
     car, coolant_c, coolant_kept = step.car, step.state.coolant_c, step.damage.coolant_kept
     opened = np.clip((coolant_c - step.opens_at_c) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
@@ -118,7 +118,7 @@ def coolant_after(step: Step, air_mps: F4) -> F4:
     return after
 
 
-def outlet_c(step: Step) -> F4:
+def outlet_c(step: TimeStep) -> F4:
     """Temperature at the outlet of the motor: that of the circuit plus the rise inside the motor.
 
     After a leak the coolant flows more slowly, so the rise grows; bubbles pass the sensor, so it fluctuates.
@@ -130,7 +130,7 @@ def outlet_c(step: Step) -> F4:
     return outlet
 
 
-def motor_after(step: Step, loss_w: F4, speed: F4) -> F4:
+def motor_after(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     """Temperature of the windings after the step: heated by the losses, cooled by coolant and airflow.
 
     Forced convection grows with the root of the speed (Incropera, Fundamentals of Heat and Mass Transfer,
@@ -144,7 +144,7 @@ def motor_after(step: Step, loss_w: F4, speed: F4) -> F4:
     return after
 
 
-def vibration_mv(step: Step, speed: F4, force: F4) -> F4:
+def vibration_mv(step: TimeStep, speed: F4, force: F4) -> F4:
     """Amplitude at the motor's mount: grows with speed, load and wear, and near the resonance."""
     off = (speed - step.car.resonance_mps) * (1 / 2.5)
     load = np.abs(force) / step.car.force_max_n

@@ -9,7 +9,7 @@ from simulator.chance import F4
 from simulator.faults import Damage
 from simulator.trips import Trips
 
-# Rows of Step.noise.
+# Rows of TimeStep.noise.
 FOOT_NOISE, SLOPE_NOISE, MOTOR_NOISE = slice(0, 2), 2, 3
 WHEEL_NOISE, SENSOR_NOISE = slice(4, 8), slice(8, None)
 
@@ -38,7 +38,7 @@ class DrivingState:
 
 
 @dataclass
-class Step:
+class TimeStep:
     """One time step of k cars, which changes `state` and `trip`. Arrays (k,) float32."""
 
     car: CarParameters

@@ -26,7 +26,7 @@ CATCH_UP_MAX = 2000  # messages from the rings per turn of the loop, so that sam
 
 
 @dataclass(eq=False, slots=True)
-class CarClient(Client):
+class CarConnection(Client):
     """The connection of a car and its progress in sending."""
 
     index: int = field(kw_only=True)  # within this worker
@@ -38,7 +38,7 @@ class CarClient(Client):
     acknowledged_ahead: set[int] | None = None  # seqs acknowledged before an earlier one
 
 
-def in_flight_max(car: CarClient) -> int:
+def in_flight_max(car: CarConnection) -> int:
     """How many messages of a car may be unacknowledged.
 
     It is 1 until a message was delivered, because a broker that lost its sessions has no subscriber at first:
@@ -52,7 +52,7 @@ class Uplink:
 
     def __init__(
         self,
-        cars: Sequence[CarClient],
+        cars: Sequence[CarConnection],
         prefixes: Sequence[bytes],
         journal: Journal,
         counts: WorkerCounts,
@@ -62,7 +62,7 @@ class Uplink:
     ) -> None:
         """prefixes: each car's record up to seq; send: returns False if the connection is lost.
 
-        signal_count: the first so many of SIGNALS are sent, those of the cars' schema.
+        signal_count: number of signals in the cars' schema; the first ones of SIGNALS are sent.
         """
         self._signal_count = signal_count
         self._cars, self._prefixes, self._journal = cars, prefixes, journal
@@ -71,7 +71,7 @@ class Uplink:
         self._sampled, self._acknowledged, self._confirmed = (
             seqs.data for seqs in (journal.sampled, journal.acknowledged, journal.confirmed)
         )
-        self._behind: set[CarClient] = set()  # cars with samples to send from their ring
+        self._behind: set[CarConnection] = set()  # cars with samples to send from their ring
         self._was_connected = np.zeros(len(cars), np.bool_)
         self._sampled_at = np.zeros(len(cars))  # monotonic time of the last sample
         self._sampled_at_view = self._sampled_at.data
@@ -103,7 +103,7 @@ class Uplink:
             else:
                 self._behind.add(car)
 
-    def connected(self, car: CarClient, *, session_present: bool) -> None:
+    def connected(self, car: CarConnection, *, session_present: bool) -> None:
         """Continue on a new connection, where the broker kept or lost the session of the car."""
         self._was_connected[car.index] = True
         if not session_present:
@@ -116,7 +116,7 @@ class Uplink:
         car.sent = self._acknowledged[car.index]
         self._behind.add(car)
 
-    def delivered(self, car: CarClient, packet_id: int, now: float) -> None:
+    def delivered(self, car: CarConnection, packet_id: int, now: float) -> None:
         """Handle a PUBACK with the reason code "success": the broker has the message and a subscriber for it.
 
         "No matching subscribers" is not a delivery, although MQTT counts it as success: the broker dropped
@@ -131,7 +131,7 @@ class Uplink:
         else:
             self._acknowledge_ahead(car, seq, now)
 
-    def refused(self, car: CarClient, packet_id: int, now: float) -> None:
+    def refused(self, car: CarConnection, packet_id: int, now: float) -> None:
         """Handle any other PUBACK: pause, then send all unacknowledged samples again."""
         done: int = self._acknowledged[car.index]
         if done + 1 + (packet_id - 2 - done) % PACKET_IDS > car.sent:
@@ -146,7 +146,7 @@ class Uplink:
     def catch_up(self, now: float) -> None:
         """Send samples from the rings of the cars that are behind, within the window of each."""
         behind, self._behind = self._behind, set()
-        waiting: list[tuple[CarClient, int]] = []
+        waiting: list[tuple[CarConnection, int]] = []
         for car in behind:
             if car.retry_at > now or len(waiting) > CATCH_UP_MAX:
                 self._behind.add(car)
@@ -158,7 +158,7 @@ class Uplink:
         if waiting:
             self._send_waiting(waiting)
 
-    def overdue(self, now: float, limit_s: float) -> Iterable[CarClient]:
+    def overdue(self, now: float, limit_s: float) -> Iterable[CarConnection]:
         """Cars that wait for a PUBACK and have received nothing for longer than limit_s."""
         waiting = np.flatnonzero(self._journal.acknowledged < self._journal.sampled)
         cars = (self._cars[i] for i in waiting.tolist())
@@ -169,7 +169,7 @@ class Uplink:
         """Number of samples that are not acknowledged."""
         return int((self._journal.sampled - self._journal.acknowledged).sum())
 
-    def _waiting(self, car: CarClient) -> list[int]:
+    def _waiting(self, car: CarConnection) -> list[int]:
         """The seqs in the ring of a car that may be sent now."""
         done: int = self._acknowledged[car.index]
         last = min(self._sampled[car.index], done + in_flight_max(car))
@@ -177,7 +177,7 @@ class Uplink:
         ahead = car.acknowledged_ahead or ()
         return [seq for seq in range(car.sent + 1, last + 1) if seq not in ahead]
 
-    def _send_waiting(self, waiting: list[tuple[CarClient, int]]) -> None:
+    def _send_waiting(self, waiting: list[tuple[CarConnection, int]]) -> None:
         index = np.array([car.index for car, _ in waiting], np.int64)
         seqs = np.array([seq for _, seq in waiting], np.int64)
         at_ms, signals = self._journal.read(index, seqs)
@@ -190,7 +190,7 @@ class Uplink:
         prefixes = [self._prefixes[index] for index in indices]
         return encode(prefixes, seqs, at_ms, signals[:, : self._signal_count])
 
-    def _publish(self, car: CarClient, seq: int, payload: bytes) -> None:
+    def _publish(self, car: CarConnection, seq: int, payload: bytes) -> None:
         again = seq <= car.highest_sent
         packet = mqtt5.PublishPacket(
             mqtt_topic(car.id, TELEMETRY),  # keeping it would take a hundred bytes per car
@@ -208,7 +208,7 @@ class Uplink:
             car.highest_sent = seq
             self._counts.published += 1
 
-    def _advance(self, car: CarClient, seq: int, now: float) -> None:
+    def _advance(self, car: CarConnection, seq: int, now: float) -> None:
         """All samples of the car up to `seq` are acknowledged."""
         index = car.index
         car.delivering = True
@@ -223,7 +223,7 @@ class Uplink:
         elif car.sent < sampled:
             self._behind.add(car)
 
-    def _acknowledge_ahead(self, car: CarClient, seq: int, now: float) -> None:
+    def _acknowledge_ahead(self, car: CarConnection, seq: int, now: float) -> None:
         """Remember a PUBACK that came before that of an earlier message, until the gap is closed."""
         ahead = car.acknowledged_ahead or set()
         ahead.add(seq)

@@ -55,7 +55,7 @@ def _metrics_rows(module: str) -> list[str]:
 
 
 def _text(tree: Any, document: str) -> str:
-    """Empty where there is none yet: then every row is missing, and shown."""
+    """Text of a document; empty if it does not exist, so that every row is reported as missing."""
     return str(tree.text(document)) if (tree.root / document).exists() else ""
 
 
@@ -118,7 +118,7 @@ def test_no_metric_is_documented_that_there_is_not(tree: Any):
 
 @pytest.mark.parametrize("module", METRICS)
 def test_metrics_are_named_after_their_service(module: str):
-    """So that two services on one dashboard are told apart."""
+    """Metrics of different services can be distinguished on one dashboard."""
     service = module.partition(".")[0]
     assert all(row.startswith(f"| `{service}_") for row in _metrics_rows(module))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import mqtt5
 
-from simulator.uplink import CarClient
+from simulator.uplink import CarConnection
 from tests.unit.simulator.two_cars import ACKNOWLEDGED_KEPT, RING, TwoCars
 
 
@@ -17,7 +17,7 @@ def test_with_a_kept_session_only_unacknowledged_samples_are_sent_again_as_dupli
     fleet.sample()
     fleet.wire.clear()
     fleet.connect(present=True)
-    assert [(seq, dup) for who, seq, dup in fleet.wire if who == "0"] == [(2, True), (3, True), (4, False)]
+    assert [(seq, dup) for car, seq, dup in fleet.wire if car == "0"] == [(2, True), (3, True), (4, False)]
     assert (fleet.counts.published, fleet.counts.resent) == (8, 2 + 3)
 
 
@@ -113,7 +113,7 @@ def test_a_restarted_process_sends_the_same_bytes_again(tmp_path: Path) -> None:
     first = TwoCars(tmp_path)
     payloads: list[bytes] = []
 
-    def record(car: CarClient, data: bytes) -> bool:
+    def record(car: CarConnection, data: bytes) -> bool:
         packet, _ = mqtt5.read(memoryview(data))
         assert isinstance(packet, mqtt5.PublishPacket)
         payloads.append(packet.payload)

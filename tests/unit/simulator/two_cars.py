@@ -11,7 +11,7 @@ from contract.schema import get
 from contract.telemetry import SIGNALS, prefix
 from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import WorkerCounts
-from simulator.uplink import PACKET_IDS, CarClient, Uplink
+from simulator.uplink import PACKET_IDS, CarConnection, Uplink
 
 K = len(SIGNALS)
 
@@ -27,7 +27,7 @@ class TwoCars:
         identity = Identity(seed=1, first=0, cars=2, ring=RING, wear=0, epoch_ms=0)
         self.journal = Journal(path_of(run_dir, 0), identity)
         self.counts = WorkerCounts()
-        self.cars = [CarClient(f"car-00000{i}", ("127.0.0.1", 1), None, index=i) for i in range(2)]
+        self.cars = [CarConnection(f"car-00000{i}", ("127.0.0.1", 1), None, index=i) for i in range(2)]
         prefixes = [single_object_header(SCHEMA) + prefix(SCHEMA, car.id) for car in self.cars]
         self.wire: list[tuple[str, int, bool]] = []  # car, seq, duplicate
         self.broken = False
@@ -35,7 +35,7 @@ class TwoCars:
         self.uplink = Uplink(self.cars, prefixes, self.journal, self.counts, self._send, signal_count=count)
         self.now = 100.0
 
-    def _send(self, car: CarClient, data: bytes) -> bool:
+    def _send(self, car: CarConnection, data: bytes) -> bool:
         if self.broken:
             car.online = False
             return False
