@@ -4,7 +4,7 @@ from bridge.forwarding import Forwarder
 from bridge.pipeline import Failure, Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
-from contract.schema import schemas
+from contract.schema import versions
 from contract.topics import MAINTENANCE, REJECTED, TELEMETRY
 from plumbing import kafka, registry, service
 from plumbing.health import Health
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _run(settings: Settings, health: Health, stop: Stop) -> None:
-    carried = [schema for schema in schemas() if schema.name in (TELEMETRY, MAINTENANCE)]
+    carried = versions(TELEMETRY) + versions(MAINTENANCE)
     ids = registry.register(settings.schema_registry_url, carried)
     router = Router(carried, ids=ids, payload_bytes_max=settings.payload_bytes_max)
     failures: list[Failure] = []

@@ -72,12 +72,16 @@ def signals_file() -> Path:
 
 
 @cache
+def versions(name: str) -> tuple[Schema, ...]:
+    """All versions of a record type, oldest first. Raises KeyError for a name without a schema."""
+    if not (known := tuple(schema for schema in schemas() if schema.name == name)):
+        raise KeyError(f"no schema is named {name!r}")
+    return known
+
+
 def latest(name: str) -> Schema:
     """The newest version of a record type. Raises KeyError for a name without a schema."""
-    versions = [schema for schema in schemas() if schema.name == name]
-    if not versions:
-        raise KeyError(f"no schema is named {name!r}")
-    return versions[-1]
+    return versions(name)[-1]
 
 
 def get(name: str, version: int) -> Schema:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
-from contract.framing import CONFLUENT_BYTES, confluent_header, split_confluent
+from contract.framing import CONFLUENT_BYTES, confluent_header, schema_ids, split_confluent
 from contract.joined import Joined
-from contract.schema import Schema, latest
+from contract.schema import Schema, latest, versions
 from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, packed, padded, whole
 
 SIGNALS: tuple[str, ...] = latest("telemetry").names("float")
@@ -133,6 +133,11 @@ class Decoder:
         self._layouts = {number: Layout.of(schema) for number, schema in telemetry.items()}
         self._heads = {n: np.uint64(int.from_bytes(confluent_header(n), "little")) for n in telemetry}
         self._by_header = {confluent_header(n): layout for n, layout in self._layouts.items()}
+
+    @classmethod
+    def of_all_versions(cls, registered: Mapping[bytes, int] | None = None) -> "Decoder":
+        """A decoder of every version; `registered`: fingerprint to the id that a registry gave instead."""
+        return cls(schema_ids(versions("telemetry"), registered))
 
     def decode(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
         """Decode n values whose Kafka keys are the car ids.

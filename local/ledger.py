@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import records
-from contract.framing import schema_ids
-from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import AUDIT, TELEMETRY, mirrored
 from contract.varints import Longs
@@ -141,7 +139,7 @@ class LogDecoder:
 
     def __init__(self, car_ids: Sequence[str]) -> None:
         self._cars = {car_id.encode(): number for number, car_id in enumerate(car_ids)}
-        self._decoder = Decoder(schema_ids(schema for schema in schemas() if schema.name == TELEMETRY))
+        self._decoder = Decoder.of_all_versions()
 
     def decode(self, messages: Sequence[Any]) -> Log:
         """Decode messages that carry no error."""

@@ -2,8 +2,7 @@
 
 import gc
 
-from contract.framing import schema_ids
-from contract.schema import schemas
+from contract.schema import versions
 from contract.telemetry import Decoder
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, MODELS, REJECTED, TELEMETRY, mirrored
 from plumbing import heap, kafka, registry, service
@@ -38,8 +37,8 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     models_topic = mirrored(settings.cloud_name, MODELS)
     topics = (TELEMETRY, ANOMALIES, ALERTS, AUDIT, CAR_STATE, REJECTED, models_topic)
     kafka.wait_for_topics(producer, topics, KAFKA_ANSWERS_WITHIN_S, stop)
-    telemetry = [schema for schema in schemas() if schema.name == TELEMETRY]
-    decoder = Decoder(schema_ids(telemetry, registry.register(settings.schema_registry_url, telemetry)))
+    ids = registry.register(settings.schema_registry_url, versions(TELEMETRY))
+    decoder = Decoder.of_all_versions(ids)
     feed = ModelFeed(
         kafka.consumer(*cluster, group_id=f"{settings.group_id}-models", enable_partition_eof=True),
         models_topic,

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from contract.schema import latest, schemas
+from contract.schema import latest, versions
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, flag, setting
@@ -106,7 +106,7 @@ class Settings:
         for name in ("faulty_share", "firmware_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{flag(name)} {getattr(self, name)} must be between 0 and 1")
-        known = [schema.version for schema in schemas() if schema.name == TELEMETRY]
+        known = [schema.version for schema in versions(TELEMETRY)]
         if self.schema_version not in known:
             raise ValueError(f"--schema-version {self.schema_version} must be one of {known}")
         if self.first_car + self.cars > 1_000_000:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer
 
-from contract.framing import schema_ids
-from contract.schema import schemas
+from contract.schema import versions
 from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
@@ -139,8 +138,8 @@ def wait(
 
 def decoder(settings: Settings) -> Decoder:
     """A decoder of every version of the telemetry schema, by the schema ids that the bridge uses."""
-    known = [schema for schema in schemas() if schema.name == TELEMETRY]
-    return Decoder(schema_ids(known, registry.register(settings.schema_registry_url, known)))
+    ids = registry.register(settings.schema_registry_url, versions(TELEMETRY))
+    return Decoder.of_all_versions(ids)
 
 
 def stop_if_asked(stop: Stop) -> None:

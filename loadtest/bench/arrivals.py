@@ -10,8 +10,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from contract.framing import SINGLE_OBJECT_BYTES, confluent_header, schema_ids
-from contract.schema import latest, schemas
+from contract.framing import SINGLE_OBJECT_BYTES, confluent_header
+from contract.schema import latest
 from contract.telemetry import Decoder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
 from contract.varints import Longs
@@ -44,7 +44,7 @@ def decode(keys: list[bytes], values: list[bytes]) -> tuple[Longs, Longs, Longs]
     Peers may leave the MQTT payload's header as it is.
     """
     framed = [value if value[:1] == b"\0" else _OUR_HEADER + value[SINGLE_OBJECT_BYTES:] for value in values]
-    decoded = Decoder(schema_ids(schemas())).decode(framed, keys)
+    decoded = Decoder.of_all_versions().decode(framed, keys)
     if decoded.rejected:
         reason = decoded.rejected[0][1]
         raise WorldDown(f"{len(decoded.rejected)} of {len(values)} records are not telemetry: {reason}")

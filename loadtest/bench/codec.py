@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from contract import telemetry
-from contract.framing import confluent_header, schema_ids
-from contract.schema import Schema, get, latest, schemas
+from contract.framing import confluent_header
+from contract.schema import Schema, get, latest
 from contract.telemetry import Decoded, Decoder
 from contract.topics import TELEMETRY
 from contract.varints import Longs
@@ -24,7 +24,7 @@ _SECONDS, _TIMES = 0.4, 5
 def measure(run: BenchRun) -> dict[str, float]:
     """`encode_100_us` and so on; a batch of `decode_mixed` has two schema versions and two lengths of seq."""
     model = Model.open(detector.record(run), "litert")
-    decoder = Decoder(schema_ids(schemas()))
+    decoder = Decoder.of_all_versions()
     figures: dict[str, float] = {}
     for count in BATCHES:
         samples = Records(count, seed=1, first_seq=1_000).next_samples(slice(0, count), 1_795_000_000_000)

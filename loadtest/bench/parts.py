@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
-from contract.framing import schema_ids
-from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import TELEMETRY
 from loadtest import children
@@ -51,7 +49,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         return result
 
     consumed_us, batches = _consume(bootstrap)
-    decoder, detector, other = Decoder(schema_ids(schemas())), AnomalyDetector(), AnomalyDetector()
+    decoder, detector, other = Decoder.of_all_versions(), AnomalyDetector(), AnomalyDetector()
     for each in (detector, other):
         each.add(model)
     for number, messages in enumerate(batches):

@@ -4,9 +4,7 @@ import time
 
 import numpy as np
 
-from contract.framing import schema_ids
 from contract.joined import Joined
-from contract.schema import schemas
 from contract.telemetry import Decoder
 from contract.topics import CAR_STATE, TELEMETRY_PARTITIONS
 from plumbing import kafka
@@ -45,7 +43,7 @@ def measure(bootstrap: str, record: bytes) -> dict[str, float]:
         bootstrap, group_id="bench-states", enable_partition_eof=True, fetch_wait_max_ms=10
     )
     # 0: no telemetry is read back, which is another figure and bounded by a setting of the scorer.
-    assignment = Assignment(reader, Decoder(schema_ids(schemas())), successor, snapshots, 0)
+    assignment = Assignment(reader, Decoder.of_all_versions(), successor, snapshots, 0)
     began_s = time.perf_counter()
     assignment.resume(dict.fromkeys(range(TELEMETRY_PARTITIONS), -1))
     restore_s = time.perf_counter() - began_s

@@ -7,15 +7,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from contract.framing import schema_ids
-from contract.schema import schemas
 from contract.telemetry import Decoder
 from scorer.model import Model
 
 
 @pytest.fixture(scope="session")
 def decoder() -> Decoder:
-    return Decoder(schema_ids(schemas()))
+    return Decoder.of_all_versions()
 
 
 @pytest.fixture
