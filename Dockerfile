@@ -1,19 +1,19 @@
-# One image per service: `docker build --target scorer --tag connected-cars/scorer:0.1.0 .` (buildah bud works the same).
-# The base is an argument: any Debian or Ubuntu with Python 3.11 to 3.13 and its venv; `make cluster` makes one
-# with debootstrap, where no image registry can be reached.
+# One image per service: `docker build --target scorer --tag connected-cars/scorer:0.2.0 .` (buildah bud works the same).
+# The base image is an argument: any Debian or Ubuntu with Python 3.11 to 3.13 and venv. `make cluster` builds one
+# with debootstrap, so that it needs no image registry.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
-# A user of no name and no rights; Kubernetes wants the number to see that it is not root.
+# A user without rights. Kubernetes needs its number to verify that it is not root.
 RUN echo 'service:x:10001:10001::/nonexistent:/usr/sbin/nologin' >>/etc/passwd && \
     echo 'service:x:10001:' >>/etc/group
-# The root file system is read-only: Python must not try to keep byte code.
+# The root file system is read-only, so Python must not write byte code.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
-# Per service what pyproject.toml says that it needs, in the versions that were tested. A stage of its own, and files
-# without a date, so that another change of pyproject.toml does not fetch TensorFlow again.
+# The requirements of each service from pyproject.toml. In a stage of its own and with a fixed file date, so that an
+# unrelated change of pyproject.toml does not download TensorFlow again.
 FROM base AS needs
 COPY pyproject.toml constraints.txt /needs/
 RUN cd /needs && python3 -c 'import pathlib, tomllib; \
@@ -23,9 +23,9 @@ project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     touch --date=@0 /needs/*
 
 FROM base AS libraries
-# pip stays outside of the environment that the images take over.
+# pip stays outside of the environment that is copied into the images.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/venv
-# Where pip finds the certificates of a company's proxy, if there is one.
+# Path of the certificates of a company's proxy, for pip.
 ARG PIP_CERT
 
 FROM libraries AS simulator-libraries
@@ -41,12 +41,12 @@ COPY --from=needs /needs/constraints.txt /needs/scorer.txt /needs/
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt -r /needs/scorer.txt
 
 FROM libraries AS trainer-libraries
-# `launch` starts the next training from a pod.
+# With `launch`, which starts the next training from a pod.
 COPY --from=needs /needs/constraints.txt /needs/trainer.txt /needs/launch.txt /needs/
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt \
     -r /needs/trainer.txt -r /needs/launch.txt
 
-# The version stands last in each: everything above is shared between versions.
+# The version comes last in each image, so that all layers above are shared between versions.
 
 FROM base AS simulator
 COPY --from=simulator-libraries /opt/venv /opt/venv
@@ -95,10 +95,10 @@ ENTRYPOINT ["python", "-m", "trainer"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${REVISION}
-# There is no git in the image to ask which source made a model.
+# The image has no git, so the revision for the model's manifest comes from the build.
 ENV TRAINER_GIT_REVISION=${REVISION}
 
-# The training on a GPU: NVIDIA's libraries come as Python packages, the node brings the driver.
+# The trainer for GPU nodes: NVIDIA's libraries are Python packages, the driver is the node's.
 FROM trainer-libraries AS trainer-gpu-libraries
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir -c /needs/constraints.txt 'tensorflow[and-cuda]'
 
