@@ -8,7 +8,7 @@ import numpy as np
 from plumbing.life import WorldDown
 from trainer.log_slice import Telemetry
 
-CARS_MIN = (50, 20, 20)  # of split.PARTS: fewer cars cannot be learned from or judged
+CARS_MIN = (50, 20, 20)  # cars of each of split.PARTS: fewer are not enough to learn or to judge
 # Enough newest records to see the cars and their sample rate; read in a fraction of a second.
 PROBE_RECORDS = 20_000
 # A car is learned for a time and judged afterwards, so a good slice holds it for twice as long.
@@ -46,8 +46,8 @@ def learning_samples(learning_s: float, interval_s: float) -> int:
 def need(newest: Telemetry, learning_s: float) -> SliceNeed | None:
     """What a slice must hold, estimated from the fleet's newest records.
 
-    A longer slice is expected to hold each car in the same proportion. None where the newest records do not
-    tell, because they are of too few cars or no car occurs twice.
+    A longer slice is expected to hold each car in the same proportion. None if the newest records are of too
+    few cars to tell, or no car occurs twice.
     """
     cars_min = sum(CARS_MIN)
     if len(newest.cars) < cars_min or len(newest.cars) == len(newest.car):

@@ -45,7 +45,9 @@ def read(settings: Settings, stop: Stop) -> Slice:
     try:
         probe_records = min(settings.wait_records, capacity.PROBE_RECORDS)
         first = wait(consumer, topics, settings, stop, records=probe_records, deadline=deadline)
-        need = capacity.need(_newest(consumer, first, settings, stop), settings.learning_s)
+        newest = log_slice.newest(first, capacity.PROBE_RECORDS)
+        probe = log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
+        need = capacity.need(probe, settings.learning_s)
         refuse_too_small(need, settings)
         offsets = wait(consumer, topics, settings, stop, records=settings.wait_records, deadline=deadline)
         refuse_too_few(need, log_slice.records_in(offsets))
@@ -80,11 +82,6 @@ def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
         return _between(consumer, offsets, settings, stop)
     finally:
         consumer.close()
-
-
-def _newest(consumer: Consumer, held: Bounds, settings: Settings, stop: Stop) -> log_slice.Telemetry:
-    newest = log_slice.newest(held, capacity.PROBE_RECORDS)
-    return log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
 
 
 def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop) -> Slice:

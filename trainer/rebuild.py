@@ -30,7 +30,7 @@ def run(settings: Settings, entry: Entry, stop: Stop) -> int:
         _log.warning("other source", extra={"now": revision, "then": manifest.git_revision})
     load_tensorflow()
     offsets = {topic: dict(partitions) for topic, partitions in manifest.training_offsets.items()}
-    data = train.judging(reading.read_again(settings, offsets, stop), manifest.signals)
+    data = train.with_signals(reading.read_again(settings, offsets, stop), manifest.signals)
     rows = train.training_rows(data, settings)
     graph, _ = learn(
         fleet_domain(manifest.signals),

@@ -1,11 +1,11 @@
 """The training, read from top to bottom: `run` has the steps; the functions below it stand in their order.
 
-1. read    a bounded slice of the replicated log        trainer/reading.py
-2. select  the rows of the training cars                here
-3. learn   statistics, then a network, in one graph     trainer/model/learning.py
-4. judge   on held-out cars, beside champion and baselines      trainer/judge/comparison.py
-5. record  in a manifest all that is needed to check, use and rebuild the model    here
-6. decide  verify the packed model in another process, pass the gate, publish      here
+1. read    a bounded slice of the replicated log                                  reading.py
+2. select  the signals that are judged, and the rows of the training cars         here
+3. learn   statistics, then a network, in one graph                               model/learning.py
+4. judge   on held-out cars, beside champion and baselines                        judge/comparison.py
+5. record  in a manifest all that is needed to check, use and rebuild the model   here
+6. decide  verify the packed model in another process, pass the gate, publish     here
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
         read_s = time.monotonic()
         # 2. Select. Cars are split by a hash of their id, so no model is judged on cars that it learned from.
         domain = fleet_domain(sent_signals(data.telemetry))
-        data = judging(data, domain.signals)
+        data = with_signals(data, domain.signals)
         rows = training_rows(data, settings)
         # 3. Learn.
         graph, learned = learn(
@@ -134,8 +134,8 @@ def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
     return tuple(name for name, enough in zip(SIGNALS, sent, strict=True) if enough)
 
 
-def judging(data: Slice, signals: tuple[str, ...]) -> Slice:
-    """The slice with the columns of these signals alone."""
+def with_signals(data: Slice, signals: tuple[str, ...]) -> Slice:
+    """The slice with these signals only."""
     picked = columns(data.telemetry.signals, SIGNALS, signals)
     return dataclasses.replace(data, telemetry=dataclasses.replace(data.telemetry, signals=picked))
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.hypotheses import Hypotheses
-from contract.signals import Change
 from contract.telemetry import Floats
 from trainer.model.domain import Bools, Domain
 from trainer.model.graph import Graph
@@ -70,12 +69,9 @@ def _changes(domain: Domain, spread: F8) -> Iterator[tuple[str, F8]]:
             change = np.array([np.ones(domain.count), np.zeros(domain.count)])
             for part, sign in zip(parts, signs, strict=True):
                 signal = domain.index(part.signal)
-                change[:, signal] = part.factor, sign * _offset(part, float(spread[signal]))
+                offset = _SPREADS * float(spread[signal]) if part.offset is None else part.offset
+                change[:, signal] = part.factor, sign * offset
             yield name, change
-
-
-def _offset(part: Change, spread: float) -> float:
-    return _SPREADS * spread if part.offset is None else part.offset
 
 
 def _longest(car: CarNumbers, complete: Bools, learning: int) -> tuple[Rows, Rows]:

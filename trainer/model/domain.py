@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.signals import Change, Deviation, Ratio, SignalSettings, signal_settings
+from contract.signals import Change, Deviation, Ratio, signal_settings
 from contract.telemetry import SIGNALS, Floats
 
 Bools = NDArray[np.bool_]
@@ -85,17 +85,22 @@ def fleet_domain(signals: tuple[str, ...] = SIGNALS) -> Domain:
     """
     settings, names = signal_settings(), set(signals)
     by_name = {signal.name: signal for signal in settings.signals}
+    chosen = [by_name[name] for name in signals]
+    ratios = tuple(ratio for ratio in settings.ratios if names.issuperset(ratio.signals))
+    coordinates: tuple[Any, ...] = (*chosen, *ratios)
     components = {
         name: tuple(change for change in changes if change.signal in names)
         for name, changes in settings.components.items()
     }
-    return domain_of(
-        SignalSettings(
-            signals=tuple(by_name[name] for name in signals),
-            ratios=tuple(ratio for ratio in settings.ratios if names.issuperset(ratio.signals)),
-            components={name: changes for name, changes in components.items() if changes},
-            deviations=tuple(each for each in settings.deviations if names.issuperset(each.signals)),
-        )
+    return Domain(
+        signals=signals,
+        judged=np.array([signal.judged for signal in chosen], bool),
+        conditions=np.array([each.condition for each in coordinates], bool),
+        resolution=np.array([each.resolution for each in coordinates], np.float64),
+        restless=np.array([signal.restless for signal in chosen], bool),
+        ratios=ratios,
+        components={name: changes for name, changes in components.items() if changes},
+        deviations=tuple(each for each in settings.deviations if names.issuperset(each.signals)),
     )
 
 
@@ -108,21 +113,6 @@ def columns(signals: Floats, names: tuple[str, ...], wanted: tuple[str, ...]) ->
         if name in names:
             picked[:, column] = signals[:, names.index(name)]
     return picked
-
-
-def domain_of(settings: SignalSettings) -> Domain:
-    """The settings of a signals.toml as arrays."""
-    coordinates: tuple[Any, ...] = (*settings.signals, *settings.ratios)
-    return Domain(
-        signals=tuple(signal.name for signal in settings.signals),
-        judged=np.array([signal.judged for signal in settings.signals], bool),
-        conditions=np.array([each.condition for each in coordinates], bool),
-        resolution=np.array([each.resolution for each in coordinates], np.float64),
-        restless=np.array([signal.restless for signal in settings.signals], bool),
-        ratios=settings.ratios,
-        components=settings.components,
-        deviations=settings.deviations,
-    )
 
 
 def plain_domain(

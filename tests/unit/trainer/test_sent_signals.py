@@ -5,7 +5,7 @@ import numpy as np
 from contract.telemetry import SIGNALS
 from trainer.log_slice import Telemetry
 from trainer.reading import Slice
-from trainer.train import judging, sent_signals
+from trainer.train import sent_signals, with_signals
 
 NEW = SIGNALS.index("motor_temp")
 
@@ -27,6 +27,6 @@ def test_a_signal_is_judged_once_most_cars_send_it() -> None:
 def test_a_slice_keeps_the_columns_that_are_judged() -> None:
     """In the model's order, and everything else as it was read."""
     data = Slice(telemetry(3), [], {})
-    picked = judging(data, ("speed", "motor_temp")).telemetry
+    picked = with_signals(data, ("speed", "motor_temp")).telemetry
     np.testing.assert_array_equal(picked.signals, data.telemetry.signals[:, [SIGNALS.index("speed"), NEW]])
     assert picked.cars == data.telemetry.cars
