@@ -119,15 +119,26 @@ class Remembering(Detector):
 
     learning = 8
     share = np.float32(0.25)
-    layout = StateLayout(
-        width=1 + 2 * K, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0,
-        baseline=(1, 1 + K), deviation=(1 + K, 1 + 2 * K), units="spreads",
-    )  # fmt: skip
+
+    @classmethod
+    def of(cls, mean: NDArray[np.float32], spread: NDArray[np.float32]) -> "Remembering":
+        """The detector of as many signals as there are means."""
+        graph = graphs.remembering(mean, spread, learning=cls.learning, share=float(cls.share))
+        return cls(graph, mean, spread)
+
+    @property
+    def layout(self) -> StateLayout:
+        """Samples seen, baseline and deviation."""
+        k = len(self.mean)
+        return StateLayout(
+            width=1 + 2 * k, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0,
+            baseline=(1, 1 + k), deviation=(1 + k, 1 + 2 * k), units=f"spreads of {k} signals",
+        )  # fmt: skip
 
     def step(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
         """What the graph must give for signals (n, K) and state (n, 1 + 2 K), computed without it."""
-        z = np.nan_to_num((signals - self.mean) / self.spread)
-        seen, baseline, deviation = state[:, :1], state[:, 1 : 1 + K], state[:, 1 + K :]
+        z, k = np.nan_to_num((signals - self.mean) / self.spread), len(self.mean)
+        seen, baseline, deviation = state[:, :1], state[:, 1 : 1 + k], state[:, 1 + k :]
         learns = (seen < self.learning).astype(np.float32)
         seen = seen + learns
         baseline = baseline + learns * (z - baseline) / seen
@@ -138,12 +149,13 @@ class Remembering(Detector):
 
     def golden(self) -> Golden:
         """12 samples of a new car, of one that has learned from 5 already, and of a warm one."""
-        noise = np.random.default_rng(1).normal(size=(12, 3, K))
+        k = len(self.mean)
+        noise = np.random.default_rng(1).normal(size=(12, 3, k))
         signals = (self.mean + self.spread * noise).astype(np.float32)
         signals[4:, 1, 3] = np.nan
         state = np.zeros((3, self.layout.width), np.float32)
-        state[1, : 1 + K] = 5, *[0.5] * K
-        state[2, :] = 8, *[0.1] * 2 * K
+        state[1, : 1 + k] = 5, *[0.5] * k
+        state[2, :] = 8, *[0.1] * 2 * k
         return Golden.of(signals, state, self.step)
 
     def manifest(self, version: int = 1, threshold: float = 12.0, **other: Any) -> Manifest:
@@ -163,8 +175,7 @@ def detector() -> Detector:
 
 @pytest.fixture(scope="session")
 def remembering() -> Remembering:
-    graph = graphs.remembering(MEAN, SPREAD, learning=Remembering.learning, share=float(Remembering.share))
-    return Remembering(graph, MEAN, SPREAD)
+    return Remembering.of(MEAN, SPREAD)
 
 
 @pytest.fixture(scope="session")

@@ -62,12 +62,12 @@ def test_bad_models_are_refused_and_scoring_goes_on(
     """Each kind is counted and logged by its reason; the model in use scores on until a sound one comes."""
     weights = detector.tflite.index(detector.mean.tobytes())
     broken = detector.tflite[:weights] + NAN * K + detector.tflite[weights + detector.mean.nbytes :]
-    flipped = model_record(version=2).replace(detector.mean.tobytes(), bytes(72))
+    flipped = model_record(version=2).replace(detector.mean.tobytes(), bytes(detector.mean.nbytes))
     bad = {
         "bad_frame": b"junk",
         "bad_checksum": flipped,
         "golden_vectors": model_record(version=2, tflite=broken),
-        "other_signals": model_record(version=2, signals=SIGNALS[::-1]),
+        "other_signals": model_record(version=2, signals=(*SIGNALS[:-1], "oil_temp")),
         "unknown_manifest_version": model_record(version=2, manifest_version=99),
         "too_large": model_record(version=2, tflite=detector.tflite + bytes(TFLITE_BYTES_MAX)),
         "unusable_graph": model_record(version=2, tflite=b"garbage"),

@@ -157,14 +157,15 @@ def test_a_new_model_keeps_what_the_old_one_knew_of_a_drift(
 def test_a_car_with_another_firmware_is_learned_anew(served: Interpreter, past: Floats, warm: Floats) -> None:
     """New firmware is no fault: the car starts anew; a missing version changes nothing."""
     newer = past[:, -1].copy()
-    newer[:, -1] += 3000
+    firmware = SIGNALS.index("control_unit_firmware")
+    newer[:, firmware] += 3000
     score, _, state = served.run(newer, warm)
     assert (score == 0).all()
     assert (state[:, SEEN] == 1).all()
     layout = state_layout(DOMAIN, WINDOW, 1.0)
     assert (state[:, slice(*layout.deviation)] == 0).all()
     assert (served.run(newer, state)[2][:, SEEN] == 2).all()
-    newer[:, -1] = np.nan
+    newer[:, firmware] = np.nan
     assert (served.run(newer, state)[2][:, SEEN] == 2).all()
 
 
