@@ -54,6 +54,11 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def optional(reader: Reader) -> Reader:
+    """A reader of null, or of what `reader` reads."""
+    return lambda value: None if value is None else reader(value)
+
+
 def listed(reader: Reader, length: int | None = None) -> Reader:
     """A reader of a list as a tuple, each item read by `reader`; `length` is the required number of items."""
 

@@ -20,7 +20,7 @@ _CLEARLY = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Hypotheses:
-    """The directions in which faults of each component move a state.
+    """The directions in which faults of each component move a state, in the order of their priority.
 
     Raises ValueError if sizes differ, there is no component, or the norm gives a direction no length.
     """
@@ -28,9 +28,7 @@ class Hypotheses:
     columns: tuple[int, ...]  # (m) columns of the state that are compared
     usual: tuple[float, ...]  # (m) their values in a healthy car
     norm: tuple[tuple[float, ...], ...]  # (m, m) inverse covariance of healthy cars, which measures angles
-    directions: Mapping[
-        str, tuple[tuple[float, ...], ...]
-    ]  # component: directions (m each); order is priority
+    directions: Mapping[str, tuple[tuple[float, ...], ...]]  # component: directions, each (m)
 
     def __post_init__(self) -> None:
         size = len(self.columns)

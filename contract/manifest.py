@@ -14,7 +14,7 @@ from typing import Any, Self
 from contract import records
 from contract.alert_rule import AlertRule
 from contract.errors import Malformed
-from contract.fields import Reader, exactly, listed, number, read, record
+from contract.fields import Reader, exactly, listed, number, optional, read, record
 from contract.golden import Golden
 from contract.hypotheses import Hypotheses
 from contract.state_layout import StateLayout
@@ -185,40 +185,27 @@ def _golden(value: Any) -> Golden:
     return golden
 
 
-def _state(value: Any) -> StateLayout | None:
-    columns = listed(exactly(int), 2)
-    readers = {
-        "width": exactly(int),
-        "learning_samples": exactly(int),
-        "memory_samples": number,
-        "sample_interval_s": number,
-        "baseline": columns,
-        "deviation": columns,
-        "units": exactly(str),
-    }
-    layout: StateLayout | None = None if value is None else record(StateLayout, readers)(value)
-    return layout
+_strings, _columns, _rows = listed(exactly(str)), listed(exactly(int), 2), listed(listed(number))
 
-
-def _hypotheses(value: Any) -> Hypotheses | None:
-    rows = listed(listed(number))
-    readers = {
-        "columns": listed(exactly(int)),
-        "usual": listed(number),
-        "norm": rows,
-        "directions": lambda each: {name: rows(directions) for name, directions in each.items()},
-    }
-    hypotheses: Hypotheses | None = None if value is None else record(Hypotheses, readers)(value)
-    return hypotheses
-
-
-_strings = listed(exactly(str))
-
-
+_STATE_READERS: Mapping[str, Reader] = {
+    "width": exactly(int),
+    "learning_samples": exactly(int),
+    "memory_samples": number,
+    "sample_interval_s": number,
+    "baseline": _columns,
+    "deviation": _columns,
+    "units": exactly(str),
+}
+_HYPOTHESES_READERS: Mapping[str, Reader] = {
+    "columns": listed(exactly(int)),
+    "usual": listed(number),
+    "norm": _rows,
+    "directions": lambda value: {name: _rows(directions) for name, directions in value.items()},
+}
 _READERS: Mapping[str, Reader] = {
     "name": exactly(str),
     "version": exactly(int),
-    "parent": lambda value: None if value is None else exactly(int)(value),
+    "parent": optional(exactly(int)),
     "created_at": exactly(str),
     "git_revision": exactly(str),
     "signals": _strings,
@@ -227,8 +214,8 @@ _READERS: Mapping[str, Reader] = {
     "false_alarms_per_car_week": number,
     "alert": record(AlertRule, {"smoothing": number, "close_ratio": number}),
     "components": lambda value: {name: _strings(signals) for name, signals in value.items()},
-    "hypotheses": _hypotheses,
-    "state": _state,
+    "hypotheses": optional(record(Hypotheses, _HYPOTHESES_READERS)),
+    "state": optional(record(StateLayout, _STATE_READERS)),
     "training_offsets": _offsets,
     "validation_offsets": _offsets,
     "seed": exactly(int),

@@ -5,7 +5,6 @@ telemetry.v1.avsc and signals.toml. They replace the package's telemetry schemas
 variable in its environment (docs/your-data.md). The other record types stay.
 """
 
-import copy
 import json
 import os
 import re
@@ -17,12 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from fastavro.schema import (
-    SchemaParseException,
-    fingerprint,
-    parse_schema,
-    to_parsing_canonical_form,
-)
+from fastavro.schema import SchemaParseException, fingerprint, parse_schema, to_parsing_canonical_form
 
 VARIABLE = "CONNECTED_CARS_SCHEMAS"
 _PACKAGE = Path(__file__).parent / "schemas"
@@ -200,10 +194,8 @@ def _read(path: Path) -> Schema:
 
 def _without_logical_types(node: Any) -> Any:
     """Keep times as integers (ms since 1970): fastavro would make datetime objects of them."""
-    node = copy.deepcopy(node)
     if isinstance(node, dict):
-        node.pop("logicalType", None)
-        return {key: _without_logical_types(value) for key, value in node.items()}
+        return {key: _without_logical_types(value) for key, value in node.items() if key != "logicalType"}
     return [_without_logical_types(item) for item in node] if isinstance(node, list) else node
 
 

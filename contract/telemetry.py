@@ -279,14 +279,10 @@ def _in_order(parts: list[Decoded]) -> Decoded:
     if not parts:
         none = np.empty(0, np.int64)
         return Decoded(none, none, none, np.empty((0, len(SIGNALS)), np.float32))
-    rows = np.concatenate([part.rows for part in parts])
+    columns = zip(*((part.rows, part.seq, part.sampled_at_ms, part.signals) for part in parts), strict=True)
+    rows, seq, sampled_at_ms, signals = map(np.concatenate, columns)
     order = np.argsort(rows)
-    return Decoded(
-        rows[order],
-        np.concatenate([part.seq for part in parts])[order],
-        np.concatenate([part.sampled_at_ms for part in parts])[order],
-        np.concatenate([part.signals for part in parts])[order],
-    )
+    return Decoded(rows[order], seq[order], sampled_at_ms[order], signals.take(order, axis=0))
 
 
 def _string(text: str) -> bytes:
