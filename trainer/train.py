@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,9 +108,13 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
             | {"device": device, "read_s": read_s - began_s, "learn_s": learned_s - read_s},
             "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
         }
-        draft = manifest(settings, data, rows, graph, tflite=tflite, threshold=evidence.candidate.threshold)
-        draft = dataclasses.replace(
-            draft,
+        draft = manifest(
+            settings,
+            data,
+            rows,
+            graph,
+            tflite=tflite,
+            threshold=evidence.candidate.threshold,
             version=publication.next_version(),
             parent=champion.manifest.version if champion else None,
             metrics=metrics,
@@ -130,7 +135,7 @@ def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
     sent = np.isfinite(telemetry.signals).mean(axis=0) >= SENT_SHARE_MIN
     if not sent.all():
         left_out = [name for name, enough in zip(SIGNALS, sent, strict=True) if not enough]
-        _log.warning("too few records have them: not judged", extra={"signals": ", ".join(left_out)})
+        _log.warning("signals that too few records have are not judged", extra={"signals": ", ".join(left_out)})
     return tuple(name for name, enough in zip(SIGNALS, sent, strict=True) if enough)
 
 
@@ -186,29 +191,40 @@ def judged_from(window: Window, champion: Entry | None, car: CarNumbers) -> int:
 
 
 def manifest(
-    settings: Settings, data: Slice, rows: TrainingRows, graph: Graph, *, tflite: bytes, threshold: float
+    settings: Settings,
+    data: Slice,
+    rows: TrainingRows,
+    graph: Graph,
+    *,
+    tflite: bytes,
+    threshold: float,
+    version: int,
+    parent: int | None,
+    metrics: Mapping[str, Any],
 ) -> Manifest:
-    """The manifest of the exported graph, but for version, parent, metrics and decision."""
-    components = graph.constants.domain.components
+    """The manifest of the exported graph, before a decision."""
+    domain = graph.constants.domain
     return Manifest(
         name=settings.model_name,
-        version=0,
-        parent=None,
+        version=version,
+        parent=parent,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=settings.git_revision or git_revision(),
-        signals=graph.constants.domain.signals,
+        signals=domain.signals,
         schema_fingerprint=latest(TELEMETRY).fingerprint.hex(),
         threshold=threshold,
         false_alarms_per_car_week=settings.false_alarms_per_car_week,
         alert=settings.alert_rule,
-        components={name: tuple(change.signal for change in changes) for name, changes in components.items()},
+        components={
+            name: tuple(change.signal for change in changes) for name, changes in domain.components.items()
+        },
         hypotheses=hypotheses(graph, tflite, rows.signals, rows.car),
-        state=state_layout(graph.constants.domain, rows.window, rows.interval_s),
+        state=state_layout(domain, rows.window, rows.interval_s),
         training_offsets=data.offsets,
         validation_offsets=data.offsets,  # the parts differ by car, not by offset
         seed=settings.seed,
-        metrics={},
-        reference_quantiles=reference_quantiles(graph.constants.domain.signals, rows.signals),
+        metrics=metrics,
+        reference_quantiles=reference_quantiles(domain.signals, rows.signals),
         golden=golden_vectors(tflite, rows),
         tflite_sha256=sha256(tflite),
         tflite_bytes=len(tflite),
