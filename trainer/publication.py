@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -116,22 +117,17 @@ class Publication:
         """Wait until readers see every transaction: a commit returns before its markers are written."""
         topics, deadline = (MODELS, MODELS_LOG), time.monotonic() + _SETTLED_WITHIN_S
         group = f"trainer-{self._name}"
-        committed = kafka.consumer(*self._cluster, group_id=group)
-        written = kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
-        try:
-            while bounds(committed, topics) != bounds(written, topics):
+        every = kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
+        with closing(every), closing(kafka.consumer(*self._cluster, group_id=group)) as committed:
+            while bounds(committed, topics) != bounds(every, topics):
                 if time.monotonic() > deadline:
                     raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
                 time.sleep(_LOOK_EVERY_S)
-        finally:
-            committed.close()
-            written.close()
 
     def _entries(self, topic: str) -> list[Entry]:
         """The model's records; those that cannot be read are logged and left out."""
         entries: list[Entry] = []
-        consumer = log_slice.consumer(*self._cluster, f"trainer-{self._name}")
-        try:
+        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
             for message in chain.from_iterable(read(consumer, bounds(consumer, [topic]))):
                 value = message.value()
                 if message.key() != self._name.encode() or value is None:
@@ -140,8 +136,6 @@ class Publication:
                     entries.append(Entry(*unpack(value)))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
-        finally:
-            consumer.close()
         return entries
 
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer
@@ -40,9 +41,8 @@ def read(settings: Settings, stop: Stop) -> Slice:
 
     Raises WorldDown, Stopped, and SettingsError as soon as it is clear that the slice can never hold enough.
     """
-    consumer, topics = _consumer(settings), _topics(settings, TELEMETRY)
-    deadline = time.monotonic() + settings.wait_seconds
-    try:
+    topics, deadline = _topics(settings, TELEMETRY), time.monotonic() + settings.wait_seconds
+    with closing(_consumer(settings)) as consumer:
         probe_records = min(settings.wait_records, capacity.PROBE_RECORDS)
         first = wait(consumer, topics, settings, stop, records=probe_records, deadline=deadline)
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
@@ -52,8 +52,6 @@ def read(settings: Settings, stop: Stop) -> Slice:
         offsets = wait(consumer, topics, settings, stop, records=settings.wait_records, deadline=deadline)
         refuse_too_few(need, log_slice.records_in(offsets))
         return _between(consumer, offsets | bounds(consumer, _topics(settings, MAINTENANCE)), settings, stop)
-    finally:
-        consumer.close()
 
 
 def refuse_too_small(need: capacity.SliceNeed | None, settings: Settings) -> None:
@@ -77,11 +75,8 @@ def refuse_too_few(need: capacity.SliceNeed | None, records: int) -> None:
 
 def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
     """Read the slice of these offsets, which a manifest has. Raises WorldDown, Stopped."""
-    consumer = _consumer(settings)
-    try:
+    with closing(_consumer(settings)) as consumer:
         return _between(consumer, offsets, settings, stop)
-    finally:
-        consumer.close()
 
 
 def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop) -> Slice:

@@ -135,7 +135,9 @@ def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
     sent = np.isfinite(telemetry.signals).mean(axis=0) >= SENT_SHARE_MIN
     if not sent.all():
         left_out = [name for name, enough in zip(SIGNALS, sent, strict=True) if not enough]
-        _log.warning("signals that too few records have are not judged", extra={"signals": ", ".join(left_out)})
+        _log.warning(
+            "signals that too few records have are not judged", extra={"signals": ", ".join(left_out)}
+        )
     return tuple(name for name, enough in zip(SIGNALS, sent, strict=True) if enough)
 
 
