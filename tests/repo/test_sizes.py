@@ -4,16 +4,16 @@ import ast
 from pathlib import Path
 from typing import Any
 
-FILE_LINES_MAX, TEST_FILE_LINES_MAX = 300, 400
+FILE_LINES_MAX = 300
 FUNCTION_LINES_MAX = 70
 
 
 def test_files_are_short(tree: Any):
-    """At most 300 lines, tests 400."""
+    """At most 300 lines, tests too."""
     wrong = []
     for path in tree.python():
         lines = tree.text(path).count("\n")
-        if lines > (TEST_FILE_LINES_MAX if path.parts[0] == "tests" else FILE_LINES_MAX):
+        if lines > FILE_LINES_MAX:
             wrong.append(f"{path}: {lines}")
     assert not wrong
 
