@@ -51,7 +51,9 @@ def run(name: str, folders: tuple[str, ...], flags: list[str], port_offset: int)
     """Run a group in a process of its own, and wait for it."""
     began = time.monotonic()
     log = LOGS / f"{name}.log"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=20", *flags]
+    # Where this process is killed, pytest ends as by Ctrl-C, and with it the brokers of its tests.
+    command = ["setpriv", "--pdeathsig", "INT", sys.executable, "-m", "pytest"]
+    command += ["-p", "no:cacheprovider", "--durations=20", *flags]
     with log.open("w") as out:
         ended = subprocess.run(
             [*command, *(f"tests/{folder}" for folder in folders)],
@@ -91,11 +93,14 @@ def run_all(flags: list[str]) -> Iterator[Result]:
 
     for number in range(SIDE_BY_SIDE):
         threading.Thread(target=work, args=(offset + number * PORTS_OF_A_GROUP,)).start()
-    for _ in GROUPS:
-        with lock:
-            lock.wait_for(lambda: ended)
-            result = ended.pop(0)
-        yield result
+    try:
+        for _ in GROUPS:
+            with lock:
+                lock.wait_for(lambda: ended)
+                result = ended.pop(0)
+            yield result
+    finally:
+        waiting.clear()  # after Ctrl-C no other group begins
 
 
 def summary(found: Counter[str], seconds: float) -> str:
