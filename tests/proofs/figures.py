@@ -69,9 +69,10 @@ def bench(ended: Ended) -> list[Finding]:
     """Every figure that has a bar, and which of the others' programs were measured."""
     summary = _json(ended, "var/bench/summary.json")
     findings = [
-        Finding(f"{stage}: {key}", shown(summary[stage][key]), str(bar), bar.met(summary[stage][key]))
+        Finding(f"{stage}: {key}", shown(figure), str(bar), figure is not None and bar.met(figure))
         for stage, bars in BARS.items()
         for key, bar in bars.items()
+        for figure in [summary.get(stage, {}).get(key)]  # a stage that failed has none
     ]
     missing = [*summary["not_measured"], *summary["failures"]]
     peers = ", ".join(summary["peers"]) or "none"
