@@ -4,7 +4,7 @@ An alert claims that its car fails within the horizon. The claim ends with the c
 that stays open across it says nothing about the next fault. The verdict on an alert is
 
 - confirmed: a failure that occurred after it, within the claim, was reported;
-- late: it was told while a broken component was not yet repaired, which is true but of no use;
+- late: it was raised while a broken component was not yet repaired, which is true but of no use;
 - false: the horizon, and the time that a report may take, are over without any of these;
 - pending: none of these yet; it counts for nothing.
 
@@ -169,7 +169,7 @@ class AlertVerdicts:
         self._judge(car)
 
     def alerts(self, now_s: float) -> list[JudgedAlert]:
-        """All alerts with their verdicts at `now_s`, in the order in which they were told."""
+        """All alerts with their verdicts at `now_s`, in the order in which they were raised."""
         alerts = [alert for car in self._cars.values() for alert in car.alerts]
         for alert in alerts:
             if alert.verdict in ("pending", "false"):

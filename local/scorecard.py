@@ -27,7 +27,7 @@ class Fault:
     onset_s: float
     failed_s: float
     repaired_s: float
-    found_s: float | None = None  # when the first alert on it was told
+    found_s: float | None = None  # when the first alert on it was raised
     hypothesis: str = ""  # the component that this alert named
 
     @property

@@ -206,7 +206,7 @@ def show_foresight(
     console.print(foresight_table(tallies, time_lapse, title, narrow=_is_narrow(console)))
     console.print(
         f"confirmed: a failure was reported within {driving(verdicts.horizon_s, time_lapse)} of driving "
-        "after the alert; right: the component that failed was named; late: told after the failure; "
+        "after the alert; right: the component that failed was named; late: raised after the failure; "
         "pending: its time is not over; precision: confirmed over confirmed and false; lead: from the alert "
         "to the failure, median"
         + (f"; {number(verdicts.left_out)} alerts more were left out" if verdicts.left_out else "")
