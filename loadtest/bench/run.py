@@ -2,12 +2,10 @@
 
 import contextlib
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
@@ -73,14 +71,11 @@ class BenchRun:
         self._supervisor: Supervisor | None = None
 
     def __enter__(self) -> "BenchRun":
-        self._handlers = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._supervisor is not None:
             self._supervisor.stop_all()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -187,7 +182,3 @@ class BenchRun:
     def _log_end(self, child: Child) -> str:
         name = child.name
         return f"the end of {self.supervisor.log_of(name)}:\n{self.supervisor.last_lines(name)}"
-
-
-def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from loadtest import output
-from local.usage import Use
 
 MEASURED = Path(__file__).with_name("measured.json")
 COMPONENTS = ("simulator", "mqtt", "bridge", "edge", "scorer", "mirror", "cloud")
@@ -31,19 +30,6 @@ class MeasuredRun:
     processes: Mapping[str, int]
     cores: Mapping[str, float]
     memory_mib: Mapping[str, float]
-
-    @classmethod
-    def from_usage(
-        cls, cars: int, rate: float, processes: Mapping[str, int], usage: Mapping[str, Use]
-    ) -> "MeasuredRun":
-        """A run with the CPU and memory that its components used."""
-        return cls(
-            cars=cars,
-            rate=round(rate, 1),
-            processes=processes,
-            cores={name: round(usage[name].cpu_percent / 100, 4) for name in processes},
-            memory_mib={name: usage[name].rss_mib for name in processes},
-        )
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,14 @@ def _measure(deployment: Deployment, halves: int, rate: int, settle_s: float, ho
     usage, before, began = Usage(supervisor), _acknowledged(ports), time.monotonic()
     _wait(deployment, hold_s)
     reached = (_acknowledged(ports) - before) / (time.monotonic() - began)
-    cars = halves * (plan.cars // 2)
-    processes = tested.process_counts(deployment)
-    run = MeasuredRun.from_usage(cars, reached, processes, usage.by_component())
+    processes, used = tested.process_counts(deployment), usage.by_component()
+    run = MeasuredRun(
+        cars=halves * (plan.cars // 2),
+        rate=round(reached, 1),
+        processes=processes,
+        cores={name: round(used[name].cpu_percent / 100, 4) for name in processes},
+        memory_mib={name: used[name].rss_mib for name in processes},
+    )
     for fleet in fleets:
         supervisor.stop(fleet.name)
     if reached < _RATE_SHARE_MIN * rate:
