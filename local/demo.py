@@ -26,6 +26,8 @@ _SECOND_TRAINING_AT = 0.4
 _TRAININGS_MAX = 4
 # The trainer needs 50 cars to learn from and 20 each for the threshold and for judging, split 6 : 2 : 2.
 CARS_TO_LEARN_FROM = 150
+# The last live table of a run, beside its results; docs/demo.svg is one.
+SCREEN = "screen.svg"
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Demo:
         return RunReport(deployment, observer, stages, first_batches).show(self._console)
 
     def _show_live(self, observer: Observer) -> None:
-        console, line_at = self._console, 0.0
+        console, line_at, picture = self._console, 0.0, None
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not self._stop.requested and observer.flowing_s < self._settings.run_s:
                 self._deployment.supervisor.tick()
@@ -157,6 +159,8 @@ class Demo:
                     line_at = time.monotonic()
                     console.print(screen.line(picture), soft_wrap=True)
                 time.sleep(_TICK_S)
+        if picture is not None:
+            (self._settings.run_dir / SCREEN).write_text(screen.as_svg(picture), encoding="utf-8")
 
     def _train_when_due(self, observer: Observer) -> None:
         """Train the first model once there is enough telemetry, and a challenger later, on more of it."""

@@ -1,5 +1,7 @@
 """What a person sees of the demo: one live table; at the end the ledger and the scorecard."""
 
+import io
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +99,15 @@ def render(picture: Picture, width: int, height: int) -> RenderableType:
     recent = list(picture.recent)[-room:] if room > 0 else []
     tables = [anomalies_table(recent, narrow=narrow)] if recent else []
     return Group(head, stages, _facts(picture), foresight, *tables)
+
+
+def as_svg(picture: Picture, width: int = 92, height: int = 34) -> str:
+    """The live table as a terminal of this size shows it."""
+    console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, highlight=False)
+    console.print(render(picture, width, height))
+    svg = console.export_svg(title="make demo", unique_id="demo")
+    # Without rich's web fonts: a browser that shows the file as an image does not load them.
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 
 
 def _facts(picture: Picture) -> Text:

@@ -122,6 +122,14 @@ def test_a_low_terminal_shows_the_scorecard_rather_than_anomalies(
     assert not shown or len(text.splitlines()) < height
 
 
+def test_the_live_table_can_be_kept_as_a_picture(foresight: AlertVerdicts):
+    """As SVG with the table's text and without an address from which something would be loaded."""
+    svg = screen.as_svg(picture(foresight))
+    assert svg.startswith("<svg")
+    assert "car-000001" in svg
+    assert "url(" not in svg.replace("url(#", "")
+
+
 def test_a_fresh_terminal_has_room_for_all_components(foresight: AlertVerdicts):
     """With 80 columns and 24 lines, nine rows of components and long numbers; leads in hours of driving."""
     tally = foresight.tallies(70, 10)["all"]
