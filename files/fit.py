@@ -135,13 +135,15 @@ def run(settings: Settings, say: Say) -> int:
     )
     say(f"scoring {len(recording.row)} rows")
     interpreter = Interpreter(tflite, domain.count)
-    seen, _ = judgement.begin(recording, None, interpreter.state_width)
-    scored, seen = judgement.judge(recording, times, training, interpreter, seen, manifest=manifest, say=say)
+    states, _ = judgement.begin(recording, None, interpreter.state_width)
+    scored, states = judgement.judge(
+        recording, times, training, interpreter, states, manifest=manifest, say=say
+    )
     say(f"writing {settings.out}")
     tables = judgement.write(
         settings.out, scored, data, time=settings.time, facts=facts(manifest, calibration)
     )
-    folder.save(settings.out, manifest, tflite, judgement.after(recording, seen, None))
+    folder.save(settings.out, manifest, tflite, judgement.after(recording, states, None))
     say(f"done: {settings.out}")
     print(tables)
     return 0

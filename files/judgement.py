@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from files import folder, passage, plots, report
 from files.errors import BadData
 from files.folder import FileManifest, States
-from files.passage import Passage, Seen
+from files.passage import MachineStates
 from files.recording import Recording
 from files.scored import Scored, alarms
 from files.table import Say, Table
@@ -23,15 +23,15 @@ RESULTS = frozenset(
 )
 
 
-def begin(recording: Recording, known: States | None, state_width: int) -> tuple[Seen, list[str]]:
+def begin(recording: Recording, known: States | None, state_width: int) -> tuple[MachineStates, list[str]]:
     """(states of the recording's machines before its first row, notes about them).
 
     A machine continues from its last state if all its rows are later than that state; otherwise it counts as
     new. Raises BadData for states of another model.
     """
-    seen = Seen.new(len(recording.machines), state_width)
+    states = MachineStates.new(len(recording.machines), state_width)
     if known is None:
-        return seen, []
+        return states, []
     if known.state.shape[1] != state_width:
         raise BadData(
             f"{folder.STATES} has states of {known.state.shape[1]} columns, the model {state_width}"
@@ -46,7 +46,7 @@ def begin(recording: Recording, known: States | None, state_width: int) -> tuple
     earlier = np.zeros(len(old), bool) if first is None else (old >= 0) & ~(first > known.seconds[old])
     continues = (old >= 0) & ~earlier
     for name in ("state", "level", "is_open"):
-        getattr(seen, name)[continues] = getattr(known, name)[old[continues]]
+        getattr(states, name)[continues] = getattr(known, name)[old[continues]]
     notes = [f"{continues.sum()} machines continue from the last row that the model has scored"]
     if count := int((old < 0).sum()):
         notes.append(f"{count} machines are new to the model and are watched before they are judged")
@@ -55,15 +55,15 @@ def begin(recording: Recording, known: States | None, state_width: int) -> tuple
         notes.append(
             f"{earlier.sum()} machines ({names}…) begin before their last scored row and are treated as new"
         )
-    return seen, notes
+    return states, notes
 
 
-def after(recording: Recording, seen: Seen, known: States | None) -> States:
+def after(recording: Recording, states: MachineStates, known: States | None) -> States:
     """The states of all machines now: those of the recording, and all others unchanged."""
     seconds = np.full(len(recording.machines), np.nan)
     if recording.seconds is not None:
         seconds[:] = recording.seconds[np.cumsum(recording.counts) - 1]
-    now = States(recording.machines, seen.state, seen.level, seen.is_open, seconds)
+    now = States(recording.machines, states.state, states.level, states.is_open, seconds)
     if known is None:
         return now
     keep = np.array([name not in recording.machines for name in known.machines], bool)
@@ -80,37 +80,37 @@ def judge(
     times: Times | None,
     training: NDArray[np.bool_],
     interpreter: Interpreter,
-    seen: Seen,
+    states: MachineStates,
     *,
     manifest: FileManifest,
     say: Say,
-) -> tuple[Scored, Seen]:
+) -> tuple[Scored, MachineStates]:
     """(all rows scored, the machines' states after their last rows)."""
-    went: Passage = passage.passed(
+    result = passage.pass_through(
         interpreter.run,
         recording.signals.astype(np.float32),
         recording.machine,
-        seen,
+        states,
         threshold=manifest.threshold,
         rule=manifest.alert,
         learning_samples=manifest.learning_samples,
         progress=lambda rows: say(f"scored {rows} rows"),
     )
-    total = went.contribution.sum(axis=1, keepdims=True)
-    shares = (went.contribution / np.where(np.abs(total) > 0, total, 1)).astype(np.float32)
+    total = result.contribution.sum(axis=1, keepdims=True)
+    shares = (result.contribution / np.where(np.abs(total) > 0, total, 1)).astype(np.float32)
     scored = Scored(
         recording=recording,
         times=times,
         training=training,
-        score=went.score,
-        level=went.level,
-        alarm=went.alarm,
-        warm=went.warm,
-        places=went.places,
+        score=result.score,
+        level=result.level,
+        alarm=result.alarm,
+        warm=result.warm,
+        explained=result.explained,
         shares=shares,
         threshold=manifest.threshold,
     )
-    return scored, went.seen
+    return scored, result.states
 
 
 def write(out: Path, scored: Scored, data: Table, *, time: str | None, facts: Mapping[str, object]) -> str:

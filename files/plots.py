@@ -71,7 +71,7 @@ def _contributions(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str
     figure, axis = plt.subplots(figsize=(11, 1.5 + 0.45 * len(highest)))
     colors = plt.get_cmap("tab20")
     left = np.zeros(len(highest))
-    share = np.stack([scored.shares[np.searchsorted(scored.places, alarm.peak)] for alarm in highest])
+    share = np.stack([scored.shares[np.searchsorted(scored.explained, alarm.peak)] for alarm in highest])
     share = np.maximum(share, 0)
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1e-9)
     for signal, name in enumerate(scored.recording.columns):

@@ -27,7 +27,7 @@ def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) ->
 
     recording, cold = scored.recording, ~scored.warm
     tops: list[str | None] = [None] * len(recording.row)
-    for row in scored.places.tolist():
+    for row in scored.explained.tolist():
         tops[row] = signals_in_words(scored.signals_of(row))
     columns = {
         "time": data.texts[time].take(pa.array(recording.row)) if time else pa.array(recording.row + 1),

@@ -55,7 +55,7 @@ def run(settings: Settings, say: Say) -> int:
     )
     say(f"scoring {len(recording.row)} rows of {len(recording.machines)} machines")
     interpreter = Interpreter(tflite, len(manifest.signals))
-    seen, notes = judgement.begin(recording, known, interpreter.state_width)
+    states, notes = judgement.begin(recording, known, interpreter.state_width)
     if not 1 / _INTERVAL_RATIO < recording.interval_s / manifest.interval_s < _INTERVAL_RATIO:
         notes.append(
             f"the rows are {recording.interval_s:g} s apart, those that the model learned from "
@@ -63,7 +63,9 @@ def run(settings: Settings, say: Say) -> int:
         )
     recording = replace(recording, notes=(*recording.notes, *notes))
     learned = np.zeros(len(recording.row), bool)
-    scored, seen = judgement.judge(recording, times, learned, interpreter, seen, manifest=manifest, say=say)
+    scored, states = judgement.judge(
+        recording, times, learned, interpreter, states, manifest=manifest, say=say
+    )
     facts = {
         "data": str(settings.data),
         "rows": len(recording.row),
@@ -73,7 +75,7 @@ def run(settings: Settings, say: Say) -> int:
     }
     say(f"writing {out}")
     tables = judgement.write(out, scored, data, time=manifest.time, facts=facts)
-    folder.save(out, manifest, tflite, judgement.after(recording, seen, known))
+    folder.save(out, manifest, tflite, judgement.after(recording, states, known))
     say(f"done: {out}")
     print(tables)
     return 0

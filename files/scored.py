@@ -24,7 +24,7 @@ class Scored:
     level: NDArray[np.floating[Any]]  # (N,) the smoothed score
     alarm: NDArray[np.bool_]  # (N,) whether an alarm is open
     warm: NDArray[np.bool_]  # (N,) whether the machine has been watched for long enough
-    places: NDArray[np.intp]  # (M,) rows with shares, ascending
+    explained: NDArray[np.intp]  # (M,) rows with shares, ascending
     shares: NDArray[np.float32]  # (M, K) of the score; a row adds up to 1, a share may be negative
     threshold: float
 
@@ -43,8 +43,8 @@ class Scored:
 
     def signals_of(self, row: int) -> list[tuple[str, float]]:
         """The signals with the largest shares of a row's score, largest first; empty without shares."""
-        at = int(np.searchsorted(self.places, row))
-        if at >= len(self.places) or self.places[at] != row:
+        at = int(np.searchsorted(self.explained, row))
+        if at >= len(self.explained) or self.explained[at] != row:
             return []
         share = self.shares[at]
         best = np.argsort(-share, kind="stable")[:TOP].tolist()

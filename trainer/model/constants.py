@@ -30,8 +30,11 @@ _SHOWN_SHARE = 0.5
 
 @dataclass
 class Constants:
-    """Float64 here, float32 in the graph. Sizes: `width` coordinates, J judged signals,
-    I = width + conditions inputs of the regression, M = J + restless signals in the norm."""
+    """The numbers of a detector; float64 here, float32 in the graph.
+
+    Sizes: `width` coordinates, J judged signals, I = width + conditions inputs of the regression, M = J +
+    restless signals in the norm.
+    """
 
     domain: Domain
     window: Window

@@ -63,14 +63,14 @@ def saved(tmp_path: Path, manifest: FileManifest, states: States) -> Path:
 def test_a_model_comes_back_as_it_was_saved(saved: Path, manifest: FileManifest, states: States):
     """Manifest, graph, and what was known of every machine."""
     assert folder.load(saved) == (manifest, GRAPH)
-    found = folder.load_states(saved / folder.STATES)
-    assert found.machines == states.machines
+    result = folder.load_states(saved / folder.STATES)
+    assert result.machines == states.machines
     for name in ("state", "level", "is_open", "seconds"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(states, name))
+        np.testing.assert_array_equal(getattr(result, name), getattr(states, name))
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("manifest.json", b"{", "is damaged"),
         ("manifest.json", b"[]", "is damaged"),
@@ -79,10 +79,10 @@ def test_a_model_comes_back_as_it_was_saved(saved: Path, manifest: FileManifest,
         ("model.tflite", b"another", "the checksum of model.tflite"),
     ],
 )
-def test_a_damaged_model_is_refused(saved: Path, file: str, content: bytes, said: str):
+def test_a_damaged_model_is_refused(saved: Path, file: str, content: bytes, message: str):
     """The message says what is wrong with it."""
     (saved / file).write_bytes(content)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         folder.load(saved)
 
 

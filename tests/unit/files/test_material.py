@@ -78,7 +78,7 @@ def test_machines_are_watched_for_a_share_of_what_there_is():
 
 
 @pytest.mark.parametrize(
-    ("counts", "learning_s", "memory_s", "said"),
+    ("counts", "learning_s", "memory_s", "message"),
     [
         ([80], None, None, "too few training rows: 80 of 1 machines, the longest has 80"),
         ([100, 100], None, None, "all together 300"),
@@ -87,16 +87,16 @@ def test_machines_are_watched_for_a_share_of_what_there_is():
     ],
 )
 def test_too_few_rows_are_refused(
-    counts: list[int], learning_s: float | None, memory_s: float | None, said: str
+    counts: list[int], learning_s: float | None, memory_s: float | None, message: str
 ):
     """With how many there are, and what would help."""
     recording = _recording(counts)
-    with pytest.raises(BadData, match=f"(?s){said}"):
+    with pytest.raises(BadData, match=f"(?s){message}"):
         material.lengths(recording, _all(recording), learning_s, memory_s)
 
 
 def test_the_last_rows_of_training_set_the_threshold():
-    """Of each machine the first two thirds are learned from; a machine with too few rows is in neither."""
+    """The first two thirds of each machine are learned from; machines with too few rows are in neither."""
     recording = _recording([900, 600, 60])
     training = recording.number < 0.5 * recording.counts[recording.machine]
     early, late = material.parts(recording, training, material.Window(50, 10))

@@ -1,4 +1,4 @@
-"""All rows through a detector, machine by machine, with what is known of each carried on."""
+"""Rows passed through a detector, machine by machine, with their states carried on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
-from files.passage import Passage, Seen, passed
+from files.passage import MachineStates, Passage, pass_through
 
 THRESHOLD, LEARNING = 10.0, 2
 Floats = NDArray[np.float32]
@@ -21,47 +21,47 @@ def _step(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
     return total[:, 0], signals * total, np.concatenate([seen, total], axis=1)
 
 
-def _passed(
-    signals: Sequence[Any], machine: Sequence[int], seen: Seen | None = None, **other: Any
+def _pass_through(
+    signals: Sequence[Any], machine: Sequence[int], states: MachineStates | None = None, **other: Any
 ) -> Passage:
-    told = {"threshold": THRESHOLD, "rule": AlertRule(), "learning_samples": LEARNING} | other
-    return passed(
+    options = {"threshold": THRESHOLD, "rule": AlertRule(), "learning_samples": LEARNING} | other
+    return pass_through(
         _step,
         np.array(signals, np.float32).reshape(len(machine), -1),
         np.array(machine),
-        seen or Seen.new(max(machine) + 1, 2),
+        states or MachineStates.new(max(machine) + 1, 2),
         progress=lambda _: None,
-        **told,
+        **options,
     )
 
 
 def test_each_machine_has_a_state_of_its_own():
     """Scores are those of the machine's own rows, in their order."""
-    found = _passed([1, 2, 4, 100, 200], [0, 0, 0, 2, 2])
-    assert found.score.tolist() == [1, 3, 7, 100, 300]
-    assert found.seen.state.tolist() == [[2, 7], [0, 0], [2, 300]]  # of the second there is no row
+    result = _pass_through([1, 2, 4, 100, 200], [0, 0, 0, 2, 2])
+    assert result.score.tolist() == [1, 3, 7, 100, 300]
+    assert result.states.state.tolist() == [[2, 7], [0, 0], [2, 300]]  # the second machine has no row
 
 
 def test_a_machine_is_not_judged_while_it_is_learned():
     """High scores of the first rows neither open an alarm nor move the level."""
-    found = _passed([100, -100, 5, 6], [0, 0, 0, 0])
-    assert found.warm.tolist() == [False, True, True, True]
-    assert found.alarm.tolist() == [False, False, False, True]
-    assert found.level.tolist() == [0, 0, 5, 11]
+    result = _pass_through([100, -100, 5, 6], [0, 0, 0, 0])
+    assert result.warm.tolist() == [False, True, True, True]
+    assert result.alarm.tolist() == [False, False, False, True]
+    assert result.level.tolist() == [0, 0, 5, 11]
 
 
-def test_contributions_are_kept_where_they_are_wanted():
-    """Of rows over the threshold or in an alarm, in the order of rows, machines mixed or not."""
-    found = _passed([[0, 0], [8, 4], [0, -3], [0, 0], [0, 0], [11, 1]], [0, 0, 0, 1, 1, 1])
-    assert found.places.tolist() == [1, 2, 5]
-    assert found.contribution.tolist() == [[96, 48], [0, -27], [132, 12]]
+def test_contributions_are_kept_of_explained_rows():
+    """Contributions of rows over the threshold or in an alarm are kept in the order of rows."""
+    result = _pass_through([[0, 0], [8, 4], [0, -3], [0, 0], [0, 0], [11, 1]], [0, 0, 0, 1, 1, 1])
+    assert result.explained.tolist() == [1, 2, 5]
+    assert result.contribution.tolist() == [[96, 48], [0, -27], [132, 12]]
 
 
 def test_alarms_close_with_hysteresis():
     """The rule is the scorers': an alarm stays open until the level is below its share of the threshold."""
-    found = _passed([0, 0, 11, -2, -2], [0] * 5, rule=AlertRule(close_ratio=0.8))
-    assert found.level.tolist() == [0, 0, 11, 9, 7]
-    assert found.alarm.tolist() == [False, False, True, True, False]
+    result = _pass_through([0, 0, 11, -2, -2], [0] * 5, rule=AlertRule(close_ratio=0.8))
+    assert result.level.tolist() == [0, 0, 11, 9, 7]
+    assert result.alarm.tolist() == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize("cut", range(1, 7))
@@ -69,10 +69,10 @@ def test_halves_with_the_memory_carried_on_are_the_whole(cut: int):
     """Wherever a file is cut: scores, levels, alarms and the memory at the end are the same."""
     signals, machine = [3.0, 4, 5, -6, 9, 2, -12], [0] * 7
     rule = AlertRule(smoothing=0.5)
-    whole = _passed(signals, machine, rule=rule)
-    first = _passed(signals[:cut], machine[:cut], rule=rule)
-    second = _passed(signals[cut:], machine[cut:], first.seen, rule=rule)
+    whole = _pass_through(signals, machine, rule=rule)
+    first = _pass_through(signals[:cut], machine[:cut], rule=rule)
+    second = _pass_through(signals[cut:], machine[cut:], first.states, rule=rule)
     for name in ("score", "level", "alarm", "warm"):
         joined = np.concatenate([getattr(first, name), getattr(second, name)])
         np.testing.assert_array_equal(joined, getattr(whole, name))
-    np.testing.assert_array_equal(second.seen.state, whole.seen.state)
+    np.testing.assert_array_equal(second.states.state, whole.states.state)

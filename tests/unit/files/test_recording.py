@@ -98,17 +98,17 @@ def test_training_ends_at_a_time_of_the_file(recorded: Recorded):
 
 
 @pytest.mark.parametrize(
-    ("text", "time", "said"),
+    ("text", "time", "message"),
     [
         ("0", "when", "before the first row: the file spans 1 s to 3 s"),
         ("soon", "when", "neither a share between 0 and 1 nor a time"),
         ("2", None, "without --time it must be a share"),
     ],
 )
-def test_an_end_that_leaves_nothing_is_refused(recorded: Recorded, text: str, time: str | None, said: str):
+def test_an_end_that_leaves_nothing_is_refused(recorded: Recorded, text: str, time: str | None, message: str):
     """The message says what the file spans, or what can be given."""
     recording, times = recorded(THREE, time=time)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         until(recording, text, times)
 
 

@@ -37,7 +37,7 @@ def scored() -> Scored:
         level=level,
         alarm=np.array([0, 0, 1, 1, 0, 1, 1, 0], bool),
         warm=np.array([0, 1, 1, 1, 0, 1, 1, 1], bool),
-        places=np.array([2, 3, 5, 6]),
+        explained=np.array([2, 3, 5, 6]),
         shares=np.array([[0.9, 0.1], [0.97, 0.03], [0.2, 0.8], [1.1, -0.1]], np.float32),
         threshold=10.0,
     )
@@ -110,10 +110,15 @@ def test_times_are_written_as_they_came(scored: Scored, tmp_path: Path):
 
 def test_the_summary_has_all_alarms_for_programs(scored: Scored, tmp_path: Path):
     """As JSON without anything that JSON does not know."""
-    said = report.summary(scored, alarms(scored), {"data": "x.csv"})
-    found = json.loads((tmp_path / report.write_summary(said, tmp_path)).read_text())
-    assert (found["rows"], found["machines"], found["alarms_total"], found["rows_learning"]) == (8, 2, 2, 2)
-    assert found["alarms"][0] == {
+    summary = report.summary(scored, alarms(scored), {"data": "x.csv"})
+    result = json.loads((tmp_path / report.write_summary(summary, tmp_path)).read_text())
+    assert (result["rows"], result["machines"], result["alarms_total"], result["rows_learning"]) == (
+        8,
+        2,
+        2,
+        2,
+    )
+    assert result["alarms"][0] == {
         "machine": "p1",
         "opened": "row 3",
         "closed": None,

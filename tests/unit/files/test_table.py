@@ -14,10 +14,10 @@ Read = Callable[..., Table]
 
 def test_columns_are_read_as_numbers(table: Read):
     """Other columns do not matter; what is empty, NaN, NA or null is missing."""
-    found = table("a,b,c\n1,2.5,x\n,NaN,\nNA,-1e3,y\n")
-    np.testing.assert_array_equal(found.numbers["a"], [1, np.nan, np.nan])
-    np.testing.assert_array_equal(found.numbers["b"], [2.5, np.nan, -1000])
-    assert (found.rows, found.notes) == (3, [])
+    result = table("a,b,c\n1,2.5,x\n,NaN,\nNA,-1e3,y\n")
+    np.testing.assert_array_equal(result.numbers["a"], [1, np.nan, np.nan])
+    np.testing.assert_array_equal(result.numbers["b"], [2.5, np.nan, -1000])
+    assert (result.rows, result.notes) == (3, [])
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ def test_columns_are_read_as_numbers(table: Read):
 )
 def test_the_delimiter_is_found(table: Read, content: str):
     """, ; | and tab; a decimal comma where another one stands between columns; what Windows adds."""
-    found = table(content)
-    assert (found.numbers["a"].tolist(), found.numbers["b"].tolist()) == ([1.5], [2.0])
+    result = table(content)
+    assert (result.numbers["a"].tolist(), result.numbers["b"].tolist()) == ([1.5], [2.0])
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "is empty"),
         ("a,b\n", "has a header but no rows"),
@@ -53,9 +53,9 @@ def test_the_delimiter_is_found(table: Read, content: str):
         ("a,b\n" + "1,2\n" * 1001, "more than 1000 rows.*--rows-max"),
     ],
 )
-def test_what_cannot_be_read_is_named(table: Read, content: str | bytes, said: str):
+def test_what_cannot_be_read_is_named(table: Read, content: str | bytes, message: str):
     """The message says which file, where in it, and what to change."""
-    with pytest.raises(BadData, match=f"(?s)data.csv.*{said}"):
+    with pytest.raises(BadData, match=f"(?s)data.csv.*{message}"):
         table(content)
 
 
@@ -81,11 +81,11 @@ def test_parquet_is_read_whatever_its_name(tmp_path: Path):
     path = tmp_path / "data.csv"
     columns = {"a": [1, None], "b": [True, False], "c": ["1.5", None], "d": [[1], [2]], "e": ["x", "2"]}
     pq.write_table(pa.table(columns), path)
-    found = read(path, ["a", "b", "c"], ["e"], rows_max=2, say=print)
+    result = read(path, ["a", "b", "c"], ["e"], rows_max=2, say=print)
     np.testing.assert_array_equal(
-        np.stack(list(found.numbers.values())), [[1, np.nan], [1, 0], [1.5, np.nan]]
+        np.stack(list(result.numbers.values())), [[1, np.nan], [1, 0], [1.5, np.nan]]
     )
-    assert found.is_parquet
+    assert result.is_parquet
     with pytest.raises(BadData, match="d must hold numbers, but its type is list"):
         read(path, ["d"], [], rows_max=2, say=print)
     with pytest.raises(BadData, match="e must hold numbers, but row 1 has 'x'"):

@@ -32,16 +32,16 @@ def _read(values: list[Any], kind: Any = None) -> Times:
 )
 def test_times_are_understood(values: list[Any], kind: str):
     """As text or as Parquet's own types, with or without a zone: seconds since 1970."""
-    found = _read(values)
-    assert found.kind == kind
-    np.testing.assert_allclose(found.seconds - NEW_YEAR_S, [0, 1.5], atol=1e-5)
-    assert found.shown(found.seconds[0]) == "2026-01-01 00:00:00"
+    result = _read(values)
+    assert result.kind == kind
+    np.testing.assert_allclose(result.seconds - NEW_YEAR_S, [0, 1.5], atol=1e-5)
+    assert result.shown(result.seconds[0]) == "2026-01-01 00:00:00"
 
 
 def test_small_numbers_count_from_a_start_of_their_own():
     """Whoever counts seconds of running time can do so."""
-    found = _read(["0", "2.5"])
-    assert (found.kind, found.seconds.tolist(), found.shown(2.5)) == ("plain seconds", [0, 2.5], "2.5 s")
+    result = _read(["0", "2.5"])
+    assert (result.kind, result.seconds.tolist(), result.shown(2.5)) == ("plain seconds", [0, 2.5], "2.5 s")
 
 
 def test_a_missing_time_is_not_a_number():
@@ -51,7 +51,7 @@ def test_a_missing_time_is_not_a_number():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (["2026-01-01", "01.02.2026"], r"when: '01.02.2026' \(row 2\) is not a time.*ISO 8601"),
         (["2026-01-01T00:00:00Z", "2026-01-01T00:00:00"], "row 2.*some times have a zone, others have none"),
@@ -60,9 +60,9 @@ def test_a_missing_time_is_not_a_number():
         ([None, None], "no row has a time"),
     ],
 )
-def test_what_is_no_time_is_named(values: list[Any], said: str):
+def test_what_is_no_time_is_named(values: list[Any], message: str):
     """The first value that is none, and how times can be written."""
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(BadData, match=message):
         _read(values, pa.string() if values[0] is None else None)
 
 

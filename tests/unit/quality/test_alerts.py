@@ -53,7 +53,7 @@ def test_openings_are_those_that_the_trainer_counts():
 
 
 def test_the_threshold_keeps_the_budget_and_no_more():
-    """Of ten cars with one peak each, a week long, 0.3 alarms per car-week let the three highest through."""
+    """With one peak of each of ten cars in a week, 0.3 alarms per car-week let the three highest through."""
     score = np.zeros((10, 168), np.float32)
     score[np.arange(10), 50] = np.arange(1, 11)
     levels = FleetLevels.of(score, 0, HOUR_S, PLAIN)
@@ -69,7 +69,7 @@ def test_a_score_that_is_no_number_is_refused():
 
 
 def test_cars_that_stand_out_set_no_threshold():
-    """Of thirty alike and one that is always far above them, the one is left out, its weeks too."""
+    """A car that is far above thirty others is left out, with its weeks."""
     score = np.random.default_rng(1).exponential(size=(31, 400)).astype(np.float32)
     score[7] += 20
     levels = FleetLevels.of(score, 0, HOUR_S, PLAIN)
