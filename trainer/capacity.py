@@ -46,16 +46,16 @@ def learning_samples(learning_s: float, interval_s: float) -> int:
 def need(newest: Telemetry, learning_s: float) -> SliceNeed | None:
     """What a slice must hold, estimated from the fleet's newest records.
 
-    A longer slice is expected to hold each car in the same proportion. None if the newest records are of too
-    few cars to tell, or no car occurs twice.
+    A longer slice is expected to hold each car in the same proportion. None where the newest records do not
+    tell, because too few cars occur in them twice.
     """
-    cars_min = sum(CARS_MIN)
-    if len(newest.cars) < cars_min or len(newest.cars) == len(newest.car):
+    counts, cars_min = np.sort(np.bincount(newest.car))[::-1], sum(CARS_MIN)
+    if len(counts) < cars_min or counts[cars_min - 1] < 2:
         return None
     samples = learning_samples(learning_s, sample_interval_s(newest))
-    shares = np.sort(np.bincount(newest.car))[::-1] / len(newest.car)
+    records = len(newest.car)
     return SliceNeed(
-        records_min=math.ceil((samples + 1) / shares[cars_min - 1]),
-        records=math.ceil(_SLICE_TO_LEARNING * samples / float(np.median(shares))),
+        records_min=math.ceil((samples + 1) * records / counts[cars_min - 1]),
+        records=math.ceil(_SLICE_TO_LEARNING * samples * records / float(np.median(counts))),
         samples=samples,
     )

@@ -38,4 +38,5 @@ def test_nothing_is_said_of_too_few_cars_or_samples():
     """The newest records may not show the whole fleet: then only the slice itself can tell."""
     assert capacity.need(newest([50] * 89), 10.0) is None
     assert capacity.need(newest([1] * 500), 10.0) is None
+    assert capacity.need(newest([2] * 89 + [1] * 500), 10.0) is None
     assert capacity.need(newest([]), 10.0) is None
