@@ -152,7 +152,7 @@ class Remembering(Detector):
         k = len(self.mean)
         noise = np.random.default_rng(1).normal(size=(12, 3, k))
         signals = (self.mean + self.spread * noise).astype(np.float32)
-        signals[4:, 1, 3] = np.nan
+        signals[4:, 1, 1] = np.nan
         state = np.zeros((3, self.layout.width), np.float32)
         state[1, : 1 + k] = 5, *[0.5] * k
         state[2, :] = 8, *[0.1] * 2 * k

@@ -26,7 +26,7 @@ _BY_SPEED: dict[str, tuple[float, ...]] = {
     "accelerometer_2_1_value": (0.03, 2.44, 4.40, 5.47, 5.27, 5.64, 5.82),
     "accelerometer_2_2_value": (0.05, 2.74, 4.98, 6.22, 5.93, 6.42, 6.78),
     "control_unit_firmware": (1000.0,) * 7,
-    "motor_temp": (54.0, 60.1, 66.0, 72.2, 74.3, 79.5, 84.0),
+    "motor_temp": (61.8, 63.8, 61.1, 64.8, 66.5, 69.1, 72.6),
 }
 HEALTHY: Floats = np.array([_BY_SPEED[name] for name in SIGNALS], np.float32).T.copy()
 

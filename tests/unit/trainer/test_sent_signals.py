@@ -3,7 +3,10 @@
 import numpy as np
 
 from contract.telemetry import SIGNALS
+from tests.conftest import MEAN, SPREAD, Remembering
+from trainer.judge.baselines import champion_contender
 from trainer.log_slice import Telemetry
+from trainer.model.replay import replay
 from trainer.reading import Slice
 from trainer.train import sent_signals, with_signals
 
@@ -30,3 +33,18 @@ def test_a_slice_keeps_the_columns_that_are_judged() -> None:
     picked = with_signals(data, ("speed", "motor_temp")).telemetry
     np.testing.assert_array_equal(picked.signals, data.telemetry.signals[:, [SIGNALS.index("speed"), NEW]])
     assert picked.cars == data.telemetry.cars
+
+
+def test_a_champion_that_judges_fewer_signals_is_compared_by_its_own() -> None:
+    """It gets its columns by name, in its order, and one that the slice does not have as NaN."""
+    names, have = ("speed", "coolant_temp", "motor_temp"), SIGNALS[:-1]
+    picked = [SIGNALS.index(name) for name in names]
+    champion = Remembering.of(MEAN[picked], SPREAD[picked])
+    manifest = champion.manifest(signals=names)
+    signals = (MEAN + SPREAD * np.random.default_rng(1).normal(size=(30, len(SIGNALS)))).astype(np.float32)
+    car = np.repeat([0, 1], 15)
+    score = champion_contender(manifest, champion.tflite, have).score(signals[:, :-1], car)
+    own = signals[:, picked]
+    own[:, -1] = np.nan
+    np.testing.assert_array_equal(score, replay(champion.tflite, own, car).score)
+    assert (score > 0).any()

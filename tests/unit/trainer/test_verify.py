@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
+from tests.conftest import MEAN, SPREAD, Remembering
 from trainer.judge.verify import reasons
 
 
@@ -46,3 +48,10 @@ def test_a_model_without_golden_vectors_or_threshold_is_not_proven(detector: Any
     none = dataclasses.replace(detector.golden(), signals=(), score=(), contribution=())
     assert "no golden vectors" in reasons(detector.record(golden=none))
     assert "the threshold is nan" in reasons(detector.record(threshold=float("nan")))
+
+
+def test_a_model_that_judges_some_of_the_signals_is_verified_in_its_own_width() -> None:
+    """Golden vectors and hostile inputs have as many columns as the model judges signals."""
+    some = Remembering.of(MEAN[:5], SPREAD[:5])
+    problems = reasons(some.record(signals=SIGNALS[:5]))
+    assert [reason for reason in problems if "hostile" not in reason] == []
