@@ -152,7 +152,7 @@ def _signals(step: TimeStep) -> F4:
     loss_w, voltage, current = _draw_power(step, force, speed)
     air_mps = _cool(step, loss_w, speed)
     step.state.tyre_c[:] = chassis.tyre_after(step, speed)
-    true = np.empty((len(SIGNALS), len(speed)), np.float32)
+    true = np.full((len(SIGNALS), len(speed)), np.nan, np.float32)
     true[0] = powertrain.outlet_c(step)
     true[1] = step.state.air_c
     true[2] = powertrain.air_flow_gps(step, air_mps)

@@ -67,7 +67,7 @@ def test_bad_models_are_refused_and_scoring_goes_on(
         "bad_frame": b"junk",
         "bad_checksum": flipped,
         "golden_vectors": model_record(version=2, tflite=broken),
-        "other_signals": model_record(version=2, signals=(*SIGNALS[:-1], "oil_temp")),
+        "other_signals": model_record(version=2, signals=(*SIGNALS[:-1], "no_such_signal")),
         "unknown_manifest_version": model_record(version=2, manifest_version=99),
         "too_large": model_record(version=2, tflite=detector.tflite + bytes(TFLITE_BYTES_MAX)),
         "unusable_graph": model_record(version=2, tflite=b"garbage"),

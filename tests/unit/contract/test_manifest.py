@@ -187,8 +187,10 @@ def test_other_bytes_than_the_manifest_says_are_refused() -> None:
 
 def test_other_signals_are_refused() -> None:
     """A model that judges a signal without a column is refused; the message says what to do."""
-    with pytest.raises(Malformed, match=r"^other_signals: .* judges oil_temp, .*: roll out this program"):
-        unpack(record(document(signals=[*SIGNALS[:-1], "oil_temp"])))
+    with pytest.raises(
+        Malformed, match=r"^other_signals: .* judges no_such_signal, .*: roll out this program"
+    ):
+        unpack(record(document(signals=[*SIGNALS[:-1], "no_such_signal"])))
 
 
 def test_a_model_may_judge_some_of_the_signals() -> None:

@@ -105,8 +105,8 @@ def test_a_model_that_judges_some_of_the_signals_gets_them_by_name(columns: Sequ
 
 def test_a_model_that_judges_an_unknown_signal_is_refused(detector: Any) -> None:
     """The message says that this program must be rolled out first."""
-    with pytest.raises(Malformed, match=r"other_signals: .*oil_temp.*roll out this program"):
-        Model.open(detector.record(signals=(*SIGNALS[:-1], "oil_temp")), "litert")
+    with pytest.raises(Malformed, match=r"other_signals: .*no_such_signal.*roll out this program"):
+        Model.open(detector.record(signals=(*SIGNALS[:-1], "no_such_signal")), "litert")
 
 
 @pytest.mark.parametrize("signals", [(), SIGNALS[:-1], (*SIGNALS[:-1], SIGNALS[0])])

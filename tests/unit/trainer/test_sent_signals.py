@@ -37,13 +37,14 @@ def test_a_slice_keeps_the_columns_that_are_judged() -> None:
 
 def test_a_champion_that_judges_fewer_signals_is_compared_by_its_own() -> None:
     """It gets its columns by name, in its order, and one that the slice does not have as NaN."""
-    names, have = ("speed", "coolant_temp", "motor_temp"), SIGNALS[:-1]
+    names = ("speed", "coolant_temp", "motor_temp")
+    have = tuple(name for name in SIGNALS if name != "motor_temp")
     picked = [SIGNALS.index(name) for name in names]
     champion = Remembering.of(MEAN[picked], SPREAD[picked])
     manifest = champion.manifest(signals=names)
     signals = (MEAN + SPREAD * np.random.default_rng(1).normal(size=(30, len(SIGNALS)))).astype(np.float32)
     car = np.repeat([0, 1], 15)
-    score = champion_contender(manifest, champion.tflite, have).score(signals[:, :-1], car)
+    score = champion_contender(manifest, champion.tflite, have).score(np.delete(signals, NEW, axis=1), car)
     own = signals[:, picked]
     own[:, -1] = np.nan
     np.testing.assert_array_equal(score, replay(champion.tflite, own, car).score)
