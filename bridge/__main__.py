@@ -15,7 +15,7 @@ KAFKA_ANSWERS_WITHIN_S = 30.0
 
 def main() -> None:
     """Entry point."""
-    service.run("bridge", Settings, __doc__ or "", _run)
+    service.run("bridge", Settings, __doc__, _run)
 
 
 def _run(settings: Settings, health: Health, stop: Stop) -> None:

@@ -8,6 +8,7 @@ from plumbing.settings import addresses, setting
 
 # MQTT's packet ids have 16 bits, which bounds how many messages of a connection can wait for their PUBACK.
 PACKET_IDS = 65_535
+PAYLOAD_BYTES_MAX = 900_000  # Kafka's own limit of 1 MB counts key, headers and framing too
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,19 @@ class Settings:
     in_flight_max: int = setting(
         "most messages read and not yet acknowledged (one read may exceed it); then reading waits for Kafka",
         default=20_000,
+        least=1,
+        most=PACKET_IDS,
     )
-    payload_bytes_max: int = setting("larger MQTT payloads are dead letters", default=16_384)
+    payload_bytes_max: int = setting(
+        "larger MQTT payloads are dead letters", default=16_384, least=128, most=PAYLOAD_BYTES_MAX
+    )
     read_nap_ms: float = setting(
-        "pause after a wake-up, so that a round has more messages; 0: no pause", default=8.0
+        "pause after a wake-up, so that a round has more messages; 0: no pause", default=8.0, least=0
     )
     delivery_timeout_s: float = setting(
-        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=120.0
+        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=120.0, above=0
     )
-    keep_alive_s: int = setting("MQTT keep-alive interval", default=30)
+    keep_alive_s: int = setting("MQTT keep-alive interval", default=30, least=1, most=65_535)
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
     metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
     log_format: LogFormat = setting("format of log lines", default="auto")
@@ -67,15 +72,6 @@ class Settings:
                 f"--replicas {self.replicas} is more than the {len(self.mqtt_brokers)} --mqtt-brokers: "
                 "a replica without a shard would have nothing to do"
             )
-        if not 1 <= self.in_flight_max <= PACKET_IDS:
-            raise ValueError(f"--in-flight-max {self.in_flight_max} must be 1 to {PACKET_IDS}")
-        # Kafka's own limit of 1 MB counts key, headers and framing too.
-        if not 128 <= self.payload_bytes_max <= 900_000:
-            raise ValueError(f"--payload-bytes-max {self.payload_bytes_max} must be 128 to 900000")
-        if not 1 <= self.keep_alive_s <= 65_535:
-            raise ValueError(f"--keep-alive-s {self.keep_alive_s} must be 1 to 65535")
-        if self.read_nap_ms < 0 or self.delivery_timeout_s <= 0:
-            raise ValueError("--read-nap-ms must not be negative, --delivery-timeout-s must be positive")
 
     @property
     def shards(self) -> dict[int, tuple[str, int]]:

@@ -1,6 +1,5 @@
 """python -m cluster: a Kubernetes with clusters/local in it and the brokers beside it, until Ctrl-C."""
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -35,7 +34,11 @@ def main() -> None:
 
 def _run() -> int:
     chosen = settings.load(
-        Settings, prefix="KUBERNETES_HERE", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
+        Settings,
+        prefix="KUBERNETES_HERE",
+        argv=sys.argv[1:],
+        description=__doc__,
+        command="python -m cluster",
     )
     log.configure("cluster", "text")
     stop = life.Stop().install()

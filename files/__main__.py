@@ -75,7 +75,13 @@ def _example(chosen: example.Settings) -> int:
 
 
 def _load(kind: type[settings.S], prefix: str, arguments: Sequence[str], description: str) -> settings.S:
-    return settings.load(kind, prefix=prefix, argv=arguments, environ=os.environ, description=description)
+    return settings.load(
+        kind,
+        prefix=prefix,
+        argv=arguments,
+        description=description,
+        command=f"python -m files {prefix.lower()}",
+    )
 
 
 def _quieten_libraries() -> None:

@@ -36,14 +36,10 @@ class Settings:
     """Flags, environment (EXAMPLE_…) or these defaults."""
 
     out: Path = setting("the CSV file to write")
-    pumps: int = setting("number of pumps", default=12)
-    days: int = setting("days of data, from 2026-01-01 on", default=42)
-    interval_s: int = setting("seconds between two samples of a pump", default=600)
+    pumps: int = setting("number of pumps", default=12, least=1)
+    days: int = setting("days of data, from 2026-01-01 on", default=42, least=1)
+    interval_s: int = setting("seconds between two samples of a pump", default=600, least=1)
     seed: int = setting("seed of all random numbers", default=1)
-
-    def __post_init__(self) -> None:
-        if min(self.pumps, self.days, self.interval_s) < 1:
-            raise ValueError("--pumps, --days and --interval-s must be positive")
 
 
 def write(settings: Settings) -> int:

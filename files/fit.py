@@ -44,7 +44,7 @@ class Settings:
         default=None,
     )
     interval_s: float = setting(
-        "seconds between two rows of a machine, where there is no --time", default=1.0
+        "seconds between two rows of a machine, where there is no --time", default=1.0, above=0
     )
     train_until: str = setting(
         "train on the rows up to this time (written as in the file), or on this share of each machine's "
@@ -54,23 +54,21 @@ class Settings:
     learning_s: float | None = setting(
         "how long a machine is watched before it is judged; none: a fifth of its training rows",
         default=None,
+        above=0,
     )
     memory_s: float | None = setting(
         "time over which deviations are averaged: a longer one finds smaller deviations, but later; none: a "
         "quarter of --learning-s",
         default=None,
+        above=0,
     )
     false_alarms_per_car_week: float = setting(
-        "budget: alarms that healthy machines may raise in 168 h of their telemetry", default=0.1
+        "budget: alarms that healthy machines may raise in 168 h of their telemetry", default=0.1, above=0
     )
-    rows_max: int = setting("refuse a file with more rows than this", default=5_000_000)
+    rows_max: int = setting("refuse a file with more rows than this", default=5_000_000, least=1)
     seed: int = setting("seed of all random numbers in the training", default=1)
 
     def __post_init__(self) -> None:
-        for name in ("interval_s", "learning_s", "memory_s", "false_alarms_per_car_week", "rows_max"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
         named = [*self.signals, *self.conditions]
         if not self.signals:
             raise ValueError("--signals must name at least one column")

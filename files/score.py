@@ -32,11 +32,7 @@ class Settings:
         "are new and are watched before they are judged",
         default="model",
     )
-    rows_max: int = setting("refuse a file with more rows than this", default=5_000_000)
-
-    def __post_init__(self) -> None:
-        if self.rows_max < 1:
-            raise ValueError("--rows-max must be positive")
+    rows_max: int = setting("refuse a file with more rows than this", default=5_000_000, least=1)
 
 
 def run(settings: Settings, say: Say) -> int:

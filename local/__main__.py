@@ -1,6 +1,5 @@
 """python -m local: the whole deployment on this machine."""
 
-import os
 import sys
 import time
 
@@ -38,7 +37,9 @@ def _run() -> int:
         raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
     if command == "demo" and own_folder() is not None:
         raise SettingsError(f"{VARIABLE}: the demo drives the project's own cars; `up` starts all but these")
-    loaded = settings.load(Settings, prefix="DEMO", argv=arguments, environ=os.environ, description=USAGE)
+    loaded = settings.load(
+        Settings, prefix="DEMO", argv=arguments, description=USAGE, command=f"python -m local {command}"
+    )
     log.configure("local", "text")
     stop = life.Stop().install()
     # Without a terminal rich assumes 80 columns, too few for the tables of a log.

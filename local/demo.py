@@ -34,18 +34,21 @@ SCREEN = "screen.svg"
 class Settings:
     """Flags, environment (DEMO_…) or these defaults."""
 
-    cars: int = setting("how many cars", default=1_000)
-    minutes: float = setting("how long telemetry flows", default=3.0)
+    cars: int = setting("how many cars", default=1_000, least=1)
+    minutes: float = setting("how long telemetry flows", default=3.0, above=0)
     seed: int = setting("seed of the fleet and of the training", default=1)
-    rate_hz: float = setting("samples a second of each car", default=1.0)
-    hours: float = setting("hours of driving and of wear that the run shows", default=60.0)
-    faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
+    rate_hz: float = setting("samples a second of each car", default=1.0, above=0)
+    hours: float = setting("hours of driving and of wear that the run shows", default=60.0, above=0)
+    faulty_share: float = setting(
+        "share of the cars in which components wear out", default=0.05, least=0, most=1
+    )
     fault_spread_h: float = setting(
         "the next fault of such a car begins within this many hours of driving", default=6.0
     )
     false_alarms_per_car_week: float = setting(
         "budget of false alarms per car-week of driving, from which the trainer sets the alarm threshold",
         default=0.01,
+        above=0,
     )
     alert_smoothing: float = setting(
         "share of the newest score in the level that is held against the threshold",
@@ -54,18 +57,11 @@ class Settings:
     alert_close_ratio: float = setting(
         "hysteresis: an open alert closes below this share of the threshold", default=SMOOTHED.close_ratio
     )
-    scorers: int = setting("scorer replicas", default=2)
+    scorers: int = setting("scorer replicas", default=2, least=1)
     shards: int = setting("MQTT broker shards; 0: as many as the limit of open files requires", default=0)
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/demo"))
     started_at: float = setting("when the command was typed, s since 1970; 0: now", default=0.0)
-
-    def __post_init__(self) -> None:
-        for name in ("cars", "minutes", "rate_hz", "hours", "scorers", "false_alarms_per_car_week"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        if not 0 <= self.faulty_share <= 1:
-            raise ValueError(f"--faulty-share {self.faulty_share} must be from 0 to 1")
 
     @property
     def run_s(self) -> float:

@@ -1,6 +1,5 @@
 """The start and the end that all services share: settings, log, signals, probes."""
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -25,7 +24,7 @@ S = TypeVar("S", bound=_ServiceSettings)
 def run(
     name: str,
     settings_class: type[S],
-    description: str,
+    description: str | None,
     work: Callable[[S, health.Health, life.Stop], Any],
     *,
     deadline_s: Callable[[S], float] = lambda _: life.SHUTDOWN_DEADLINE_S,
@@ -40,7 +39,6 @@ def run(
             settings_class,
             prefix=name.upper(),
             argv=sys.argv[1:],
-            environ=os.environ,
             description=description,
         )
         log.configure(name, chosen.log_format)

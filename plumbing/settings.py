@@ -7,6 +7,8 @@ nothing reads the environment.
 import argparse
 import dataclasses
 import math
+import operator
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -22,22 +24,40 @@ class SettingsError(ValueError):
     """A setting is unknown, missing or malformed; the message names it and says what is expected."""
 
 
-def setting(help: str, *, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a settings dataclass; required if it has no default. Its name ends with its unit."""
-    return dataclasses.field(default=default, metadata={"help": help})
+def setting(
+    help: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A field of a settings dataclass; required if it has no default. Its name ends with its unit.
+
+    `load` refuses a value that is less than `least`, not above `above`, or more than `most`.
+    """
+    bounds = (("at least", least, operator.ge), ("above", above, operator.gt), ("at most", most, operator.le))
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
 
 
 def load(
-    cls: type[S], *, prefix: str, argv: Sequence[str], environ: Mapping[str, str], description: str = ""
+    cls: type[S],
+    *,
+    prefix: str,
+    argv: Sequence[str],
+    environ: Mapping[str, str] = os.environ,
+    description: str | None = None,
+    command: str | None = None,
 ) -> S:
     """Fill `cls`: flag `--kafka-bootstrap`, else environment `<PREFIX>_KAFKA_BOOTSTRAP`, else the default.
 
     Raises SettingsError, also for an environment variable that has the prefix and is not a setting. `--help`
-    prints every setting and exits.
+    prints every setting and exits; it begins with `command`, by default `python -m <prefix>`.
     """
+    command = command or f"python -m {prefix.lower()}"
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
-    flags = vars(_parser(fields, hints, prefix, description).parse_args(list(argv)))
+    flags = vars(_parser(fields, hints, prefix, description, command).parse_args(list(argv)))
     names = {_variable(prefix, field.name): field for field in fields}
     unknown = sorted(name for name in environ if name.startswith(prefix + "_") and name not in names)
     if unknown:
@@ -47,7 +67,10 @@ def load(
         text = flags[field.name] if flags[field.name] is not None else environ.get(variable)
         where = flag(field.name) if flags[field.name] is not None else variable
         if text is not None:
-            values[field.name] = parse(text, hints[field.name], where)
+            values[field.name] = value = parse(text, hints[field.name], where)
+            for words, bound, holds in field.metadata["bounds"]:
+                if None not in (value, bound) and not holds(value, bound):
+                    raise SettingsError(f"{where} {text} must be {words} {bound}")
         elif field.default is dataclasses.MISSING:
             raise SettingsError(f"{flag(field.name)} or {variable} must be set: {field.metadata['help']}")
     try:
@@ -109,10 +132,14 @@ def _variable(prefix: str, name: str) -> str:
 
 
 def _parser(
-    fields: tuple[dataclasses.Field[Any], ...], hints: Mapping[str, Any], prefix: str, description: str
+    fields: tuple[dataclasses.Field[Any], ...],
+    hints: Mapping[str, Any],
+    prefix: str,
+    description: str | None,
+    command: str,
 ) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=prefix.lower(),
+        prog=command,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -7,7 +7,6 @@ reached.
 """
 
 import fcntl
-import os
 import shutil
 import sys
 import time
@@ -33,9 +32,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    settings = load(
-        Settings, prefix="QUALITY", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
-    )
+    settings = load(Settings, prefix="QUALITY", argv=sys.argv[1:], description=__doc__)
     log.configure("quality", "text")
     stop = life.Stop().install()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)

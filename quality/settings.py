@@ -19,28 +19,32 @@ _LIVE_H_MIN = 12.0  # with less time after the learning period hardly any fault 
 class Settings:
     """Flags, environment (QUALITY_…) or these defaults. The parts of the fleet are disjoint cars."""
 
-    seeds: int = setting("number of fleets; each has its own cars, faults and models", default=4)
+    seeds: int = setting("number of fleets; each has its own cars, faults and models", default=4, least=1)
     first_seed: int = setting("first seed; the others follow it", default=1)
     detectors: tuple[str, ...] = setting("detectors, separated by commas", default=NAMES)
     quick: bool = setting("use a quarter of the cars: for a first look, not for figures", default=False)
     hours: float = setting("hours of telemetry of each car", default=100.0)
-    interval_s: float = setting("seconds between two samples of a car", default=20.0)
+    interval_s: float = setting("seconds between two samples of a car", default=20.0, above=0)
     learning_h: float = setting(
-        "hours in which a car's baseline is learned; they are not judged", default=8.0
+        "hours in which a car's baseline is learned; they are not judged", default=8.0, above=0
     )
-    memory_h: float = setting("hours over which detectors with a memory average", default=1.0)
-    training_cars: int = setting("healthy cars to train on", default=200)
-    calibration_cars: int = setting("healthy cars that set the thresholds", default=300)
-    healthy_cars: int = setting("healthy test cars: false alarms", default=300)
-    faulty_cars: int = setting("test cars whose components fail, two or three times each", default=100)
+    memory_h: float = setting("hours over which detectors with a memory average", default=1.0, above=0)
+    training_cars: int = setting("healthy cars to train on", default=200, least=2 * _QUICK)
+    calibration_cars: int = setting("healthy cars that set the thresholds", default=300, least=2 * _QUICK)
+    healthy_cars: int = setting("healthy test cars: false alarms", default=300, least=2 * _QUICK)
+    faulty_cars: int = setting(
+        "test cars whose components fail, two or three times each", default=100, least=2 * _QUICK
+    )
     changed_cars: int = setting(
-        "healthy test cars for each of: a new firmware, a cold snap, a new car model", default=60
+        "healthy test cars for each of: a new firmware, a cold snap, a new car model",
+        default=60,
+        least=2 * _QUICK,
     )
     spoilt: tuple[str, ...] = setting(
         "detectors that are also trained with 1 % of faulty cars among the healthy ones, separated by commas",
         default=("ours",),
     )
-    processes: int = setting("seeds that run at a time, each a process of 2.2 GiB", default=2)
+    processes: int = setting("seeds that run at a time, each a process of 2.2 GiB", default=2, least=1)
     keep_data: bool = setting(
         "keep the simulated samples in --run-dir and reuse them while simulator and fleet are unchanged",
         default=False,
@@ -51,12 +55,6 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "interval_s", "learning_h", "memory_h", "processes"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
-        for name in ("training_cars", "calibration_cars", "healthy_cars", "faulty_cars", "changed_cars"):
-            if getattr(self, name) < 2 * _QUICK:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least {2 * _QUICK}")
         if self.hours < self.learning_h + _LIVE_H_MIN:
             raise ValueError(
                 f"--hours {self.hours:g} leaves less than {_LIVE_H_MIN:g} h after --learning-h "

@@ -24,7 +24,7 @@ _COLLECT_AFTER_OBJECTS = 200_000
 
 def main() -> None:
     """Entry point."""
-    service.run("scorer", Settings, __doc__ or "", _run)
+    service.run("scorer", Settings, __doc__, _run)
 
 
 def _run(settings: Settings, health: Health, stop: Stop) -> None:

@@ -32,24 +32,25 @@ class Settings:
         "name of the cloud cluster in replication; models are read from <cloud>.models", default="cloud"
     )
     runtime: RuntimeName = setting("TFLite interpreter", default="litert")
-    batch_records_max: int = setting("most records scored at once", default=16_000)
-    batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100)
+    batch_records_max: int = setting("most records scored at once", default=16_000, least=1)
+    batch_wait_ms: int = setting("longest wait for the first record of a batch", default=100, least=1)
     fetch_wait_ms: int = setting(
         "longest wait of Kafka for 100 kB of records: a shorter one costs CPU, a longer one latency",
         default=3,
+        least=1,
     )
     in_flight_batches_max: int = setting(
-        "most batches whose results are not delivered; then consuming waits", default=100
+        "most batches whose results are not delivered; then consuming waits", default=100, least=1
     )
-    commit_interval_ms: int = setting("shortest time between two commits of offsets", default=200)
+    commit_interval_ms: int = setting("shortest time between two commits of offsets", default=200, least=1)
     remembered_records: int = setting(
-        "records read back for each assigned partition, to recognise duplicates", default=20_000
+        "records read back for each assigned partition, to recognise duplicates", default=20_000, least=0
     )
     state_interval_s: float = setting(
-        "interval at which changed car states are written to car-state", default=10.0
+        "interval at which changed car states are written to car-state", default=10.0, above=0
     )
     delivery_timeout_s: float = setting(
-        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=60.0
+        "exit (to be restarted) when Kafka has confirmed nothing for this long", default=60.0, above=0
     )
     metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
     metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
@@ -57,13 +58,3 @@ class Settings:
 
     def __post_init__(self) -> None:
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
-        counts = ("batch_records_max", "in_flight_batches_max")
-        for name in (*counts, "batch_wait_ms", "fetch_wait_ms", "commit_interval_ms"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.state_interval_s <= 0:
-            raise ValueError("--state-interval-s must be positive")
-        if self.remembered_records < 0 or self.delivery_timeout_s <= 0:
-            raise ValueError(
-                "--remembered-records must not be negative, --delivery-timeout-s must be positive"
-            )

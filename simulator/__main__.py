@@ -10,7 +10,7 @@ from simulator.worker_pool import END_MARGIN_S, WorkerPool
 
 def main() -> None:
     """Entry point of the parent process."""
-    service.run("simulator", Settings, __doc__ or "", _run, deadline_s=lambda s: s.drain_s + END_MARGIN_S)
+    service.run("simulator", Settings, __doc__, _run, deadline_s=lambda s: s.drain_s + END_MARGIN_S)
 
 
 def _run(settings: Settings, health: Health, stop: Stop) -> None:

@@ -54,7 +54,7 @@ def _run() -> int:
     if first in _MOVED:
         _run_files(arguments)
     command, version, flags = split_command(arguments)
-    settings = load(Settings, prefix="TRAINER", argv=flags, environ=os.environ, description=USAGE)
+    settings = load(Settings, prefix="TRAINER", argv=flags, description=USAGE)
     log.configure("trainer", settings.log_format)
     publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)
     try:

@@ -25,19 +25,19 @@ class Settings:
     edge_names: tuple[str, ...] = setting(
         "names of the edge clusters in replication: telemetry comes from <edge>.telemetry", default=("edge",)
     )
-    wait_records: int = setting("start when the topics hold this many records", default=1)
-    wait_seconds: float = setting("how long to wait for them before giving up", default=60.0)
-    records_max: int = setting("train on at most this many of the newest records", default=1_000_000)
+    wait_records: int = setting("start when the topics hold this many records", default=1, least=1)
+    wait_seconds: float = setting("how long to wait for them before giving up", default=60.0, least=0)
+    records_max: int = setting("train on at most this many of the newest records", default=1_000_000, least=1)
     seed: int = setting("seed of training and evaluation", default=1)
-    steps_max: int = setting("at most this many training steps of the network", default=4_000)
+    steps_max: int = setting("at most this many training steps of the network", default=4_000, least=1)
     learning_s: float = setting(
         "how long a car is watched before it is judged, in seconds of its telemetry", default=28_800.0
     )
     memory_s: float = setting(
-        "how far back a car's deviations are averaged, in seconds of its telemetry", default=3_600.0
+        "how far back a car's deviations are averaged, in seconds of its telemetry", default=3_600.0, above=0
     )
     false_alarms_per_car_week: float = setting(
-        "budget: alerts that healthy cars may raise in 168 h of their telemetry", default=0.1
+        "budget: alerts that healthy cars may raise in 168 h of their telemetry", default=0.1, above=0
     )
     alert_smoothing: float = setting(
         "share of the newest score in the level that is held against the threshold; 1: no smoothing",
@@ -48,29 +48,23 @@ class Settings:
         default=SMOOTHED.close_ratio,
     )
     label_window_s: float = setting(
-        "an alert at most this long before a reported failure has foreseen it", default=3_600.0
+        "an alert at most this long before a reported failure has foreseen it", default=3_600.0, above=0
     )
     labelled_cars_min: int = setting(
         "with reported failures of at least this many held-out cars the reports are the labels; with fewer, "
         "artificial deviations of healthy cars are",
         default=20,
+        least=1,
     )
     git_revision: str = setting("source revision for the manifest; empty: ask git", default="")
     log_format: LogFormat = setting("log lines", default="auto")
 
     def __post_init__(self) -> None:
         addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
-        for name in ("wait_records", "records_max", "steps_max", "labelled_cars_min"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         if self.wait_records > self.records_max:
             raise ValueError("--wait-records must not be more than --records-max")
-        if self.wait_seconds < 0 or self.label_window_s <= 0:
-            raise ValueError("--wait-seconds must not be negative, --label-window-s must be positive")
-        if not 0 < self.memory_s <= self.learning_s:
-            raise ValueError("--memory-s must be positive, and --learning-s at least as long")
-        if not self.false_alarms_per_car_week > 0:
-            raise ValueError("--false-alarms-per-car-week must be positive")
+        if self.memory_s > self.learning_s:
+            raise ValueError("--learning-s must be at least as long as --memory-s")
         _ = self.alert_rule  # raises ValueError for values that it refuses
         if not self.edge_names:
             raise ValueError("--edge-names must name at least one edge")

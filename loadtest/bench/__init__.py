@@ -10,7 +10,6 @@ wrong (a message was lost, for example) and calls `run.not_measured` for a peer 
 """
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +21,9 @@ from plumbing.settings import load
 
 def main(arguments: Sequence[str]) -> int:
     """Measure the stages one after another; exit status 0 where everything could be measured."""
-    settings = load(Settings, prefix="BENCH", argv=arguments, environ=os.environ, description=__doc__ or "")
+    settings = load(
+        Settings, prefix="BENCH", argv=arguments, description=__doc__, command="python -m loadtest bench"
+    )
     with BenchRun(settings) as run:
         for name in settings.stages:
             stage = importlib.import_module(f"loadtest.bench.{name}")

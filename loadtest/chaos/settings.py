@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.chaos.faults import FAULTS
-from loadtest.settings import require_fleet, require_not_negative, require_positive
+from loadtest.settings import require_fleet
 from local.champion import KEPT
 from local.deployment import Plan
 from plumbing.settings import setting
@@ -18,18 +18,20 @@ class Settings:
 
     faults: tuple[str, ...] = setting("which faults, in this order; none: all (--list)", default=())
     list: bool = setting("print the faults and exit", default=False)
-    messages: int = setting("the load goes on until the cars have sent this many", default=1_000_000)
-    rate: float = setting("messages a second of the whole fleet", default=2_500.0)
-    cars: int = setting("how many cars, each with its own connection", default=1_000)
+    messages: int = setting("the load goes on until the cars have sent this many", default=1_000_000, least=0)
+    rate: float = setting("messages a second of the whole fleet", default=2_500.0, above=0)
+    cars: int = setting("how many cars, each with its own connection", default=1_000, least=CARS_MIN)
     buffer_s: float = setting(
         "seconds of samples that a car sends again to a killed broker, and the most a bridge may be behind",
         default=10.0,
+        above=0,
     )
     seed: int = setting("seed of the fleet, of a training, and of the moments of the faults", default=1)
-    recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0)
+    recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0, above=0)
     behind_s_max: float = setting(
         "recovered: at every stage the newest record of every car is at most this old, plus its period",
         default=2.0,
+        above=0,
     )
     model: Path = setting(
         "file of the trainer's last model; where there is none, one is trained and kept here", default=KEPT
@@ -40,10 +42,6 @@ class Settings:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.faults if name not in FAULTS]:
             raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
-        if self.cars < CARS_MIN:
-            raise ValueError(f"--cars {self.cars} must be at least {CARS_MIN}")
-        require_positive(self, "rate", "buffer_s", "recovery_s_max", "behind_s_max")
-        require_not_negative(self, "messages")
         require_fleet(self.cars, self.rate)
 
     @property

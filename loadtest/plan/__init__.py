@@ -1,7 +1,6 @@
 """`make plan`: cores, memory, partitions and replicas for a fleet, from the measured cost of a message."""
 
 import math
-import os
 import platform
 import shutil
 import time
@@ -18,7 +17,6 @@ from loadtest.deployment import ensure_model
 from loadtest.plan import costs, staircase
 from loadtest.plan.costs import COMPONENTS, Cost, MeasuredRun
 from loadtest.scale.settings import memory_dir
-from loadtest.settings import require_positive
 from local import preflight
 from local.champion import KEPT
 from local.deployment import Plan
@@ -40,8 +38,8 @@ _ERROR_MAX, _CORES_MIN = 0.2, 0.05
 class Settings:
     """Flags, environment (PLAN_…) or these defaults."""
 
-    cars: int = setting("how many cars", default=1_000)
-    rate_hz: float = setting("samples a second of each car", default=1.0)
+    cars: int = setting("how many cars", default=1_000, least=1)
+    rate_hz: float = setting("samples a second of each car", default=1.0, above=0)
     open_files: int = setting(
         "connections that a broker's process may hold; 0: this machine's limit", default=0
     )
@@ -64,7 +62,6 @@ class Settings:
     run_dir: Path = setting("folder of logs and state of these runs", default=Path("var/plan"))
 
     def __post_init__(self) -> None:
-        require_positive(self, "cars", "rate_hz")
         if self.open_files < 0 or 0 < self.open_files <= preflight.SPARE_FILES:
             raise ValueError(f"--open-files {self.open_files} must be above {preflight.SPARE_FILES}, or 0")
         if self.measure and len(set(self.rates)) < 2:
@@ -84,7 +81,9 @@ class Need:
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 1 where a prediction was checked and is more than 20 % off."""
-    settings = load(Settings, prefix="PLAN", argv=arguments, environ=os.environ, description=__doc__ or "")
+    settings = load(
+        Settings, prefix="PLAN", argv=arguments, description=__doc__, command="python -m loadtest plan"
+    )
     console = output.console(120)
     try:
         held_out = _measure(settings, console) if settings.measure else []

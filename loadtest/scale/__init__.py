@@ -1,6 +1,5 @@
 """`make scale`: a fleet of 100 000 cars on this machine: connect, hold, measure, account for every record."""
 
-import os
 import shutil
 from collections.abc import Sequence
 
@@ -16,7 +15,9 @@ from plumbing.settings import load
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 where the whole fleet connected and nothing was lost."""
-    settings = load(Settings, prefix="SCALE", argv=arguments, environ=os.environ, description=__doc__ or "")
+    settings = load(
+        Settings, prefix="SCALE", argv=arguments, description=__doc__, command="python -m loadtest scale"
+    )
     log.configure("scale", "text")
     console = output.console(130)
     settings.check_room()

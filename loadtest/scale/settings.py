@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.deployment import paced_like_demo
-from loadtest.settings import require_fleet, require_not_negative, require_positive
+from loadtest.settings import require_fleet
 from local import java, preflight
 from local.champion import KEPT
 from local.deployment import Plan
@@ -24,19 +24,23 @@ _SHM = Path("/dev/shm")
 class Settings:
     """Flags, environment (SCALE_…) or these defaults."""
 
-    cars: int = setting("how many cars, each with its own connection", default=100_000)
-    rate: float = setting("messages a second of the whole fleet", default=10_000.0)
-    minutes: float = setting("how long all cars are held connected and measured", default=3.0)
-    connect_s: float = setting("seconds over which the cars' first connections are spread", default=30.0)
+    cars: int = setting("how many cars, each with its own connection", default=100_000, least=1)
+    rate: float = setting("messages a second of the whole fleet", default=10_000.0, above=0)
+    minutes: float = setting("how long all cars are held connected and measured", default=3.0, above=0)
+    connect_s: float = setting(
+        "seconds over which the cars' first connections are spread", default=30.0, above=0
+    )
     warm_s: float = setting(
-        "seconds before the measurement, in which the JVMs compile their hot code", default=15.0
+        "seconds before the measurement, in which the JVMs compile their hot code", default=15.0, least=0
     )
     seed: int = setting("seed of the fleet and of a training", default=1)
     faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
-    bridges: int = setting("bridge processes; each owns shards with shard % bridges == ordinal", default=1)
-    scorers: int = setting("scorer replicas, at most one for each partition", default=2)
-    shards: int = setting("MQTT broker shards; 0: as many as the file limit requires", default=0)
-    processes: int = setting("simulator processes; 0: as many as the file limit requires", default=0)
+    bridges: int = setting(
+        "bridge processes; each owns shards with shard % bridges == ordinal", default=1, least=1
+    )
+    scorers: int = setting("scorer replicas, at most one for each partition", default=2, least=1)
+    shards: int = setting("MQTT broker shards; 0: as many as the file limit requires", default=0, least=0)
+    processes: int = setting("simulator processes; 0: as many as the file limit requires", default=0, least=0)
     model: Path = setting(
         "file of the trainer's last model; where there is none, one is trained and kept here", default=KEPT
     )
@@ -52,8 +56,6 @@ class Settings:
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
 
     def __post_init__(self) -> None:
-        require_positive(self, "cars", "rate", "minutes", "connect_s", "bridges", "scorers")
-        require_not_negative(self, "warm_s", "shards", "processes")
         require_fleet(self.cars, self.rate)
 
     @property

@@ -4,7 +4,6 @@ A proof that was met on this very commit is not run again, unless --force says s
 rows in var/proofs.json. Exit status 0 where all chosen proofs are met, 1 where not, 130 after Ctrl-C.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -47,7 +46,7 @@ def main() -> None:
 
 def _run() -> int:
     chosen = settings.load(
-        Settings, prefix="PROOFS", argv=sys.argv[1:], environ=os.environ, description=__doc__ or ""
+        Settings, prefix="PROOFS", argv=sys.argv[1:], description=__doc__, command="python -m tests.proofs"
     )
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if chosen.list:

@@ -4,7 +4,6 @@ The Job is made from the template of the CronJob that also trains by schedule: t
 """
 
 import copy
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +35,9 @@ Exit codes: the pod's (0 published, 1 the world is down, 2 bad settings, 3 refus
 def main(argv: Sequence[str]) -> int:
     """The command. Raises SettingsError, WorldDown."""
     own, added = split(argv)
-    settings = load(Settings, prefix="LAUNCH", argv=own, environ=os.environ, description=DESCRIPTION)
+    settings = load(
+        Settings, prefix="LAUNCH", argv=own, description=DESCRIPTION, command="python -m trainer launch"
+    )
     api = connect(settings.kubeconfig, settings.context, settings.namespace)
     return Launch(settings, api, life.Stop().install()).run(added)
 

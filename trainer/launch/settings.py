@@ -18,22 +18,22 @@ class Settings:
     )
     context: str = setting("context of the kubeconfig; empty: the current one", default="")
     kubeconfig: Path | None = setting("kubeconfig to use instead of kubectl's", default=None)
-    start_timeout_s: float = setting("give up if the pod is not running after this long", default=600.0)
-    timeout_s: float = setting("give up if the Job has not ended after this long", default=7_200.0)
+    start_timeout_s: float = setting(
+        "give up if the pod is not running after this long", default=600.0, above=0
+    )
+    timeout_s: float = setting("give up if the Job has not ended after this long", default=7_200.0, above=0)
     blocked_s: float = setting(
         "give up if the pod has been unable to start for this long for a reason that seldom passes: an image "
         "that cannot be pulled, a ConfigMap that is missing",
         default=30.0,
+        above=0,
     )
-    away_s: float = setting("give up if the API server has not answered for this long", default=60.0)
-    poll_s: float = setting("time between two looks at the Job", default=1.0)
+    away_s: float = setting("give up if the API server has not answered for this long", default=60.0, above=0)
+    poll_s: float = setting("time between two looks at the Job", default=1.0, above=0)
     on_stop: Literal["keep", "delete"] = setting(
         "keep or delete the Job at Ctrl-C and when giving up", default="keep"
     )
 
     def __post_init__(self) -> None:
-        for name in ("start_timeout_s", "timeout_s", "blocked_s", "away_s", "poll_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be positive")
         if not self.cronjob or not self.container:
             raise ValueError("--cronjob and --container must not be empty")

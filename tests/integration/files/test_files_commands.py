@@ -186,7 +186,7 @@ def test_parquet_without_times_and_with_everything_odd(folder: Path):
         (["fit", "--data", "{folder}/none.csv", "--signals", "a", "--out", "{folder}/x"], "No such file"),
         (["fit", "--data", "{folder}/pumps.csv", "--signals", "flow", "--out", "{folder}"], "another --out"),
         (["fit", "--data", "x.csv", "--signals", "a,a", "--out", "x"], "--signals names a twice"),
-        (["fit", "--data", "x.csv", "--signals", "a", "--out", "x", "--memory-s", "-1"], "must be positive"),
+        (["fit", "--data", "x.csv", "--signals", "a", "--out", "x", "--memory-s", "-1"], "must be above 0"),
         (["fit", "--data", "x.csv", "--out", "x"], "--signals or FIT_SIGNALS must be set"),
         (["score", "--model", "{folder}", "--data", "{folder}/pumps.csv"], "is no model"),
         (["score", "--model", "{folder}/model", "--data", "{folder}/other.csv"], "has no column flow"),

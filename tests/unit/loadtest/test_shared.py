@@ -1,36 +1,18 @@
 """The parts that several commands of the load test share."""
 
 import io
-from dataclasses import dataclass
 
 import pytest
 from rich.console import Console
 
 from loadtest.children import flags
 from loadtest.output import Bar, ProgressLine, table
-from loadtest.settings import require_fleet, require_not_negative, require_positive
-
-
-@dataclass
-class Settings:
-    """Settings as a command has them."""
-
-    steady_s: float = 1.0
+from loadtest.settings import require_fleet
 
 
 def test_settings_become_flags():
     """Underscores become dashes, values become text."""
     assert flags({"rate_hz": 2.5, "cars": 3}) == ["--rate-hz", "2.5", "--cars", "3"]
-
-
-def test_a_refused_setting_is_named_by_its_flag():
-    """0 is not positive, but not negative either."""
-    require_positive(Settings(), "steady_s")
-    require_not_negative(Settings(0.0), "steady_s")
-    with pytest.raises(ValueError, match="--steady-s must be positive"):
-        require_positive(Settings(0.0), "steady_s")
-    with pytest.raises(ValueError, match="--steady-s must not be negative"):
-        require_not_negative(Settings(-1.0), "steady_s")
 
 
 def test_a_car_sends_at_most_ten_messages_a_second():

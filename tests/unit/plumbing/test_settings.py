@@ -15,8 +15,8 @@ class Ship:
     """A setting of every type."""
 
     harbour: str = setting("its home harbour")
-    crew: int = setting("people on board", default=12)
-    draught_m: float = setting("how deep it goes, 100 % loaded", default=4.5)
+    crew: int = setting("people on board", default=12, least=1, most=99)
+    draught_m: float = setting("how deep it goes, 100 % loaded", default=4.5, above=-2)
     sails: bool = setting("whether it sails", default=False)
     log_book: Path | None = setting("file of the log book", default=None)
     cargo: tuple[str, ...] = setting("what it carries", default=())
@@ -24,8 +24,8 @@ class Ship:
     berths: tuple[int, ...] = setting("numbers", default=(1, 2))
 
     def __post_init__(self) -> None:
-        if self.crew < 1:
-            raise ValueError(f"--crew {self.crew} must be at least 1")
+        if self.harbour == "moon":
+            raise ValueError("--harbour moon has no water")
 
 
 def _load(*argv: str, **environ: str) -> Ship:
@@ -85,6 +85,9 @@ def test_an_empty_optional_setting_is_none():
         (["--harbour=K", "--flag=green"], {}, "--flag: 'green' is not one of red, blue"),
         (["--harbour=K"], {"SHIP_BERTHS": "1,two"}, "SHIP_BERTHS: 'two' is not a whole number"),
         (["--harbour=K", "--crew=0"], {}, "--crew 0 must be at least 1"),
+        (["--harbour=K"], {"SHIP_CREW": "100"}, "SHIP_CREW 100 must be at most 99"),
+        (["--harbour=K", "--draught-m=-2"], {}, "--draught-m -2 must be above -2"),
+        (["--harbour=moon"], {}, "--harbour moon has no water"),
     ],
 )
 def test_a_wrong_setting_refuses_the_start_and_is_named(argv: list[str], environ: dict[str, str], named: str):
@@ -113,6 +116,7 @@ def test_help_lists_every_setting_with_its_variable_and_default(capsys: pytest.C
         _load("--help")
     assert end.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("usage: python -m ship [-h]")
     for field in dataclasses.fields(Ship):
         assert "--" + field.name.replace("_", "-") in text
         assert field.metadata["help"] in text
