@@ -101,7 +101,7 @@ def render(picture: Picture, width: int, height: int) -> RenderableType:
     return Group(head, stages, _facts(picture), foresight, *tables)
 
 
-def as_svg(picture: Picture, width: int = 92, height: int = 34) -> str:
+def as_svg(picture: Picture, width: int = 80, height: int = 27) -> str:
     """The live table as a terminal of this size shows it."""
     console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, highlight=False)
     console.print(render(picture, width, height))
