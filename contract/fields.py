@@ -1,71 +1,74 @@
-"""Reading JSON documents into dataclasses: each field has one type, and errors name the field."""
+"""Reading JSON and TOML documents into dataclasses by the types of their fields; errors name the field."""
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import is_dataclass
+from functools import partial
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from contract.errors import Malformed
-
+T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
 
-def read(cls: type, readers: Mapping[str, Reader], document: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a dataclass's fields, each read by its reader.
+def read(cls: type[T], document: Any) -> T:
+    """An instance of a dataclass from a document that has a value for every field and no other.
 
-    Raises Malformed (`malformed_manifest`) naming the fields that are missing, unknown or of a wrong type.
+    Raises ValueError that names the fields that are missing, unknown or of a wrong type.
     """
-    names = {item.name for item in fields(cls)}
-    if missing := sorted(names - document.keys()):
-        raise Malformed("malformed_manifest", f"missing: {', '.join(missing)}")
-    if unknown := sorted(document.keys() - names):
-        raise Malformed("malformed_manifest", f"unknown: {', '.join(unknown)}")
-    values: dict[str, Any] = {}
-    for name in names:
+    hints, values = get_type_hints(cls), _exactly(dict, document)
+    if missing := sorted(hints.keys() - values.keys()):
+        raise ValueError(f"missing: {', '.join(missing)}")
+    if unknown := sorted(values.keys() - hints.keys()):
+        raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(hints)}")
+    fields = {}
+    for name, hint in hints.items():
         try:
-            values[name] = readers[name](document[name])
+            fields[name] = _reader(hint)(values[name])
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise Malformed("malformed_manifest", f"{name}: {error}") from error
-    return values
+            raise ValueError(f"{name}: {error}") from error
+    return cls(**fields)
 
 
-def exactly(kind: type) -> Reader:
-    """A reader of values of exactly one type: neither a bool nor a float counts as an integer."""
+def _reader(hint: Any) -> Reader:
+    """A function that turns a document's value into a field of this type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint in _SIMPLE:
+        return _SIMPLE[hint]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return partial(read, hint)
+    if origin is UnionType:  # X | None
+        some = _reader(arguments[0])
+        return lambda value: None if value is None else some(value)
+    if origin is Mapping:
+        key, item = arguments[0], _reader(arguments[1])
+        return lambda value: {key(name): item(each) for name, each in _exactly(dict, value).items()}
+    if origin is tuple:
+        length = None if arguments[1] is ... else len(arguments)
+        return partial(_listed, _reader(arguments[0]), length)
+    return partial(_exactly, hint)
 
-    def reader(value: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"{str(value)[:80]!r} is not of type {kind.__name__}")
-        return value
 
-    return reader
-
-
-def record(cls: type, readers: Mapping[str, Reader]) -> Reader:
-    """A reader of a dataclass whose fields are read by `readers`."""
-    return lambda value: cls(**read(cls, readers, exactly(dict)(value)))
+def _exactly(kind: type, value: Any) -> Any:
+    """The value, which must be of exactly this type: neither a bool nor a float counts as an integer."""
+    if type(value) is not kind:
+        raise TypeError(f"must be {kind.__name__}, not {value!r:.80}")
+    return value
 
 
-def number(value: Any) -> float:
+def _number(value: Any) -> float:
     """A float; null, which stands for a number that is not finite, becomes NaN."""
     if value is None:
         return math.nan
-    if type(value) not in {int, float}:
-        raise TypeError(f"{str(value)[:80]!r} is not a number")
-    return float(value)
+    return float(value if type(value) is int else _exactly(float, value))
 
 
-def optional(reader: Reader) -> Reader:
-    """A reader of null, or of what `reader` reads."""
-    return lambda value: None if value is None else reader(value)
+def _listed(item: Reader, length: int | None, value: Any) -> tuple[Any, ...]:
+    """A list as a tuple; `length` is the required number of items."""
+    items = tuple(map(item, _exactly(list, value)))
+    if length is not None and len(items) != length:
+        raise ValueError(f"{len(items)} items, not {length}")
+    return items
 
 
-def listed(reader: Reader, length: int | None = None) -> Reader:
-    """A reader of a list as a tuple, each item read by `reader`; `length` is the required number of items."""
-
-    def read_list(value: Any) -> tuple[Any, ...]:
-        items = tuple(map(reader, exactly(list)(value)))
-        if length is not None and len(items) != length:
-            raise ValueError(f"{len(items)} items, not {length}")
-        return items
-
-    return read_list
+_SIMPLE: dict[Any, Reader] = {float: _number, Any: lambda value: value}

@@ -23,6 +23,7 @@ class Golden:
 
     K is the number of signals that the model judges, S the width of its state, 0 without state. The cars of a
     graph with state are a new one, one shortly before the end of its learning period and a learned one.
+    Raises ValueError if sizes differ.
     """
 
     signals: tuple[Rows, ...]  # (T, k, K)
@@ -30,6 +31,15 @@ class Golden:
     score: Rows  # (T, k)
     contribution: tuple[Rows, ...]  # (T, k, K)
     state_after: Rows  # (k, S) after the last sample
+
+    def __post_init__(self) -> None:
+        if not len(self.signals) == len(self.score) == len(self.contribution):
+            raise ValueError("signals, score and contribution must have the same number of samples")
+        samples = (*self.signals, self.state, *self.score, *self.contribution, self.state_after)
+        if {len(cars) for cars in samples} != {len(self.state)}:
+            raise ValueError("all samples and both states must have the same number of cars")
+        if len({len(state) for state in (*self.state, *self.state_after)}) > 1:
+            raise ValueError("all states must have the same number of values")
 
     @classmethod
     def of(cls, signals: Floats, state: Floats, step: Step) -> "Golden":

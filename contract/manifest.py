@@ -14,7 +14,7 @@ from typing import Any, Self
 from contract import records
 from contract.alert_rule import AlertRule
 from contract.errors import Malformed
-from contract.fields import Reader, exactly, listed, number, optional, read, record
+from contract.fields import read
 from contract.golden import Golden
 from contract.hypotheses import Hypotheses
 from contract.state_layout import StateLayout
@@ -83,18 +83,23 @@ class Manifest:
         version = document.get("manifest_version")
         if version != MANIFEST_VERSION:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
-        values = read(cls, _READERS, {"hypotheses": None} | document)
-        state, hypotheses = values["state"], values["hypotheses"]
-        if hypotheses is not None and (state is None or max(hypotheses.columns) >= state.width):
-            raise Malformed("malformed_manifest", "hypotheses: columns that the state does not have")
-        signals, golden = values["signals"], values["golden"]
-        if not signals or len(set(signals)) != len(signals):
-            raise Malformed("malformed_manifest", "signals must be at least one, and no signal twice")
-        if wrong := golden.widths - {len(signals)}:
-            raise Malformed(
-                "malformed_manifest", f"golden: rows of {wrong} values for {len(signals)} signals"
-            )
-        return cls(**values)
+        try:
+            manifest = read(cls, {"hypotheses": None} | document)
+            manifest._check()
+        except ValueError as error:
+            raise Malformed("malformed_manifest", str(error)) from error
+        return manifest
+
+    def _check(self) -> None:
+        """Raises ValueError for fields that contradict each other."""
+        if self.hypotheses and (self.state is None or max(self.hypotheses.columns) >= self.state.width):
+            raise ValueError("hypotheses: columns that the state does not have")
+        if not self.signals or len(set(self.signals)) != len(self.signals):
+            raise ValueError("signals must be at least one, and no signal twice")
+        if wrong := self.golden.widths - {len(self.signals)}:
+            raise ValueError(f"golden: rows of {wrong} values for {len(self.signals)} signals")
+        if wrong := {len(values) for values in self.reference_quantiles.values()} - {len(QUANTILES)}:
+            raise ValueError(f"reference_quantiles: {wrong} values for a signal, not {len(QUANTILES)}")
 
 
 def sha256(tflite: bytes) -> str:
@@ -150,80 +155,3 @@ def _plain(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _plain(value) for key, value in node.items()}
     return [_plain(item) for item in node] if isinstance(node, list | tuple) else node
-
-
-def _offsets(value: Any) -> Offsets:
-    bounds = listed(exactly(int), 2)  # [first, next]
-    return {
-        topic: {int(partition): bounds(pair) for partition, pair in partitions.items()}
-        for topic, partitions in value.items()
-    }
-
-
-def _quantiles(value: Any) -> Mapping[str, tuple[float, ...]]:
-    values = listed(number, len(QUANTILES))
-    return {name: values(quantiles) for name, quantiles in value.items()}
-
-
-def _golden(value: Any) -> Golden:
-    row = listed(number)
-    readers = {
-        "signals": listed(listed(row)),
-        "state": listed(listed(number)),
-        "score": listed(listed(number)),
-        "contribution": listed(listed(row)),
-        "state_after": listed(listed(number)),
-    }
-    golden: Golden = record(Golden, readers)(value)
-    if not len(golden.signals) == len(golden.score) == len(golden.contribution):
-        raise ValueError("signals, score and contribution must have the same number of samples")
-    samples = (*golden.signals, golden.state, *golden.score, *golden.contribution, golden.state_after)
-    if {len(cars) for cars in samples} != {len(golden.state)}:
-        raise ValueError("all samples and both states must have the same number of cars")
-    if len({len(state) for state in (*golden.state, *golden.state_after)}) > 1:
-        raise ValueError("all states must have the same number of values")
-    return golden
-
-
-_strings, _columns, _rows = listed(exactly(str)), listed(exactly(int), 2), listed(listed(number))
-
-_STATE_READERS: Mapping[str, Reader] = {
-    "width": exactly(int),
-    "learning_samples": exactly(int),
-    "memory_samples": number,
-    "sample_interval_s": number,
-    "baseline": _columns,
-    "deviation": _columns,
-    "units": exactly(str),
-}
-_HYPOTHESES_READERS: Mapping[str, Reader] = {
-    "columns": listed(exactly(int)),
-    "usual": listed(number),
-    "norm": _rows,
-    "directions": lambda value: {name: _rows(directions) for name, directions in value.items()},
-}
-_READERS: Mapping[str, Reader] = {
-    "name": exactly(str),
-    "version": exactly(int),
-    "parent": optional(exactly(int)),
-    "created_at": exactly(str),
-    "git_revision": exactly(str),
-    "signals": _strings,
-    "schema_fingerprint": exactly(str),
-    "threshold": number,
-    "false_alarms_per_car_week": number,
-    "alert": record(AlertRule, {"smoothing": number, "close_ratio": number}),
-    "components": lambda value: {name: _strings(signals) for name, signals in value.items()},
-    "hypotheses": optional(record(Hypotheses, _HYPOTHESES_READERS)),
-    "state": optional(record(StateLayout, _STATE_READERS)),
-    "training_offsets": _offsets,
-    "validation_offsets": _offsets,
-    "seed": exactly(int),
-    "metrics": exactly(dict),
-    "reference_quantiles": _quantiles,
-    "golden": _golden,
-    "tflite_sha256": exactly(str),
-    "tflite_bytes": exactly(int),
-    "decision": record(Decision, {"published": exactly(bool), "reasons": _strings}),
-    "manifest_version": exactly(int),
-}

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from contract.fields import read as from_document
 from contract.schema import signals_file
 from contract.telemetry import SIGNALS
 
@@ -193,26 +194,11 @@ def _known(where: str, names: Any, known: tuple[str, ...]) -> None:
 
 
 def _made(kind: type[_Entry], entry: Mapping[str, Any]) -> _Entry:
-    """An instance of one of the dataclasses above; every value must have its field's type."""
-    where, values = f"{kind.__name__.lower()} {entry.get('name', '?')}", {}
-    known = {item.name: item for item in fields(kind)}
-    _known(where, entry, tuple(known))
-    required = [name for name, item in known.items() if item.default is MISSING]
-    if missing := [name for name in required if name not in entry]:
-        raise ValueError(f"{where}: {', '.join(missing)} must be given")
-    for name, value in entry.items():
-        values[name] = _typed(f"{where}: {name}", value, known[name].type)
-    return kind(**values)
-
-
-def _typed(where: str, value: Any, kind: Any) -> Any:
-    """A TOML value if it fits a field with that annotation. Raises ValueError."""
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind in (str, str | None) and isinstance(value, str):
-        return value
-    if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise ValueError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+    """An instance of one of the dataclasses above; fields with a default may be left out."""
+    defaults: dict[str, Any] = {
+        item.name: item.default for item in fields(kind) if item.default is not MISSING
+    }
+    try:
+        return from_document(kind, {**defaults, **entry})
+    except ValueError as error:
+        raise ValueError(f"{kind.__name__.lower()} {entry.get('name', '?')}: {error}") from error

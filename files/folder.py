@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
-from contract.errors import Malformed
-from contract.fields import Reader, exactly, listed, number, read, record
+from contract.fields import read
 from contract.manifest import sha256
 from files.errors import BadData
 
@@ -112,8 +111,8 @@ def load(folder: Path) -> tuple[FileManifest, bytes]:
             raise BadData(
                 f"{folder}: the model has version {version!r}, this program reads {FILE_MANIFEST_VERSION}"
             )
-        manifest = FileManifest(**read(FileManifest, _READERS, document))
-    except (OSError, ValueError, AttributeError, Malformed) as error:
+        manifest = read(FileManifest, document)
+    except (OSError, ValueError, AttributeError) as error:
         raise BadData(f"{folder} is damaged: {error}") from error
     if len(tflite) != manifest.tflite_bytes or sha256(tflite) != manifest.tflite_sha256:
         raise BadData(f"{folder}: the checksum of {MODEL} is not that of {MANIFEST}")
@@ -139,34 +138,3 @@ def load_states(path: Path) -> States:
     }:
         raise BadData(f"{path} is damaged: its arrays have different lengths")
     return states
-
-
-def _or_none(reader: Reader) -> Reader:
-    return lambda value: None if value is None else reader(value)
-
-
-_TEXT, _WHOLE, _TEXTS = exactly(str), exactly(int), listed(exactly(str))
-_READERS: Mapping[str, Reader] = {
-    "created_at": _TEXT,
-    "git_revision": _TEXT,
-    "data": _TEXT,
-    "signals": _TEXTS,
-    "conditions": _TEXTS,
-    "left_out": _TEXTS,
-    "group": _or_none(_TEXT),
-    "time": _or_none(_TEXT),
-    "interval_s": number,
-    "learning_samples": _WHOLE,
-    "memory_samples": number,
-    "train_until": _TEXT,
-    "training_rows": _WHOLE,
-    "machines": _WHOLE,
-    "threshold": number,
-    "alert": record(AlertRule, {"smoothing": number, "close_ratio": number}),
-    "false_alarms_per_machine_week": number,
-    "seed": _WHOLE,
-    "metrics": exactly(dict),
-    "tflite_sha256": _TEXT,
-    "tflite_bytes": _WHOLE,
-    "file_manifest_version": _WHOLE,
-}
