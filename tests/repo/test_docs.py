@@ -3,6 +3,7 @@
 Where a row is missing, the failing test prints it, ready to paste.
 """
 
+import ast
 import dataclasses
 import importlib
 import re
@@ -170,6 +171,20 @@ def test_every_link_to_a_file_leads_there(tree: Any):
             if not re.match(r"[a-z]+:", target):
                 path = (tree.root / name).parent / target
                 assert path.exists(), f"{name}: {target}"
+
+
+def test_every_message_that_the_faq_quotes_exists(tree: Any):
+    """Each piece of a quoted message stands in a string of the code, or in local/setup."""
+    code = [
+        node.value
+        for path in tree.python()
+        for node in ast.walk(ast.parse(tree.text(path)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    text = "\n".join([*code, tree.text("local/setup")])
+    quoted = re.findall(r'"([^"]+)"', tree.text("docs/faq.md"))
+    pieces = [piece.strip() for message in quoted for piece in message.split("…")]
+    assert [piece for piece in pieces if piece not in text] == []
 
 
 def test_nothing_is_left_to_fill_in(tree: Any):
