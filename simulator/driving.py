@@ -10,7 +10,8 @@ import numpy as np
 
 from simulator.cars import CarParameters
 from simulator.chance import F4
-from simulator.step import TimeStep
+from simulator.step import FOOT_NOISE, SLOPE_NOISE, TimeStep
+from simulator.trips import HILLS
 
 AIR_KGPM3 = 1.204  # at 20 °C and sea level
 AIR_AT_K = 293.15
@@ -64,21 +65,26 @@ def follow(speed: F4, target: F4, comfort: F4, dt_s: F4) -> tuple[F4, F4]:
     return after * moves, np.copysign(np.minimum(width * (1 / REACTION_S), limit), gap) * moves
 
 
-def grade(before: F4, steepness: F4, speed: F4, noise: F4, dt_s: float) -> F4:
-    """Slope of the road (height over distance) after dt_s; it decorrelates over distance, not over time."""
+def move(step: TimeStep) -> tuple[F4, F4]:
+    """Update speed, foot and slope. Returns (speed in m/s, force at the wheels in N), each (k,).
+
+    The force covers inertia, grade, rolling resistance, drag and dragging brakes; it is 0 at a standstill.
+    """
+    car, state, trip, dt_s = step.car, step.state, step.trip, step.dt_s
+    state.speed[:], acceleration = follow(state.speed, trip.target_mps, car.comfort_mps2, step.driven_s)
+    state.foot[:], state.sway_mps[:] = sway(state.foot, state.sway_mps, step.noise[FOOT_NOISE], dt_s)
+    moving = np.minimum(state.speed * (1 / SWAYS_FROM_MPS), 1)
+    acceleration += moving * (state.foot - state.sway_mps * (1 / REACTION_S))
+    speed = np.maximum(state.speed + moving * state.sway_mps, 0)
+    # The grade decorrelates over distance, not over time.
+    steepness = HILLS[trip.road.astype(np.intp)]
     kept = np.exp(speed * (-dt_s / HILL_M))
-    slope: F4 = kept * before + steepness * np.sqrt(1 - kept * kept) * noise
-    return slope
-
-
-def wheel_force(step: TimeStep, speed: F4, acceleration: F4) -> F4:
-    """Force at the wheels in N: inertia, grade, rolling resistance, drag, brakes; 0 at a standstill."""
-    weight = step.mass_kg * (acceleration + GRAVITY_MPS2 * (step.state.slope + step.car.rolling))
+    state.slope[:] = kept * state.slope + steepness * np.sqrt(1 - kept * kept) * step.noise[SLOPE_NOISE]
+    weight = step.mass_kg * (acceleration + GRAVITY_MPS2 * (state.slope + car.rolling))
     air = (AIR_KGPM3 * AIR_AT_K / 2) / (step.ambient_c + 273.15)  # cold air is dense
     moves = speed > 0
     brakes = step.damage.drag_n.sum(axis=0) * moves
-    force: F4 = brakes + (weight + air * step.car.drag_area_m2 * speed * speed) * moves
-    return force
+    return speed, brakes + (weight + air * car.drag_area_m2 * speed * speed) * moves
 
 
 def pedal(car: CarParameters, force: F4, speed: F4) -> F4:

@@ -10,7 +10,7 @@ from simulator.cars import CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
 from simulator.faults import Damage, FaultPlan, Wear
-from simulator.step import FOOT_NOISE, SENSOR_NOISE, SLOPE_NOISE, DrivingState, TimeStep
+from simulator.step import SENSOR_NOISE, DrivingState, TimeStep
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache
@@ -148,14 +148,14 @@ def _cool_down(step: TimeStep, parked: NDArray[np.intp], parked_s: F4) -> None:
 
 def _signals(step: TimeStep) -> F4:
     """Let the step pass. Returns the true values at its end, (signals, k) in the order of SIGNALS."""
-    speed, force = _move(step)
-    loss_w, voltage, current = _draw_power(step, force, speed)
-    air_mps = _cool(step, loss_w, speed)
+    speed, force = driving.move(step)
+    loss_w, voltage, current = powertrain.draw_power(step, force, speed)
+    air_gps = powertrain.cool(step, loss_w, speed)
     step.state.tyre_c[:] = chassis.tyre_after(step, speed)
     true = np.full((len(SIGNALS), len(speed)), np.nan, np.float32)
     true[0] = powertrain.outlet_c(step)
     true[1] = step.state.air_c
-    true[2] = powertrain.air_flow_gps(step, air_mps)
+    true[2] = air_gps
     true[3] = 100 * step.state.charge
     true[4] = voltage
     true[5] = current
@@ -167,42 +167,3 @@ def _signals(step: TimeStep) -> F4:
     true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, step.car.firmware)
     true[18] = step.state.motor_c
     return true
-
-
-def _move(step: TimeStep) -> tuple[F4, F4]:
-    """Update speed, foot and slope. Returns (speed in m/s, force at the wheels in N)."""
-    car, state, trip, noise, dt_s = step.car, step.state, step.trip, step.noise, step.dt_s
-    state.speed[:], acceleration = driving.follow(
-        state.speed, trip.target_mps, car.comfort_mps2, step.driven_s
-    )
-    state.foot[:], state.sway_mps[:] = driving.sway(state.foot, state.sway_mps, noise[FOOT_NOISE], dt_s)
-    moving = np.minimum(state.speed * (1 / driving.SWAYS_FROM_MPS), 1)
-    acceleration += moving * (state.foot - state.sway_mps * (1 / driving.REACTION_S))
-    speed = np.maximum(state.speed + moving * state.sway_mps, 0)
-    steepness = trips.HILLS[trip.road.astype(np.intp)]
-    state.slope[:] = driving.grade(state.slope, steepness, speed, noise[SLOPE_NOISE], dt_s)
-    return speed, driving.wheel_force(step, speed, acceleration)
-
-
-def _draw_power(step: TimeStep, force: F4, speed: F4) -> tuple[F4, F4, F4]:
-    """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current)."""
-    car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
-    power_w, loss_w = powertrain.electric_power(step, force * speed, speed)
-    power_w -= trips.CHARGE_W * ((step.trip.road == trips.CHARGING) & (speed == 0))
-    open_v = powertrain.open_circuit_v(car.cells, state.charge)
-    ohm = powertrain.resistance_ohm(car.resistance_ohm, state.battery_c) * damage.resistance
-    current = powertrain.current_a(power_w, open_v, ohm)
-    state.charge[:] = np.clip(state.charge - current * dt_s / (car.capacity_as * damage.capacity), 0.02, 1)
-    state.battery_c[:] = powertrain.battery_after(step, current, ohm)
-    return loss_w, open_v - current * ohm, current
-
-
-def _cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
-    """Update temperatures of coolant, motor and intake air. Returns the air speed in the duct in m/s."""
-    state = step.state
-    state.heat_w[:] = powertrain.relax(state.heat_w, loss_w, step.dt_s, powertrain.HEAT_SPREADS_S)
-    air_mps = powertrain.air_speed_mps(step, speed)
-    state.air_c[:] = powertrain.air_after(step, air_mps)
-    state.coolant_c[:] = powertrain.coolant_after(step, air_mps)
-    state.motor_c[:] = powertrain.motor_after(step, loss_w, speed)
-    return air_mps

@@ -1,4 +1,4 @@
-"""Battery, motor, coolant circuit, intake air and vibration: functions of a step that do not change it."""
+"""Battery, motor, coolant circuit, intake air and vibration."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from simulator.chance import F4
 from simulator.step import MOTOR_NOISE, TimeStep
+from simulator.trips import CHARGE_W, CHARGING
 
 REGENERATION_MAX_W = 60_000.0
 REGENERATION_FADES_MPS = 5.0  # below it the friction brakes take over
@@ -41,25 +42,28 @@ def relax(value: F4, towards: F4, dt_s: float, tau_s: float) -> F4:
     return value + (towards - value) * (1 - math.exp(-dt_s / tau_s))
 
 
-def electric_power(step: TimeStep, mechanical_w: F4, speed: F4) -> tuple[F4, F4]:
-    """(power out of the battery, heat in the motor), both in W, for a mechanical power at the wheels.
+def draw_power(step: TimeStep, force: F4, speed: F4) -> tuple[F4, F4, F4]:
+    """Update charge and temperature of the battery. Returns (heat of the motor in W, voltage, current).
 
     Regenerative braking is limited to what the motor can take; the friction brakes absorb the rest.
     """
+    car, state, damage, dt_s = step.car, step.state, step.damage, step.dt_s
     share = np.minimum(speed * (1 / REGENERATION_FADES_MPS), 1)
-    motor_w = np.maximum(mechanical_w, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * step.updated))
+    motor_w = np.maximum(force * speed, share * (-REGENERATION_MAX_W - NEXT_REGENERATION_W * step.updated))
     # 5 W remain at a standstill: heat that decays to denormal float32 numbers would be slow to compute.
-    loss_w = step.car.motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
-    return motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(step.ambient_c - COMFORTABLE_C), loss_w
-
-
-def open_circuit_v(cells: F4, charge: F4) -> F4:
-    """Open-circuit voltage of the pack at a state of charge of 0 to 1.
-
-    Nickel manganese cobalt cells: 4.15 V when full, 3.75 V at one half, steep below a tenth.
-    """
-    volt: F4 = cells * (3.35 + 0.80 * charge - 0.25 * np.exp(-14 * charge))
-    return volt
+    loss_w = car.motor_loss * np.abs(motor_w) + (5 + 145 * (speed > 0))
+    power_w = motor_w + loss_w + AUXILIARY_W + CLIMATE_WPK * np.abs(step.ambient_c - COMFORTABLE_C)
+    power_w -= CHARGE_W * ((step.trip.road == CHARGING) & (speed == 0))
+    # Open-circuit voltage of nickel manganese cobalt cells: 4.15 V when full, 3.75 V at one half, steep below
+    # a tenth.
+    open_v = car.cells * (3.35 + 0.80 * state.charge - 0.25 * np.exp(-14 * state.charge))
+    cold = np.exp(-COLD_PER_K * (state.battery_c - RESISTANCE_AT_C))
+    ohm = car.resistance_ohm * cold * damage.resistance
+    current = current_a(power_w, open_v, ohm)
+    state.charge[:] = np.clip(state.charge - current * dt_s / (car.capacity_as * damage.capacity), 0.02, 1)
+    settled = step.ambient_c + current * current * ohm * (1 / BATTERY_WPK)
+    state.battery_c[:] = relax(state.battery_c, settled, dt_s, BATTERY_JPK / BATTERY_WPK)
+    return loss_w, open_v - current * ohm, current
 
 
 def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
@@ -73,35 +77,21 @@ def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
     return ampere
 
 
-def resistance_ohm(at_25_c: F4, battery_c: F4) -> F4:
-    """Internal resistance of the battery at its temperature, from the resistance at 25 °C."""
-    ohm: F4 = at_25_c * np.exp(-COLD_PER_K * (battery_c - RESISTANCE_AT_C))
-    return ohm
-
-
-def battery_after(step: TimeStep, current: F4, ohm: F4) -> F4:
-    """Temperature of the battery after the step: heated by its resistance, cooled by the air."""
-    settled = step.ambient_c + current * current * ohm * (1 / BATTERY_WPK)
-    return relax(step.state.battery_c, settled, step.dt_s, BATTERY_JPK / BATTERY_WPK)
-
-
-def air_speed_mps(step: TimeStep, speed: F4) -> F4:
-    """Air speed in the duct behind the filter: the fan, faster for a hot motor, plus ram air."""
-    boost = np.clip((step.state.coolant_c - step.opens_at_c - 6) * (1 / 6), 0, 1)
+def cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
+    """Update temperatures of coolant, motor and intake air. Returns the air flow in the duct in g/s."""
+    state, ambient_c, dt_s = step.state, step.ambient_c, step.dt_s
+    state.heat_w[:] = relax(state.heat_w, loss_w, dt_s, HEAT_SPREADS_S)
+    # The fan runs faster for a hot motor; the car's speed adds ram air.
+    boost = np.clip((state.coolant_c - step.opens_at_c - 6) * (1 / 6), 0, 1)
     fan = FAN_MPS + NEXT_FAN_MPS * step.updated + FAN_BOOST_MPS * boost
-    air_mps: F4 = (fan + RAM_SHARE * speed) * step.damage.filter_pass
-    return air_mps
-
-
-def air_flow_gps(step: TimeStep, air_mps: F4) -> F4:
-    """Mass flow of air through the duct in g/s (ideal gas: 1.293 kg/m³ at 0 °C)."""
-    return 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + step.state.air_c))
-
-
-def air_after(step: TimeStep, air_mps: F4) -> F4:
-    """Temperature of the intake air after the step: the slower it flows, the more the motor bay warms it."""
-    warmed = step.ambient_c + (step.state.coolant_c - step.ambient_c) * 0.4 / (1 + air_mps)
-    return relax(step.state.air_c, warmed, step.dt_s, AIR_SENSOR_S)
+    air_mps = (fan + RAM_SHARE * speed) * step.damage.filter_pass
+    # The slower the air flows, the more the motor bay warms it.
+    warmed = ambient_c + (state.coolant_c - ambient_c) * 0.4 / (1 + air_mps)
+    state.air_c[:] = relax(state.air_c, warmed, dt_s, AIR_SENSOR_S)
+    state.coolant_c[:] = coolant_after(step, air_mps)
+    state.motor_c[:] = motor_after(step, loss_w, speed)
+    # Ideal gas: 1.293 kg/m³ at 0 °C.
+    return 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + state.air_c))
 
 
 def coolant_after(step: TimeStep, air_mps: F4) -> F4:
@@ -118,18 +108,6 @@ def coolant_after(step: TimeStep, air_mps: F4) -> F4:
     return after
 
 
-def outlet_c(step: TimeStep) -> F4:
-    """Temperature at the outlet of the motor: that of the circuit plus the rise inside the motor.
-
-    After a leak the coolant flows more slowly, so the rise grows; bubbles pass the sensor, so it fluctuates.
-    """
-    coolant_kept = step.damage.coolant_kept
-    rise = step.state.heat_w * (1 / COOLANT_FLOW_WPK) / coolant_kept
-    rise *= np.maximum(1 + (1 - coolant_kept) * step.noise[MOTOR_NOISE], 0)
-    outlet: F4 = np.minimum(step.state.coolant_c + rise, COOLANT_BOILS_C)
-    return outlet
-
-
 def motor_after(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     """Temperature of the windings after the step: heated by the losses, cooled by coolant and airflow.
 
@@ -142,6 +120,18 @@ def motor_after(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     settled = (loss_w + coolant_wpk * step.state.coolant_c + air_wpk * step.ambient_c) / conductance
     after: F4 = motor_c + (settled - motor_c) * -np.expm1(conductance * (-step.dt_s / MOTOR_JPK))
     return after
+
+
+def outlet_c(step: TimeStep) -> F4:
+    """Temperature at the outlet of the motor: that of the circuit plus the rise inside the motor.
+
+    After a leak the coolant flows more slowly, so the rise grows; bubbles pass the sensor, so it fluctuates.
+    """
+    coolant_kept = step.damage.coolant_kept
+    rise = step.state.heat_w * (1 / COOLANT_FLOW_WPK) / coolant_kept
+    rise *= np.maximum(1 + (1 - coolant_kept) * step.noise[MOTOR_NOISE], 0)
+    outlet: F4 = np.minimum(step.state.coolant_c + rise, COOLANT_BOILS_C)
+    return outlet
 
 
 def vibration_mv(step: TimeStep, speed: F4, force: F4) -> F4:
