@@ -6,6 +6,7 @@ the radiator.
 """
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,27 @@ _WALLBOX_SHARE = 0.6  # of the cars, charged at home
 CELL_NOMINAL_V = 3.65
 
 _PURPOSE = 1
+
+DAY_S, YEAR_DAYS = 86_400.0, 365.25
+# Central Europe (DWD, 1991-2020): warmest in the middle of July and in the afternoon.
+WARMEST_DAY, WARMEST_HOUR = 198.0, 15.5
+FIRST_DAY = 120.0  # the end of April, when the temperature is near the mean of the year
+
 _SENSORS_MAX = 64  # errors are drawn for this many, so that an added sensor does not change the others
 
 
+class PerCar:
+    """A base of dataclasses of arrays (n,) or (…, n) of n cars."""
+
+    def __getitem__(self, group: slice) -> Self:
+        """The values of a group of the cars, as views."""
+        kind: Any = type(self)
+        part: Self = kind(*[values[..., group] for values in vars(self).values()])
+        return part
+
+
 @dataclass(frozen=True)
-class CarParameters:
+class CarParameters(PerCar):
     """Parameters of n cars; arrays (n,) float32 unless another shape is given."""
 
     mass_kg: F4
@@ -74,9 +91,12 @@ class CarParameters:
         """Energy of the full battery."""
         return self.cells * self.capacity_as * CELL_NOMINAL_V
 
-    def __getitem__(self, group: slice) -> "CarParameters":
-        """The parameters of a group of the cars, as views."""
-        return CarParameters(*[values[..., group] for values in vars(self).values()])
+    def ambient_c(self, day: F4) -> F4:
+        """Air temperature at the cars; day (n,) counts from 1 January, its fraction is the time of day."""
+        season = np.cos((day - WARMEST_DAY) * (2 * np.pi / YEAR_DAYS))
+        hour = np.cos((day % 1 - WARMEST_HOUR / 24) * (2 * np.pi))
+        air_c: F4 = self.climate_c + self.season_k * season + self.swing_k * hour
+        return air_c
 
 
 def car_id(index: int) -> str:

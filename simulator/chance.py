@@ -57,12 +57,12 @@ def noise(car_keys: U8, now_ms: int, width: int) -> F4:
     One hash per car and time is cheaper than one per number. Two windows may overlap with a shift, which
     cannot be seen in any single signal.
     """
-    return np.ascontiguousarray(_normal_deck(width)[_window_starts(car_keys, now_ms)].T)
+    return np.ascontiguousarray(_deck(width, normal=True)[_window_starts(car_keys, now_ms)].T)
 
 
 def dice(car_keys: U8, now_ms: int, width: int) -> F4:
     """(width, n) uniform numbers in (0, 1) for this time, as cheap as `noise`."""
-    return np.ascontiguousarray(_uniform_deck(width)[_window_starts(car_keys, ~now_ms)].T)
+    return np.ascontiguousarray(_deck(width, normal=False)[_window_starts(car_keys, ~now_ms)].T)
 
 
 def _window_starts(car_keys: U8, now_ms: int) -> NDArray[np.int64]:
@@ -75,12 +75,8 @@ def _window_starts(car_keys: U8, now_ms: int) -> NDArray[np.int64]:
 
 
 @cache
-def _normal_deck(width: int) -> F4:
-    row = np.random.default_rng(1).standard_normal((1 << _DECK_BITS) + width - 1, dtype=np.float32)
+def _deck(width: int, *, normal: bool) -> F4:
+    """All windows (2**18, width) of the deck of normal or uniform numbers, as a view."""
+    rng, size = np.random.default_rng(1 if normal else 2), (1 << _DECK_BITS) + width - 1
+    row = rng.standard_normal(size, np.float32) if normal else rng.random(size, np.float32).clip(1e-7)
     return np.lib.stride_tricks.sliding_window_view(row, width)
-
-
-@cache
-def _uniform_deck(width: int) -> F4:
-    row = np.random.default_rng(2).random((1 << _DECK_BITS) + width - 1, dtype=np.float32)
-    return np.lib.stride_tricks.sliding_window_view(row.clip(1e-7), width)

@@ -78,6 +78,7 @@ FIRST_ROW: dict[str, int] = dict(
     zip((k.name for k in KINDS), np.cumsum([0, *(len(k.components) for k in KINDS)]).tolist(), strict=False)
 )
 _DAMAGE_ROWS = FIRST_ROW["sensor_stuck"]
+_COMPONENTS = [component for kind in KINDS for component in kind.components]
 _SIZES = np.array([size for kind in KINDS for size, _ in kind.components.values()], np.float32)
 
 # A failed bearing more than doubles the vibration of the drive train: added share per m/s² of the bearing.
@@ -216,8 +217,7 @@ class FaultPlan:
 
     def component(self, incident: int) -> str:
         """Name of the component of an incident, with the wheel where there are four: wheel_bearing_1_2."""
-        kind: FaultKind = KINDS[self.kind[incident]]
-        return tuple(kind.components)[int(self.row[incident]) - FIRST_ROW[kind.name]]
+        return _COMPONENTS[int(self.row[incident])]
 
     def report(self, number: int) -> WorkshopReport:
         """Report number 0, 1, 2, … of this plan in the order of time. Raises IndexError after the last."""

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS
 from simulator import cars as car_parameters
-from simulator import chance, chassis, climate, driving, powertrain, sensors, trips
-from simulator.cars import CarParameters
+from simulator import chance, chassis, driving, powertrain, sensors, trips
+from simulator.cars import DAY_S, FIRST_DAY, CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
 from simulator.faults import Damage, FaultPlan, Wear
@@ -30,7 +30,7 @@ class Fleet:
         wear: Wear | None = None,
         changes: Changes | None = None,
         now_s: float = 0.0,
-        first_day: float = climate.FIRST_DAY,
+        first_day: float = FIRST_DAY,
     ) -> None:
         """Begin at second now_s of the run; first_day is the day of the year at second 0."""
         self.first, self.cars, self.changes = first, cars, changes or Changes()
@@ -105,8 +105,8 @@ class Fleet:
         return readings
 
     def _air_c(self, car: CarParameters, trip: Trips, now_s: float) -> F4:
-        day = self._first_day + (now_s + trip.parked_s) * (1 / climate.DAY_S)
-        return climate.ambient_c(car, day) - self.changes.colder_k(now_s)
+        day = self._first_day + (now_s + trip.parked_s) * (1 / DAY_S)
+        return car.ambient_c(day) - self.changes.colder_k(now_s)
 
 
 def _end_legs(step: TimeStep, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:

@@ -72,11 +72,25 @@ _COLUMNS = len(_SCALARS) + len(PUBACK_BUCKETS_S) + 1
 
 
 class CountsTable:
-    """The counts of all workers in a shared file. It outlives a worker, so counters never decrease."""
+    """The counts of all workers in a shared file. It outlives a worker, so counters never decrease.
+
+    A last row holds how often the parent asked the workers to cut their connections.
+    """
 
     def __init__(self, path: Path, workers: int, *, new: bool = False) -> None:
-        shape, mode = (workers, _COLUMNS), "w+" if new else "r+"
-        self._rows = np.asarray(np.memmap(path, np.int64, mode, shape=shape))  # type: ignore[call-overload]
+        shape, mode = (workers + 1, _COLUMNS), "w+" if new else "r+"
+        table = np.asarray(np.memmap(path, np.int64, mode, shape=shape))  # type: ignore[call-overload]
+        self._rows, self._requests = table[:-1], table[-1]
+        self._before = WorkerCounts()
+
+    @property
+    def cut_requests(self) -> int:
+        """How often the workers were asked to cut their connections."""
+        return int(self._requests[0])
+
+    def request_cut(self) -> None:
+        """Ask all workers to cut their connections."""
+        self._requests[0] += 1
 
     def load(self, worker: int) -> WorkerCounts:
         """The counts of this worker's predecessor, without its connections."""
@@ -94,20 +108,9 @@ class CountsTable:
         counts.beat_ms = int(self._rows[:, _SCALARS.index("beat_ms")].min())
         return counts
 
-
-def _from_row(row: list[int]) -> WorkerCounts:
-    return WorkerCounts(**dict(zip(_SCALARS, row, strict=False)), puback_counts=row[len(_SCALARS) :])
-
-
-class FleetMetrics:
-    """Adds the counts of the workers to the metrics of the parent."""
-
-    def __init__(self, table: CountsTable) -> None:
-        self._table, self._before = table, WorkerCounts()
-
-    def update(self) -> WorkerCounts:
-        """Add what was counted since the last call. Returns the sum over the workers."""
-        now, before = self._table.total(), self._before
+    def update_metrics(self) -> WorkerCounts:
+        """Add what was counted since the last call to the metrics. Returns the sum over the workers."""
+        now, before = self.total(), self._before
         for name, metric in _SUMMED.items():
             if isinstance(metric, Gauge):
                 metric.set(getattr(now, name))
@@ -122,3 +125,7 @@ class FleetMetrics:
             bucket.inc(count - counted)
         self._before = now
         return now
+
+
+def _from_row(row: list[int]) -> WorkerCounts:
+    return WorkerCounts(**dict(zip(_SCALARS, row, strict=False)), puback_counts=row[len(_SCALARS) :])

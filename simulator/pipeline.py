@@ -18,7 +18,6 @@ from simulator.connections import Connections, Lost, Received, source_address
 from simulator.fleet import Fleet
 from simulator.journal import Journal
 from simulator.metrics import CountsTable
-from simulator.process import CutSwitch
 from simulator.settings import WorkerJob
 from simulator.uplink import CarConnection, Uplink
 from simulator.workshop import Workshop
@@ -94,7 +93,7 @@ class Pipeline:
         )
         for client in (self._workshop, *clients):
             self._connections.add(client)
-        self._switch = CutSwitch().install()
+        self._cut_requests = self._table.cut_requests
         self._sweep_due = self._ping_due = self._store_due = self._warn_due = 0.0
 
     def run(self) -> None:
@@ -104,13 +103,17 @@ class Pipeline:
         try:
             while not self._stop.requested:
                 self._sample(groups)
-                if self._switch.pressed():
-                    self._connections.cut()
+                self._cut_on_request()
                 self._turn(max(0.0, min(groups.due - time.monotonic(), STORE_EVERY_S)))
             while self._uplink.unacknowledged and self._stop.left_s:
                 self._turn(0.05)
         finally:
             self._end()
+
+    def _cut_on_request(self) -> None:
+        if self._table.cut_requests != self._cut_requests:
+            self._cut_requests = self._table.cut_requests
+            self._connections.cut()
 
     def _groups(self) -> Groups:
         cars, period_s = len(self._job.cars), self._settings.period_s

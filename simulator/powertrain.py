@@ -91,7 +91,8 @@ def cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     state.coolant_c[:] = coolant_after(step, air_mps)
     state.motor_c[:] = motor_after(step, loss_w, speed)
     # Ideal gas: 1.293 kg/m³ at 0 °C.
-    return 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + state.air_c))
+    air_gps: F4 = 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + state.air_c))
+    return air_gps
 
 
 def coolant_after(step: TimeStep, air_mps: F4) -> F4:

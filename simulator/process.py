@@ -1,4 +1,4 @@
-"""What a simulator process asks of the operating system: its signal, its end, files and memory."""
+"""What a simulator process asks of the operating system: its end, files and memory."""
 
 import contextlib
 import ctypes
@@ -6,9 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
 
-CUT = signal.SIGUSR1  # cuts all connections of the fleet at once, a fault of `make chaos`
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,34 +27,3 @@ def give_back_memory() -> None:
     """Return freed memory to the kernel: drawing the fleet takes a multiple of what is kept."""
     with contextlib.suppress(AttributeError):  # a C library without malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
-
-
-class CutSwitch:
-    """Remembers that CUT was received until `pressed` is called."""
-
-    def __init__(self) -> None:
-        self._pressed = False
-
-    def install(self) -> "CutSwitch":
-        """Handle CUT; a signal that arrived while it was blocked is delivered now."""
-        signal.signal(CUT, self._on_signal)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {CUT})
-        return self
-
-    def pressed(self) -> bool:
-        """Whether CUT was received since the last call."""
-        pressed, self._pressed = self._pressed, False
-        return pressed
-
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self._pressed = True
-
-
-@contextlib.contextmanager
-def cut_blocked() -> Iterator[None]:
-    """Block CUT in child processes started within: it would kill them before they install a switch."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {CUT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {CUT})

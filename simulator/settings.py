@@ -11,8 +11,8 @@ from contract.schema import latest, versions
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
+from simulator.cars import FIRST_DAY
 from simulator.changes import NEVER, Changes
-from simulator.climate import FIRST_DAY
 from simulator.faults import Wear
 from simulator.journal import Identity, path_of
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from simulator.cars import CarParameters
+from simulator.cars import CarParameters, PerCar
 from simulator.chance import F4
 from simulator.faults import Damage
 from simulator.trips import Trips
@@ -17,7 +17,7 @@ NEXT_COOLER_K = 3.0  # the next firmware opens the thermostat this much below th
 
 
 @dataclass
-class DrivingState:
+class DrivingState(PerCar):
     """Quantities of n cars that change while they drive; arrays (n,) float32."""
 
     speed: F4  # m/s, without the effect of the foot
@@ -31,10 +31,6 @@ class DrivingState:
     air_c: F4  # intake air
     motor_c: F4  # windings
     tyre_c: F4  # (4, n)
-
-    def __getitem__(self, group: slice) -> "DrivingState":
-        """The state of a group of the cars, as views."""
-        return DrivingState(*[values[..., group] for values in vars(self).values()])
 
 
 @dataclass

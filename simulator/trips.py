@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import chance
-from simulator.cars import CarParameters
+from simulator.cars import DAY_S, CarParameters, PerCar
 from simulator.chance import F4, F8, U8
-from simulator.climate import DAY_S
 
 # One entry per kind of road: city, rural, highway; then charging, a stay at a fast charger.
 CITY, RURAL, HIGHWAY, CHARGING = range(4)
@@ -47,7 +46,7 @@ _PURPOSE = 16
 
 
 @dataclass
-class Trips:
+class Trips(PerCar):
     """Trips of n cars; arrays (n,) float32."""
 
     road: F4  # CITY … CHARGING
@@ -57,10 +56,6 @@ class Trips:
     roughness: F4  # of the road surface; 1 is average
     load_kg: F4  # passengers and luggage
     parked_s: F4  # total time parked, plus the time of day at which the car began
-
-    def __getitem__(self, group: slice) -> "Trips":
-        """The trips of a group of the cars, as views."""
-        return Trips(*[values[group] for values in vars(self).values()])
 
 
 def start(keys: U8, car: CarParameters, charge: F4) -> Trips:

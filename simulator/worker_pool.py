@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
 from simulator import chance, journal, metrics
 from simulator.faults import FaultPlan
-from simulator.metrics import CountsTable, FleetMetrics
-from simulator.process import CUT, CutSwitch, cut_blocked
+from simulator.metrics import CountsTable
 from simulator.settings import Settings, WorkerJob
 
 TRUTH, PUBLISHED = "truth.json", "published.npy"
+CUT = signal.SIGUSR1  # cuts all connections of the fleet at once, a fault of `make chaos`
 POLL_S = 0.2
 RESTART_AFTER_S = 1.0
 RESTARTS_MAX, RESTARTS_WITHIN_S = 10, 60.0
@@ -50,13 +51,14 @@ class WorkerPool:
         ]
         for job in self._jobs:
             journal.refuse_other(job.journal_path, job.identity)
-        self._metrics = FleetMetrics(CountsTable(settings.run_dir / "counts", settings.workers, new=True))
+        self._counts = CountsTable(settings.run_dir / "counts", settings.workers, new=True)
         metrics.cars.set(settings.cars)
         metrics.workers.set(settings.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
         self._probe_due, self._unreachable = 0.0, ""
-        self._switch = CutSwitch().install()
+        self._cut_requested = False
+        signal.signal(CUT, self._request_cut)
 
     def write_truth(self) -> None:
         """Write every fault of the fleet to a file for the scorecard; no telemetry contains them."""
@@ -96,8 +98,7 @@ class WorkerPool:
     def _start(self, job: WorkerJob) -> None:
         command = [sys.executable, "-m", "simulator.worker", job.to_json()]
         # In a process group of its own a worker does not receive Ctrl-C; the parent terminates it once.
-        with cut_blocked():
-            self._running[job.worker] = subprocess.Popen(command, process_group=0)
+        self._running[job.worker] = subprocess.Popen(command, process_group=0)
 
     def _restart_dead(self) -> None:
         for worker, process in self._running.items():
@@ -115,16 +116,19 @@ class WorkerPool:
             time.sleep(RESTART_AFTER_S)
             self._start(self._jobs[worker])
 
+    def _request_cut(self, _number: int, _frame: object) -> None:
+        self._cut_requested = True
+
     def _cut_on_request(self) -> None:
-        if self._switch.pressed():
+        if self._cut_requested:
+            self._cut_requested = False
             _log.warning("cutting all connections because of SIGUSR1")
             metrics.cuts.inc()
-            for process in self._running.values():
-                process.send_signal(CUT)
+            self._counts.request_cut()
 
     def _update(self, health: Health) -> None:
         """Update metrics and health from the counts of the workers."""
-        total = self._metrics.update()
+        total = self._counts.update_metrics()
         if time.time() * 1000 - total.beat_ms < STALLED_AFTER_MS:
             health.progress()
         missing = self._settings.cars + self._settings.workers - total.connected
@@ -155,7 +159,7 @@ class WorkerPool:
             process.terminate()
         while stop.left_s and any(process.poll() is None for process in self._running.values()):
             time.sleep(POLL_S)
-            self._metrics.update()
+            self._counts.update_metrics()
         for process in self._running.values():
             if process.poll() is None:
                 _log.error("worker did not end in time and is killed", extra={"pid": process.pid})
@@ -165,7 +169,7 @@ class WorkerPool:
         published = journal.published(self._settings.run_dir, [job.cars for job in self._jobs])
         np.save(self._settings.run_dir / PUBLISHED, published)
         unacknowledged = int((published["sent"] - published["acknowledged"]).sum())
-        total = self._metrics.update()
+        total = self._counts.update_metrics()
         _log.info(
             "ended",
             extra={

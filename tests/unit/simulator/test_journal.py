@@ -12,9 +12,8 @@ from contract.telemetry import SIGNALS
 from plumbing.settings import SettingsError
 from simulator import journal as journals
 from simulator.journal import Identity, Journal, path_of
-from simulator.process import CUT
 from simulator.settings import Settings, WorkerJob
-from simulator.worker_pool import WorkerPool
+from simulator.worker_pool import CUT, WorkerPool
 
 IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
 EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)

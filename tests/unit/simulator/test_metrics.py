@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 
 from simulator import metrics
-from simulator.metrics import CountsTable, FleetMetrics, WorkerCounts
+from simulator.metrics import CountsTable, WorkerCounts
 
 
 def value(name: str, **labels: str) -> float:
@@ -16,7 +16,6 @@ def value(name: str, **labels: str) -> float:
 def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
     """The counts of two workers appear once, as one sum per metric, with the histogram of their PUBACKs."""
     table = CountsTable(tmp_path / "counts", 2, new=True)
-    total = FleetMetrics(table)
     before = {
         name: value(name) for name in ("simulator_published_messages_total", "simulator_puback_seconds_count")
     }
@@ -25,8 +24,8 @@ def test_the_parent_shows_the_sum_of_its_workers(tmp_path: Path) -> None:
         counts.add_puback(0.003)
         counts.add_puback(99.0)
         CountsTable(tmp_path / "counts", 2).store(worker, counts)
-        total.update()
-    total.update()
+        table.update_metrics()
+    table.update_metrics()
     assert value("simulator_published_messages_total") == before["simulator_published_messages_total"] + 7
     assert value("simulator_connected_clients") == 30
     assert value("simulator_puback_seconds_count") == before["simulator_puback_seconds_count"] + 4
