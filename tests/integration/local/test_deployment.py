@@ -104,10 +104,14 @@ def test_the_command_leaves_nothing_behind(tmp_path: Path, number: signal.Signal
     offset = PORT_OFFSET + (300 if number == signal.SIGINT else 400)
     argv = [sys.executable, "-m", "local", "up", "--port-offset", str(offset), "--run-dir", str(tmp_path)]
     ports = Plan(run_dir=tmp_path, port_offset=offset).ports
-    log = (tmp_path.parent / f"up-{number.name}.log").open("wb")
-    with log, subprocess.Popen([*argv, "--cars", "10"], cwd=ROOT, stdout=log, stderr=log) as command:
+    log = tmp_path.parent / f"up-{number.name}.log"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen([*argv, "--cars", "10"], cwd=ROOT, stdout=out, stderr=out) as command,
+    ):
         try:
-            until(lambda: listens(ports.scorer(1)), "the last service runs", 90)
+            until(lambda: listens(ports.scorer(1)) or command.poll() is not None, "the last service runs", 90)
+            assert command.poll() is None, log.read_text()
             family = descendants(command.pid)
             command.send_signal(number)
             command.wait(60)
