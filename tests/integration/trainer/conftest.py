@@ -24,6 +24,7 @@ from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
 from simulator.cars import car_id
 from simulator.faults import Wear
 from simulator.fleet import Fleet
+from tests.conftest import MEAN, SPREAD
 from tests.integration.trainer.closed_loop import CARS, SECONDS, loop, taught
 from trainer.model.graph import Graph
 from trainer.model.interpreter import Interpreter
@@ -152,9 +153,10 @@ def fleet() -> Callable[..., NDArray[np.float32]]:
 def noise() -> NDArray[np.float32]:
     """Signals (seconds, cars, K) that are independent: no detector can be better than max|z|."""
     rng = np.random.default_rng(1)
-    typical = np.array([60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000], np.float32)
-    spread = np.array([3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0], np.float32)
-    return (typical + spread * rng.normal(size=(20, 400, len(SIGNALS)))).astype(np.float32)
+    typical = [60, 20, 50, 60, 360, 20, 15, 1500, 0.3, *[36] * 4, *[3] * 4, 1000]
+    spread = [3, 3, 5, 9, 9, 5, 4, 200, 0.05, *[1] * 4, *[0.5] * 4, 0]
+    typical, spread = [*typical, *MEAN[len(typical) :]], [*spread, *SPREAD[len(spread) :]]
+    return np.asarray(typical + spread * rng.normal(size=(20, 400, len(SIGNALS))), np.float32)
 
 
 @pytest.fixture(scope="session")
