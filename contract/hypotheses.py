@@ -51,11 +51,9 @@ class Hypotheses:
             return "", 0.0
         cosines = np.maximum.reduceat(self._measured @ away / size, self._firsts)
         best = int(np.argmax(cosines > cosines.max() - _CLEARLY))
-        return (self._names[best], float(min(cosines[best], 1.0))) if cosines[best] > 0 else ("", 0.0)
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return list(self.directions)
+        return (
+            (list(self.directions)[best], float(min(cosines[best], 1.0))) if cosines[best] > 0 else ("", 0.0)
+        )
 
     @cached_property
     def _norm(self) -> F8:

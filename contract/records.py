@@ -8,7 +8,7 @@ from fastavro import schemaless_reader, schemaless_writer
 
 from contract.errors import Malformed
 from contract.framing import confluent_header, split_confluent, split_single_object
-from contract.schema import Schema, latest, schemas
+from contract.schema import SCHEMAS, Schema, latest
 
 
 def encode(name: str, record: Mapping[str, Any]) -> bytes:
@@ -26,7 +26,7 @@ def decode(value: bytes) -> tuple[str, dict[str, Any]]:
     Raises Malformed: `bad_frame`, `unknown_schema` or `malformed_record`.
     """
     schema_id, data = split_confluent(value)
-    for schema in schemas():
+    for schema in SCHEMAS:
         if schema.schema_id == schema_id:
             return schema.name, read(schema, data)
     raise Malformed("unknown_schema", f"schema id {schema_id}")
@@ -35,7 +35,7 @@ def decode(value: bytes) -> tuple[str, dict[str, Any]]:
 def decode_single_object(payload: bytes) -> tuple[Schema, dict[str, Any]]:
     """(schema, record) of an MQTT payload. Raises Malformed like `decode`."""
     crc, data = split_single_object(payload)
-    for schema in schemas():
+    for schema in SCHEMAS:
         if schema.fingerprint == crc:
             return schema, read(schema, data)
     raise Malformed("unknown_schema", f"fingerprint {crc.hex()}")

@@ -50,25 +50,9 @@ class Schema:
 
 
 @cache
-def schemas() -> tuple[Schema, ...]:
-    """All schemas of this process, sorted by name and version."""
-    return _SCHEMAS
-
-
-def own_folder() -> Path | None:
-    """The folder that replaces the package's telemetry schemas; None if there is none."""
-    return _OWN
-
-
-def signals_file() -> Path:
-    """The signals.toml beside the telemetry schemas (contract/signals.py)."""
-    return (_OWN or _PACKAGE) / "signals.toml"
-
-
-@cache
 def versions(name: str) -> tuple[Schema, ...]:
     """All versions of a record type, oldest first. Raises KeyError for a name without a schema."""
-    if not (known := tuple(schema for schema in schemas() if schema.name == name)):
+    if not (known := tuple(schema for schema in SCHEMAS if schema.name == name)):
         raise KeyError(f"no schema is named {name!r}")
     return known
 
@@ -80,7 +64,7 @@ def latest(name: str) -> Schema:
 
 def get(name: str, version: int) -> Schema:
     """One version of a record type. Raises KeyError if it does not exist."""
-    for schema in schemas():
+    for schema in SCHEMAS:
         if (schema.name, schema.version) == (name, version):
             return schema
     raise KeyError(f"no schema {name!r} has a version {version}")
@@ -210,4 +194,6 @@ def _from_environment() -> tuple[Path | None, tuple[Schema, ...]]:
         sys.exit(_EXIT_BAD_SETTING)
 
 
-_OWN, _SCHEMAS = _from_environment()
+# The folder that replaces the package's telemetry schemas, and all schemas sorted by name and version.
+OWN_FOLDER, SCHEMAS = _from_environment()
+SIGNALS_FILE = (OWN_FOLDER or _PACKAGE) / "signals.toml"  # see contract/signals.py

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from contract.fields import read as from_document
-from contract.schema import signals_file
+from contract.schema import SIGNALS_FILE
 from contract.telemetry import SIGNALS
 
 # n signals that may go either way make 2**n directions (trainer/model/directions.py).
@@ -97,7 +97,7 @@ class SignalSettings:
 @cache
 def signal_settings() -> SignalSettings:
     """The settings of the telemetry schema of this process. Raises ValueError as `read` does."""
-    return read(signals_file(), SIGNALS)
+    return read(SIGNALS_FILE, SIGNALS)
 
 
 def read(path: Path, signals: tuple[str, ...]) -> SignalSettings:

@@ -115,11 +115,6 @@ def split_mqtt_topic(topic: str) -> tuple[str, str]:
     parts = topic.split("/")
     if len(parts) != 4 or parts[:2] != ["fleet", "v1"]:
         raise Malformed("wrong_topic", f"{topic[:200]!r} is not fleet/v1/<car_id>/<kind>")
-    if not is_car_id(parts[2]):
+    if not _CAR_ID.fullmatch(parts[2]):
         raise Malformed("wrong_topic", f"{parts[2][:200]!r} is not a car id ({_CAR_ID.pattern})")
     return parts[2], parts[3]
-
-
-def is_car_id(text: str) -> bool:
-    """Whether `text` is a valid car id: 1 to 63 characters of A-Z a-z 0-9 _ -."""
-    return _CAR_ID.fullmatch(text) is not None

@@ -5,7 +5,7 @@ import time
 
 from rich.console import Console
 
-from contract.schema import VARIABLE, own_folder
+from contract.schema import OWN_FOLDER, VARIABLE
 from local.demo import Demo, Settings
 from local.deployment import Deployment
 from plumbing import life, log, settings
@@ -35,7 +35,7 @@ def _run() -> int:
         return 0
     if command not in ("demo", "up"):
         raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
-    if command == "demo" and own_folder() is not None:
+    if command == "demo" and OWN_FOLDER is not None:
         raise SettingsError(f"{VARIABLE}: the demo drives the project's own cars; `up` starts all but these")
     loaded = settings.load(
         Settings, prefix="DEMO", argv=arguments, description=USAGE, command=f"python -m local {command}"
@@ -59,7 +59,7 @@ def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
     trainer = " ".join(deployment.training_command())
     console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
-    if own_folder() is not None:
+    if OWN_FOLDER is not None:
         console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")
     shown = 0
     while not stop.requested:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from contract.alert_rule import SMOOTHED, AlertRule
-from contract.schema import own_folder
+from contract.schema import OWN_FOLDER
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
 from local import java, kafka, mirrormaker, mosquitto, preflight, topics
 from local.java import ROOT
@@ -179,7 +179,7 @@ class Deployment:
 
         With a schema of the user's own there is no fleet: the user publishes the telemetry.
         """
-        fleet = own_folder() is None
+        fleet = OWN_FOLDER is None
         say(f"starting {self.plan.mqtt_shards} mosquitto, 2 Kafka (logs: {self.supervisor.logs})")
         self.start_brokers()
         say(f"starting MirrorMaker 2, bridge, {'fleet, ' if fleet else ''}scorers")

@@ -8,8 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from contract import records
-from contract.dead_letter import dead_letter
-from contract.errors import Malformed
+from contract.errors import Malformed, dead_letter
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
 from scorer.batch import Record

@@ -11,9 +11,9 @@ __main__ → worker_pool   the parent process: starts the workers, serves the su
 
 import sys
 
-from contract.schema import VARIABLE, own_folder
+from contract.schema import OWN_FOLDER, VARIABLE
 
-if own_folder() is not None:
+if OWN_FOLDER is not None:
     # Checked at import because the physics is set up for the project's own signals.
     print(f"settings: {VARIABLE}: the simulator supports the project's own schemas only", file=sys.stderr)
     sys.exit(2)

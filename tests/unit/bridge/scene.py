@@ -16,7 +16,7 @@ from bridge.pipeline import Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
 from contract.framing import single_object_header
-from contract.schema import get, schemas
+from contract.schema import SCHEMAS, get
 from contract.telemetry import encode, prefix
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
@@ -143,7 +143,7 @@ class Bridge:
             payload_bytes_max=1_000,
             in_flight_max=500,
         )
-        router = Router(schemas(), payload_bytes_max=settings.payload_bytes_max)
+        router = Router(SCHEMAS, payload_bytes_max=settings.payload_bytes_max)
         producer: Any = self.producer
         self._pipeline = Pipeline(
             settings=settings,

@@ -12,7 +12,7 @@ from bridge.forwarding import Forwarder
 from bridge.routing import Router
 from contract.errors import Malformed
 from contract.framing import single_object_header
-from contract.schema import get, schemas
+from contract.schema import SCHEMAS, get
 from contract.telemetry import encode, prefix
 from contract.topics import REJECTED
 from plumbing.mqtt import ConnectionLost
@@ -47,7 +47,7 @@ def producer() -> _Producer:
 
 @pytest.fixture
 def router() -> _CountingRouter:
-    return _CountingRouter(schemas(), payload_bytes_max=1_000)
+    return _CountingRouter(SCHEMAS, payload_bytes_max=1_000)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry"
 def _routed(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, bytes | None]]:
     """What Kafka must get: (topic, value, key) of each message by a router of its own, one at a time."""
     expected: list[tuple[str, bytes, bytes | None]] = []
-    router = Router(schemas(), payload_bytes_max=1_000)
+    router = Router(SCHEMAS, payload_bytes_max=1_000)
     for topic, payload in stream:
         try:
             routed = router.route(topic, payload)
@@ -202,6 +202,6 @@ def test_bytes_that_are_not_mqtt_end_the_connection(forwarder: Forwarder):
 def test_the_payload_limit_holds_for_known_cars(producer: Any):
     """A record of a known car that is longer than --payload-bytes-max is refused."""
     size = len(_payload("car-1", 1))
-    forwarder = Forwarder(Router(schemas(), payload_bytes_max=size), producer)
+    forwarder = Forwarder(Router(SCHEMAS, payload_bytes_max=size), producer)
     forwarder.forward(_packet(1, _payload("car-1", 1)) + _packet(2, _payload("car-1", 2**30)))
     assert [topic for topic, *_ in producer.produced] == ["telemetry", REJECTED]

@@ -9,7 +9,7 @@ from bridge.routing import Router
 from contract import records
 from contract.errors import Malformed
 from contract.framing import confluent_header, single_object_header
-from contract.schema import get, latest, schemas
+from contract.schema import SCHEMAS, get, latest
 from contract.telemetry import encode, prefix
 
 V1, V2, MAINTENANCE = get("telemetry", 1), get("telemetry", 2), latest("maintenance")
@@ -22,7 +22,7 @@ REPORT = {
 
 @pytest.fixture
 def router() -> Router:
-    return Router(schemas(), payload_bytes_max=1_000)
+    return Router(SCHEMAS, payload_bytes_max=1_000)
 
 
 def _telemetry(schema: Any = V1, car: str = "car-1", seq: int = 1, model: str = "Zoé") -> bytes:
@@ -67,7 +67,7 @@ def test_a_command_is_not_forwarded(router: Router):
 
 def test_a_registry_s_ids_are_used():
     """The frame has the registry's id if there is one, else the id of the schema file."""
-    router = Router(schemas(), ids={V1.fingerprint: 4711}, payload_bytes_max=1_000)
+    router = Router(SCHEMAS, ids={V1.fingerprint: 4711}, payload_bytes_max=1_000)
     for schema, expected in ((V1, 4711), (V2, V2.schema_id)):
         routed = router.route(TOPIC, _telemetry(schema))
         assert routed is not None

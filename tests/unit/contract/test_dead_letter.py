@@ -2,8 +2,7 @@
 
 import pytest
 
-from contract.dead_letter import VALUE_BYTES_MAX, dead_letter
-from contract.errors import Malformed
+from contract.errors import VALUE_BYTES_MAX, Malformed, dead_letter
 
 
 def test_a_dead_letter_has_the_bytes_the_reason_and_the_origin():

@@ -4,7 +4,7 @@ import pytest
 
 from contract import framing
 from contract.errors import Malformed
-from contract.schema import get, schemas
+from contract.schema import SCHEMAS, get
 
 
 def test_the_confluent_frame_is_a_zero_and_a_big_endian_id():
@@ -53,4 +53,4 @@ def test_a_registry_s_ids_take_the_place_of_our_own():
 
 def test_our_own_ids_fit_the_frame():
     """Every schema file's id is a positive 32-bit number."""
-    assert all(0 < schema.schema_id < 2**31 for schema in schemas())
+    assert all(0 < schema.schema_id < 2**31 for schema in SCHEMAS)

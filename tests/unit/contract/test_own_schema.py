@@ -10,7 +10,7 @@ import pytest
 
 from contract import schema as module
 from contract.framing import confluent_header
-from contract.schema import Schema, read, schemas
+from contract.schema import SCHEMAS, Schema, read
 from contract.signals import read as read_signals
 
 BIKES = Path(__file__).parents[3] / "k8s/components/own-schema"
@@ -47,7 +47,7 @@ def _fields(*, without: str = "", kind: Any = "float", name: str = "speed") -> l
 def test_only_telemetry_is_replaced(folder: Path):
     """The only telemetry schema is the folder's; every other record type is the package's."""
     found = {(schema.name, schema.version): schema for schema in read(folder)}
-    ours = {(schema.name, schema.version): schema for schema in schemas()}
+    ours = {(schema.name, schema.version): schema for schema in SCHEMAS}
     assert found[("telemetry", 1)].fields[-1]["name"] == "tire_pressure"
     assert {key for key in ours if key[0] != "telemetry"} == {key for key in found if key[0] != "telemetry"}
     assert [key for key in found if key[0] == "telemetry"] == [("telemetry", 1)]
@@ -56,8 +56,8 @@ def test_only_telemetry_is_replaced(folder: Path):
 
 def test_without_a_folder_all_are_the_package_s():
     """Without the variable nothing changes."""
-    assert read(None) == schemas()
-    assert module.signals_file().parent == Path(module.__file__).parent / "schemas"
+    assert read(None) == SCHEMAS
+    assert module.SIGNALS_FILE.parent == Path(module.__file__).parent / "schemas"
 
 
 OIL = {"name": "oil_temp", "type": "float", "default": -273.15}

@@ -14,7 +14,7 @@ import pytest
 import contract
 from contract import telemetry
 from contract.framing import confluent_header
-from contract.schema import Schema, get, latest, schemas
+from contract.schema import SCHEMAS, Schema, get, latest
 
 V1, V2, V3 = (get("telemetry", version) for version in (1, 2, 3))
 
@@ -35,11 +35,11 @@ PUBLISHED = {
 def test_every_file_is_one_schema_with_an_id_of_its_own():
     """Each .avsc is found once, and no two share an id or a fingerprint."""
     files = list((Path(contract.__file__).parent / "schemas").glob("*.avsc"))
-    assert len(files) == len(schemas())
-    assert len({s.schema_id for s in schemas()}) == len({s.fingerprint for s in schemas()}) == len(files)
+    assert len(files) == len(SCHEMAS)
+    assert len({s.schema_id for s in SCHEMAS}) == len({s.fingerprint for s in SCHEMAS}) == len(files)
 
 
-@pytest.mark.parametrize("schema", schemas(), ids=lambda s: f"{s.name}.v{s.version}")
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda s: f"{s.name}.v{s.version}")
 def test_fingerprints_are_those_of_the_specification(schema: Schema, crc_64_avro: Callable[[bytes], int]):
     """Our 8 bytes are the spec's CRC-64-AVRO of the canonical form that Apache's library makes."""
     canonical = avro.schema.parse(schema.text).canonical_form
@@ -63,7 +63,7 @@ def test_documentation_may_change_without_a_new_version():
 
 def test_published_versions_never_change():
     """Editing a published file in place makes every record of it unreadable; a new file joins PUBLISHED."""
-    found = {f"{each.name}.v{each.version}": (each.schema_id, each.fingerprint.hex()) for each in schemas()}
+    found = {f"{each.name}.v{each.version}": (each.schema_id, each.fingerprint.hex()) for each in SCHEMAS}
     edited = sorted(name for name, value in PUBLISHED.items() if found.get(name) != value)
     assert not edited, f"{edited}: restore contract/schemas/*.avsc and add a new version instead"
     added = found.keys() - PUBLISHED.keys()
@@ -72,7 +72,7 @@ def test_published_versions_never_change():
 
 def test_latest_is_the_newest_version():
     """latest() gives the highest version; an unknown name or version is a KeyError."""
-    assert latest("telemetry").version == max(s.version for s in schemas() if s.name == "telemetry")
+    assert latest("telemetry").version == max(s.version for s in SCHEMAS if s.name == "telemetry")
     with pytest.raises(KeyError, match="nothing"):
         latest("nothing")
     with pytest.raises(KeyError, match="99"):

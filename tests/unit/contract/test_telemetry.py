@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from contract.framing import confluent_header, single_object_header
-from contract.schema import Schema, get, schemas
+from contract.schema import SCHEMAS, Schema, get
 from contract.telemetry import SEQ_MAX, SIGNALS, Decoder, Layout, encode, prefix
 
 K = len(SIGNALS)
 
 V1, V2 = get("telemetry", 1), get("telemetry", 2)
-ALL = {schema.schema_id: schema for schema in schemas() if schema.name == "telemetry"}
+ALL = {schema.schema_id: schema for schema in SCHEMAS if schema.name == "telemetry"}
 each_version = pytest.mark.parametrize("schema", ALL.values(), ids=lambda schema: f"v{schema.version}")
 NOW_MS = 1_795_000_000_123
 # The last seq of each length in bytes and the first of the next: a zigzag varint has 7 bits a byte.
