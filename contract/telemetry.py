@@ -19,7 +19,7 @@ from contract.errors import Malformed
 from contract.framing import CONFLUENT_BYTES, confluent_header, schema_ids, split_confluent
 from contract.joined import Joined
 from contract.schema import Schema, latest, versions
-from contract.varints import WORD, WORD_BYTES, Longs, Words, at, longs, low_bytes, packed, padded, whole
+from contract.varints import WORD, WORD_BYTES, Longs, at, longs, low_bytes, packed, padded, whole
 
 SIGNALS: tuple[str, ...] = latest("telemetry").names("float")
 
@@ -152,13 +152,16 @@ class Decoder:
         layout = self._by_header.get(values.data[:CONFLUENT_BYTES])
         if layout and (alike := _decode_alike(layout, values, keys)):
             return alike
-        batch = _Batch.of(values, keys)
+        sizes, key_sizes = np.array(values.sizes, np.int64), np.array(keys.sizes, np.int64)
+        ends = np.cumsum(sizes)
+        heads = at(values.data, ends - sizes) & low_bytes(CONFLUENT_BYTES)
         parts = []
         for schema_id, head in self._heads.items():
             layout = self._layouts[schema_id]
-            rows = np.flatnonzero((batch.heads == head) & (batch.sizes >= layout.bytes_min))
+            rows = np.flatnonzero((heads == head) & (sizes >= layout.bytes_min))
             if len(rows):
-                parts.append(_decode_version(layout, batch, rows))
+                bounds = ends[rows] - sizes[rows], ends[rows]
+                parts.append(_decode_version(layout, values.data, rows, bounds, key_sizes[rows]))
         decoded = parts[0] if len(parts) == 1 else _in_order(parts)
         if len(decoded.rows) == len(values):
             return decoded
@@ -183,24 +186,6 @@ class Decoder:
         return Malformed("malformed_record", detail)
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """The n values of a batch in one byte string, so that numpy reaches all of them at once."""
-
-    data: bytes
-    starts: Longs  # (n,) where each value begins in `data`
-    sizes: Longs  # (n,) bytes of each value
-    key_sizes: Longs  # (n,) bytes of each key
-    heads: Words  # (n,) the 5 bytes of each frame
-
-    @classmethod
-    def of(cls, values: Joined, keys: Joined) -> "_Batch":
-        sizes = np.array(values.sizes, np.int64)
-        starts = np.cumsum(sizes) - sizes
-        heads = at(values.data, starts) & low_bytes(CONFLUENT_BYTES)
-        return cls(values.data, starts, sizes, np.array(keys.sizes, np.int64), heads)
-
-
 def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | None:
     """All records of a batch in which every field is at the same offset: the usual case, at half the cost.
 
@@ -215,8 +200,11 @@ def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | Non
 
     stamp_at = size - STAMP_BYTES - layout.block.itemsize
     begin = column(0) & low_bytes(CONFLUENT_BYTES + 1)  # the frame, and the length of car_id
-    lengths = _string_lengths(layout, data, stamp_at)
-    seq_bytes = stamp_at - CONFLUENT_BYTES - sum(1 + (length >> 1) for _, length in lengths)
+    lengths, seq_at = [], CONFLUENT_BYTES  # (offset, length byte) of each string of the first record
+    for _ in range(layout.strings):
+        lengths.append((seq_at, data[seq_at]))
+        seq_at = min(seq_at + 1 + (data[seq_at] >> 1), stamp_at)
+    seq_bytes = stamp_at - seq_at
     if (
         lengths[0][1] != 2 * key_size
         or not 1 <= seq_bytes <= SEQ_BYTES_MAX
@@ -234,44 +222,31 @@ def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | Non
     return Decoded(np.arange(len(values)), seq, sampled_at_ms, signals)
 
 
-def _string_lengths(layout: Layout, data: bytes, limit: int) -> list[tuple[int, int]]:
-    """(offset of the length, at most `limit`; the length byte) of each string of the first record."""
-    lengths, offset = [], CONFLUENT_BYTES
-    for _ in range(layout.strings):
-        lengths.append((offset, data[offset]))
-        offset = min(offset + 1 + (data[offset] >> 1), limit)
-    return lengths
+def _decode_version(
+    layout: Layout, data: bytes, rows: NDArray[np.intp], bounds: tuple[Longs, Longs], key_sizes: Longs
+) -> Decoded:
+    """The valid ones of m `rows` (at least one), which have the frame and at least the size of `layout`.
 
-
-def _decode_version(layout: Layout, batch: _Batch, rows: NDArray[np.intp]) -> Decoded:
-    """The valid ones of `rows` (at least one), which have the frame and at least the size of `layout`."""
-    stamp_at = (batch.starts + batch.sizes)[rows] - STAMP_BYTES - layout.block.itemsize
-    seq_at, valid = _after_strings(layout, batch, rows, stamp_at)
+    bounds (m,), (m,): where each value begins and ends in `data`; key_sizes (m,): bytes of each key.
+    """
+    starts, ends = bounds
+    stamp_at = ends - STAMP_BYTES - layout.block.itemsize
+    every, seq_at = np.frombuffer(data, np.uint8), starts + CONFLUENT_BYTES
+    valid = (every[seq_at] == 2 * key_sizes) & (key_sizes > 0)  # the first string is car_id, the key
+    for _ in range(layout.strings):  # seq begins after them
+        length = every[seq_at]
+        valid &= length & 0x81 == 0  # a varint of one byte that is not negative
+        seq_at = np.minimum(seq_at + 1 + (length >> 1), stamp_at)
     seq_bytes = stamp_at - seq_at
     seq_bytes[seq_bytes > SEQ_BYTES_MAX] = 0  # refused below, as is a seq of 0 bytes
-    seq_words = at(batch.data, stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
-    stamp_words = at(batch.data, stamp_at) & low_bytes(STAMP_BYTES)
+    seq_words = at(data, stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
+    stamp_words = at(data, stamp_at) & low_bytes(STAMP_BYTES)
     valid &= whole(seq_words, seq_bytes) & whole(stamp_words, STAMP_BYTES)
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
-    signals = layout.signals(at(batch.data, stamp_at + STAMP_BYTES, layout.block))
+    signals = layout.signals(at(data, stamp_at + STAMP_BYTES, layout.block))
     if valid.all():
         return Decoded(rows, seq, sampled_at_ms, signals)
     return Decoded(rows[valid], seq[valid], sampled_at_ms[valid], signals[valid])
-
-
-def _after_strings(
-    layout: Layout, batch: _Batch, rows: NDArray[np.intp], limit: Longs
-) -> tuple[Longs, NDArray[np.bool_]]:
-    """Where seq begins in each record, at most `limit`; and whether the strings before it are valid."""
-    data = np.frombuffer(batch.data, np.uint8)
-    offset = batch.starts[rows] + CONFLUENT_BYTES
-    key_sizes = batch.key_sizes[rows]
-    valid = (data[offset] == 2 * key_sizes) & (key_sizes > 0)  # the first string is car_id, the key
-    for _ in range(layout.strings):
-        length = data[offset]
-        valid &= length & 0x81 == 0  # a varint of one byte that is not negative
-        offset = np.minimum(offset + 1 + (length >> 1), limit)
-    return offset, valid
 
 
 def _in_order(parts: list[Decoded]) -> Decoded:
