@@ -1,5 +1,6 @@
-"""Memory that a process frees and soon allocates again."""
+"""Memory that a process frees: kept for the next batch, or given back to the kernel."""
 
+import contextlib
 import ctypes
 
 _M_TOP_PAD = -2  # glibc's malloc.h
@@ -18,3 +19,9 @@ def keep_freed() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(_M_TOP_PAD, _KEPT_BYTES))
+
+
+def give_back() -> None:
+    """Return freed memory to the kernel, after a start that took more than what is kept."""
+    with contextlib.suppress(AttributeError):  # a C library without malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,9 +1,8 @@
 """python -m simulator: a fleet of cars, each with its own MQTT connection."""
 
-from plumbing import service
+from plumbing import heap, service
 from plumbing.health import Health
 from plumbing.life import Stop
-from simulator import process
 from simulator.settings import Settings
 from simulator.worker_pool import END_MARGIN_S, WorkerPool
 
@@ -16,7 +15,7 @@ def main() -> None:
 def _run(settings: Settings, health: Health, stop: Stop) -> None:
     pool = WorkerPool(settings)
     pool.write_truth()
-    process.give_back_memory()
+    heap.give_back()
     pool.run(stop, health)
 
 

@@ -24,19 +24,19 @@ BRAKE_TO_TYRE_KPW = 0.16 / 68
 SHAKE_MPS2 = 1.1  # vertical acceleration (root mean square) at 1 m/s on an average road
 
 
-def tyre_after(step: TimeStep, speed: F4) -> F4:
-    """Temperature (4, n) of the tyres after the step at a speed (n,), with leaks and dragging brakes."""
+def tyre_psi(step: TimeStep, speed: F4) -> F4:
+    """Update the tyres' temperature. Returns the gauge pressure (4, n) of an ideal gas.
+
+    Its volume is compressed by the load; leaks lower the pressure and dragging brakes warm the tyre.
+    """
     flexing = (WARMING_K_PER_MPS / 4 / LOAD_KG) * step.mass_kg * speed
     warming = flexing * (1 + SOFT_WARMING_PER_PSI * step.damage.lost_psi)
     warming += (BRAKE_TO_TYRE_KPW * speed) * step.damage.drag_n
-    return relax(step.state.tyre_c, step.ambient_c + warming, step.dt_s, TYRE_WARMS_S)
-
-
-def tyre_psi(step: TimeStep) -> F4:
-    """Gauge pressure (4, n) of an ideal gas in a volume that the load compresses."""
+    tyre_c = step.state.tyre_c
+    tyre_c[:] = relax(tyre_c, step.ambient_c + warming, step.dt_s, TYRE_WARMS_S)
     absolute = np.maximum(step.car.tyre_psi - step.damage.lost_psi, 0) + ATMOSPHERE_PSI
     pressed = (1 - VOLUME_PER_LOAD + VOLUME_PER_LOAD / 4 / LOAD_KG * step.mass_kg) * (1 / FILLED_AT_K)
-    gauge: F4 = absolute * ((step.state.tyre_c + 273.15) * pressed) - ATMOSPHERE_PSI
+    gauge: F4 = absolute * ((tyre_c + 273.15) * pressed) - ATMOSPHERE_PSI
     return gauge
 
 

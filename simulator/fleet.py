@@ -151,7 +151,6 @@ def _signals(step: TimeStep) -> F4:
     speed, force = driving.move(step)
     loss_w, voltage, current = powertrain.draw_power(step, force, speed)
     air_gps = powertrain.cool(step, loss_w, speed)
-    step.state.tyre_c[:] = chassis.tyre_after(step, speed)
     true = np.full((len(SIGNALS), len(speed)), np.nan, np.float32)
     true[0] = powertrain.outlet_c(step)
     true[1] = step.state.air_c
@@ -162,7 +161,7 @@ def _signals(step: TimeStep) -> F4:
     true[6] = speed
     true[7] = powertrain.vibration_mv(step, speed, force)
     true[8] = driving.pedal(step.car, force, speed)
-    true[9:13] = chassis.tyre_psi(step)
+    true[9:13] = chassis.tyre_psi(step, speed)
     true[13:17] = chassis.shaking_mps2(step, speed)
     true[17] = np.where(step.updated > 0, car_parameters.FIRMWARE_NEXT, step.car.firmware)
     true[18] = step.state.motor_c

@@ -1,9 +1,9 @@
 """The loop of a worker: samples a group of cars per tick and handles what their connections received."""
 
 import gc
+import itertools
 import logging
 import time
-from dataclasses import dataclass
 
 import mqtt5
 
@@ -31,24 +31,6 @@ STORE_EVERY_S = 0.25  # interval of publishing the counts to the parent
 WARN_EVERY_S = 1.0  # at most one log line about lost connections, which may be many thousands
 
 _log = logging.getLogger("simulator")
-
-
-@dataclass
-class Groups:
-    """Which cars are sampled in which tick; all cars are sampled once per period."""
-
-    cars: int
-    count: int  # groups per period
-    tick_s: float  # time between two groups
-    due: float  # monotonic time of the next tick
-    number: int = 0  # of the next group
-
-    def next(self) -> slice:
-        """The cars of the next tick; moves on to the tick after it."""
-        group = slice(self.number * self.cars // self.count, (self.number + 1) * self.cars // self.count)
-        self.number = (self.number + 1) % self.count
-        self.due += self.tick_s
-        return group
 
 
 class Pipeline:
@@ -99,12 +81,12 @@ class Pipeline:
     def run(self) -> None:
         """Run until `stop` is requested, then wait for outstanding PUBACKs within its deadline."""
         gc.freeze()  # objects of the cars live as long as the process: do not scan them
-        groups = self._groups()
+        self._plan_ticks()
         try:
             while not self._stop.requested:
-                self._sample(groups)
+                self._sample()
                 self._cut_on_request()
-                self._turn(max(0.0, min(groups.due - time.monotonic(), STORE_EVERY_S)))
+                self._turn(max(0.0, min(self._tick_due - time.monotonic(), STORE_EVERY_S)))
             while self._uplink.unacknowledged and self._stop.left_s:
                 self._turn(0.05)
         finally:
@@ -115,24 +97,29 @@ class Pipeline:
             self._cut_requests = self._table.cut_requests
             self._connections.cut()
 
-    def _groups(self) -> Groups:
+    def _plan_ticks(self) -> None:
+        """Divide the cars into groups, one per tick; every period each car is sampled once."""
         cars, period_s = len(self._job.cars), self._settings.period_s
         tick_s = min(max(period_s * GROUP_CARS / cars, TICK_MIN_S), TICK_MAX_S)
         count = max(1, round(period_s / tick_s))
-        tick_s = period_s / count
-        phase_s = tick_s * self._job.worker / self._settings.workers  # workers do not tick at the same time
-        return Groups(cars, count, tick_s, time.monotonic() + phase_s)
+        self._groups = itertools.cycle(
+            [slice(n * cars // count, (n + 1) * cars // count) for n in range(count)]
+        )
+        self._tick_s = period_s / count
+        phase_s = self._tick_s * self._job.worker / self._settings.workers  # workers do not tick together
+        self._tick_due = time.monotonic() + phase_s
 
-    def _sample(self, groups: Groups) -> None:
+    def _sample(self) -> None:
         """Sample all groups that are due, except those that are more than a period late."""
         now = time.monotonic()
-        while groups.due <= now:
-            late_s = now - groups.due
-            group = groups.next()
+        while self._tick_due <= now:
+            late_s = now - self._tick_due
+            self._tick_due += self._tick_s
+            group = next(self._groups)
             if group.start == group.stop:
                 continue
             self._counts.ticks += 1
-            self._counts.late_ticks += late_s > groups.tick_s
+            self._counts.late_ticks += late_s > self._tick_s
             if late_s > self._settings.period_s:
                 self._counts.missed_ticks += 1
                 continue

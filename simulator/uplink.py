@@ -37,14 +37,14 @@ class CarConnection(Client):
     retry_at: float = 0.0  # monotonic time before which nothing is sent after a refusal; 0: send
     acknowledged_ahead: set[int] | None = None  # seqs acknowledged before an earlier one
 
+    @property
+    def in_flight_max(self) -> int:
+        """How many messages may be unacknowledged.
 
-def in_flight_max(car: CarConnection) -> int:
-    """How many messages of a car may be unacknowledged.
-
-    It is 1 until a message was delivered, because a broker that lost its sessions has no subscriber at first:
-    it could refuse the first of several messages and deliver a later one, which would break the order.
-    """
-    return car.window if car.delivering else min(1, car.window)
+        It is 1 until a message was delivered, because a broker that lost its sessions has no subscriber at
+        first: it could refuse the first of several messages and deliver a later one, which breaks the order.
+        """
+        return self.window if self.delivering else min(1, self.window)
 
 
 class Uplink:
@@ -98,7 +98,7 @@ class Uplink:
             if not car.online:
                 continue
             in_flight = seq - self._acknowledged[index]
-            if car.sent == seq - 1 and in_flight <= in_flight_max(car) and not car.retry_at:
+            if car.sent == seq - 1 and in_flight <= car.in_flight_max and not car.retry_at:
                 self._publish(car, seq, payload)
             else:
                 self._behind.add(car)
@@ -172,7 +172,7 @@ class Uplink:
     def _waiting(self, car: CarConnection) -> list[int]:
         """The seqs in the ring of a car that may be sent now."""
         done: int = self._acknowledged[car.index]
-        last = min(self._sampled[car.index], done + in_flight_max(car))
+        last = min(self._sampled[car.index], done + car.in_flight_max)
         car.sent = max(car.sent, done)
         ahead = car.acknowledged_ahead or ()
         return [seq for seq in range(car.sent + 1, last + 1) if seq not in ahead]

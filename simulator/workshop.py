@@ -11,7 +11,7 @@ from contract.schema import latest
 from contract.topics import MAINTENANCE, mqtt_topic
 from simulator.cars import car_id
 from simulator.connections import Client
-from simulator.faults import FaultPlan, WorkshopReport
+from simulator.faults import FaultPlan
 from simulator.journal import Journal
 from simulator.metrics import WorkerCounts
 from simulator.uplink import PACKET_IDS, REFUSED_WAIT_S
@@ -53,9 +53,18 @@ class Workshop(Client):
         if report.reported_s > now_s:
             self._due_s = report.reported_s
             return
+        epoch_ms = self._journal.identity.epoch_ms
+        record = {
+            "car_id": car_id(report.car),
+            "report_id": report.report_id,
+            "component": report.component,
+            "action": report.action,
+            "occurred_at": epoch_ms + round(1000 * report.occurred_s),
+            "reported_at": epoch_ms + round(1000 * report.reported_s),
+        }
         packet = mqtt5.PublishPacket(
             mqtt_topic(car_id(report.car), MAINTENANCE),
-            payload(report, self._journal.identity.epoch_ms),
+            _HEADER + body(_SCHEMA, record),
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             packet_id=number % PACKET_IDS + 1,
             duplicate=self._resumed,
@@ -77,16 +86,3 @@ class Workshop(Client):
         else:
             self._due_s = now_s + REFUSED_WAIT_S
             self._counts.refused += 1
-
-
-def payload(report: WorkshopReport, epoch_ms: int) -> bytes:
-    """The MQTT payload of a report."""
-    record = {
-        "car_id": car_id(report.car),
-        "report_id": report.report_id,
-        "component": report.component,
-        "action": report.action,
-        "occurred_at": epoch_ms + round(1000 * report.occurred_s),
-        "reported_at": epoch_ms + round(1000 * report.reported_s),
-    }
-    return _HEADER + body(_SCHEMA, record)
