@@ -65,8 +65,7 @@ class Forwarder:
         while read.used_bytes < end:
             start = self._forward_known(data, read.used_bytes, read.packet_ids)
             read.used_bytes = start
-            parsed = parse_one(data, start) if start < end else None
-            if parsed is None:
+            if (parsed := parse_one(data, start)) is None:
                 break
             packet, size = parsed
             read.used_bytes += size

@@ -70,10 +70,7 @@ def wait_for_topics(
     The first look already logs what is missing, so that a wrong setting shows at once.
     """
     deadline, logged = time.monotonic() + timeout_s, False
-    while stop is None or not stop.requested:
-        missing = _missing(client, topics)
-        if not missing:
-            return
+    while not (stop and stop.requested) and (missing := _missing(client, topics)):
         if time.monotonic() >= deadline:
             raise WorldDown(f"{missing} (waited {timeout_s:.0f} s)")
         if not logged:

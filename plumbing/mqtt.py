@@ -145,43 +145,30 @@ def dial(host: str, port: int, *, source: str | None = None) -> Connection:
 
 
 def parse(data: bytes) -> tuple[list[mqtt5.Packet], int]:
-    """(all whole packets at the beginning of `data`, the bytes they take).
-
-    Raises ConnectionLost for bytes that are not MQTT: what follows them cannot be trusted either.
-    """
+    """(all whole packets at the beginning of `data`, the bytes they take). Raises as `parse_one`."""
     packets: list[mqtt5.Packet] = []
-    view = memoryview(data)
-    position, end = 0, len(data)
-    read, append = mqtt5.read, packets.append
-    try:
-        while position < end:
-            packet, size = read(view[position:])
-            append(packet)
-            position += size
-    except IndexError:
-        pass  # the rest has not arrived yet
-    except BaseException as error:
-        raise _not_mqtt(error) from error
+    position = 0
+    while parsed := parse_one(data, position):
+        packets.append(parsed[0])
+        position += parsed[1]
     return packets, position
 
 
 def parse_one(data: bytes, position: int) -> tuple[mqtt5.Packet, int] | None:
     """(packet that begins at `position`, its size); None where its end has not arrived yet.
 
-    Raises ConnectionLost for bytes that are not MQTT.
+    Raises ConnectionLost for bytes that are not MQTT: what follows them cannot be trusted either.
     """
+    if position == len(data):
+        return None
     try:
         return mqtt5.read(memoryview(data)[position:])
     except IndexError:
         return None
-    except BaseException as error:
-        raise _not_mqtt(error) from error
-
-
-def _not_mqtt(error: BaseException) -> BaseException:
-    """ConnectionLost for an error of the codec, which panics at text that is not UTF-8; a bug as it is."""
-    from_codec = isinstance(error, ValueError) or type(error).__name__ == "PanicException"
-    return ConnectionLost(f"not MQTT: {error}") if from_codec else error
+    except BaseException as error:  # the codec panics at text that is not UTF-8
+        if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
+            raise ConnectionLost(f"not MQTT: {error}") from error
+        raise
 
 
 def pubacks(packet_ids: Iterable[bytes]) -> bytes:
