@@ -8,6 +8,7 @@ has scored is scored twice.
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from confluent_kafka import Consumer, Message
 
@@ -69,7 +70,7 @@ class Assignment:
             low, high = offsets.bounds_of(self.reader, AUDIT, partition)
             ranges[partition] = (max(low, high - _LAST_AUDITS), high)
         ends: dict[int, int] = {}
-        for message in self._read(AUDIT, ranges):
+        for message in chain.from_iterable(self._read(AUDIT, ranges)):
             partition = message.partition() or 0
             try:
                 _, audit = records.decode(message.value() or b"")
@@ -82,21 +83,20 @@ class Assignment:
         """Read back the last state of every car."""
         last: dict[bytes, tuple[int, bytes]] = {}
         ranges = {number: offsets.bounds_of(self.reader, CAR_STATE, number) for number in partitions}
-        for message in self._read(CAR_STATE, ranges):  # compaction may have left several of a car
+        for message in chain.from_iterable(
+            self._read(CAR_STATE, ranges)
+        ):  # compaction may have left several of a car
             if (key := message.key()) and (value := message.value()) is not None:
                 last[key] = message.partition() or 0, value
         self.snapshots.restore(last)
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
         """Read back the last scored records: their seq, and what of them is newer than the states."""
-        for messages in filter(None, self._batches(TELEMETRY, tails)):
+        for messages in filter(None, self._read(TELEMETRY, tails)):
             batch = Batch.of(messages, [message.key() for message in messages])
             decoded = self.decoder.decode_joined(batch.values, batch.keys)
             rows = decoded.rows
             self.detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
 
-    def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[Message]:
-        return (message for messages in self._batches(topic, ranges) for message in messages)
-
-    def _batches(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Message]]:
+    def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Message]]:
         return offsets.read(self.reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)

@@ -33,10 +33,8 @@ class Column:
 
     def keep(self, cars: CarNumbers, capacity: int) -> None:
         """Keep only these cars, which get the numbers 0, 1, … in this order."""
-        kept = self.values[cars]
-        self.values = kept[:0]
+        self.values = self.values[cars]
         self.grow(capacity)
-        self.values[: len(kept)] = kept
 
 
 class CarTable:
@@ -46,7 +44,7 @@ class CarTable:
         self._index = Index()
         self._capacity = _CAPACITY
         self._columns: list[Column] = []
-        self._partition = self.column(0, np.int32)
+        self.partition = self.column(0, np.int32)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -75,16 +73,12 @@ class CarTable:
                 self._capacity = max(2 * self._capacity, count)
                 for column in self._columns:
                     column.grow(self._capacity)
-            self._partition.values[numbers] = partitions
+            self.partition.values[numbers] = partitions
         return numbers
 
     def in_partitions(self, partitions: Collection[int]) -> CarNumbers:
         """The cars of these partitions."""
-        return np.flatnonzero(np.isin(self._partition.values[: len(self)], list(partitions)))
-
-    def partitions(self, cars: CarNumbers) -> NDArray[np.int32]:
-        """The partition of each car."""
-        return self._partition.values[cars]
+        return np.flatnonzero(np.isin(self.partition.values[: len(self)], list(partitions)))
 
     def forget(self, partitions: Collection[int]) -> CarNumbers:
         """Drop the cars of partitions that another replica scores from now on.
@@ -129,7 +123,14 @@ class ByCar:
     def rounds(self, chosen: Mask) -> "Rounds":
         """The records that the mask (n,) chooses, in rounds."""
         order, car = self.chosen(chosen)
-        return Rounds.of(order, car, self.first if car is self.car else _first(car))
+        starts = np.flatnonzero(self.first if car is self.car else _first(car))
+        if len(starts) == len(order):
+            return Rounds(order, car, [slice(0, len(order))] * bool(len(order)))
+        sizes = np.diff(starts, append=len(order))
+        rank = np.arange(len(order)) - np.repeat(starts, sizes)
+        by_rank = np.argsort(rank.astype(np.uint16) if len(rank) < 1 << 16 else rank, kind="stable")
+        ends = [0, *np.cumsum(np.bincount(rank)).tolist()]
+        return Rounds(order.take(by_rank), car.take(by_rank), list(map(slice, ends, ends[1:])))
 
 
 @dataclass(frozen=True)
@@ -142,18 +143,6 @@ class Rounds:
     rows: Rows  # (m,) rows of the records in the batch
     cars: CarNumbers  # (m,)
     spans: list[slice]  # of the m, those of each round
-
-    @classmethod
-    def of(cls, order: Rows, car: CarNumbers, first: Mask) -> "Rounds":
-        """From rows and cars (m,) sorted by car; `first` (m,) marks each car's first record."""
-        starts = np.flatnonzero(first)
-        if len(starts) == len(order):
-            return cls(order, car, [slice(0, len(order))] * bool(len(order)))
-        sizes = np.diff(starts, append=len(order))
-        rank = np.arange(len(order)) - np.repeat(starts, sizes)
-        by_rank = np.argsort(rank.astype(np.uint16) if len(rank) < 1 << 16 else rank, kind="stable")
-        ends = [0, *np.cumsum(np.bincount(rank)).tolist()]
-        return cls(order.take(by_rank), car.take(by_rank), list(map(slice, ends, ends[1:])))
 
 
 def _first(car: CarNumbers) -> Mask:

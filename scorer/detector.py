@@ -12,12 +12,11 @@ from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
-from scorer.generations import Ages, Generations
+from scorer.generations import Ages, Generations, ModelStates
 from scorer.index import CarNumbers
 from scorer.model import Model
 from scorer.seen import SeenSequences
 from scorer.shares import Components, Shares, shares_of
-from scorer.states import ModelStates
 
 # Of the scores over the threshold in one call of the graph: rows, scores, contributions, ages of the models.
 _Hits = tuple[Rows, Floats, Floats, Ages]
@@ -127,7 +126,7 @@ class AnomalyDetector:
             none = np.empty(0, np.intp)
             return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
         rows, scores, contributions, ages = map(np.concatenate, zip(*hits, strict=True))
-        manifests = [self.generations.manifest(age) for age in ages.tolist()]
+        manifests = [self.generations.by_age(age).model.manifest for age in ages.tolist()]
         return Detections(rows, scores, shares_of(contributions, decoded.signals[rows]), manifests)
 
     def _alert_changes(

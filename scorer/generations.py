@@ -10,17 +10,81 @@ The age of a model counts the newer models: 0 is the newest. Each car has the ag
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.manifest import Manifest
 from contract.telemetry import Floats
-from scorer.cars import CarTable
+from scorer import metrics
+from scorer.cars import CarTable, Mask
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.states import ModelStates
 
 # If a fourth model arrives during a hand-over, the oldest is dropped.
 GENERATIONS_MAX = 3
 
 Ages = NDArray[np.int8]
+
+
+class ModelStates:
+    """The states of all cars for one model, in one array (cars, width); a new car's is all zeros."""
+
+    def __init__(self, model: Model, cars: CarTable) -> None:
+        self._cars = cars
+        self.model = model
+        self.layout = model.manifest.state
+        self.column = cars.column(0, np.float32, model.width)
+        # If this model was replaced and has come back: the cars that it had learned before.
+        self._learned_before = cars.column(False, np.bool_)
+
+    @property
+    def version(self) -> int:
+        """The version of the model."""
+        return self.model.manifest.version
+
+    def step(self, cars: CarNumbers, signals: Floats, moves: bool = True) -> tuple[Floats, Floats]:
+        """score (n,) and contribution (n, signals) of one sample each of n different cars.
+
+        With `moves` their states are replaced by the states after the sample. A state that is not finite
+        would stay so for ever, so it is set to zero and the car is learned anew.
+        """
+        states = self.column.values
+        score, contribution, after = self.model.step(signals, states.take(cars, axis=0))
+        if moves and self.layout is not None:
+            finite = np.isfinite(after)
+            if not finite.all():
+                broken = ~finite.all(axis=1)
+                metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
+                after[broken] = 0
+            states[cars] = after
+        return score, contribution
+
+    def warm(self, cars: CarNumbers | slice) -> Mask:
+        """Whether the model has learned each car; one without state has nothing to learn."""
+        states = self.column.values[cars]
+        return np.ones(len(states), np.bool_) if self.layout is None else self.layout.warm(states)
+
+    def all_warm(self) -> Mask:
+        """Whether the model has learned each car, for all cars (without a copy of their states)."""
+        return self.warm(slice(len(self._cars)))
+
+    def come_back(self) -> None:
+        """Note that this model was replaced and is the newest again."""
+        self._learned_before.values[: len(self._cars)] = self.all_warm()
+
+    def drop(self) -> None:
+        """Free the arrays."""
+        self._cars.drop(self.column)
+        self._cars.drop(self._learned_before)
+
+    def inherit(self, cars: CarNumbers, old: "ModelStates") -> None:
+        """Take over an older model's knowledge of these cars, which both models have learned."""
+        if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
+            return
+        mine, theirs = self.column.values[cars], old.column.values[cars]
+        inherited = self.layout.inherited(mine, old.layout, theirs)
+        # A baseline that was learned before the model was replaced contains nothing of the drift that the
+        # other model saw, so it stays; only the memory has missed the time in between.
+        before, baseline = self._learned_before.values[cars], slice(*self.layout.baseline)
+        inherited[before, baseline] = mine[before, baseline]
+        self.column.values[cars] = inherited
+        self._learned_before.values[cars] = False
 
 
 class Generations:
@@ -88,22 +152,23 @@ class Generations:
         for age in range(1, len(self._all)):
             rows = np.flatnonzero(ages == age)
             if len(rows):
-                score[rows], contribution[rows] = self._by_age(age).step(cars[rows], signals[rows], moves)
+                old = self.by_age(age)
+                score[rows], contribution[rows] = old.step(cars[rows], signals[rows], moves)
                 if moves:
-                    self._hand_over(cars[rows], self._by_age(age))
+                    self._hand_over(cars[rows], old)
         return score, contribution, ages
+
+    def by_age(self, age: int) -> ModelStates:
+        """The states of the model of this age."""
+        return self._all[-1 - age]
 
     def thresholds(self, ages: Ages | None) -> NDArray[np.float32] | np.float32:
         """The threshold of each score that `step` returned with these ages."""
         return self._thresholds[0 if ages is None else ages]
 
-    def manifest(self, age: int) -> Manifest:
-        """The manifest of the model of this age."""
-        return self._by_age(age).model.manifest
-
     def scored_by(self, car: int) -> ModelStates:
         """The states of the model that scores the car."""
-        return self._by_age(int(self._age.values[car]))
+        return self.by_age(int(self._age.values[car]))
 
     def ages(self, cars: CarNumbers) -> Ages:
         """The age of the model that scores each car."""
@@ -119,9 +184,6 @@ class Generations:
         self._update_handing_over()
         ages = self._age.values[: len(self._cars)]
         return int((~self.newest.all_warm()).sum()), int((ages > 0).sum())
-
-    def _by_age(self, age: int) -> ModelStates:
-        return self._all[-1 - age]
 
     def _update_handing_over(self) -> None:
         self._handing_over = bool(self._age.values[: len(self._cars)].any())

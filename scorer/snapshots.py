@@ -19,9 +19,9 @@ from contract.joined import Joined
 from scorer import metrics
 from scorer.alerts import Alert
 from scorer.detector import AnomalyDetector
+from scorer.generations import ModelStates
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.states import ModelStates
 
 _log = logging.getLogger("scorer")
 
@@ -40,9 +40,8 @@ class Snapshots:
     detector: AnomalyDetector
     model_name: str
     interval_s: float
-    earlier: Callable[
-        [int], Model | None
-    ]  # a model that scored before, by version, if its record is still there
+    # A model that scored before, by version, if its record is still there.
+    earlier: Callable[[int], Model | None]
 
     def __post_init__(self) -> None:
         self._waiting: CarNumbers = np.empty(0, np.intp)  # cars whose changed states are still to be written
@@ -73,7 +72,7 @@ class Snapshots:
         detector, generations = self.detector, self.detector.generations
         detector.changed.values[cars] = False
         metrics.states_written.inc(len(cars))
-        partitions, ids = detector.cars.partitions(cars).tolist(), detector.cars.ids
+        partitions, ids = detector.cars.partition.values[cars].tolist(), detector.cars.ids
         keys = [ids[car] for car in cars.tolist()]
         values = car_state.encode(
             keys,
