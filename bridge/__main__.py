@@ -10,8 +10,6 @@ from plumbing import kafka, registry, service
 from plumbing.health import Health
 from plumbing.life import Stop
 
-KAFKA_ANSWERS_WITHIN_S = 30.0
-
 
 def main() -> None:
     """Entry point."""
@@ -32,7 +30,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
         queue_buffering_max_kbytes=1_048_576,
         delivery_timeout_ms=int(settings.delivery_timeout_s * 1_000),
     )
-    kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), KAFKA_ANSWERS_WITHIN_S, stop)
+    kafka.wait_for_topics(producer, (TELEMETRY, MAINTENANCE, REJECTED), stop=stop)
     forwarder = Forwarder(router, producer)
     Pipeline(
         settings=settings, forwarder=forwarder, producer=producer, failures=failures, health=health, stop=stop

@@ -149,10 +149,6 @@ class Forwarder:
             key=key,
         )
         # When seq needs a byte more the packet is a byte longer, and the shorter form does not come again.
-        self._known.pop(_publish_head(len(raw) - topic_at - 1, raw[topic_at:id_at]), None)
-
-
-def _publish_head(size: int, topic: bytes) -> bytes:
-    """The first bytes of a PUBLISH with this remaining length (below 16 KiB), up to the packet id."""
-    encoded = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
-    return bytes((_FIRST_TIME_QOS_1, *encoded)) + topic
+        size = len(raw) - topic_at - 1
+        encoded = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
+        self._known.pop(bytes((_FIRST_TIME_QOS_1, *encoded)) + raw[topic_at:id_at], None)

@@ -56,10 +56,9 @@ class Pipeline:
         self._warned = False  # that it takes so long
         self._backlog = False  # a read of the last round was full, so more waits
         self._epoll = select.epoll()
-        self._by_fd: dict[int, Shard] = {}
-        self._masks: dict[int, int] = {}
-        forward, numbers = self.forwarder.forward, self.settings.shards
-        self._shards = [Shard(number, self.settings, forward) for number in numbers]
+        self._watched: dict[int, tuple[Shard, int]] = {}  # by file descriptor; the events that epoll reports
+        forward = self.forwarder.forward
+        self._shards = [Shard(number, self.settings, forward) for number in self.settings.shards]
 
     @property
     def in_flight(self) -> int:
@@ -105,12 +104,12 @@ class Pipeline:
         """Serve the sockets; returns whether a read was full, so that more waits, or the limit is reached."""
         full = False
         for fd, event in events:
-            shard = self._by_fd[fd]
+            shard, mask = self._watched[fd]
             try:
                 if event & select.EPOLLOUT:
                     shard.writable(now)
                 if event & ~select.EPOLLOUT:
-                    if not self._masks[fd] & select.EPOLLIN:
+                    if not mask & select.EPOLLIN:
                         raise ConnectionLost("the broker closed the connection")
                     full |= shard.readable(now)
             except ConnectionLost as error:
@@ -206,15 +205,13 @@ class Pipeline:
         mask = select.EPOLLIN if reading or not shard.subscribed else select.EPOLLRDHUP
         if shard.connection.wants_write or not shard.handshake_sent:
             mask |= select.EPOLLOUT
-        if fd not in self._by_fd:
+        if fd not in self._watched:
             self._epoll.register(fd, mask)
-            self._by_fd[fd] = shard
-        elif self._masks[fd] != mask:
+        elif self._watched[fd][1] != mask:
             self._epoll.modify(fd, mask)
-        self._masks[fd] = mask
+        self._watched[fd] = shard, mask
 
     def _unwatch(self, shard: Shard) -> None:
         fd = -1 if shard.connection is None else shard.connection.fileno()
-        if self._by_fd.pop(fd, None) is not None:
+        if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
-            del self._masks[fd]

@@ -38,7 +38,12 @@ class Router:
         for schema in schemas:
             if schema.name in self._frames:
                 kafka_header = confluent_header((ids or {}).get(schema.fingerprint, schema.schema_id))
-                self._frames[schema.name][single_object_header(schema)] = _frame(schema, kafka_header)
+                if schema.name == TELEMETRY:
+                    layout = Layout.of(schema)
+                    frame = Frame(kafka_header, layout.rest_bytes_min, layout.rest_bytes_max, None)
+                else:
+                    frame = Frame(kafka_header, 1, 1 << 30, schema)
+                self._frames[schema.name][single_object_header(schema)] = frame
 
     def route(self, topic: str, payload: bytes) -> tuple[str, bytes, bytes] | None:
         """(Kafka topic, key, value) of a message; None for a command, which is not forwarded.
@@ -84,10 +89,3 @@ class Router:
                 "wrong_car", f"the record does not begin with the car id {key.decode()} of the topic"
             )
         return Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
-
-
-def _frame(schema: Schema, header: bytes) -> Frame:
-    if schema.name != TELEMETRY:
-        return Frame(header, 1, 1 << 30, schema)
-    layout = Layout.of(schema)
-    return Frame(header, layout.rest_bytes_min, layout.rest_bytes_max, None)

@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 # Short, because the process does nothing else in this time, not even stop after a SIGTERM.
 _ANSWER_S_MAX, _ASK_AGAIN_S = 2.0, 0.5
+_TOPICS_S_MAX = 30.0
 
 _COMMON: dict[str, Any] = {
     "log.connection.close": False,  # the broker closes idle connections; that is not worth a line
@@ -63,7 +64,10 @@ def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -
 
 
 def wait_for_topics(
-    client: Consumer | Producer, topics: tuple[str, ...], timeout_s: float, stop: Stop | None = None
+    client: Consumer | Producer,
+    topics: tuple[str, ...],
+    timeout_s: float = _TOPICS_S_MAX,
+    stop: Stop | None = None,
 ) -> None:
     """Return once every topic exists, or at a `stop`. Raises WorldDown naming what is missing in the end.
 

@@ -16,7 +16,6 @@ from scorer.results import Results
 from scorer.settings import Settings
 from scorer.snapshots import Snapshots
 
-KAFKA_ANSWERS_WITHIN_S = 30.0
 # More objects than a batch and its results have. Reference counts free those; a search for cycles among some
 # thousand messages, again and again, would cost 0.2 µs a record.
 _COLLECT_AFTER_OBJECTS = 200_000
@@ -36,7 +35,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     )
     models_topic = mirrored(settings.cloud_name, MODELS)
     topics = (TELEMETRY, ANOMALIES, ALERTS, AUDIT, CAR_STATE, REJECTED, models_topic)
-    kafka.wait_for_topics(producer, topics, KAFKA_ANSWERS_WITHIN_S, stop)
+    kafka.wait_for_topics(producer, topics, stop=stop)
     ids = registry.register(settings.schema_registry_url, versions(TELEMETRY))
     decoder = Decoder.of_all_versions(ids)
     feed = ModelFeed(

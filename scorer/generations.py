@@ -117,11 +117,11 @@ class Generations:
 
     def add(self, model: Model) -> None:
         """Make a model the newest one. A model that is at work already keeps its states."""
-        serving = self._serving()
-        known = self.versions.get(model.manifest.version)
-        newest = ModelStates(model, self._cars) if known is None else known
-        if known is not None and known is not self.newest:
-            known.come_back()
+        count = np.bincount(self._age.values[: len(self._cars)], minlength=len(self._all))
+        serving = [states for age, states in enumerate(reversed(self._all)) if count[age]]
+        newest = self.versions.get(model.manifest.version) or ModelStates(model, self._cars)
+        if newest in self._all[:-1]:
+            newest.come_back()
         newest.model = model
         before = [states for states in self._all if states is not newest]
         # The model just replaced may have to come back; older ones are kept only while they score a car.
@@ -197,13 +197,6 @@ class Generations:
         if learned.any():
             new.inherit(cars[learned & was_warm], old)
             self._age.values[cars[learned]] = 0
-
-    def _serving(self) -> list[ModelStates]:
-        """The states of the models that score any car."""
-        if not self._all:
-            return []
-        count = np.bincount(self._age.values[: len(self._cars)], minlength=len(self._all))
-        return [states for age, states in enumerate(reversed(self._all)) if count[age]]
 
     def _arrange(self, arranged: list[ModelStates]) -> None:
         """Keep these models, at most GENERATIONS_MAX; the oldest left takes the cars of dropped ones."""

@@ -56,8 +56,12 @@ class Pipeline:
             raise WorldDown(f"Kafka: {error}") from error
 
     def _run(self) -> None:
-        if not self._first_model():
-            return
+        self.health.unready("no model yet")
+        _log.info("waiting for the first model")
+        while not self._newer_model(_MODEL_WAIT_S):
+            if self.stop.requested:
+                return
+            self.health.progress()
         # Without a model nothing is read, so that the first model scores from the earliest offset.
         self.consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -82,17 +86,8 @@ class Pipeline:
         self.consumer.close()  # calls _on_revoke, which commits
         _log.info("stopped")
 
-    def _first_model(self) -> bool:
-        """Wait for the first model; returns False if a stop is requested before."""
-        self.health.unready("no model yet")
-        _log.info("waiting for the first model")
-        while not self.stop.requested:
-            self.health.progress()
-            if self._newer_model(_MODEL_WAIT_S):
-                return True
-        return False
-
     def _newer_model(self, wait_s: float = 0.0) -> bool:
+        """Take a newer model into use; returns whether there is one."""
         model = self.feed.poll(wait_s)
         if model is None:
             return False
@@ -227,23 +222,19 @@ class Pipeline:
         """Deliver all results and car states before the successor goes on."""
         if snapshots := self.snapshots.changed_in({each.partition for each in revoked}):
             self.results.write(snapshots=snapshots)
-        self._deliver_all()
-        self._give_up(consumer, revoked)
+        self._on_lost(consumer, revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        """Write no car states: the group has given the partitions to a successor, whose states are newer."""
+        """Deliver all results but no car states: the successor, which the group has named, has newer ones."""
         self._deliver_all()
-        self._give_up(consumer, lost)
-
-    def _give_up(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         self._reassigned = True
         if offsets := self._offsets_to_commit():
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:  # the audit log has them too
                 _log.warning("offsets not committed: %s", error)
-        consumer.incremental_unassign(revoked)
-        numbers = {each.partition for each in revoked}
+        consumer.incremental_unassign(lost)
+        numbers = {each.partition for each in lost}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
         self.detector.forget(numbers)
