@@ -74,7 +74,7 @@ class Journal:
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
         self._file = locked(path)
-        header = _read_header(self._file)
+        header = _read_header(path)
         fresh = not header.any()  # new, or its process was killed before it wrote the header
         if fresh:
             _reserve(self._file, path, sum(sizes))
@@ -144,11 +144,7 @@ def path_of(run_dir: Path, first: int) -> Path:
 
 def epoch_ms(run_dir: Path, first: int) -> int | None:
     """Second 0 of the run in `run_dir` whose first car is `first`; None if there is no journal yet."""
-    try:
-        with path_of(run_dir, first).open("rb") as file:
-            header = _read_header(file)
-    except FileNotFoundError:
-        return None
+    header = _read_header(path_of(run_dir, first))
     valid = len(header) == len(_HEADER_WORDS) and header[0] == _MAGIC
     return int(header[_HEADER_WORDS.index("epoch_ms")]) if valid else None
 
@@ -177,11 +173,9 @@ def _reserve(file: BinaryIO, path: Path, size: int) -> None:
 
 def refuse_other(path: Path, identity: Identity) -> None:
     """Raises SettingsError if there is a journal at `path` that belongs to another run."""
-    if path.exists():
-        with path.open("rb") as file:
-            header = _read_header(file)
-        if header.any() and (other := _difference(path, header, identity)):
-            raise SettingsError(other)
+    header = _read_header(path)
+    if header.any() and (other := _difference(path, header, identity)):
+        raise SettingsError(other)
 
 
 def locked(path: Path) -> BinaryIO:
@@ -203,8 +197,9 @@ def locked(path: Path) -> BinaryIO:
         time.sleep(0.05)
 
 
-def _read_header(file: BinaryIO) -> I8:
-    return np.frombuffer(file.read(8 * len(_HEADER_WORDS)), np.int64)
+def _read_header(path: Path) -> I8:
+    """The words of the header, shorter if the file is; none if there is no file."""
+    return np.fromfile(path, np.int64, len(_HEADER_WORDS)) if path.exists() else np.zeros(0, np.int64)
 
 
 def _difference(path: Path, header: I8, identity: Identity) -> str:

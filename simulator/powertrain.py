@@ -79,7 +79,8 @@ def current_a(power_w: F4, open_v: F4, resistance: F4) -> F4:
 
 def cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     """Update temperatures of coolant, motor and intake air. Returns the air flow in the duct in g/s."""
-    state, ambient_c, dt_s = step.state, step.ambient_c, step.dt_s
+    car, state, ambient_c, dt_s = step.car, step.state, step.ambient_c, step.dt_s
+    kept = step.damage.coolant_kept
     state.heat_w[:] = relax(state.heat_w, loss_w, dt_s, HEAT_SPREADS_S)
     # The fan runs faster for a hot motor; the car's speed adds ram air.
     boost = np.clip((state.coolant_c - step.opens_at_c - 6) * (1 / 6), 0, 1)
@@ -88,39 +89,24 @@ def cool(step: TimeStep, loss_w: F4, speed: F4) -> F4:
     # The slower the air flows, the more the motor bay warms it.
     warmed = ambient_c + (state.coolant_c - ambient_c) * 0.4 / (1 + air_mps)
     state.air_c[:] = relax(state.air_c, warmed, dt_s, AIR_SENSOR_S)
-    state.coolant_c[:] = coolant_after(step, air_mps)
-    state.motor_c[:] = motor_after(step, loss_w, speed)
-    # Ideal gas: 1.293 kg/m³ at 0 °C.
-    air_gps: F4 = 1293.0 * step.car.duct_m2 * air_mps * (273.15 / (273.15 + state.air_c))
-    return air_gps
-
-
-def coolant_after(step: TimeStep, air_mps: F4) -> F4:
-    """Temperature of the coolant after the step: heat from the motor in, radiator and thermostat out."""
-    car, coolant_c, coolant_kept = step.car, step.state.coolant_c, step.damage.coolant_kept
-    opened = np.clip((coolant_c - step.opens_at_c) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
-    radiator_wpk = car.radiator_wpk * coolant_kept
-    conductance = radiator_wpk * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
-    settled = step.ambient_c + step.state.heat_w / conductance
-    capacity = car.heat_capacity_jpk * (0.5 + 0.5 * coolant_kept)
+    # Heat from the motor in; radiator and thermostat out.
+    opened = np.clip((state.coolant_c - step.opens_at_c) * (1 / THERMOSTAT_RANGE_K), THERMOSTAT_LEAK, 1)
+    radiator_wpk = car.radiator_wpk * kept
+    radiated_wpk = radiator_wpk * opened * (0.25 + (0.75 / AIR_REFERENCE_MPS) * air_mps)
+    settled = ambient_c + state.heat_w / radiated_wpk
+    capacity = car.heat_capacity_jpk * (0.5 + 0.5 * kept)
     # At most one thermostat range per step, because the conductance is that of the beginning of the step.
-    change = (settled - coolant_c) * -np.expm1(-step.dt_s * conductance / capacity)
-    after: F4 = coolant_c + np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
-    return after
-
-
-def motor_after(step: TimeStep, loss_w: F4, speed: F4) -> F4:
-    """Temperature of the windings after the step: heated by the losses, cooled by coolant and airflow.
-
-    Forced convection grows with the root of the speed (Incropera, Fundamentals of Heat and Mass Transfer,
-    laminar flow along a plate).
-    """
-    motor_c, coolant_wpk = step.state.motor_c, step.car.motor_wpk * step.damage.coolant_kept
-    air_wpk = MOTOR_AIR_WPK * np.sqrt(speed)
-    conductance = coolant_wpk + air_wpk
-    settled = (loss_w + coolant_wpk * step.state.coolant_c + air_wpk * step.ambient_c) / conductance
-    after: F4 = motor_c + (settled - motor_c) * -np.expm1(conductance * (-step.dt_s / MOTOR_JPK))
-    return after
+    change = (settled - state.coolant_c) * -np.expm1(-dt_s * radiated_wpk / capacity)
+    state.coolant_c += np.clip(change, -THERMOSTAT_RANGE_K, THERMOSTAT_RANGE_K)
+    # Losses heat the windings, coolant and airflow cool them. Forced convection grows with the root of the
+    # speed (Incropera, Fundamentals of Heat and Mass Transfer, laminar flow along a plate).
+    coolant_wpk, air_wpk = car.motor_wpk * kept, MOTOR_AIR_WPK * np.sqrt(speed)
+    lost_wpk = coolant_wpk + air_wpk
+    settled = (loss_w + coolant_wpk * state.coolant_c + air_wpk * ambient_c) / lost_wpk
+    state.motor_c += (settled - state.motor_c) * -np.expm1(lost_wpk * (-dt_s / MOTOR_JPK))
+    # Ideal gas: 1.293 kg/m³ at 0 °C.
+    air_gps: F4 = 1293.0 * car.duct_m2 * air_mps * (273.15 / (273.15 + state.air_c))
+    return air_gps
 
 
 def outlet_c(step: TimeStep) -> F4:
