@@ -20,16 +20,12 @@ class Joined:
     same: int | None  # the size of all values; None if they differ or there are none
 
     @classmethod
-    def of(cls, values: Sequence[bytes | None]) -> "Joined":
-        """Join n values; None counts as empty."""
+    def of(cls, values: Sequence[Any]) -> "Joined":
+        """Join n values, bytes or None, which counts as empty."""
         try:
-            return cls._of(values)
+            sizes = list(map(len, values))
         except TypeError:  # checking for None beforehand would cost as much as taking the lengths
-            return cls._of([value or b"" for value in values])
-
-    @classmethod
-    def _of(cls, values: Sequence[Any]) -> "Joined":
-        sizes = list(map(len, values))
+            return cls.of([value or b"" for value in values])
         alike = bool(sizes) and sizes.count(sizes[0]) == len(sizes)
         return cls(b"".join([*values, _PADDING]), sizes, sizes[0] if alike else None)
 

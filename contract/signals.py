@@ -40,7 +40,7 @@ class Ratio:
 
     With `logarithm`: log(|numerator| + numerator_offset) - power * log(|denominator| + denominator_offset),
     with one numerator. Otherwise: the product of the numerators over
-    unit * (|denominator| + denominator_offset), clipped to ±most.
+    unit * (|denominator| + denominator_offset), clipped to ±most. Raises ValueError for other settings.
     """
 
     name: str
@@ -56,6 +56,14 @@ class Ratio:
     most: float = 1e6
     condition: bool = False  # part of the operating point
     judged_above: float = 0.0  # with a smaller |denominator| the ratio is not judged
+
+    def __post_init__(self) -> None:
+        if self.denominator_offset <= 0:
+            raise ValueError("denominator_offset must be positive, because a denominator may be 0")
+        if self.logarithm and (len(self.numerator) != 1 or self.numerator_offset <= 0):
+            raise ValueError("a logarithm needs one numerator and a positive numerator_offset")
+        if not self.numerator:
+            raise ValueError("numerator must name at least one signal")
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -131,7 +139,7 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     for deviation in deviations:
         _known(f"deviation {deviation.name}", deviation.signals, names)
     for ratio in ratios:
-        _check_ratio(ratio, names)
+        _known(f"ratio {ratio.name}", ratio.signals, names)
     sizes = {entry.name: entry.resolution for entry in signals} | {r.name: r.resolution for r in ratios}
     if bad := [name for name, size in sizes.items() if not 0 < size < math.inf]:
         raise ValueError(f"resolution must be a positive number: {', '.join(bad)}")
@@ -172,20 +180,6 @@ def _change(component: str, signal: str, text: Any) -> Change:
         return Change(signal=signal, factor=size, stuck=stuck)
     offset = -size if match[1] == "-" else size
     return Change(signal=signal, offset=offset, either_way=either_way, stuck=stuck)
-
-
-def _check_ratio(ratio: Ratio, names: tuple[str, ...]) -> None:
-    _known(f"ratio {ratio.name}", ratio.signals, names)
-    if ratio.denominator_offset <= 0:
-        raise ValueError(
-            f"ratio {ratio.name}: denominator_offset must be positive, because a denominator may be 0"
-        )
-    if ratio.logarithm and (len(ratio.numerator) != 1 or ratio.numerator_offset <= 0):
-        raise ValueError(
-            f"ratio {ratio.name}: a logarithm needs one numerator and a positive numerator_offset"
-        )
-    if not ratio.numerator:
-        raise ValueError(f"ratio {ratio.name}: numerator must name at least one signal")
 
 
 def _known(where: str, names: Any, known: tuple[str, ...]) -> None:
