@@ -57,35 +57,21 @@ class Router:
             return None
         if kind not in self._frames:
             raise Malformed("wrong_topic", f"{kind[:200]!r} is none of {', '.join(self._frames)}, {COMMAND}")
+        if len(payload) > self._payload_bytes_max:
+            raise Malformed("oversized", f"{len(payload)} bytes, at most {self._payload_bytes_max}")
+        frames, head, body = self._frames[kind], payload[:SINGLE_OBJECT_BYTES], payload[SINGLE_OBJECT_BYTES:]
+        if (frame := frames.get(head)) is None:
+            if len(head) < SINGLE_OBJECT_BYTES or head[:2] != b"\xc3\x01":
+                what = f"{len(payload)} bytes do not begin with C3 01 and a fingerprint"
+                raise Malformed("bad_frame", what)
+            known = ", ".join(each[2:].hex() for each in frames)
+            raise Malformed("unknown_schema", f"fingerprint {head[2:].hex()}; known for {kind} are {known}")
         key = car_id.encode()
         car = bytes([2 * len(key)]) + key  # the body must begin with this Avro string
-        head, body = payload[:SINGLE_OBJECT_BYTES], payload[SINGLE_OBJECT_BYTES:]
-        frame = self._frames[kind].get(head)
-        if (
-            frame is None
-            or not body.startswith(car)
-            or not frame.rest_bytes_min <= len(body) - len(car) <= frame.rest_bytes_max
-            or len(payload) > self._payload_bytes_max
-        ):
-            raise self._blame(kind, key, car, payload)
+        if not body.startswith(car):
+            raise Malformed("wrong_car", f"the record does not begin with the car id {car_id} of the topic")
+        if not frame.rest_bytes_min <= len(body) - len(car) <= frame.rest_bytes_max:
+            raise Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
         if frame.read_as is not None:
             records.read(frame.read_as, body)
         return kind, key, frame.header + body
-
-    def _blame(self, kind: str, key: bytes, car: bytes, payload: bytes) -> Malformed:
-        """The reason why a payload that failed the checks of `route` is refused."""
-        frames = self._frames[kind]
-        if len(payload) > self._payload_bytes_max:
-            return Malformed("oversized", f"{len(payload)} bytes, at most {self._payload_bytes_max}")
-        if len(payload) < SINGLE_OBJECT_BYTES or payload[:2] != b"\xc3\x01":
-            return Malformed("bad_frame", f"{len(payload)} bytes do not begin with C3 01 and a fingerprint")
-        if payload[:SINGLE_OBJECT_BYTES] not in frames:
-            known = ", ".join(head[2:].hex() for head in frames)
-            return Malformed(
-                "unknown_schema", f"fingerprint {payload[2:10].hex()}; known for {kind} are {known}"
-            )
-        if not payload.startswith(car, SINGLE_OBJECT_BYTES):
-            return Malformed(
-                "wrong_car", f"the record does not begin with the car id {key.decode()} of the topic"
-            )
-        return Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")

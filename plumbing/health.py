@@ -37,10 +37,10 @@ class Health:
         self.not_ready_because = because
 
     @property
-    def stalled_for_s(self) -> float:
-        """Seconds since the last round if they are more than allowed, else 0."""
+    def not_alive_because(self) -> str:
+        """How long no round was completed, if that is longer than allowed; empty: alive."""
         idle_s = time.monotonic() - self._progressed_at
-        return idle_s if idle_s > self._stalled_after_s else 0.0
+        return f"stalled for {idle_s:.0f} s" if idle_s > self._stalled_after_s else ""
 
 
 def serve(
@@ -74,17 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/metrics":
             self._answer(200, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
-        elif path == "/healthz":
-            stalled_s = self.probes.stalled_for_s
-            self._answer(503 if stalled_s else 200, f"stalled for {stalled_s:.0f} s" if stalled_s else "ok")
-        elif path == "/readyz":
-            because = self.probes.not_ready_because
-            self._answer(503 if because else 200, because or "ok")
+        elif path in ("/healthz", "/readyz"):
+            probes = self.probes
+            because = probes.not_alive_because if path == "/healthz" else probes.not_ready_because
+            self._answer(503 if because else 200, f"{because or 'ok'}\n".encode())
         else:
-            self._answer(404, "/metrics, /healthz or /readyz")
+            self._answer(404, b"/metrics, /healthz or /readyz\n")
 
-    def _answer(self, status: int, text: bytes | str, content_type: str = "text/plain") -> None:
-        body = text if isinstance(text, bytes) else f"{text}\n".encode()
+    def _answer(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

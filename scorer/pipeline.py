@@ -152,10 +152,9 @@ class Pipeline:
             alerts=scored.alerts,
             rejected=rejected,
             audits=scored.audits,
-            next_offsets=scored.next_offsets,
             snapshots=self.snapshots.due(time.monotonic(), with_a_batch=True),
         )
-        self._next_offsets |= scored.next_offsets
+        self._next_offsets |= {partition: last + 1 for partition, (_, last) in batch.spans.items()}
         metrics.scored.inc(scored.scored)
         metrics.duplicates.inc(scored.duplicates)
         metrics.late.inc(scored.late)

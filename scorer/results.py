@@ -20,7 +20,6 @@ class _Batch:
     """The results of one batch; delivery reports count `pending` down."""
 
     audits: Sequence[Mapping[str, Any]]
-    next_offsets: Mapping[int, int]
     snapshots: Sequence[Snapshot]
     pending: int = 0  # messages of the current step that Kafka has not confirmed
     error: KafkaError | None = None
@@ -56,15 +55,14 @@ class Results:
         alerts: Sequence[Mapping[str, Any]] = (),
         rejected: Sequence[tuple[Malformed, Record]] = (),
         audits: Sequence[Mapping[str, Any]] = (),
-        next_offsets: Mapping[int, int] | None = None,
         snapshots: Sequence[Snapshot] = (),
     ) -> None:
         """Send anomalies, alerts and dead letters of a batch; `settle` sends audit records and car states.
 
         `anomalies`: key and value; `alerts` and `audits`: records of these schemas; `rejected`: reason and
-        record; `next_offsets`: partition to the offset after the batch.
+        record.
         """
-        batch = _Batch(audits, next_offsets or {}, snapshots)
+        batch = _Batch(audits, snapshots)
         self._first.append(batch)
         for key, value in anomalies:
             self._produce(batch, ANOMALIES, value, key=key)
@@ -85,7 +83,7 @@ class Results:
                 self._produce(batch, AUDIT, records.encode("audit", audit), partition=audit["partition"])
         while self._second and self._second[0].pending == 0:
             batch = _checked(self._second.popleft())
-            self._committable.update(batch.next_offsets)
+            self._committable |= {audit["partition"]: audit["last_offset"] + 1 for audit in batch.audits}
             self._third.append(batch)
             for partition, key, value in batch.snapshots:
                 self._produce(batch, CAR_STATE, value, key=key, partition=partition)

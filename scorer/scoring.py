@@ -25,7 +25,6 @@ class Scored:
     alerts: list[dict[str, Any]]  # records of the schema alert
     audits: list[dict[str, Any]]  # records of the schema audit, one a partition
     rejected: list[tuple[int, Malformed]]  # row in the batch, and why
-    next_offsets: dict[int, int]  # partition to the offset after the batch
     scored: int  # number of records
     duplicates: int
     late: int  # of the scored ones
@@ -51,7 +50,6 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
         alerts(keys, decoded, changes, now_ms),
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
-        {partition: last + 1 for partition, (_, last) in batch.spans.items()},
         scored=scored,
         duplicates=len(fresh) - scored,
         late=int(np.count_nonzero(late)),

@@ -25,7 +25,7 @@ def audit(partition: int, last_offset: int) -> dict[str, Any]:
 def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any) -> None:
     """A batch without anomalies has one audit record a partition, in the partition of the same number."""
     results = Results(producer)
-    results.write(audits=[audit(3, 9), audit(5, 4)], next_offsets={3: 10, 5: 5})
+    results.write(audits=[audit(3, 9), audit(5, 4)])
     results.settle()
     assert [options["partition"] for _, _, options in producer.produced] == [3, 5]
     producer.deliver("scores.audit")
@@ -45,9 +45,8 @@ def test_an_audit_record_waits_for_the_results_that_it_stands_for(producer: Any)
         anomalies=[ANOMALY],
         rejected=[(Malformed("bad_frame", "why"), bad)],
         audits=[audit(2, 7)],
-        next_offsets={2: 8},
     )
-    results.write(audits=[audit(2, 9)], next_offsets={2: 10})
+    results.write(audits=[audit(2, 9)])
     results.settle()
     producer.deliver("anomalies")
     results.settle()
@@ -62,7 +61,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
     """A later batch that is delivered first waits for the earlier ones."""
     results = Results(producer)
     for last in (4, 9, 14):
-        results.write(audits=[audit(0, last)], next_offsets={0: last + 1})
+        results.write(audits=[audit(0, last)])
     results.settle()
     producer.deliver("scores.audit", number=1)
     results.settle()
@@ -75,7 +74,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
 def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
     """A state read back must not be ahead of the last audit record; commits do not wait for states."""
     results = Results(producer)
-    results.write(audits=[audit(2, 7)], next_offsets={2: 8}, snapshots=[(2, b"a", b"state")])
+    results.write(audits=[audit(2, 7)], snapshots=[(2, b"a", b"state")])
     results.settle()
     assert producer.topics() == ["scores.audit"]
     producer.deliver("scores.audit")
@@ -91,7 +90,7 @@ def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
     """A failed delivery raises WorldDown, and no offset of that batch becomes committable."""
     results = Results(producer)
-    results.write(anomalies=[ANOMALY], audits=[audit(0, 0)], next_offsets={0: 1})
+    results.write(anomalies=[ANOMALY], audits=[audit(0, 0)])
     results.settle()
     if topic == "scores.audit":
         producer.deliver("anomalies")
@@ -134,7 +133,7 @@ def test_a_full_queue_delays_the_results(producer: Any, monkeypatch: pytest.Monk
         return int(polled(timeout_s))
 
     monkeypatch.setattr(producer, "poll", poll)
-    results.write(anomalies=[ANOMALY] * 5, audits=[audit(0, 4)], next_offsets={0: 5})
+    results.write(anomalies=[ANOMALY] * 5, audits=[audit(0, 4)])
     assert producer.topics() == ["anomalies"] * 5
     producer.room = 1
     producer.deliver("anomalies")

@@ -77,7 +77,6 @@ def test_a_regular_batch_is_scored_whole(scored: Any, sample: Any) -> None:
         [],
         [],
     )
-    assert result.next_offsets == {0: 3}
     assert result.oldest_sample_ms == SAMPLED_AT_MS
     assert result.audits == [
         AUDIT
@@ -110,7 +109,6 @@ def test_counts_of_a_mixed_batch_add_up(scored: Any, sample: Any) -> None:
         11: (0, 0, 0, 0, 0, 1),
     }
     assert (result.scored, result.duplicates, result.late) == (3, 2, 1)
-    assert result.next_offsets == {2: 6, 7: 4, 11: 1}
     for audit in result.audits:
         assert records.decode(records.encode("audit", audit | {"partition": 0}))[0] == "audit"
 
@@ -119,14 +117,14 @@ def test_offsets_with_holes_are_spanned(scored: Any, sample: Any, telemetry_log:
     """The span of the audit record includes offsets without a record (transaction markers)."""
     scored(sample("a", 1))
     telemetry_log.skip(0, 8)
-    assert scored(sample("a", 2)).next_offsets == {0: 9}
+    assert scored(sample("a", 2)).audits[0]["last_offset"] == 8
 
 
 def test_a_batch_of_malformed_records_is_audited(scored: Any) -> None:
     """Nothing is scored, and the audit record accounts for the offsets."""
     result = scored(("a", 0, b"x"), ("a", 0, b""), ("a", 0, None))
-    assert (result.scored, len(result.rejected), result.next_offsets) == (0, 3, {0: 3})
-    assert result.audits[0]["rejected"] == 3
+    assert (result.scored, len(result.rejected)) == (0, 3)
+    assert (result.audits[0]["rejected"], result.audits[0]["last_offset"]) == (3, 2)
     assert result.oldest_sample_ms == SCORED_AT_MS
 
 
