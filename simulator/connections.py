@@ -209,7 +209,13 @@ class Connections:
     def _write(self, client: Client, connection: Connection) -> None:
         if not client.online and not connection.wants_write:
             connection.connected()
-            connection.send(self._connect_packet(client))
+            connect = mqtt5.ConnectPacket(
+                client.id,
+                clean_start=False,
+                keep_alive=self._keep_alive_s,
+                session_expiry_interval=self._session_expiry_s,
+            )
+            connection.send(connect.write())
         else:
             connection.flush()
         if not connection.wants_write:
@@ -244,14 +250,6 @@ class Connections:
         self._counts.connected += 1
         self._counts.connections += 1
         self._events.append((client, packet))
-
-    def _connect_packet(self, client: Client) -> bytes:
-        return mqtt5.ConnectPacket(
-            client.id,
-            clean_start=False,
-            keep_alive=self._keep_alive_s,
-            session_expiry_interval=self._session_expiry_s,
-        ).write()
 
 
 def source_address(broker: str, worker: int, number: int) -> str | None:

@@ -155,8 +155,14 @@ class Uplink:
                     car.retry_at = 0.0
                     car.sent = self._acknowledged[car.index]
                 waiting += [(car, seq) for seq in self._waiting(car)]
-        if waiting:
-            self._send_waiting(waiting)
+        if not waiting:
+            return
+        index = np.array([car.index for car, _ in waiting], np.int64)
+        seqs = np.array([seq for _, seq in waiting], np.int64)
+        payloads = self._encode(index.tolist(), seqs, *self._journal.read(index, seqs))
+        for (car, seq), payload in zip(waiting, payloads, strict=True):
+            if car.online:
+                self._publish(car, seq, payload)
 
     def overdue(self, now: float, limit_s: float) -> Iterable[CarConnection]:
         """Cars that wait for a PUBACK and have received nothing for longer than limit_s."""
@@ -176,15 +182,6 @@ class Uplink:
         car.sent = max(car.sent, done)
         ahead = car.acknowledged_ahead or ()
         return [seq for seq in range(car.sent + 1, last + 1) if seq not in ahead]
-
-    def _send_waiting(self, waiting: list[tuple[CarConnection, int]]) -> None:
-        index = np.array([car.index for car, _ in waiting], np.int64)
-        seqs = np.array([seq for _, seq in waiting], np.int64)
-        at_ms, signals = self._journal.read(index, seqs)
-        payloads = self._encode(index.tolist(), seqs, at_ms, signals)
-        for (car, seq), payload in zip(waiting, payloads, strict=True):
-            if car.online:
-                self._publish(car, seq, payload)
 
     def _encode(self, indices: list[int], seqs: I8, at_ms: I8, signals: F4) -> list[bytes]:
         prefixes = [self._prefixes[index] for index in indices]
