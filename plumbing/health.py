@@ -9,7 +9,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from plumbing.life import WorldDown
 
@@ -43,16 +43,13 @@ class Health:
         return f"stalled for {idle_s:.0f} s" if idle_s > self._stalled_after_s else ""
 
 
-def serve(
-    health: Health, *, host: str, port: int, registry: CollectorRegistry = REGISTRY
-) -> ThreadingHTTPServer | None:
+def serve(health: Health, *, host: str, port: int) -> ThreadingHTTPServer | None:
     """Answer probes and scrapes on a daemon thread; port 0: none. Raises WorldDown for a port in use."""
     if port == 0:
         return None
 
     class Handler(_Handler):
         probes = health
-        metrics = registry
 
     try:
         server = ThreadingHTTPServer((host, port), Handler)
@@ -68,12 +65,11 @@ def serve(
 class _Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds; a client that sends nothing must not occupy a thread
     probes: Health
-    metrics: CollectorRegistry
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._answer(200, generate_latest(self.metrics), CONTENT_TYPE_LATEST)
+            self._answer(200, generate_latest(), CONTENT_TYPE_LATEST)
         elif path in ("/healthz", "/readyz"):
             probes = self.probes
             because = probes.not_alive_because if path == "/healthz" else probes.not_ready_because

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from scorer.generations import Ages, Generations, ModelStates
 from scorer.index import CarNumbers
 from scorer.model import Model
 from scorer.seen import SeenSequences
-from scorer.shares import Components, Shares, shares_of
+from scorer.shares import Components, Shares, named, shares_of
 
 # Of the scores over the threshold in one call of the graph: rows, scores, contributions, ages of the models.
 _Hits = tuple[Rows, Floats, Floats, Ages]
@@ -34,17 +35,6 @@ class Detections:
     scores: Floats  # (h,)
     shares: Shares  # (h, signals) share of each signal in the score
     manifests: list[Manifest]  # of the model that scored, for each of the h
-
-
-@dataclass(frozen=True)
-class AlertChange:
-    """An alert that a record opens or closes."""
-
-    row: int  # of the record
-    alert: Alert
-    level: float  # in units of the score
-    manifest: Manifest  # of the model that scores the car
-    shares: Shares | None  # (signals,) share of each signal in the score that opens; None: it closes
 
 
 class AnomalyDetector:
@@ -73,8 +63,10 @@ class AnomalyDetector:
 
     def detect(
         self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded
-    ) -> tuple[Detections, list[AlertChange]]:
+    ) -> tuple[Detections, list[dict[str, Any]]]:
         """Score the fresh ones of m records, those of a car in their order.
+
+        Returns also the records of the schema alert, without `scored_at`, of alerts that open or close.
 
         A late record is scored but changes neither the state nor the alert of its car, which are newer. The
         same holds for a record that is not newer than the state that was read back.
@@ -94,9 +86,9 @@ class AnomalyDetector:
         if len(still):
             hits.append(self._score(by_car.cars[still], decoded.signals[still], still, moves=False)[1])
         detections = self._detections(hits, decoded)
-        changes = self._alert_changes(rounds, shares, detections, decoded)
+        alerts = self._alert_changes(rounds, shares, detections, decoded)
         self._note_moved(by_car, moving, decoded)
-        return detections, changes
+        return detections, alerts
 
     def remember(self, keys: Joined, partitions: NDArray[np.int32], decoded: Decoded) -> None:
         """Take in m records that were scored before: they count as seen, and move older states on."""
@@ -131,25 +123,37 @@ class AnomalyDetector:
 
     def _alert_changes(
         self, rounds: Rounds, shares: Floats, detections: Detections, decoded: Decoded
-    ) -> list[AlertChange]:
+    ) -> list[dict[str, Any]]:
         """Open and close alerts, round by round; shares (m,): the scores as shares of the threshold."""
         rule = self.generations.newest.model.manifest.alert
         levels, changes = self.alerts.advance(rounds, shares, rule)
-        changed: list[AlertChange] = []
+        alert_records = []
         for i, opens in changes:
             car, row = int(rounds.cars[i]), int(rounds.rows[i])
             states = self.generations.scored_by(car)
-            opening = detections.shares[detections.rows == row].sum(axis=0) if opens else None
-            if opening is None:
-                alert = self.alerts.close(car)
-            else:
-                hypothesis = self._hypothesis(states, car, opening)
-                alert = Alert(int(decoded.seq[row]), int(decoded.sampled_at_ms[row]), *hypothesis)
+            at = int(decoded.sampled_at_ms[row])
+            if opens:
+                opening = detections.shares[detections.rows == row].sum(axis=0)
+                alert = Alert(int(decoded.seq[row]), at, *self._hypothesis(states, car, opening))
                 self.alerts.open(car, alert)
+                signals = named(opening, decoded.signals[row])
+            else:
+                alert, signals = self.alerts.close(car), []
             self.changed.values[car] = True
-            level = float(levels[i] * states.model.threshold)
-            changed.append(AlertChange(row, alert, level, states.model.manifest, opening))
-        return changed
+            alert_records.append({
+                "car_id": self.cars.ids[car].decode(errors="replace"),
+                "alert_id": alert.id(self.cars.ids[car]),
+                "action": "opened" if opens else "closed",
+                "opened_at": alert.opened_at,
+                "at": at,
+                "level": float(levels[i] * states.model.threshold),
+                "threshold": states.model.manifest.threshold,
+                "component": alert.component,
+                "confidence": alert.confidence,
+                "signals": signals,
+                "model_version": states.version,
+            })  # fmt: skip
+        return alert_records
 
     def _hypothesis(self, states: ModelStates, car: int, shares: Shares) -> tuple[str, float]:
         """(component, confidence) by the car's state; where that shows nothing, by the signals' shares."""

@@ -1,6 +1,5 @@
 """One batch, from Kafka's bytes to anomalies, alerts and audit records. No I/O."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,8 @@ from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
 from scorer.batch import Batch
 from scorer.cars import Mask
-from scorer.detector import AlertChange, AnomalyDetector, Detections
-from scorer.shares import largest, named
+from scorer.detector import AnomalyDetector, Detections
+from scorer.shares import largest
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,14 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     rows = decoded.rows
     keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
-    detections, changes = detector.detect(by_car, fresh, late, decoded)
+    detections, alerts = detector.detect(by_car, fresh, late, decoded)
     # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
     scored = int(np.count_nonzero(fresh))
     return Scored(
         anomalies(keys, decoded, detections, now_ms),
-        alerts(keys, decoded, changes, now_ms),
+        [alert | {"scored_at": now_ms} for alert in alerts],
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
         decoded.rejected,
         scored=scored,
@@ -84,29 +83,6 @@ def anomalies(
 def _as_utf8(key: bytes) -> bytes:
     """The key with the replacement character for bytes that are not UTF-8."""
     return key if key.isascii() else key.decode(errors="replace").encode()
-
-
-def alerts(
-    keys: Joined, decoded: Decoded, changes: Sequence[AlertChange], now_ms: int
-) -> list[dict[str, Any]]:
-    """The alert record of each alert that opens or closes."""
-    return [
-        {
-            "car_id": keys[change.row].decode(errors="replace"),
-            "alert_id": change.alert.id(keys[change.row]),
-            "action": "closed" if change.shares is None else "opened",
-            "opened_at": change.alert.opened_at,
-            "at": int(decoded.sampled_at_ms[change.row]),
-            "level": change.level,
-            "threshold": change.manifest.threshold,
-            "component": change.alert.component,
-            "confidence": change.alert.confidence,
-            "signals": [] if change.shares is None else named(change.shares, decoded.signals[change.row]),
-            "model_version": change.manifest.version,
-            "scored_at": now_ms,
-        }
-        for change in changes
-    ]
 
 
 def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import REGISTRY, Counter
 
 from plumbing.health import Health, serve
 from plumbing.life import WorldDown
@@ -26,12 +26,13 @@ def health() -> Health:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    """A server with a metrics registry of its own; one for all tests, because ending it takes a while."""
-    registry = CollectorRegistry()
-    Counter("crates", "carried", registry=registry).inc(3)
-    server = serve(Health(), host="127.0.0.1", port=_free_port(), registry=registry)
+    """One server for all tests, because ending it takes a while; it shows the process's metrics."""
+    crates = Counter("crates", "carried")
+    crates.inc(3)
+    server = serve(Health(), host="127.0.0.1", port=_free_port())
     assert server is not None
     yield server
+    REGISTRY.unregister(crates)
     server.shutdown()
     server.server_close()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from contract.joined import Joined
 from contract.telemetry import SIGNALS, Decoded, Floats
-from scorer.detector import AlertChange, AnomalyDetector, Detections
+from scorer.detector import AnomalyDetector, Detections
 
 K = len(SIGNALS)
 
@@ -27,7 +27,7 @@ class Fleet:
         self.changes: list[tuple[str, int, bool]] = []  # (car, seq, whether an alert opened or closed)
         self._seq: defaultdict[str, int] = defaultdict(int)
 
-    def samples(self, cars: Sequence[str], signals: Floats) -> tuple[Detections, list[AlertChange]]:
+    def samples(self, cars: Sequence[str], signals: Floats) -> tuple[Detections, list[dict[str, Any]]]:
         """Give the next sample of each car (several of a car in order); signals (n, K) or (K,)."""
         seq = []
         for car in cars:
@@ -37,7 +37,7 @@ class Fleet:
 
     def records(
         self, records: Sequence[tuple[str, int]], signals: Floats, partition: int = 0
-    ) -> tuple[Detections, list[AlertChange]]:
+    ) -> tuple[Detections, list[dict[str, Any]]]:
         """Give one batch of (car, seq) with their signals (n, K). Scores below the threshold are not kept."""
         keys = [car.encode() for car, _ in records]
         seq = np.array([seq for _, seq in records], np.int64)
@@ -47,14 +47,16 @@ class Fleet:
         by_car, fresh, late = self.detector.sift(
             Joined.of(keys), np.full(len(keys), partition, np.int32), seq
         )
-        detections, changes = self.detector.detect(by_car, fresh, late, decoded)
+        detections, alerts = self.detector.detect(by_car, fresh, late, decoded)
         for row, score, manifest in zip(
             detections.rows.tolist(), detections.scores.tolist(), detections.manifests, strict=True
         ):
             self.scores[records[row]] = score
             self.versions[records[row]] = manifest.version
-        self.changes += [(*records[change.row], change.shares is not None) for change in changes]
-        return detections, changes
+        self.changes += [
+            (alert["car_id"], alert["at"] - SAMPLED_AT_MS, alert["action"] == "opened") for alert in alerts
+        ]
+        return detections, alerts
 
     def number(self, car: str) -> int:
         """The row of a car in the detector's arrays."""
