@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 from bridge import metrics
 from bridge.routing import Router
 from contract.errors import Malformed, dead_letter
-from contract.framing import CONFLUENT_BYTES
+from contract.records import CONFLUENT_BYTES
 from contract.topics import REJECTED, TELEMETRY
 from plumbing.mqtt import parse_one
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from contract import records
 from contract.errors import Malformed
-from contract.framing import SINGLE_OBJECT_BYTES, confluent_header, single_object_header
+from contract.records import SINGLE_OBJECT_BYTES, confluent_header, single_object_header
 from contract.schema import Schema
 from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, SIGNALS, STAMP_BYTES, Floats
 from contract.varints import Longs, packed, padded, string, varint

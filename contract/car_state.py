@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import latest
 from contract.telemetry import SEQ_BYTES_MAX, STAMP_BYTES, Floats
 from contract.varints import Longs, packed, padded, string, varint

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import Malformed
-from contract.framing import CONFLUENT_BYTES, confluent_header, schema_ids, split_confluent
 from contract.joined import Joined
+from contract.records import CONFLUENT_BYTES, confluent_header, schema_ids, split_confluent
 from contract.schema import Schema, latest, versions
 from contract.varints import WORD, WORD_BYTES, Longs, at, longs, low_bytes, packed, padded, whole
 

@@ -7,7 +7,7 @@ import time
 
 import mqtt5
 
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import Schema, get
 from contract.telemetry import prefix
 from contract.topics import TELEMETRY

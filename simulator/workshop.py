@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import mqtt5
 
-from contract.framing import single_object_header
-from contract.records import body
+from contract.records import body, single_object_header
 from contract.schema import latest
 from contract.topics import MAINTENANCE, mqtt_topic
 from simulator.cars import car_id

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from contract import records, telemetry
 from contract.alert_rule import AlertRule
-from contract.framing import confluent_header
 from contract.golden import Golden
 from contract.manifest import Decision, Manifest
+from contract.records import confluent_header
 from contract.schema import get, latest
 from contract.state_layout import StateLayout
 from contract.telemetry import SIGNALS, Floats

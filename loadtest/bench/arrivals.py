@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
-from contract.framing import SINGLE_OBJECT_BYTES, confluent_header
+from contract.records import SINGLE_OBJECT_BYTES, confluent_header
 from contract.schema import latest
 from contract.telemetry import Decoder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS

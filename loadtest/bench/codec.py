@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from contract import telemetry
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import Schema, get, latest
 from contract.telemetry import Decoded, Decoder
 from contract.topics import TELEMETRY

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import telemetry
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import mqtt5
 import numpy as np
 
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, STAMP_BYTES, encode, prefix
 from contract.topics import TELEMETRY, mqtt_topic

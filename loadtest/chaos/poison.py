@@ -8,7 +8,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contract import telemetry
-from contract.framing import SINGLE_OBJECT_BYTES, single_object_header
+from contract.records import SINGLE_OBJECT_BYTES, single_object_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, STAMP_BYTES
 from contract.topics import REJECTED, TELEMETRY, mqtt_topic

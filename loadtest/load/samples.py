@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats, encode, prefix
 

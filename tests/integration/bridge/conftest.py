@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import get
 from contract.telemetry import encode, prefix
 from contract.topics import MAINTENANCE, REJECTED, TELEMETRY, mqtt_topic

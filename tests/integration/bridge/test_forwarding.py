@@ -7,7 +7,7 @@ import fastavro
 import pytest
 
 from contract import records
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import get, latest
 from contract.topics import MAINTENANCE, REJECTED, mqtt_topic
 

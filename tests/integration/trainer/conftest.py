@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from numpy.typing import NDArray
 
 from contract import records, telemetry
-from contract.framing import confluent_header
 from contract.manifest import TFLITE_BYTES_MAX
+from contract.records import confluent_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored

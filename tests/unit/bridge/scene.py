@@ -15,7 +15,7 @@ from bridge.forwarding import Forwarder
 from bridge.pipeline import Pipeline
 from bridge.routing import Router
 from bridge.settings import Settings
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import SCHEMAS, get
 from contract.telemetry import encode, prefix
 from plumbing.health import Health

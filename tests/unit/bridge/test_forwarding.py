@@ -11,7 +11,7 @@ from bridge import forwarding
 from bridge.forwarding import Forwarder
 from bridge.routing import Router
 from contract.errors import Malformed
-from contract.framing import single_object_header
+from contract.records import single_object_header
 from contract.schema import SCHEMAS, get
 from contract.telemetry import encode, prefix
 from contract.topics import REJECTED

@@ -8,7 +8,7 @@ import pytest
 from bridge.routing import Router
 from contract import records
 from contract.errors import Malformed
-from contract.framing import confluent_header, single_object_header
+from contract.records import confluent_header, single_object_header
 from contract.schema import SCHEMAS, get, latest
 from contract.telemetry import encode, prefix
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contract import schema as module
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import SCHEMAS, Schema, read
 from contract.signals import read as read_signals
 

@@ -6,7 +6,7 @@ import pytest
 
 from contract import records
 from contract.errors import Malformed
-from contract.framing import confluent_header, single_object_header
+from contract.records import confluent_header, single_object_header
 from contract.schema import latest
 
 NOW_MS = 1_795_000_000_123

@@ -13,7 +13,7 @@ import pytest
 
 import contract
 from contract import telemetry
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import SCHEMAS, Schema, get, latest
 
 V1, V2, V3 = (get("telemetry", version) for version in (1, 2, 3))

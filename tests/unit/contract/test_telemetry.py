@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.framing import confluent_header, single_object_header
+from contract.records import confluent_header, single_object_header
 from contract.schema import SCHEMAS, Schema, get
 from contract.telemetry import SEQ_MAX, SIGNALS, Decoder, Layout, encode, prefix
 

@@ -7,7 +7,7 @@ import fastavro
 import numpy as np
 import pytest
 
-from contract.framing import confluent_header
+from contract.records import confluent_header
 from contract.schema import get
 from contract.telemetry import SIGNALS, Decoder, encode, prefix
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from contract.framing import CONFLUENT_BYTES, SINGLE_OBJECT_BYTES, confluent_header, split_single_object
+from contract.records import CONFLUENT_BYTES, SINGLE_OBJECT_BYTES, confluent_header, split_single_object
 from contract.schema import latest
 from loadtest.bench.arrivals import Ledger, decode, percentiles, reconcile
 from loadtest.bench.report import BARS

@@ -5,8 +5,7 @@ from pathlib import Path
 import mqtt5
 import numpy as np
 
-from contract.framing import single_object_header
-from contract.records import decode_single_object
+from contract.records import decode_single_object, single_object_header
 from contract.schema import get
 from contract.telemetry import SIGNALS, prefix
 from simulator.journal import Identity, Journal, path_of
