@@ -16,7 +16,7 @@ from scorer.batch import PIECE_RECORDS, Batch
 from scorer.detector import AnomalyDetector
 from scorer.model import ModelFeed
 from scorer.results import Results
-from scorer.scoring import score
+from scorer.scoring import Scored, score
 from scorer.settings import Settings
 from scorer.snapshots import Snapshots
 
@@ -72,7 +72,7 @@ class Pipeline:
             if batch := self._consume():
                 self._score(batch)
             elif snapshots := self.snapshots.due(time.monotonic(), with_a_batch=False):
-                self.results.write(snapshots=snapshots)
+                self.results.write(Scored(), snapshots)
             self.results.settle()
             while len(self.results) > self.settings.in_flight_batches_max and not self.stop.requested:
                 self.results.settle(0.01)
@@ -146,14 +146,7 @@ class Pipeline:
     def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
         scored = score(batch, self.decoder, self.detector, now_ms=now_ms, scorer=self.settings.scorer_id)
-        rejected = [(error, batch.record(row)) for row, error in scored.rejected]
-        self.results.write(
-            anomalies=scored.anomalies,
-            alerts=scored.alerts,
-            rejected=rejected,
-            audits=scored.audits,
-            snapshots=self.snapshots.due(time.monotonic(), with_a_batch=True),
-        )
+        self.results.write(scored, self.snapshots.due(time.monotonic(), with_a_batch=True))
         self._next_offsets |= {partition: last + 1 for partition, (_, last) in batch.spans.items()}
         metrics.scored.inc(scored.scored)
         metrics.duplicates.inc(scored.duplicates)
@@ -161,7 +154,7 @@ class Pipeline:
         metrics.anomalies.inc(len(scored.anomalies))
         for alert in scored.alerts:
             (metrics.alerts_opened if alert["action"] == "opened" else metrics.alerts_closed).inc()
-        for error, _ in rejected:
+        for error, _ in scored.rejected:
             metrics.rejected.labels(error.reason).inc()
         metrics.batch_records.observe(len(batch))
         metrics.batch_age_seconds.observe(max(0.0, (now_ms - scored.oldest_sample_ms) / 1_000))
@@ -220,7 +213,7 @@ class Pipeline:
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """Deliver all results and car states before the successor goes on."""
         if snapshots := self.snapshots.changed_in({each.partition for each in revoked}):
-            self.results.write(snapshots=snapshots)
+            self.results.write(Scored(), snapshots)
         self._on_lost(consumer, revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:

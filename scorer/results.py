@@ -8,10 +8,10 @@ from typing import Any
 from confluent_kafka import KafkaError, Producer
 
 from contract import records
-from contract.errors import Malformed, dead_letter
+from contract.errors import dead_letter
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
-from scorer.batch import Record
+from scorer.scoring import Scored
 from scorer.snapshots import Snapshot
 
 
@@ -48,27 +48,15 @@ class Results:
         """Number of batches that Kafka does not have whole."""
         return len(self._first) + len(self._second) + len(self._third)
 
-    def write(
-        self,
-        *,
-        anomalies: Sequence[tuple[bytes, bytes]] = (),
-        alerts: Sequence[Mapping[str, Any]] = (),
-        rejected: Sequence[tuple[Malformed, Record]] = (),
-        audits: Sequence[Mapping[str, Any]] = (),
-        snapshots: Sequence[Snapshot] = (),
-    ) -> None:
-        """Send anomalies, alerts and dead letters of a batch; `settle` sends audit records and car states.
-
-        `anomalies`: key and value; `alerts` and `audits`: records of these schemas; `rejected`: reason and
-        record.
-        """
-        batch = _Batch(audits, snapshots)
+    def write(self, scored: Scored, snapshots: Sequence[Snapshot] = ()) -> None:
+        """Send anomalies, alerts and dead letters of a batch; `settle` sends audit records and car states."""
+        batch = _Batch(scored.audits, snapshots)
         self._first.append(batch)
-        for key, value in anomalies:
+        for key, value in scored.anomalies:
             self._produce(batch, ANOMALIES, value, key=key)
-        for alert in alerts:
+        for alert in scored.alerts:
             self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
-        for error, record in rejected:
+        for error, record in scored.rejected:
             source = ("kafka_record", f"{TELEMETRY}/{record.partition}/{record.offset}")
             value, headers = dead_letter(record.value, error, source)
             self._produce(batch, REJECTED, value, key=record.key, headers=headers)

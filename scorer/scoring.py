@@ -1,5 +1,6 @@
 """One batch, from Kafka's bytes to anomalies, alerts and audit records. No I/O."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from contract import anomaly
 from contract.errors import Malformed
 from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
-from scorer.batch import Batch
+from scorer.batch import Batch, Record
 from scorer.cars import Mask
 from scorer.detector import AnomalyDetector, Detections
 from scorer.shares import largest
@@ -20,14 +21,16 @@ from scorer.shares import largest
 class Scored:
     """The results of a batch."""
 
-    anomalies: list[tuple[bytes, bytes]]  # key and value
-    alerts: list[dict[str, Any]]  # records of the schema alert
-    audits: list[dict[str, Any]]  # records of the schema audit, one a partition
-    rejected: list[tuple[int, Malformed]]  # row in the batch, and why
-    scored: int  # number of records
-    duplicates: int
-    late: int  # of the scored ones
-    oldest_sample_ms: int  # time of the oldest scored sample, ms since 1970; `now_ms` where none was scored
+    anomalies: Sequence[tuple[bytes, bytes]] = ()  # key and value
+    alerts: Sequence[Mapping[str, Any]] = ()  # records of the schema alert
+    rejected: Sequence[tuple[Malformed, Record]] = ()
+    audits: Sequence[Mapping[str, Any]] = ()  # records of the schema audit, one a partition
+    scored: int = 0  # number of records
+    duplicates: int = 0
+    late: int = 0  # of the scored ones
+    oldest_sample_ms: int = (
+        0  # time of the oldest scored sample, ms since 1970; `now_ms` where none was scored
+    )
 
 
 def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: int, scorer: str) -> Scored:
@@ -47,8 +50,8 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     return Scored(
         anomalies(keys, decoded, detections, now_ms),
         [alert | {"scored_at": now_ms} for alert in alerts],
+        [(error, batch.record(row)) for row, error in decoded.rejected],
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
-        decoded.rejected,
         scored=scored,
         duplicates=len(fresh) - scored,
         late=int(np.count_nonzero(late)),

@@ -13,6 +13,7 @@ from scorer.assignment import Assignment
 from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.results import Results
+from scorer.scoring import Scored
 from scorer.snapshots import Snapshots
 
 CARS = 100_000
@@ -34,7 +35,7 @@ def measure(bootstrap: str, record: bytes) -> dict[str, float]:
     results, began_s = Results(kafka.producer(bootstrap)), time.process_time()
     for _ in range(_WRITES):
         detector.changed.values[:CARS] = True
-        results.write(snapshots=snapshots.changed_in(range(TELEMETRY_PARTITIONS)))
+        results.write(Scored(), snapshots.changed_in(range(TELEMETRY_PARTITIONS)))
         _settle(results)
     write_us = 1e6 * (time.process_time() - began_s) / CARS / _WRITES
 

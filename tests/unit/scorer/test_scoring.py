@@ -98,8 +98,8 @@ def test_counts_of_a_mixed_batch_add_up(scored: Any, sample: Any) -> None:
         sample("a", 5, 2),
         ("c", 11, None),
     )
-    assert [(row, error.reason) for row, error in result.rejected] == [
-        (0, "bad_frame"), (3, "missing_key"), (7, "bad_frame")
+    assert [(record.partition, record.offset, error.reason) for error, record in result.rejected] == [
+        (2, 2, "bad_frame"), (7, 2, "missing_key"), (11, 0, "bad_frame")
     ]  # fmt: skip
     audits = {audit.pop("partition"): audit for audit in result.audits}
     names = ("first_offset", "last_offset", "scored", "duplicates", "late", "rejected")
