@@ -21,8 +21,7 @@ class Frame:
     """How the records of one schema are checked and framed."""
 
     header: bytes  # of the Kafka value
-    rest_bytes_min: int  # what follows the car id has at least so many bytes
-    rest_bytes_max: int  # and at most so many
+    rest_bytes: range  # sizes that what follows the car id can have
     read_as: Schema | None  # the body is decoded with this schema to check it; None: it is not decoded
 
 
@@ -40,9 +39,10 @@ class Router:
                 kafka_header = confluent_header((ids or {}).get(schema.fingerprint, schema.schema_id))
                 if schema.name == TELEMETRY:
                     layout = Layout.of(schema)
-                    frame = Frame(kafka_header, layout.rest_bytes_min, layout.rest_bytes_max, None)
+                    sizes = range(layout.rest_bytes_min, layout.rest_bytes_max + 1)
+                    frame = Frame(kafka_header, sizes, None)
                 else:
-                    frame = Frame(kafka_header, 1, 1 << 30, schema)
+                    frame = Frame(kafka_header, range(1, 1 << 30), schema)
                 self._frames[schema.name][single_object_header(schema)] = frame
 
     def route(self, topic: str, payload: bytes) -> tuple[str, bytes, bytes] | None:
@@ -70,7 +70,7 @@ class Router:
         car = bytes([2 * len(key)]) + key  # the body must begin with this Avro string
         if not body.startswith(car):
             raise Malformed("wrong_car", f"the record does not begin with the car id {car_id} of the topic")
-        if not frame.rest_bytes_min <= len(body) - len(car) <= frame.rest_bytes_max:
+        if len(body) - len(car) not in frame.rest_bytes:
             raise Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
         if frame.read_as is not None:
             records.read(frame.read_as, body)
