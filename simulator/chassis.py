@@ -6,8 +6,8 @@ Arrays (4, n) have a row per wheel: front left, front right, rear left, rear rig
 import numpy as np
 
 from simulator.chance import F4
+from simulator.driving import WHEEL_NOISE, TimeStep
 from simulator.powertrain import relax
-from simulator.step import WHEEL_NOISE, TimeStep
 
 FILLED_AT_K = 293.15
 ATMOSPHERE_PSI = 14.696

@@ -9,8 +9,8 @@ from simulator import chance, chassis, driving, powertrain, sensors, trips
 from simulator.cars import DAY_S, FIRST_DAY, CarParameters
 from simulator.chance import F4, U8
 from simulator.changes import Changes
+from simulator.driving import SENSOR_NOISE, DrivingState, TimeStep
 from simulator.faults import Damage, FaultPlan, Wear
-from simulator.step import SENSOR_NOISE, DrivingState, TimeStep
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from simulator.chance import F4
-from simulator.step import MOTOR_NOISE, TimeStep
+from simulator.driving import MOTOR_NOISE, TimeStep
 from simulator.trips import CHARGE_W, CHARGING
 
 REGENERATION_MAX_W = 60_000.0
