@@ -36,7 +36,7 @@ test-all: ## all tests, also those of scale, bench, chaos, load, plan
 	@local/setup --dev --tflite
 	$(PYTHON) -m tests.groups --all
 
-test-unit: setup-dev ## the unit tests alone: no network, under 10 s
+test-unit: setup-dev ## the unit tests alone: no network, some seconds
 	$(PYTHON) -m pytest tests/unit
 
 test-registry: setup-dev ## the bridge with a schema registry (downloads 158 MB)
