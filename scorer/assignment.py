@@ -83,9 +83,8 @@ class Assignment:
         """Read back the last state of every car."""
         last: dict[bytes, tuple[int, bytes]] = {}
         ranges = {number: offsets.bounds_of(self.reader, CAR_STATE, number) for number in partitions}
-        for message in chain.from_iterable(
-            self._read(CAR_STATE, ranges)
-        ):  # compaction may have left several of a car
+        for message in chain.from_iterable(self._read(CAR_STATE, ranges)):
+            # Compaction may have left several of a car.
             if (key := message.key()) and (value := message.value()) is not None:
                 last[key] = message.partition() or 0, value
         self.snapshots.restore(last)

@@ -93,7 +93,7 @@ class Generations:
     def __init__(self, cars: CarTable) -> None:
         self._cars = cars
         self._all: list[ModelStates] = []
-        self._age = cars.column(0, np.int8)  # of the model that scores the car; a new car has the newest
+        self.age = cars.column(0, np.int8)  # of the model that scores the car; a new car has the newest
         self._handing_over = False  # whether an older model scores any car
         self._thresholds = np.ones(1, np.float32)  # by age
 
@@ -117,7 +117,7 @@ class Generations:
 
     def add(self, model: Model) -> None:
         """Make a model the newest one. A model that is at work already keeps its states."""
-        count = np.bincount(self._age.values[: len(self._cars)], minlength=len(self._all))
+        count = np.bincount(self.age.values[: len(self._cars)], minlength=len(self._all))
         serving = [states for age, states in enumerate(reversed(self._all)) if count[age]]
         newest = self.versions.get(model.manifest.version) or ModelStates(model, self._cars)
         if newest in self._all[:-1]:
@@ -128,7 +128,7 @@ class Generations:
         kept = [states for states in before if states is before[-1] or states in serving]
         self._arrange([*kept, newest])
         if newest.layout is None:  # nothing to learn, so it takes over all cars at once
-            self._age.values[: len(self._cars)] = 0
+            self.age.values[: len(self._cars)] = 0
         self._update_handing_over()
 
     def add_older(self, model: Model) -> None:
@@ -148,7 +148,7 @@ class Generations:
         score, contribution = self.newest.step(cars, signals, moves)
         if not self._handing_over:
             return score, contribution, None
-        ages = self.ages(cars)
+        ages = self.age.values[cars]
         for age in range(1, len(self._all)):
             rows = np.flatnonzero(ages == age)
             if len(rows):
@@ -168,25 +168,21 @@ class Generations:
 
     def scored_by(self, car: int) -> ModelStates:
         """The states of the model that scores the car."""
-        return self.by_age(int(self._age.values[car]))
-
-    def ages(self, cars: CarNumbers) -> Ages:
-        """The age of the model that scores each car."""
-        return self._age.values[cars]
+        return self.by_age(int(self.age.values[car]))
 
     def serve(self, cars: CarNumbers, states: ModelStates) -> None:
         """Let this model score these cars."""
-        self._age.values[cars] = len(self._all) - 1 - self._all.index(states)
+        self.age.values[cars] = len(self._all) - 1 - self._all.index(states)
         self._update_handing_over()
 
     def counts(self) -> tuple[int, int]:
         """(cars that the newest model has not learned, cars that an older model scores)."""
         self._update_handing_over()
-        ages = self._age.values[: len(self._cars)]
+        ages = self.age.values[: len(self._cars)]
         return int((~self.newest.all_warm()).sum()), int((ages > 0).sum())
 
     def _update_handing_over(self) -> None:
-        self._handing_over = bool(self._age.values[: len(self._cars)].any())
+        self._handing_over = bool(self.age.values[: len(self._cars)].any())
 
     def _hand_over(self, cars: CarNumbers, old: ModelStates) -> None:
         """Hand over to the newest model the cars that it has learned, or knows as well as the old one."""
@@ -196,7 +192,7 @@ class Generations:
             learned |= ~was_warm & (new.column.values[cars, 0] >= old.column.values[cars, 0])
         if learned.any():
             new.inherit(cars[learned & was_warm], old)
-            self._age.values[cars[learned]] = 0
+            self.age.values[cars[learned]] = 0
 
     def _arrange(self, arranged: list[ModelStates]) -> None:
         """Keep these models, at most GENERATIONS_MAX; the oldest left takes the cars of dropped ones."""
@@ -206,7 +202,7 @@ class Generations:
             index = arranged.index(states) if states in arranged else 0
             new_ages[age] = len(arranged) - 1 - index
         known = slice(0, len(self._cars))
-        self._age.values[known] = new_ages[self._age.values[known]]
+        self.age.values[known] = new_ages[self.age.values[known]]
         for states in self._all:
             if states not in arranged:
                 states.drop()

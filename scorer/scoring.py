@@ -28,9 +28,7 @@ class Scored:
     scored: int = 0  # number of records
     duplicates: int = 0
     late: int = 0  # of the scored ones
-    oldest_sample_ms: int = (
-        0  # time of the oldest scored sample, ms since 1970; `now_ms` where none was scored
-    )
+    oldest_sample_ms: int = 0  # time of the oldest scored sample, ms since 1970; none scored: `now_ms`
 
 
 def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: int, scorer: str) -> Scored:

@@ -82,7 +82,7 @@ class Snapshots:
             alert_level=detector.alerts.level.values[cars],
             state=generations.newest.column.values[cars],
         )
-        unusual = (generations.ages(cars) > 0) | detector.alerts.are_open(cars)
+        unusual = (generations.age.values[cars] > 0) | detector.alerts.are_open(cars)
         for row in np.flatnonzero(unusual).tolist():
             values[row] = self._encode(int(cars[row]))
         return list(zip(partitions, keys, values, strict=True))
