@@ -10,7 +10,7 @@ from plumbing.health import Health
 from plumbing.life import Stop
 from scorer.assignment import Assignment
 from scorer.detector import AnomalyDetector
-from scorer.model import ModelFeed
+from scorer.model_feed import ModelFeed
 from scorer.pipeline import Pipeline
 from scorer.results import Results
 from scorer.settings import Settings

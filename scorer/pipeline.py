@@ -14,7 +14,7 @@ from scorer import metrics
 from scorer.assignment import Assignment
 from scorer.batch import PIECE_RECORDS, Batch
 from scorer.detector import AnomalyDetector
-from scorer.model import ModelFeed
+from scorer.model_feed import ModelFeed
 from scorer.results import Results
 from scorer.scoring import Scored, score
 from scorer.settings import Settings

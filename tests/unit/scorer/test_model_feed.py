@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import REGISTRY
 
-from scorer.model import ModelFeed
+from scorer.model_feed import ModelFeed
 
 NAME = b"failure-detector"
 
