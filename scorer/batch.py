@@ -48,14 +48,13 @@ class Batch:
             partitions = np.full(len(numbers), numbers[0], np.int32)
         else:
             partitions = np.array(numbers, np.int32)
-        offsets = np.empty(len(messages), np.int64)
         # A client that catches up reads one partition after another, so the runs are few and long.
         starts = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist()]
-        for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
-            first, last = messages[start].offset() or 0, messages[end - 1].offset() or 0
-            if last - first == end - start - 1:  # they ascend, so none is missing
-                offsets[start:end] = np.arange(first, last + 1)
-            else:
+        ends = [*starts[1:], len(messages)]
+        firsts = [messages[start].offset() or 0 for start in starts]
+        offsets = np.arange(len(messages)) + np.repeat(np.subtract(firsts, starts), np.subtract(ends, starts))
+        for first, start, end in zip(firsts, starts, ends, strict=True):
+            if messages[end - 1].offset() != first + end - start - 1:  # they ascend, so some are missing
                 offsets[start:end] = np.array(list(map(Message.offset, messages[start:end])), np.int64)
         return cls(Joined.of(keys), Joined.of(list(map(Message.value, messages))), partitions, offsets)
 
