@@ -5,8 +5,9 @@ unchanged, and the client's own classes refuse fields that they do not know.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ RIGHTS = {
     ("", "pods/log", "get"),
     ("", "events", "list"),
 }
-_BATCH = {resource for group, resource, _ in RIGHTS if group == "batch"}
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "delete": "DELETE"}
 TIMEOUT_S = 10.0
 LOG_BYTES_MAX = 1_000_000  # of a log at once; the rest comes with the next request
@@ -38,43 +38,55 @@ class Gone(Exception):
     """The object does not exist."""
 
 
+@dataclass(frozen=True)
 class JobApi:
     """A namespace of a cluster. Every call raises WorldDown, or SettingsError where it is not allowed."""
 
-    def __init__(self, client: Any, namespace: str, where: str) -> None:
-        self.namespace = namespace
-        self.where = where  # for people: the context of the kubeconfig
-        self._client = client
+    client: Any  # kubernetes.client.ApiClient
+    namespace: str
+    where: str  # for people: the context of the kubeconfig
 
     def cronjob(self, name: str) -> Object:
         """The CronJob. Raises SettingsError where it or the namespace does not exist."""
+        with suppress(Gone):
+            return self._object("get", "cronjobs", name)
+        missing = f"{self.where}: no CronJob {name} in namespace {self.namespace}"
+        no_namespace = f"{self.where}: no namespace {self.namespace}; choose another --namespace"
         try:
-            return self._call("get", "cronjobs", name)
+            self._request("get", "namespaces")
         except Gone:
-            raise SettingsError(self._why_no_cronjob(name)) from None
+            raise SettingsError(no_namespace) from None
+        except SettingsError as error:  # few have the right to read namespaces
+            if f'namespaces "{self.namespace}" not found' in str(error):
+                raise SettingsError(no_namespace) from None
+            other = "or no such namespace; choose another --namespace or --cronjob"
+            raise SettingsError(f"{missing}, {other}") from None
+        raise SettingsError(
+            f"{missing}; apply the deployment there (kubectl apply -k), or choose another --cronjob"
+        )
 
     def create_job(self, job: Object) -> Object:
         """The Job as the server made it."""
-        return self._call("create", "jobs", body=job)
+        return self._object("create", "jobs", body=job)
 
     def job(self, name: str) -> Object:
         """The Job now. Raises Gone where somebody deleted it."""
-        return self._call("get", "jobs", name)
+        return self._object("get", "jobs", name)
 
     def pods(self, job: str) -> Sequence[Object]:
         """The Job's pods, at most LISTED_MAX."""
-        return self._items("pods", {"labelSelector": f"batch.kubernetes.io/job-name={job}"})
+        return self._items("pods", labelSelector=f"batch.kubernetes.io/job-name={job}")
 
     def events(self, name: str) -> Sequence[Object]:
         """The events about the object of this name; empty where reading them is not allowed."""
         with suppress(SettingsError):
-            return self._items("events", {"fieldSelector": f"involvedObject.name={name}"})
+            return self._items("events", fieldSelector=f"involvedObject.name={name}")
         return []
 
     def delete_job(self, name: str) -> None:
         """Delete the Job and its pods, if they still exist."""
         with suppress(Gone):
-            self._call("delete", "jobs", name, query={"propagationPolicy": "Background"})
+            self._request("delete", "jobs", name, propagationPolicy="Background")
 
     def log_lines(self, pod: str, container: str, since: str = "") -> Sequence[tuple[str, str]]:
         """(time stamp, line) of a container's log after the time stamp `since`, finished lines only."""
@@ -82,82 +94,58 @@ class JobApi:
         if since:
             query["sinceTime"] = since
         try:
-            log = self._request("get", "pods/log", pod, query=query).response.data.decode("utf-8", "replace")
+            log = self._request("get", "pods/log", pod, **query).decode("utf-8", "replace")
         except Gone:
             return []
         lines = [line.partition(" ") for line in log.split("\n")[:-1]]
         return [(stamp, text) for stamp, _, text in lines if stamp > since]  # sinceTime is rounded to seconds
 
-    def _items(self, resource: str, query: Mapping[str, str]) -> Sequence[Object]:
-        items: Sequence[Object] = self._call("list", resource, query={**query, "limit": str(LISTED_MAX)}).get(
-            "items", []
-        )
-        return items
+    def _items(self, resource: str, **query: str) -> Sequence[Object]:
+        answer = json.loads(self._request("list", resource, limit=str(LISTED_MAX), **query))
+        return answer.get("items", [])  # type: ignore[no-any-return]
 
-    def _call(self, verb: str, resource: str, name: str = "", **options: Any) -> Object:
-        answer: Object = json.loads(self._request(verb, resource, name, **options).response.data)
-        return answer
+    def _object(self, verb: str, resource: str, name: str = "", body: Object | None = None) -> Object:
+        return json.loads(self._request(verb, resource, name, body))  # type: ignore[no-any-return]
 
     def _request(
-        self,
-        verb: str,
-        resource: str,
-        name: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-    ) -> Any:
+        self, verb: str, resource: str, name: str = "", body: Object | None = None, /, **query: str
+    ) -> bytes:
+        """The server's answer. Raises Gone, SettingsError, WorldDown."""
         from urllib3.exceptions import HTTPError
 
+        group = "/apis/batch/v1" if ("batch", resource, verb) in RIGHTS else "/api/v1"
         kind, _, subresource = resource.partition("/")
-        namespace = ["namespaces"] if kind == "namespaces" else ["namespaces", self.namespace, kind]
-        parts = ["/apis/batch/v1" if resource in _BATCH else "/api/v1", *namespace, name, subresource]
-        call = self._client.param_serialize(
+        parts = [group, "namespaces", self.namespace, kind.removeprefix("namespaces"), name, subresource]
+        call = self.client.param_serialize(
             _METHODS[verb],
-            "/".join(part for part in parts if part),
-            query_params=list((query or {}).items()),
+            "/".join(filter(None, parts)),
+            query_params=list(query.items()),
             header_params={"Accept": "application/json", "Content-Type": "application/json"},
             body=body,
             auth_settings=["BearerToken"],
         )
         try:
-            answer = self._client.call_api(*call, _request_timeout=TIMEOUT_S)
-            if answer.status < 300:
-                return answer
-            text = answer.response.data
+            answer = self.client.call_api(*call, _request_timeout=TIMEOUT_S)
+            data: bytes = answer.response.data
         except HTTPError as error:
             raise WorldDown(f"{self.where}: the API server does not answer: {error}") from error
-        raise self._refusal(answer.status, message_of(text), f"{verb} {resource}")
+        if answer.status >= 300:
+            raise self._refusal(answer.status, message_of(data), f"{verb} {resource}")
+        return data
 
     def _refusal(self, status: int, message: str, right: str) -> Exception:
         if status == 404 and "namespaces" not in message:
             return Gone(message)
-        if status == 404:
-            return SettingsError(f"{self.where}: {message}")
-        if status == 401:
-            return SettingsError(f"{self.where} does not know you: log in again ({message})")
-        if status == 403:
-            return SettingsError(
-                f"{self.where}: not allowed to {right} in namespace {self.namespace}: {message}. The Role "
-                "trainer-launcher (k8s/apps/trainer/launcher.yaml) grants all that is needed"
-            )
-        if status in (400, 409, 422):
-            return SettingsError(f"{self.where} refuses to {right}: {message}")
+        refuses = f"{self.where} refuses to {right}: {message}"
+        by_status = dict.fromkeys((400, 409, 422), refuses) | {
+            401: f"{self.where} does not know you: log in again ({message})",
+            403: f"{self.where}: not allowed to {right} in namespace {self.namespace}: {message}. The Role "
+            "trainer-launcher (k8s/apps/trainer/launcher.yaml) grants all that is needed",
+            404: f"{self.where}: {message}",
+        }
+        if status in by_status:
+            return SettingsError(by_status[status])
         return WorldDown(f"{self.where} answered {status} to {right}: {message}")
-
-    def _why_no_cronjob(self, name: str) -> str:
-        """Whether the namespace or only the CronJob is missing; few have the right to read namespaces."""
-        missing = f"{self.where}: no CronJob {name} in namespace {self.namespace}"
-        no_namespace = f"{self.where}: no namespace {self.namespace}; choose another --namespace"
-        try:
-            self._call("get", "namespaces", self.namespace)
-        except Gone:
-            return no_namespace
-        except SettingsError as error:
-            if f'namespaces "{self.namespace}" not found' in str(error):
-                return no_namespace
-            return f"{missing}, or no such namespace; choose another --namespace or --cronjob"
-        return f"{missing}; apply the deployment there (kubectl apply -k), or choose another --cronjob"
 
 
 def message_of(body: bytes) -> str:

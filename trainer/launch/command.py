@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from plumbing import life
@@ -86,7 +86,7 @@ class Launch:
     sleep: Callable[[float], None] = time.sleep
     show: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # progress
     say: Callable[[str], None] = lambda line: print(line, flush=True)  # the pod's log
-    times_s: dict[str, float] = field(default_factory=dict)  # when each phase was first seen, after the start
+    running_after_s: float | None = None  # when the pod was first seen running, after the start
 
     def run(self, arguments: Sequence[str]) -> int:
         """Start, follow, report. Returns the exit code. Raises SettingsError, WorldDown."""
@@ -106,13 +106,14 @@ class Launch:
         while True:
             now = self._state()
             after_s = self.clock() - self._began_s
-            self.times_s.setdefault(now.phase, after_s)
             line = now.phase + (f": {now.detail}" if now.detail else "")
             if line != shown or after_s - reminded_s >= _REMIND_S:
                 self._show(line + (f" ({now.pod} on {now.node})" if now.node and line != shown else ""))
                 shown, reminded_s = line, after_s
             if now.phase != "blocked":
                 blocked_since_s = after_s
+            if now.phase == "running" and self.running_after_s is None:
+                self.running_after_s = after_s
             if now.phase == "running" or now.ended:
                 self._show_log(now.pod)
             if now.ended:
@@ -129,10 +130,9 @@ class Launch:
         while True:
             try:
                 job, pods = self.api.job(self._name), self.api.pods(self._name)
-                events = []
-                if not any((pod.get("status") or {}).get("phase") == "Running" for pod in pods):
-                    names = [self._name, *(pod["metadata"]["name"] for pod in pods)]
-                    events = [event for name in names for event in self.api.events(name)]
+                running = any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
+                names = [] if running else [self._name, *(pod["metadata"]["name"] for pod in pods)]
+                events = [event for name in names for event in self.api.events(name)]
                 return job_state(job, pods, events, self.settings.container)
             except WorldDown as error:
                 if self.clock() >= until_s or self.stop.requested:
@@ -142,8 +142,7 @@ class Launch:
 
     def _show_log(self, pod: str) -> None:
         """Show what the pod has logged since the last call, and what its predecessor had left."""
-        pods = [pod] if pod == self._log_pod else [self._log_pod, pod]
-        for each in filter(None, pods):
+        for each in filter(None, dict.fromkeys((self._log_pod, pod))):
             if each != self._log_pod:
                 self._log_pod, self._log_until = each, ""
             with suppress(WorldDown, SettingsError):  # _state asks the same server and reports errors
@@ -155,7 +154,7 @@ class Launch:
         """Why to give up; "" to go on."""
         if now.phase == "blocked" and blocked_s >= self.settings.blocked_s:
             return f"given up: the pod has been unable to start for {blocked_s:.0f} s: {now.detail}"
-        if "running" not in self.times_s and after_s >= self.settings.start_timeout_s:
+        if self.running_after_s is None and after_s >= self.settings.start_timeout_s:
             return f"given up: not running after {after_s:.0f} s (--start-timeout-s): {now.detail}"
         if after_s >= self.settings.timeout_s:
             return f"given up: not ended after {after_s:.0f} s (--timeout-s)"
@@ -176,20 +175,19 @@ class Launch:
 
     def _report(self, now: JobState) -> int:
         code = NO_EXIT_CODE if now.exit_code is None else now.exit_code
-        started_s = self.times_s.get("running")
         rows = {
             "job": self._name,
             "pod": now.pod,
             "node": now.node,
             "image": now.image,
-            "running after": None if started_s is None else f"{started_s:.1f} s",
+            "running after": "" if self.running_after_s is None else f"{self.running_after_s:.1f} s",
             "ended after": f"{self.clock() - self._began_s:.1f} s",
             "failed attempts": now.retries,
             "exit code": code,
             "that is": _MEANINGS.get(code, "failed: the log says why"),
             "the Job says": now.detail,
         }
-        cells = [[name, "-" if value in (None, "") else str(value)] for name, value in rows.items()]
+        cells = [[name, str(value) or "-"] for name, value in rows.items()]
         self.show(table(["training", now.phase], cells))
         return code
 

@@ -1,6 +1,7 @@
 """How far a Job is, why it waits, how it ended: read from the JSON of the Job, its pods and events."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,88 +43,63 @@ class JobState:
 
 def job_state(job: Object, pods: Sequence[Object], events: Sequence[Object], container: str) -> JobState:
     """The state of `job`, with its `pods` in any order and the `events` about any of them."""
-    newest = max(pods, key=_created, default=None)
+    newest = max(
+        pods,
+        key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]),
+        default=None,
+    )
     facts: dict[str, Any] = {"retries": int((job.get("status") or {}).get("failed") or 0)}
+    current: Object = {}
     if newest is not None:
-        images = {each["name"]: each.get("image", "") for each in newest["spec"].get("containers", [])}
-        facts |= {
-            "pod": newest["metadata"]["name"],
-            "node": newest["spec"].get("nodeName", ""),
-            "image": str(images.get(container, "")),
-        }
-    for condition in _list(job, "status", "conditions"):
-        if condition["status"] == "True" and condition["type"] == "Complete":
+        spec, status = newest["spec"], newest.get("status") or {}
+        images = {each["name"]: each.get("image", "") for each in spec.get("containers", [])}
+        states = {each["name"]: each.get("state", {}) for each in status.get("containerStatuses") or ()}
+        current = states.get(container, {})
+        facts |= {"pod": newest["metadata"]["name"], "node": spec.get("nodeName", "")}
+        facts["image"] = str(images.get(container, ""))
+    for condition in _conditions(job, "True"):
+        if condition["type"] == "Complete":
             return JobState("succeeded", exit_code=0, **facts)
-        if condition["status"] == "True" and condition["type"] in ("Failed", "FailureTarget"):
-            return JobState("failed", _sentence(condition), exit_code=_exit_code(newest, container), **facts)
-    phase, detail = _without_pod(events) if newest is None else _waiting_pod(newest, events, container)
+        if condition["type"] in ("Failed", "FailureTarget"):  # a Job that failed never gives 0
+            exit_code = int(current.get("terminated", {}).get("exitCode", NO_EXIT_CODE)) or NO_EXIT_CODE
+            return JobState("failed", _sentence(condition), exit_code=exit_code, **facts)
+    phase, detail = _unfinished(newest, current, events)
     return JobState(phase, detail, **facts)
 
 
-def _without_pod(events: Sequence[Object]) -> tuple[Phase, str]:
-    warning = _newest_warning(events)
-    if warning.get("reason") in BLOCKING:
-        return "blocked", _blocked(warning)
-    return "pending", _sentence(warning) or "no pod yet"
-
-
-def _waiting_pod(pod: Object, events: Sequence[Object], container: str) -> tuple[Phase, str]:
-    current = _container_state(pod, container)
+def _unfinished(pod: Object | None, current: Object, events: Sequence[Object]) -> tuple[Phase, str]:
+    """Phase and detail of a Job that has not ended; `current`: the container's state in its newest pod."""
     if "running" in current:
         return "running", ""
     if "terminated" in current:  # the Job has not taken note of it yet
         return "running", f"the container ended with {current['terminated'].get('exitCode')}"
-    waiting = current.get("waiting", {})
-    if waiting.get("reason") in BLOCKING:
-        return "blocked", _blocked(waiting)
-    for condition in _list(pod, "status", "conditions"):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+    warnings = (event for event in events if event.get("type") == "Warning")
+    warning, waiting = max(warnings, key=_happened, default={}), current.get("waiting", {})
+    cause = waiting if pod else warning
+    if meaning := BLOCKING.get(cause.get("reason", "")):
+        message = _short(cause)
+        return "blocked", f"{cause['reason']}: {meaning}" + (f" ({message})" if message else "")
+    for condition in _conditions(pod or {}, "False"):
+        if condition["type"] == "PodScheduled":
             return "pending", _sentence(condition)
-    return "pending", _sentence(_newest_warning(events)) or waiting.get("reason") or "scheduled, starting"
+    nothing_known = "scheduled, starting" if pod else "no pod yet"
+    return "pending", _sentence(warning) or waiting.get("reason") or nothing_known
 
 
-def _exit_code(pod: Object | None, container: str) -> int:
-    """The container's own; a Job that failed never gives 0."""
-    ended = _container_state(pod, container).get("terminated", {}) if pod else {}
-    return int(ended.get("exitCode", NO_EXIT_CODE)) or NO_EXIT_CODE
-
-
-def _container_state(pod: Object, container: str) -> Object:
-    statuses = {status["name"]: status for status in _list(pod, "status", "containerStatuses")}
-    state: Object = statuses.get(container, {}).get("state", {})
-    return state
-
-
-def _newest_warning(events: Sequence[Object]) -> Object:
-    """The newest warning, empty without one. Times are RFC 3339 in UTC, so they sort as text."""
-    warnings = [event for event in events if event.get("type") == "Warning"]
-    return max(warnings, key=_happened, default={})
+def _conditions(thing: Object, status: str) -> Iterator[Object]:
+    conditions = (thing.get("status") or {}).get("conditions") or ()
+    return (condition for condition in conditions if condition["status"] == status)
 
 
 def _happened(event: Object) -> str:
+    """When an event was last seen: RFC 3339 in UTC, which sorts as text."""
     return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
-
-
-def _created(pod: Object) -> tuple[str, str]:
-    return pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]
-
-
-def _blocked(cause: Object) -> str:
-    message = _short(cause.get("message", ""))
-    return f"{cause['reason']}: {BLOCKING[cause['reason']]}" + (f" ({message})" if message else "")
 
 
 def _sentence(cause: Object) -> str:
     """Reason and message of a condition or an event."""
-    return ": ".join(part for part in (cause.get("reason", ""), _short(cause.get("message", ""))) if part)
+    return ": ".join(filter(None, (cause.get("reason", ""), _short(cause))))
 
 
-def _short(message: str) -> str:
-    line = " ".join(message.split())
-    return line if len(line) <= _MESSAGE_CHARACTERS_MAX else line[: _MESSAGE_CHARACTERS_MAX - 1] + "…"
-
-
-def _list(value: Object, *path: str) -> Sequence[Any]:
-    for name in path:
-        value = value.get(name) or {}
-    return value or ()  # type: ignore[return-value]
+def _short(cause: Object) -> str:
+    return textwrap.shorten(cause.get("message", ""), _MESSAGE_CHARACTERS_MAX, placeholder=" …")
