@@ -1,6 +1,5 @@
 """What is fitted to the training cars by statistics: the numbers that the graph holds as constants."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ _VARIANCE_SAMPLES = 60
 _SHOWN_SHARE = 0.5
 
 
-@dataclass
 class Constants:
     """The numbers of a detector; float64 here, float32 in the graph.
 
@@ -36,24 +34,29 @@ class Constants:
     restless signals in the norm.
     """
 
-    domain: Domain
-    window: Window
-    centre: NDArray[Any]  # (width,) median of each coordinate
-    spread: NDArray[Any]  # (width,) its robust standard deviation
-    low: NDArray[Any]  # (I,) lower clip of the inputs, standardised
-    high: NDArray[Any]  # (I,) upper clip
-    fill: NDArray[Any]  # (width, width) weights that impute a missing coordinate from the others
-    fill_bias: NDArray[Any]  # (width,)
-    linear: NDArray[Any]  # (I, J) weights of the regression
-    bias: NDArray[Any]  # (J,)
-    limit: NDArray[Any]  # (J,) residuals beyond it count by themselves; in resolutions
-    pull: NDArray[Any]  # (J,) the most that one deviation counts in the moving average; in resolutions
-    usual: NDArray[Any]  # (M,) typical value in healthy cars: 0 for deviations, the rate for repeats
-    precision: NDArray[Any]  # (M, M) matrix of the norm
-    # Weight of the baseline in the score: 0 if the training cars show how a car varies, up to 1 if their
-    # slices are too short for it, so that an unusual baseline may be a fault.
-    baseline_weight: float = 0.0
-    usual_variance: float = 1.0  # median over cars of CarState.variance
+    def __init__(self, domain: Domain, window: Window, values: Floats) -> None:
+        """Constants that standardise coordinates (n, width) and predict 0 for all of them, until fitted."""
+        judged, width = int(domain.judged.sum()), domain.width
+        inputs, in_norm = width + int(domain.conditions.sum()), judged + int(domain.restless.sum())
+        self.domain, self.window = domain, window
+        # (width,) median of each coordinate, and its robust standard deviation
+        self.centre, self.spread = robust.centre_and_spread(values, domain.resolution)
+        self.low = np.full(inputs, -COORDINATE_MAX)  # (I,) lower clip of the inputs, standardised
+        self.high = np.full(inputs, COORDINATE_MAX)  # (I,) upper clip
+        self.fill = np.zeros((width, width))  # weights that impute a missing coordinate from the others
+        self.fill_bias = np.zeros(width)
+        self.linear = np.zeros((inputs, judged))  # (I, J) weights of the regression
+        self.bias = np.zeros(judged)  # (J,)
+        self.limit = np.full(judged, np.inf)  # (J,) residuals beyond it count by themselves; in resolutions
+        # (J,) the most that one deviation counts in the moving average; in resolutions
+        self.pull = np.full(judged, np.inf)
+        # (M,) typical value in healthy cars: 0 for deviations, the rate for repeats
+        self.usual = np.zeros(in_norm)
+        self.precision = np.eye(in_norm)  # (M, M) matrix of the norm
+        # Weight of the baseline in the score: 0 if the training cars show how a car varies, up to 1 if their
+        # slices are too short for it, so that an unusual baseline may be a fault.
+        self.baseline_weight = 0.0
+        self.usual_variance = 1.0  # median over cars of CarState.variance
 
     @property
     def spread_within(self) -> NDArray[Any]:
@@ -70,30 +73,6 @@ class Constants:
         """(J,) resolutions in a spread of the coordinate that judges a signal."""
         targets = self.domain.targets()[self.domain.judged]
         return np.asarray(self.spread[targets] / self.domain.resolution[targets])
-
-
-def blank(domain: Domain, window: Window, values: Floats) -> Constants:
-    """Constants that standardise coordinates (n, width) and predict 0 for all of them."""
-    centre, spread = robust.centre_and_spread(values, domain.resolution)
-    judged = int(domain.judged.sum())
-    inputs = domain.width + int(domain.conditions.sum())
-    in_norm = judged + int(domain.restless.sum())
-    return Constants(
-        domain=domain,
-        window=window,
-        centre=centre,
-        spread=spread,
-        low=np.full(inputs, -COORDINATE_MAX),
-        high=np.full(inputs, COORDINATE_MAX),
-        fill=np.zeros((domain.width, domain.width)),
-        fill_bias=np.zeros(domain.width),
-        linear=np.zeros((inputs, judged)),
-        bias=np.zeros(judged),
-        limit=np.full(judged, np.inf),
-        pull=np.full(judged, np.inf),
-        usual=np.zeros(in_norm),
-        precision=np.eye(in_norm),
-    )
 
 
 def fit_regression(constants: Constants, inputs: Floats, targets: Floats, car: CarNumbers) -> None:

@@ -4,6 +4,7 @@ The graph makes its own training data: what the regression sees of a car's past 
 replayed over the car's rows, has in the state there.
 """
 
+import copy
 import dataclasses
 import logging
 import os
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from contract.telemetry import Floats
 from plumbing.life import Stop
 from trainer.model import constants, robust
+from trainer.model.constants import Constants
 from trainer.model.coordinates import coordinates
 from trainer.model.domain import Domain
 from trainer.model.graph import Graph
@@ -76,22 +78,15 @@ def learn(
         fitted = fit(domain, signals, car, window, trusted)
         stop_if_asked(stop)
     # 2. A network that predicts what the regression leaves over, if cars that it has not seen gain by it.
-    network, loss = train_network(
-        fitted.graph.constants,
-        fitted.inputs,
-        fitted.residual,
-        fitted.car,
-        seed=seed,
-        steps_max=steps_max,
-        stop=stop,
-    )
+    c, inputs, residual = fitted.graph.constants, fitted.inputs, fitted.residual
+    network, loss = train_network(c, inputs, residual, fitted.car, seed=seed, steps_max=steps_max, stop=stop)
     gain = 1 - loss["loss"] / max(loss["linear_loss"], 1e-9)
     metrics = {"samples": int(trusted.sum()), "suspect_cars": suspects} | loss
     metrics["network"] = {"shipped": "linear" if network is None else "network", "gain": gain}
     if network is None:
         return fitted.graph, Learned(None, metrics)
     # 3. With smaller residuals, limits and norm are fitted again.
-    graph = Graph(dataclasses.replace(fitted.graph.constants), network)
+    graph = Graph(copy.copy(c), network)
     fit_norm(graph, signals, car, trusted, fitted)
     return graph, Learned(fitted.graph, metrics)
 
@@ -132,7 +127,7 @@ def fit(domain: Domain, signals: Floats, car: CarNumbers, window: Window, truste
     The others are passed through it as well: a copy without them would be as large as the slice.
     """
     rows = some_rows(np.isfinite(signals).all(axis=1) & trusted)
-    graph = Graph(constants.blank(domain, window, np.asarray(coordinates(domain, signals[rows].T)).T))
+    graph = Graph(Constants(domain, window, np.asarray(coordinates(domain, signals[rows].T)).T))
     states = replay(graph.convert(), signals, car, keep=rows).kept
     inputs, targets = in_blocks(graph.regression, signals[rows], states)
     constants.fit_regression(graph.constants, inputs, targets, car[rows])

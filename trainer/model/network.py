@@ -1,6 +1,5 @@
 """The network beside the regression, a denoising autoencoder of the operating point, and its training."""
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -63,27 +62,31 @@ def train_network(
     intercept = keras.layers.Embedding(len(cars), residual.shape[1], embeddings_initializer="zeros")
     model = keras.Model([samples, sample_car], network(samples) + intercept(sample_car))
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    model.compile(  # compiling for the CPU costs more than it saves
-        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), loss=_huber(spread), jit_compile=False
-    )
-    validate = _validation(network, inputs[validation], residual[validation], car[validation], spread)
+    optimizer, huber = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY), _huber(spread)
+    model.compile(optimizer, huber, jit_compile=False)  # compiling for the CPU costs more than it saves
+
+    def other_cars_loss() -> float:
+        """The loss on held-out cars, each without its own mean, as with its baseline."""
+        left = residual[validation] - network.predict(inputs[validation], _PREDICT_ROWS, verbose=0)
+        return float(np.mean(np.asarray(huber(robust.within(left, car[validation]), np.float32(0)))))
+
+    epochs = _Epochs(model, network, other_cars_loss)
     if not len(training):  # a single car: nothing tells what holds for others from what was learned by heart
-        alone = validate()
-        return None, {"linear_loss": alone, "loss": alone, "epochs": 0}
-    epochs = _Epochs(network, validate, stop)
-    with contextlib.suppress(_Enough):
-        model.fit(
-            _batches(inputs, residual, car_index.astype(np.int32), training, seed),
-            steps_per_epoch=min(STEPS_PER_EPOCH, steps),
-            epochs=-(-steps // STEPS_PER_EPOCH),
-            shuffle=False,  # `_batches` shuffles
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_train_batch_end=epochs.batch, on_epoch_end=epochs.end)
-            ],
-            verbose=0,
-        )
+        return None, epochs.metrics()
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: stop_if_asked(stop),  # SIGTERM ends the training here
+        on_epoch_end=epochs.end,
+    )
+    model.fit(
+        _batches(inputs, residual, car_index.astype(np.int32), training, seed),
+        steps_per_epoch=min(STEPS_PER_EPOCH, steps),
+        epochs=-(-steps // STEPS_PER_EPOCH),
+        shuffle=False,  # `_batches` shuffles
+        callbacks=[callback],
+        verbose=0,
+    )
     stop_if_asked(stop)
-    loss = {"linear_loss": epochs.linear_loss, "loss": epochs.best_loss, "epochs": epochs.count}
+    loss = epochs.metrics()
     _log.info("the network is trained", extra=loss)
     if not epochs.best_loss < epochs.linear_loss:
         return None, loss
@@ -150,31 +153,27 @@ def no_network(inputs: Any) -> Any:
     return 0.0
 
 
-class _Enough(Exception):
-    """Held-out cars gain no more by the training."""
-
-
 class _Epochs:
-    """Callbacks of the training: logs, keeps the best weights, stops early."""
+    """The loss on held-out cars after each epoch: it says which weights are best and when to stop."""
 
-    def __init__(self, network: Any, validate: Callable[[], float], stop: Stop) -> None:
-        self._network, self._validate, self._stop = network, validate, stop
-        self.best, self._since_best, self.count = network.get_weights(), 0, 0
-        self.linear_loss = self.best_loss = validate()  # an untrained network adds nothing to the regression
-
-    def batch(self, number: int, logs: Any) -> None:
-        """After a step: SIGTERM ends the training here. Raises Stopped."""
-        stop_if_asked(self._stop)
+    def __init__(self, model: Any, network: Any, loss: Callable[[], float]) -> None:
+        self._model, self._network, self._loss = model, network, loss
+        self.best, self._best_epoch, self._count = network.get_weights(), 0, 0
+        self.linear_loss = self.best_loss = loss()  # an untrained network adds nothing to the regression
 
     def end(self, epoch: int, logs: Any) -> None:
-        """After an epoch. Raises _Enough after PATIENCE_EPOCHS without a gain."""
-        loss, self.count = self._validate(), epoch + 1
-        _log.info("training", extra={"step": self.count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)})
-        self._since_best += 1
+        """After an epoch: the training stops after PATIENCE_EPOCHS without a gain."""
+        loss, self._count = self._loss(), epoch + 1
+        _log.info(
+            "training", extra={"step": self._count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)}
+        )
         if loss < self.best_loss:
-            self.best, self.best_loss, self._since_best = self._network.get_weights(), loss, 0
-        if self._since_best >= PATIENCE_EPOCHS:
-            raise _Enough
+            self.best, self.best_loss, self._best_epoch = self._network.get_weights(), loss, self._count
+        self._model.stop_training = self._count - self._best_epoch >= PATIENCE_EPOCHS
+
+    def metrics(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"linear_loss": self.linear_loss, "loss": self.best_loss, "epochs": self._count}
 
 
 def _batches(inputs: Floats, residual: Floats, car: NDArray[np.int32], rows: Rows, seed: int) -> Any:
@@ -202,18 +201,5 @@ def _huber(spread: Floats) -> Callable[[Any, Any], Any]:
         size = tf.abs(residual - correction) / spread
         far = HUBER_KNEE * (size - HUBER_KNEE / 2)
         return tf.reduce_mean(tf.where(size < HUBER_KNEE, size * size / 2, far), axis=1)
-
-    return loss
-
-
-def _validation(
-    network: Any, inputs: Floats, residual: Floats, car: CarNumbers, spread: Floats
-) -> Callable[[], float]:
-    """A function that gives the loss on held-out cars, each without its own mean, as with its baseline."""
-    huber = _huber(spread)
-
-    def loss() -> float:
-        own = robust.within(residual - network.predict(inputs, _PREDICT_ROWS, verbose=0), car)
-        return float(np.mean(np.asarray(huber(own, np.float32(0)))))
 
     return loss
