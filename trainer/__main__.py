@@ -121,23 +121,16 @@ def pretty(manifest: Manifest) -> str:
 
 def listing(history: Sequence[Entry], champion: Entry | None) -> str:
     """A line for each decision, oldest first; the champion's last line is marked."""
-    versions = [entry.manifest.version for entry in history]
+    last_line = {entry.manifest.version: line for line, entry in enumerate(history)}
+    marked = last_line.get(champion.manifest.version) if champion else None
     rows: list[list[object]] = []
-    for line, entry in enumerate(history):
-        manifest = entry.manifest
-        is_champion = champion is not None and manifest.version == champion.manifest.version
+    for line, manifest in enumerate(entry.manifest for entry in history):
+        verdict = "published" if manifest.decision.published else "refused"
         candidate = manifest.metrics.get("candidate", {})
-        rows.append(
-            [
-                "*" if is_champion and manifest.version not in versions[line + 1 :] else "",
-                manifest.version,
-                manifest.created_at,
-                "published" if manifest.decision.published else "refused",
-                *[candidate.get(name) for name in ("recall", "auroc", "false_alarms_per_car_week")],
-                manifest.threshold,
-                "; ".join(manifest.decision.reasons),
-            ]
-        )
+        measured = [candidate.get(name) for name in ("recall", "auroc", "false_alarms_per_car_week")]
+        reasons = "; ".join(manifest.decision.reasons)
+        about = [manifest.version, manifest.created_at, verdict, *measured, manifest.threshold, reasons]
+        rows.append(["*" if line == marked else "", *about])
     header = ["", "version", "created", "decision", "recall", "auroc", "false alarms", "threshold", "reasons"]
     return table(header, rows)
 

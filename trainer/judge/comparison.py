@@ -110,24 +110,15 @@ def _parity(graph: Graph, tflite: bytes, data: HeldOut) -> tuple[float, bool]:
 def as_text(manifest: Manifest) -> str:
     """The comparison as a table, and the decision with its reasons."""
     metrics = manifest.metrics
-    judged: dict[str, dict[str, Any]] = {
-        "candidate": metrics["candidate"],
-        f"champion (version {manifest.parent})": metrics["champion"],
-        **metrics["baselines"],
-    }
+    champion = {f"champion (version {manifest.parent})": metrics["champion"]}
+    judged = {"candidate": metrics["candidate"]} | champion | metrics["baselines"]
     columns = ["recall", "auroc", "false_alarms_per_car_week", "suspect_share", "threshold"]
-    rows = [
-        [name, *[values.get(column) for column in columns]]
-        for name, values in judged.items()
-        if "recall" in values
-    ]
+    rows = [[name, *map(each.get, columns)] for name, each in judged.items() if "recall" in each]
     header = ["detector", "recall", "AUROC", "false alarms/car-week", "suspect cars", "threshold"]
-    verdict = "published" if manifest.decision.published else "REFUSED"
-    return "\n".join(
-        [
-            f"labels: {metrics['labels']}; detector: {metrics.get('network', {}).get('shipped', '-')}",
-            table(header, rows),
-            f"version {manifest.version} {verdict}:",
-            *[f"  - {reason}" for reason in manifest.decision.reasons],
-        ]
-    )
+    lines = [
+        f"labels: {metrics['labels']}; detector: {metrics.get('network', {}).get('shipped', '-')}",
+        table(header, rows),
+        f"version {manifest.version} {'published' if manifest.decision.published else 'REFUSED'}:",
+        *[f"  - {reason}" for reason in manifest.decision.reasons],
+    ]
+    return "\n".join(lines)
