@@ -164,9 +164,8 @@ class _Epochs:
     def end(self, epoch: int, logs: Any) -> None:
         """After an epoch: the training stops after PATIENCE_EPOCHS without a gain."""
         loss, self._count = self._loss(), epoch + 1
-        _log.info(
-            "training", extra={"step": self._count * STEPS_PER_EPOCH, "other_cars_loss": round(loss, 4)}
-        )
+        step = self._count * STEPS_PER_EPOCH
+        _log.info("training", extra={"step": step, "other_cars_loss": round(loss, 4)})
         if loss < self.best_loss:
             self.best, self.best_loss, self._best_epoch = self._network.get_weights(), loss, self._count
         self._model.stop_training = self._count - self._best_epoch >= PATIENCE_EPOCHS
