@@ -76,7 +76,7 @@ def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator
 
 
 def by_kind(say: Say) -> Iterator[Api]:
-    """The same by kind, where there is Docker."""
+    """The cluster made by kind, where there is Docker."""
     it = Kind(RUN / "kind", say)
     try:
         it.start_control_plane()

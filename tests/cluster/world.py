@@ -82,7 +82,7 @@ class World:
         self.until(lambda: self.scored() >= goal, f"{records} more records are scored")
 
     def longest_pause_s(self, since: float, until: float) -> float:
-        """Of any partition between two audit records with both ends in the window, s since 1970."""
+        """The longest pause of any partition between two audit records inside the window (s since 1970)."""
         stamps = defaultdict(list)
         for audit in self.audits():
             if since <= audit["scored_at"] / 1000 <= until:

@@ -58,7 +58,7 @@ class World:
             consumer.close()
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Of the topic, as they were opened, after the fault was injected."""
+        """The alerts that opened after the fault was injected, in order."""
         batches = ledger.read_topic(self.deployment.edge.bootstrap, ALERTS)
         found = [records.decode(message.value())[1] for messages in batches for message in messages]
         injected_ms = self.gateway.sampled_at_ms(LEARNED_SAMPLES + 1)

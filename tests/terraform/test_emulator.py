@@ -138,8 +138,8 @@ def test_wrong_values_are_refused_before_anything_is_made(adapted: Copy, emulato
     ]
     wrong = [f"-var={value}" for value in broken]
     refused = terraform("plan", "-input=false", "-no-color", *given, *wrong, codes=(1,))
-    said = " ".join(refused.stderr.replace("│", " ").split())
-    assert not [message for message in broken.values() if message not in said]
+    output = " ".join(refused.stderr.replace("│", " ").split())
+    assert not [message for message in broken.values() if message not in output]
 
 
 def _planned(terraform: Terraform) -> int:

@@ -60,7 +60,7 @@ def test_arguments_are_the_current_providers(providers: dict[str, Provider], pat
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_providers_are_configured_with_what_there_is(providers: dict[str, Provider], cloud: str):
-    """The same for the provider's own block."""
+    """The provider's own block is checked in this way, too."""
     (configured,) = folder(cloud).providers.items()
     assert configured[0] == CLOUDS[cloud]
     assert not faults(configured[1], providers[cloud].configuration, configured[0])

@@ -101,8 +101,8 @@ class BridgeProcess:
     def __init__(self, log: Path, settings: dict[str, Any]) -> None:
         self._log = log
         self._port = free_port()
-        told = {"metrics_port": self._port, "log_format": "json", **settings}
-        flags = [f"--{key.replace('_', '-')}={value}" for key, value in told.items()]
+        options = {"metrics_port": self._port, "log_format": "json", **settings}
+        flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bridge", *flags], cwd=ROOT, stdout=out, stderr=out

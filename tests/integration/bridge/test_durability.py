@@ -158,18 +158,18 @@ def test_kafka_away_for_too_long_ends_the_bridge(world: Any):
 
 
 @pytest.mark.parametrize(
-    ("settings", "status", "said"),
+    ("settings", "status", "message"),
     [
         ({"in_flight_max": 0}, 2, "--in-flight-max 0 must be"),
         ({"speed": 3}, 2, "--speed"),
         ({"kafka_properties": "/nowhere/client.properties"}, 2, "/nowhere/client.properties"),
     ],
 )
-def test_bad_settings_end_the_start(world: Any, settings: dict[str, Any], status: int, said: str):
+def test_bad_settings_end_the_start(world: Any, settings: dict[str, Any], status: int, message: str):
     """Status 2 and one line that names the setting."""
     bridge = world.bridge(world.broker(), **settings)
     assert bridge.process.wait(30) == status
-    assert said in bridge.log
+    assert message in bridge.log
     assert "Traceback" not in bridge.log
 
 

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = ["--group", "pump", "--time", "time", "--out", path / "model"]
     done = _files("fit", "--data", path / "pumps.csv", *COLUMNS, *about)
     assert done.returncode == 0, done.stderr
-    (path / "said.txt").write_text(done.stdout)
+    (path / "output.txt").write_text(done.stdout)
     (path / "progress.txt").write_text(done.stderr)
     return path
 
@@ -103,14 +103,14 @@ def test_everything_is_written_and_said(folder: Path):
     }  # fmt: skip
     rows = len((folder / "pumps.csv").read_text().splitlines()) - 1
     assert len(_scores(folder / "model" / "scores.csv")) == rows
-    said, progress = (folder / "said.txt").read_text(), (folder / "progress.txt").read_text()
-    assert "peak / threshold" in said
+    output, progress = (folder / "output.txt").read_text(), (folder / "progress.txt").read_text()
+    assert "peak / threshold" in output
     assert "setting the threshold" in progress
     assert all(" files info: " in line or "XNNPACK" in line for line in progress.splitlines())
 
 
 def test_the_same_file_is_scored_the_same_again(folder: Path):
-    """`score` with all machines new says what `fit` said, to the last digit."""
+    """`score` with all machines new says what `fit` printed, to the last digit."""
     done = _score(folder, "model", "pumps.csv", "--states", "none", "--out", folder / "again")
     assert done.returncode == 0, done.stderr
     assert (folder / "again" / "scores.csv").read_bytes() == (folder / "model" / "scores.csv").read_bytes()
@@ -127,7 +127,7 @@ def test_a_file_in_two_halves_is_scored_as_a_whole(folder: Path):
 
 
 def test_rows_from_before_the_last_ones_make_a_machine_new(folder: Path):
-    """Nobody is two places in his life at once: it is watched first again, and said so."""
+    """A machine that begins before its last scored row is watched anew, and a note says so."""
     done = _score(folder, "model", "rest.csv", "--out", folder / "back")
     assert done.returncode == 0, done.stderr
     assert "12 machines (pump-01, pump-02, pump-03…) begin before" in done.stdout
@@ -145,7 +145,7 @@ def test_one_machine_is_enough(folder: Path):
 
 
 def test_parquet_without_times_and_with_everything_odd(folder: Path):
-    """Machines mixed, gaps, infinite values, a constant and an empty column: treated, and said."""
+    """Machines mixed, gaps, infinite values, a constant and an empty column: treated and reported."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -180,7 +180,7 @@ def test_parquet_without_times_and_with_everything_odd(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["fit", "--data", "{folder}/pumps.csv", "--signals", "flo", "--out", "{folder}/x"], "is it flow?"),
         (["fit", "--data", "{folder}/none.csv", "--signals", "a", "--out", "{folder}/x"], "No such file"),
@@ -194,11 +194,11 @@ def test_parquet_without_times_and_with_everything_odd(folder: Path):
         (["example", "--out", "{folder}"], "cannot be written: Is a directory"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(folder: Path, arguments: list[str], said: str):
+def test_what_cannot_be_done_is_said_in_a_line(folder: Path, arguments: list[str], message: str):
     """Exit code 2, the reason on stderr, no traceback, and no TensorFlow loaded for it."""
     (folder / "other.csv").write_text("time,pump,temperature\n2026-01-01,a,1\n")
     done = _files(*[argument.format(folder=folder) for argument in arguments], timeout_s=30)
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if " files info: " not in line]
     assert len(lines) == 1
-    assert said in lines[0]
+    assert message in lines[0]

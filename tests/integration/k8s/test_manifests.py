@@ -124,24 +124,24 @@ def test_the_services_accept_their_settings(name: str, tmp_path: Path) -> None:
         maps = [o for o in cluster(name) if o["kind"] == "ConfigMap"]
         if not any(o["metadata"]["name"].startswith(f"{service}-settings") for o in maps):
             continue
-        told = named(cluster(name), "ConfigMap", f"{service}-settings")["data"]
+        variables = named(cluster(name), "ConfigMap", f"{service}-settings")["data"]
         module = __import__(f"{service}.settings", fromlist=["Settings"])
-        settings.load(module.Settings, prefix=service.upper(), argv=[], environ=told)
+        settings.load(module.Settings, prefix=service.upper(), argv=[], environ=variables)
 
 
 @pytest.mark.parametrize("name", ["local", "edge"])
 def test_bridges_own_all_shards(name: str) -> None:
-    """As many replicas as the bridges are told; as many shards as they are told, and the fleet the same."""
-    told = named(cluster(name), "ConfigMap", "bridge-settings")["data"]
+    """The replicas and shards are those of the bridges' settings, and the fleet has the same shards."""
+    variables = named(cluster(name), "ConfigMap", "bridge-settings")["data"]
     bridge = named(cluster(name), "StatefulSet", "bridge")["spec"]
-    assert bridge["replicas"] == int(told["BRIDGE_REPLICAS"])
-    shards = told["BRIDGE_MQTT_BROKERS"].split(",")
+    assert bridge["replicas"] == int(variables["BRIDGE_REPLICAS"])
+    shards = variables["BRIDGE_MQTT_BROKERS"].split(",")
     if name == "edge":
         assert len(shards) == named(cluster(name), "StatefulSet", "mosquitto")["spec"]["replicas"]
         fleet = (ROOT / "k8s/apps/simulator/settings.env").read_text(encoding="utf-8")
     else:
         fleet = (ROOT / "k8s/clusters/local/simulator.env").read_text(encoding="utf-8")
-    assert f"SIMULATOR_MQTT_BROKERS={told['BRIDGE_MQTT_BROKERS']}\n" in fleet
+    assert f"SIMULATOR_MQTT_BROKERS={variables['BRIDGE_MQTT_BROKERS']}\n" in fleet
     (env,) = [e for e in bridge["template"]["spec"]["containers"][0]["env"] if e["name"] == "BRIDGE_ORDINAL"]
     assert env["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
 
@@ -239,7 +239,7 @@ def proved(source: str, target: str) -> dict[str, Any]:
             continue  # of the other direction; or of a worker without Connect's own REST server
         if key.startswith("consumer.") and source == "cloud" and "isolation" not in key:
             continue
-        if re.search(_ONE_MACHINE, key) or any(key.endswith(said) for said in _SAID_ELSEWHERE):
+        if re.search(_ONE_MACHINE, key) or any(key.endswith(ending) for ending in _SAID_ELSEWHERE):
             continue
         found[key] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
     assert len(found) >= 8

@@ -48,8 +48,8 @@ def _command(*flags: str) -> Iterator[subprocess.Popen[str]]:
 
 def _ended(*flags: str) -> tuple[int, str]:
     with _command(*flags) as process:
-        said, _ = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, said
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, output
 
 
 def _group_of(session: int) -> list[int]:
@@ -68,11 +68,11 @@ def _group_of(session: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def scorecard(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """(run folder, what the command said) of one small run."""
+    """(run folder, what the command printed) of one small run."""
     folder = tmp_path_factory.mktemp("quality")
-    code, said = _ended(*SMALL, "--detectors", PLAIN, "--spoilt", "z_baseline", "--run-dir", str(folder))
-    assert code == 0, said
-    return folder, said
+    code, output = _ended(*SMALL, "--detectors", PLAIN, "--spoilt", "z_baseline", "--run-dir", str(folder))
+    assert code == 0, output
+    return folder, output
 
 
 def test_the_scorecard_is_written_in_the_promised_form(scorecard: tuple[Path, str]):
@@ -98,23 +98,23 @@ def test_memory_beats_chance(scorecard: tuple[Path, str]):
 def test_our_model_is_the_trainers_graph_and_names_components(tmp_path: Path):
     """Learned, converted, replayed and explained; with faulty cars among those it learns from, too."""
     flags = (*SMALL, "--seeds", "1", "--detectors", "chance,ours", "--spoilt", "ours")
-    code, said = _ended(*flags, "--run-dir", str(tmp_path))
-    assert code == 0, said
+    code, output = _ended(*flags, "--run-dir", str(tmp_path))
+    assert code == 0, output
     card = json.loads((tmp_path / "scorecard.json").read_text())
     chance, ours = card["detectors"].values()
     assert ours["recall_at_1"] > chance["recall_at_1"] + 0.2
     assert 0 <= ours["component_named"] <= 1
     assert chance["component_named"] is None
     assert card["spoilt"]["ours"]["recall_at_1"] > chance["recall_at_1"]
-    assert "reached" in said
+    assert "reached" in output
 
 
 def test_pictures_and_tables_are_made_and_samples_removed(scorecard: tuple[Path, str]):
     """What a person looks at; gigabytes of samples are gone."""
-    folder, said = scorecard
+    folder, output = scorecard
     for name in ("recall", "leads", "budgets", "example"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "Scorecard over 2 seeds" in said
+    assert "Scorecard over 2 seeds" in output
     assert not (folder / "data").exists()
 
 
@@ -123,8 +123,8 @@ def test_kept_samples_are_used_again(tmp_path: Path):
     flags = (*SMALL, "--seeds", "1", "--keep-data", "--run-dir", str(tmp_path), "--spoilt", "")
     cards = []
     for _ in range(2):
-        code, said = _ended(*flags, "--detectors", "z_baseline")
-        assert code == 0, said
+        code, output = _ended(*flags, "--detectors", "z_baseline")
+        assert code == 0, output
         card = json.loads((tmp_path / "scorecard.json").read_text())
         cards.append(
             {name: row for name, row in card["detectors"]["z_baseline"].items() if name != "seconds"}
@@ -146,8 +146,8 @@ def test_when_ended_no_process_and_no_sample_is_left(tmp_path: Path, number: sig
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-        said, _ = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 130, said
+        output, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 130, output
         while _group_of(process.pid):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -175,6 +175,6 @@ def test_a_seed_that_fails_is_said_and_ends_the_run(tmp_path: Path):
     assert _ended(*flags)[0] == 0
     (kept,) = tmp_path.glob("data/*/seed-1/healthy.f4")
     os.truncate(kept, 1000)
-    code, said = _ended(*flags)
+    code, output = _ended(*flags)
     assert code == 1
-    assert "remove it" in said
+    assert "remove it" in output

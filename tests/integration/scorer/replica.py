@@ -1,4 +1,4 @@
-"""The scorer as a process: started, asked, told to stop, killed."""
+"""The scorer as a process: started, queried, stopped, killed."""
 
 import signal
 import subprocess

@@ -67,7 +67,7 @@ def drive(edge: Any, remembering: Any) -> Drive:
 
 @pytest.fixture
 def publish(edge: Any, remembering: Any) -> Callable[..., None]:
-    """A model with memory, by its version; every score over 0 is an anomaly unless told otherwise."""
+    """A model with memory, by its version; every score over 0 is an anomaly by default."""
 
     def send(version: int, by: float = 0.0, **other: Any) -> None:
         fields = {"threshold": 1e-30, "name": edge.name} | other

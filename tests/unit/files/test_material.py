@@ -71,7 +71,7 @@ def test_more_signals_than_a_state_holds_are_refused():
 
 
 def test_machines_are_watched_for_a_share_of_what_there_is():
-    """A fifth of the usual machine's rows, a quarter of that as memory, unless told otherwise."""
+    """By default a fifth of the median machine's rows, and a quarter of that for averaging."""
     recording = _recording([1000, 1000, 500])
     assert material.lengths(recording, _all(recording), None, None) == material.Window(200, 50.0)
     assert material.lengths(recording, _all(recording), 6000.0, 600.0) == material.Window(100, 10.0)

@@ -166,7 +166,7 @@ def test_a_record_that_no_car_sent_is_found():
 
 
 def test_mishaps_belong_to_the_window_of_their_time():
-    """Those before the first fault belong to no window."""
+    """Records before the first fault belong to no window."""
     mishaps = Mishaps(np.zeros(4, np.int64), np.array([5, 10, 19, 30]))
     assert per_window(mishaps, np.array([10, 20])).tolist() == [2, 1]
 

@@ -54,7 +54,7 @@ def verdicts(foresight: AlertVerdicts, now_s: float) -> list[str]:
 
 
 def leads(foresight: AlertVerdicts) -> list[float | None]:
-    """Of all failures, in their order."""
+    """The verdicts on all failures, in their order."""
     return [failure.lead_s for failure in foresight.failures(0)]
 
 
@@ -163,7 +163,7 @@ def test_alerts_count_for_what_they_name_and_failures_for_what_failed() -> None:
 
 
 def test_failures_before_anybody_watched_do_not_count() -> None:
-    """Without a model nothing can be foreseen; how many they were is told."""
+    """Without a model nothing can be foreseen; their number is reported."""
     foresight = matched(report(20), report(60, car="b"))
     content = foresight.as_dict(100, 50)
     assert (content["all"]["failures"], content["failures_before_the_first_model"]) == (1, 1)

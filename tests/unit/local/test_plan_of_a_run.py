@@ -30,6 +30,6 @@ def test_a_scorer_without_a_partition_is_refused():
 @pytest.mark.parametrize("minutes", [1.0, 3.0, 10.0])
 def test_a_demo_shows_the_same_hours_however_long_it_takes(minutes: float):
     """Sixty hours of driving and of wear; an alert has half of them to be right."""
-    told = Settings(minutes=minutes)
-    assert told.time_lapse * told.run_s == 60 * 3600
-    assert told.time_lapse * told.horizon_s == 30 * 3600
+    settings = Settings(minutes=minutes)
+    assert settings.time_lapse * settings.run_s == 60 * 3600
+    assert settings.time_lapse * settings.horizon_s == 30 * 3600

@@ -46,14 +46,14 @@ REPORT = {
 @pytest.fixture
 def foresight() -> AlertVerdicts:
     """One alert that a report confirms."""
-    told = AlertVerdicts(100, 10)
-    told.take_alert(ALERT)
-    told.take_report(REPORT)
-    return told
+    verdicts = AlertVerdicts(100, 10)
+    verdicts.take_alert(ALERT)
+    verdicts.take_report(REPORT)
+    return verdicts
 
 
 def report(run_dir: Path, foresight: AlertVerdicts, lost: int) -> RunReport:
-    """Of a fleet that drove for 100 s from second 0 on, with one fault."""
+    """Verdicts on a fleet that drove for 100 s from second 0 on, with one fault."""
     moments = SimpleNamespace(
         telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment
     )
@@ -171,6 +171,6 @@ def test_without_a_model_the_table_says_what_is_done_about_it(foresight: AlertVe
 
 def test_a_log_line_says_how_the_alerts_stand(foresight: AlertVerdicts):
     """Without a terminal it is all that is seen while the run lasts."""
-    said = screen.line(picture(foresight))
-    assert "1 alerts: 1 confirmed, 0 false" in said
-    assert "1 of 1 failures foreseen" in said
+    output = screen.line(picture(foresight))
+    assert "1 alerts: 1 confirmed, 0 false" in output
+    assert "1 of 1 failures foreseen" in output

@@ -20,7 +20,7 @@ def alert(car: str, at_s: float, component: str = "tire_1_2") -> JudgedAlert:
 
 
 def card(*alerts: JudgedAlert, to_s: float = 100) -> Scorecard:
-    """Of car a with one fault from 10 to its failure at 60, repaired at 80, and the sound car b."""
+    """The truth: car a has one fault from 10 to its failure at 60, repaired at 80; car b is sound."""
     return draw_up([incident("a", 10, 60, 80)], alerts, cars=2, from_s=0, to_s=to_s)
 
 

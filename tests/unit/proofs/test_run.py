@@ -132,7 +132,7 @@ def test_what_is_left_of_a_command_is_ended(prove: Any):
 
 
 def test_ctrl_c_ends_the_command_and_records_nothing(prove: Any, monkeypatch: pytest.MonkeyPatch):
-    """The same command goes on with the proof that was interrupted."""
+    """The command, given again, goes on with the proof that was interrupted."""
     monkeypatch.setattr(Stop, "requested", property(lambda self: time.monotonic() > began + 0.3))
     began = time.monotonic()
     assert prove(shell("sleep 985")) == (130, [])

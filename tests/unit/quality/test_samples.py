@@ -11,7 +11,7 @@ from quality.samples import Part
 from quality.settings import PARTS, Settings
 from simulator.fleet import Fleet
 
-TOLD = Settings(
+SETTINGS = Settings(
     hours=20.5,
     interval_s=1800.0,
     training_cars=8,
@@ -24,11 +24,11 @@ TOLD = Settings(
 
 def test_a_part_on_disk_is_the_fleet_step_by_step(tmp_path: Path):
     """Written in blocks of time, read in blocks of cars: the same numbers as from the fleet itself."""
-    ground = Ground(TOLD, 3, tmp_path)
+    ground = Ground(SETTINGS, 3, tmp_path)
     part, heard = ground.part("training"), list[float]()
     samples.simulate(lambda first, cars: ground.fleet("training", first, cars), part, 1800.0, heard.append)
     fleet = ground.fleet("training")
-    stepped = [fleet.step(slice(0, 8), (i + 1) * 1800.0, 1800.0) for i in range(TOLD.samples)]
+    stepped = [fleet.step(slice(0, 8), (i + 1) * 1800.0, 1800.0) for i in range(SETTINGS.samples)]
     read = np.concatenate([signals for _, signals in part.groups()])
     np.testing.assert_array_equal(read, np.stack(stepped, axis=1))
     assert heard[-1] == 1.0
@@ -48,14 +48,14 @@ def test_a_file_that_is_not_whole_has_no_name(tmp_path: Path):
 
 def test_parts_share_no_car(tmp_path: Path):
     """Learning, calibration and test cars are different cars of the same fleet."""
-    ground = Ground(TOLD, 3, tmp_path)
+    ground = Ground(SETTINGS, 3, tmp_path)
     cars = [set(range(fleet.first, fleet.first + fleet.cars)) for fleet in map(ground.fleet, PARTS)]
     assert sum(map(len, cars)) == len(set.union(*cars))
 
 
 def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):
     """What is asked begins after the learning period and fails within the record; healthy cars have none."""
-    ground = Ground(TOLD, 3, tmp_path)
+    ground = Ground(SETTINGS, 3, tmp_path)
     every, asked = ground.failures()
     assert len(every) > len(asked)
     assert all(failure.onset_s >= 8 * 3600 and failure.failed_s <= 20.5 * 3600 for failure in asked)
@@ -66,5 +66,5 @@ def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):
 
 def test_another_fleet_has_another_name():
     """Kept samples are used again only for the same simulator and the same fleet."""
-    assert samples.fingerprint(TOLD.fleet) == samples.fingerprint(TOLD.fleet)
-    assert samples.fingerprint(TOLD.fleet) != samples.fingerprint(Settings(hours=30.0).fleet)
+    assert samples.fingerprint(SETTINGS.fleet) == samples.fingerprint(SETTINGS.fleet)
+    assert samples.fingerprint(SETTINGS.fleet) != samples.fingerprint(Settings(hours=30.0).fleet)
