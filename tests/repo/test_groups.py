@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from local.ports import Ports
 from tests import groups
 
 ON_DEMAND = {"registry", "cluster", "terraform"}  # make test-registry, make cluster, make terraform
@@ -15,6 +16,19 @@ def test_every_folder_of_tests_is_in_one_group(tree: Any):
         if path.name.startswith("test_") and path.parts[1] not in ON_DEMAND:
             inside = [folder for folder in folders if f"tests/{folder}/" in str(path)]
             assert len(inside) == 1, path
+
+
+def test_groups_side_by_side_share_no_port():
+    """No deployment of one group meets one of the other, whatever their tests add to the offset."""
+    added = 700  # the most that a test adds to TEST_PORT_OFFSET
+    first, second = (
+        [
+            set(Ports(1_000 + group * groups.PORTS_OF_A_GROUP + extra).all(shards=9, scorers=9, relayed=True))
+            for extra in range(0, added + 1, 10)
+        ]
+        for group in range(groups.SIDE_BY_SIDE)
+    )
+    assert not set().union(*first) & set().union(*second)
 
 
 def test_the_counts_of_a_group_are_those_of_pytest():
