@@ -33,18 +33,14 @@ def main() -> None:
 
 
 def _run() -> int:
+    argv, command = sys.argv[1:], "python -m cluster"
     chosen = settings.load(
-        Settings,
-        prefix="KUBERNETES_HERE",
-        argv=sys.argv[1:],
-        description=__doc__,
-        command="python -m cluster",
+        Settings, prefix="KUBERNETES_HERE", argv=argv, description=__doc__, command=command
     )
     log.configure("cluster", "text")
     stop = life.Stop().install()
     programs = clusters.build(print)
     brokers = chosen.run_dir / "brokers"
-    brokers.mkdir(parents=True, exist_ok=True)
     plan = Plan(run_dir=brokers, cars=chosen.cars, rate_hz=chosen.rate_hz, shards=1,
                 port_offset=chosen.port_offset, fleet_dir=brokers / "fleet")  # fmt: skip
     cluster = LocalCluster(programs, chosen.run_dir / "kubernetes", chosen.port_offset)
@@ -57,7 +53,14 @@ def _run() -> int:
         deployment.start_mirror()
         folder = overlay.of_plan(chosen.run_dir / "overlay", plan, images.tags())
         cluster.kubectl("apply", "-k", folder)
-        _show_commands(cluster, programs)
+        print(
+            f"up. In another shell:\n"
+            f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"
+            f"  kubectl get pods\n"
+            f"  var/venv/bin/python -m trainer launch\n"
+            f"  kubectl scale deployment scorer --replicas=3\n"
+            f"Ctrl-C here ends it"
+        )
         while not stop.requested:
             cluster.supervisor.tick()
             deployment.supervisor.tick()
@@ -69,17 +72,6 @@ def _run() -> int:
         finally:
             deployment.stop()
     return 0
-
-
-def _show_commands(cluster: LocalCluster, programs: Path) -> None:
-    print(
-        f"up. In another shell:\n"
-        f"  export KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH\n"
-        f"  kubectl get pods\n"
-        f"  var/venv/bin/python -m trainer launch\n"
-        f"  kubectl scale deployment scorer --replicas=3\n"
-        f"Ctrl-C here ends it"
-    )
 
 
 if __name__ == "__main__":

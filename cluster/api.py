@@ -25,15 +25,10 @@ class Api:
 
     def ask(self, *arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """The result of kubectl, also where it fails. Raises WorldDown where it does not end in time."""
-        argv = [self._program, f"--kubeconfig={self.kubeconfig}"]
+        argv = [self._program, f"--kubeconfig={self.kubeconfig}", *map(str, arguments)]
         try:
             return subprocess.run(
-                [*argv, *map(str, arguments)],
-                input=stdin,
-                capture_output=True,
-                text=True,
-                timeout=KUBECTL_WITHIN_S,
-                check=False,
+                argv, input=stdin, capture_output=True, text=True, timeout=KUBECTL_WITHIN_S, check=False
             )
         except subprocess.TimeoutExpired as error:
             line = " ".join(map(str, arguments))

@@ -10,39 +10,31 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from cluster import binaries, controlplane, images, node
+from cluster import controlplane, images, node
 from cluster.api import Api
+from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
 from cluster.overlay import NAMESPACE
-from cluster.ports import ClusterPorts
 from cluster.store import STORE, Say
 from local.preflight import check_ports
 from local.supervisor import Supervisor
 from plumbing.life import WorldDown
 
 READY_WITHIN_S, STOP_WITHIN_S = 60.0, 60.0
-_NEEDED = {
-    "containerd": "containerd",
-    "runc": "runc",
-    "buildah": "buildah",
-    "debootstrap": "debootstrap",
-    "unshare": "util-linux",
-}
+_NEEDED = ("containerd", "runc", "buildah", "debootstrap", "unshare")
 
 
 def why_no_node() -> str:
     """Why real pods cannot run on this machine; empty where they can."""
     if os.geteuid() != 0:
         return "not root: containerd, the kubelet and their namespaces need it (`sudo make cluster`)"
-    missing = [
-        f"{program} (package {package})" for program, package in _NEEDED.items() if not shutil.which(program)
-    ]
+    missing = [program for program in _NEEDED if not shutil.which(program)]
     return f"not installed: {', '.join(missing)}; `local/setup --cluster` installs them" if missing else ""
 
 
 def build(say: Say) -> Path:
     """Build and import what is missing, and return the folder of the programs. Raises WorldDown."""
-    programs = binaries.build(say)
+    programs = controlplane.build(say)
     if why_no_node():
         return programs  # the control plane alone needs no images
     wanted = [(service, images.tag(service)) for service in images.SERVICES]
@@ -60,7 +52,7 @@ def build(say: Say) -> Path:
         keep = [images.PAUSE, *(images.name(service, tag) for service, tag in wanted)]
         node.import_images(folder, archives, keep, say)
         for archive in archives:
-            images.forget(archive)
+            archive.unlink()  # buildah keeps the layers for the next build
         shutil.rmtree(folder)
     return programs
 

@@ -1,25 +1,83 @@
-"""etcd, API server, controller manager and scheduler as child processes."""
+"""The control plane: Kubernetes built as one program, its processes, and their ports on 127.0.0.1."""
 
+import shutil
 import ssl
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 from cluster.credentials import Credentials
-from cluster.ports import ClusterPorts
+from cluster.store import STORE, Say, digest, run
+from local.java import ROOT
 from local.probe import port_is_open
 from local.supervisor import Child
+from plumbing.life import WorldDown
 
+VERSION = "v1.36.3"  # of k8s.io/kubernetes in controlplane/go.mod
+_SOURCES = ROOT / "cluster/controlplane"
+_STAMP = "k8s.io/component-base/version"
 # An address reserved for documentation (RFC 5737): API server and node must name one that is not loopback.
 NOWHERE = "192.0.2.1"
+_FIRST_PORT = 13001
+
+
+class ClusterPorts(NamedTuple):
+    """Ports by the process that listens there."""
+
+    etcd: int
+    etcd_peers: int
+    api_server: int
+    controllers: int
+    scheduler: int
+    kubelet: int  # for logs and exec
+    kubelet_health: int
+
+    @classmethod
+    def at(cls, offset: int) -> "ClusterPorts":
+        """The ports moved by `offset`, like those of the deployment beside the cluster (local/ports.py)."""
+        return cls(*range(_FIRST_PORT + offset, _FIRST_PORT + offset + len(cls._fields)))
+
+    def all(self) -> dict[int, str]:
+        """Every port with the name of its user."""
+        return {port: name.replace("_", " ") for name, port in self._asdict().items()}
+
+
+def build(say: Say) -> Path:
+    """The folder with `kube`, its link `kubectl`, and `pause`; built where it is missing. Raises WorldDown.
+
+    The first build compiles Kubernetes: about 10 minutes of CPU and 2.5 GB of memory.
+    """
+    sources = sorted(path for path in _SOURCES.rglob("*") if path.is_file())
+    folder = STORE / f"kubernetes-{VERSION}-{digest(sources)}"
+    if (folder / "kubectl").is_symlink():
+        return folder
+    if shutil.which("go") is None:
+        raise WorldDown("go is not installed: Kubernetes is built from source here (Go 1.21 or newer)")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Static, so that `pause` runs in an otherwise empty image.
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "-trimpath -buildvcs=false", "GOWORK": "off"}
+    major, minor, _ = VERSION.removeprefix("v").split(".")
+    stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor}
+    flags = " ".join(["-s -w", *(f"-X {_STAMP}.{name}={value}" for name, value in stamps.items())])
+    for what, package, name in (
+        ("building Kubernetes (the first time some 10 minutes)", ".", "kube"),
+        ("building pause", "./pause", "pause"),
+    ):
+        run(
+            what, ["go", "build", "-ldflags", flags, "-o", folder / name, package], say, env=env, cwd=_SOURCES
+        )
+    (folder / "kubectl").symlink_to("kube")
+    return folder
 
 
 def children(kube: Path, folder: Path, credentials: Credentials, ports: ClusterPorts) -> list[Child]:
     """The processes in the order of their start; the last two are ready once they reach the API server."""
+    scheduler = _client(kube, "kube-scheduler", credentials.kubeconfig("scheduler"), ports.scheduler)
     return [
         _etcd(folder, credentials, ports),
         _api_server(kube, folder, credentials, ports),
         _controllers(kube, folder, credentials, ports),
-        _scheduler(kube, credentials, ports),
+        Child("scheduler", scheduler, lambda: port_is_open(ports.scheduler)),
     ]
 
 
@@ -77,37 +135,28 @@ def _api_server(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts)
 
 def _controllers(kube: Path, folder: Path, own: Credentials, ports: ClusterPorts) -> Child:
     argv = [
-        str(kube),
-        "kube-controller-manager",
-        f"--kubeconfig={own.kubeconfig('controllers')}",
-        f"--authentication-kubeconfig={own.kubeconfig('controllers')}",
-        f"--authorization-kubeconfig={own.kubeconfig('controllers')}",
+        *_client(kube, "kube-controller-manager", own.kubeconfig("controllers"), ports.controllers),
         f"--service-account-private-key-file={own.account_key}",
         # Each controller has the rights of its own account; the user itself has hardly any.
         "--use-service-account-credentials",
         f"--root-ca-file={own.authority}",
         f"--cert-dir={folder / 'controllers'}",
-        "--bind-address=127.0.0.1",
-        f"--secure-port={ports.controllers}",
-        "--leader-elect=false",
         # The default of 15 s would make tests wait for the autoscaler.
         "--horizontal-pod-autoscaler-sync-period=2s",
     ]
     return Child("controllers", argv, lambda: port_is_open(ports.controllers))
 
 
-def _scheduler(kube: Path, own: Credentials, ports: ClusterPorts) -> Child:
-    argv = [
+def _client(kube: Path, program: str, kubeconfig: Path, port: int) -> list[str]:
+    """The command line that controller manager and scheduler have in common."""
+    return [
         str(kube),
-        "kube-scheduler",
-        f"--kubeconfig={own.kubeconfig('scheduler')}",
-        f"--authentication-kubeconfig={own.kubeconfig('scheduler')}",
-        f"--authorization-kubeconfig={own.kubeconfig('scheduler')}",
+        program,
+        *(f"--{prefix}kubeconfig={kubeconfig}" for prefix in ("", "authentication-", "authorization-")),
         "--bind-address=127.0.0.1",
-        f"--secure-port={ports.scheduler}",
+        f"--secure-port={port}",
         "--leader-elect=false",
     ]
-    return Child("scheduler", argv, lambda: port_is_open(ports.scheduler))
 
 
 def _says_ok(url: str, own: Credentials) -> bool:

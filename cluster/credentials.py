@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.overlay import NAMESPACE
@@ -24,36 +23,17 @@ _WHO = {
 _DAYS = "30"
 
 
-@dataclass(frozen=True)
 class Credentials:
     """Files under `folder`."""
 
-    folder: Path
-
-    @property
-    def authority(self) -> Path:
-        """The certificate of the authority."""
-        return self.folder / "ca.crt"
-
-    @property
-    def certificate(self) -> Path:
-        """Certificate of API server and etcd, and of the API server as a client of etcd and the kubelet."""
-        return self.folder / "own.crt"
-
-    @property
-    def key(self) -> Path:
-        """The key of `certificate`."""
-        return self.folder / "own.key"
-
-    @property
-    def account_key(self) -> Path:
-        """The key that signs the tokens of service accounts."""
-        return self.folder / "accounts.key"
-
-    @property
-    def tokens(self) -> Path:
-        """The table of tokens that the API server reads."""
-        return self.folder / "tokens.csv"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = folder / "ca.crt"  # certificate of the authority
+        # Certificate of API server and etcd, and of the API server as a client of etcd and the kubelet.
+        self.certificate = folder / "own.crt"
+        self.key = folder / "own.key"  # of `certificate`
+        self.account_key = folder / "accounts.key"  # signs the tokens of service accounts
+        self.tokens = folder / "tokens.csv"  # table of tokens that the API server reads
 
     def kubeconfig(self, who: str) -> Path:
         """The kubeconfig of admin, controllers, scheduler or kubelet."""

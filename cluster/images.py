@@ -1,8 +1,10 @@
 """Our images, built by buildah on a base made by debootstrap; no image registry is needed."""
 
 import os
+import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -22,9 +24,7 @@ _ARCHIVES = STORE / "images"
 def tag(service: str) -> str:
     """The version with a hash of everything that the service's image is built from."""
     names = ("Dockerfile", "pyproject.toml", "constraints.txt", "contract", "plumbing", service)
-    return (
-        f"{metadata.version('connected-cars')}-{digest([*(ROOT / name for name in names), Path(__file__)])}"
-    )
+    return f"{metadata.version('connected-cars')}-{digest([*map(ROOT.joinpath, names), Path(__file__)])}"
 
 
 def tags() -> dict[str, str]:
@@ -51,39 +51,32 @@ def build(service: str, tag: str, say: Say) -> Path:
     stamp.append(f"--label=org.opencontainers.image.revision={_revision()}")
     if service == "trainer":
         stamp.append(f"--env=TRAINER_GIT_REVISION={_revision()}")
-    script = (
-        'container=$("$@" from "$UNSTAMPED") && "$@" config $STAMP "$container" && '
-        '"$@" commit --rm "$container" "$IMAGE"'
-    )
-    env = {"UNSTAMPED": unstamped, "STAMP": " ".join(stamp), "IMAGE": image}
-    run(f"stamping the image of {service} {tag}", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    steps = [f'config {shlex.join(stamp)} "$container"']
+    _commit(f"stamping the image of {service} {tag}", unstamped, steps, image, say)
     return _export(image, _ARCHIVES / f"{service}-{tag}.tar", say)
 
 
 def build_pause(program: Path, say: Say) -> Path:
     """Build the image that holds a pod's namespaces, one static program, and return its archive."""
-    script = (
-        'container=$("$@" from scratch) && "$@" copy "$container" "$PROGRAM" /pause && '
-        '"$@" config --entrypoint \'["/pause"]\' "$container" && "$@" commit --rm "$container" "$IMAGE"'
-    )
-    argv = ["sh", "-c", script, "sh", *_buildah()]
-    run("building the image of pause", argv, say, env={"PROGRAM": str(program), "IMAGE": PAUSE})
+    copy = f'copy "$container" {shlex.quote(str(program))} /pause'
+    config = """config --entrypoint '["/pause"]' "$container\""""
+    _commit("building the image of pause", "scratch", [copy, config], PAUSE, say)
     return _export(PAUSE, _ARCHIVES / "pause.tar", say)
 
 
-def forget(archive: Path) -> None:
-    """Remove an archive that containerd has imported; buildah keeps the layers for the next build."""
-    archive.unlink(missing_ok=True)
+def _commit(what: str, base: str, steps: Sequence[str], image: str, say: Say) -> None:
+    """Commit `base`, changed by commands of buildah, as `image`; $container is the working container."""
+    buildah = shlex.join(_buildah())
+    lines = [f"container=$({buildah} from {base})", *(f"{buildah} {step}" for step in steps)]
+    script = "\n".join([*lines, f'{buildah} commit --rm "$container" {image}'])
+    run(what, ["sh", "-ec", script], say)
 
 
 def _export(image: str, archive: Path, say: Say) -> Path:
     archive.parent.mkdir(parents=True, exist_ok=True)
     archive.unlink(missing_ok=True)
-    run(
-        f"exporting {image.rpartition('/')[2]}",
-        [*_buildah(), "push", image, f"docker-archive:{archive}:{image}"],
-        say,
-    )
+    push = [*_buildah(), "push", image, f"docker-archive:{archive}:{image}"]
+    run(f"exporting {image.rpartition('/')[2]}", push, say)
     return archive
 
 
@@ -107,12 +100,8 @@ def _base(say: Say) -> str:
     run("making the base image (debootstrap)", argv, say)
     for trimmed in _TRIMMED:
         shutil.rmtree(folder / trimmed, ignore_errors=True)
-    script = (
-        'container=$("$@" from scratch) && "$@" add "$container" "$FOLDER" / && '
-        '"$@" commit --rm "$container" "$IMAGE"'
-    )
-    env = {"FOLDER": str(folder), "IMAGE": image}
-    run("packing the base image", ["sh", "-c", script, "sh", *_buildah()], say, env=env)
+    add = f'add "$container" {shlex.quote(str(folder))} /'
+    _commit("packing the base image", "scratch", [add], image, say)
     shutil.rmtree(folder)
     return image
 

@@ -40,14 +40,5 @@ class Kind(Api):
         self._kind("delete")
 
     def _kind(self, verb: str, *flags: str) -> None:
-        argv: list[str | Path] = [
-            "kind",
-            verb,
-            "cluster",
-            "--name",
-            NAME,
-            "--kubeconfig",
-            self.kubeconfig,
-            *flags,
-        ]
-        run(f"kind {verb} cluster", argv, self._say)
+        argv: list[str | Path] = ["kind", verb, "cluster", "--name", NAME, "--kubeconfig", self.kubeconfig]
+        run(f"kind {verb} cluster", [*argv, *flags], self._say)

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from cluster import images
+from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
-from cluster.ports import ClusterPorts
 from cluster.store import STORE, Say, run
 from local.probe import port_is_open
 from local.supervisor import Child
@@ -97,12 +96,6 @@ def remove_cgroups() -> None:
             root.rmdir()
 
 
-def mounts_left(folder: Path) -> list[str]:
-    """Mount points under the folder or the store; there should be none after the end."""
-    points = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
-    return [point for point in points if point.startswith((str(folder), str(STORE)))]
-
-
 def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -137,9 +130,3 @@ def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, o
         # Changes are reported after 5 s instead of 10.
         "nodeStatusUpdateFrequency": "5s",
     }
-
-
-def processes_left(folder: Path) -> list[str]:
-    """Command lines of processes that name the folder; there should be none after the end."""
-    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False)
-    return [line for line in done.stdout.splitlines() if str(folder) in line]

@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.images import name
-from cluster.ports import PODS_METRICS
 from local.deployment import Plan
 from local.java import ROOT
 
@@ -25,15 +23,15 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     fleet.mkdir(parents=True, exist_ok=True)
     os.chown(fleet, USER, USER)
-    simulator = {
-        "SIMULATOR_CARS": str(plan.cars),
-        "SIMULATOR_RATE_HZ": str(plan.rate_hz),
-        "SIMULATOR_SEED": str(plan.seed),
-    }
     brokers = plan.mqtt_brokers
     edge, cloud = f"127.0.0.1:{plan.ports.edge}", f"127.0.0.1:{plan.ports.cloud}"
     settings = {
-        "simulator": {"SIMULATOR_MQTT_BROKERS": brokers, **simulator},
+        "simulator": {
+            "SIMULATOR_MQTT_BROKERS": brokers,
+            "SIMULATOR_CARS": str(plan.cars),
+            "SIMULATOR_RATE_HZ": str(plan.rate_hz),
+            "SIMULATOR_SEED": str(plan.seed),
+        },
         "bridge": {"BRIDGE_MQTT_BROKERS": brokers, "BRIDGE_KAFKA_BOOTSTRAP": edge},
         "scorer": {"SCORER_KAFKA_BOOTSTRAP": edge},
         "trainer": {"TRAINER_KAFKA_BOOTSTRAP": cloud},
@@ -56,13 +54,6 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
     (folder / "volume.json").write_text(json.dumps(_volume(fleet), indent=1), encoding="utf-8")
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization, indent=1), encoding="utf-8")
     return folder
-
-
-def metrics_address(pod: str) -> tuple[str, int]:
-    """(host, port) of a pod's metrics; loopback.sh computes the same address from the pod's name."""
-    done = subprocess.run(["cksum"], input=pod, capture_output=True, text=True, check=True)
-    number = int(done.stdout.split()[0])
-    return f"127.77.{number // 256 % 256}.{number % 254 + 1}", PODS_METRICS
 
 
 def _volume(fleet: Path) -> dict[str, object]:

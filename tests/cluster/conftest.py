@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from cluster import cluster as clusters
-from cluster import images, node, overlay
+from cluster import images, overlay
 from cluster.api import Api
 from cluster.cluster import LocalCluster
 from cluster.kind import NO_PODS, Kind
 from cluster.store import Say
 from local.deployment import Deployment, Plan
 from plumbing.life import WorldDown
-from tests.cluster.world import CARS, RATE_HZ, RUN, World
+from tests.cluster.world import CARS, RATE_HZ, RUN, World, mounts_left, processes_left
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
 FIGURES = pytest.StashKey[dict[str, str]]()
@@ -71,8 +71,8 @@ def cluster(request: pytest.FixtureRequest, figures: dict[str, str]) -> Iterator
         began_at = time.monotonic()
         it.stop()
         figures["stopped, nothing left"] = f"{time.monotonic() - began_at:.1f} s"
-    assert node.processes_left(it.folder) == []
-    assert node.mounts_left(it.folder) == []
+    assert processes_left(it.folder) == []
+    assert mounts_left(it.folder) == []
 
 
 def by_kind(say: Say) -> Iterator[Api]:

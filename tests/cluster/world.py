@@ -2,16 +2,18 @@
 
 import itertools
 import json
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 
-from cluster import overlay
 from cluster.cluster import LocalCluster
+from cluster.store import STORE
 from contract import records
 from contract.topics import AUDIT, TELEMETRY_PARTITIONS
 from local.deployment import Deployment
@@ -21,6 +23,8 @@ from plumbing import kafka
 
 CARS, RATE_HZ = 500, 2.0
 RUN = ROOT / "var/cluster"
+# Each pod listens on a loopback address of its own (k8s/components/host-network/loopback.sh).
+PODS_METRICS = 9100
 
 
 class World:
@@ -63,7 +67,7 @@ class World:
 
     def metric(self, pod: str, name: str) -> float:
         """A pod's metric, labels added up; 0 where it does not answer."""
-        host, port = overlay.metrics_address(pod)
+        host, port = metrics_address(pod)
         return scrape(port, host).get(name, 0.0)
 
     def scored(self) -> int:
@@ -90,3 +94,22 @@ class World:
         assert len(stamps) == TELEMETRY_PARTITIONS, f"only {len(stamps)} partitions were scored"
         times = [sorted(of_one) for of_one in stamps.values()]
         return max(later - earlier for one in times for earlier, later in itertools.pairwise(one))
+
+
+def metrics_address(pod: str) -> tuple[str, int]:
+    """(host, port) of a pod's metrics; loopback.sh computes the same address from the pod's name."""
+    done = subprocess.run(["cksum"], input=pod, capture_output=True, text=True, check=True)
+    number = int(done.stdout.split()[0])
+    return f"127.77.{number // 256 % 256}.{number % 254 + 1}", PODS_METRICS
+
+
+def mounts_left(folder: Path) -> list[str]:
+    """Mount points under the folder or the store; there should be none after the end."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    return [point for point in points if point.startswith((str(folder), str(STORE)))]
+
+
+def processes_left(folder: Path) -> list[str]:
+    """Command lines of processes that name the folder; there should be none after the end."""
+    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if str(folder) in line]
