@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from files.errors import BadData
 from files.recording import Recording, constants, resolutions
-from trainer.model.domain import Domain, plain_domain
+from trainer.model.domain import Domain
 from trainer.model.state import Window, state_columns
 
 Rows = NDArray[np.bool_]
@@ -61,6 +61,32 @@ def domain(recording: Recording, training: Rows, signals: Sequence[str], conditi
     except ValueError as error:
         raise BadData(f"too many columns: {error}") from error
     return made
+
+
+def plain_domain(
+    signals: Sequence[str], conditions: Sequence[str] = (), resolution: Sequence[float] | None = None
+) -> Domain:
+    """The domain of any columns, without ratios: all `signals` are judged, each by itself.
+
+    `conditions` make the operating point; those that are not among `signals` are added behind them and are
+    not judged. `resolution`: a positive number for each of both, in this order; None: 1e-6 for all.
+    Raises ValueError without a signal, for a name that occurs twice, or a resolution that does not fit.
+    """
+    names = (*signals, *[name for name in conditions if name not in signals])
+    if not signals or len(set(names)) != len(names) or len(set(conditions)) != len(conditions):
+        raise ValueError("signals must be at least one, and no column may be named twice")
+    sizes = np.full(len(names), 1e-6) if resolution is None else np.array(resolution, np.float64)
+    if sizes.shape != (len(names),) or not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise ValueError(
+            f"resolution must be {len(names)} positive numbers, one for each of {', '.join(names)}"
+        )
+    return Domain(
+        signals=names,
+        judged=np.isin(names, signals),
+        conditions=np.isin(names, conditions),
+        resolution=sizes,
+        restless=np.zeros(len(names), bool),
+    )
 
 
 def lengths(recording: Recording, training: Rows, learning_s: float | None, memory_s: float | None) -> Window:

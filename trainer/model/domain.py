@@ -1,11 +1,11 @@
 """What is known of the signals, as arrays: who is judged, the operating point, ratios, components.
 
 A *coordinate* is a signal or a ratio of signals: the signals come first, the ratios behind them. A signal is
-judged by its ratio where it has one, else by itself (`targets`). Nothing here is about cars: files/ makes a
-domain of any columns.
+judged by its ratio where it has one, else by itself (`targets`). `Domain` says nothing about cars: files/
+makes one of any columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -113,29 +113,3 @@ def columns(signals: Floats, names: tuple[str, ...], wanted: tuple[str, ...]) ->
         if name in names:
             picked[:, column] = signals[:, names.index(name)]
     return picked
-
-
-def plain_domain(
-    signals: Sequence[str], conditions: Sequence[str] = (), resolution: Sequence[float] | None = None
-) -> Domain:
-    """The domain of any columns, without ratios: all `signals` are judged, each by itself.
-
-    `conditions` make the operating point; those that are not among `signals` are added behind them and are
-    not judged. `resolution`: a positive number for each of both, in this order; None: 1e-6 for all.
-    Raises ValueError without a signal, for a name that occurs twice, or a resolution that does not fit.
-    """
-    names = (*signals, *[name for name in conditions if name not in signals])
-    if not signals or len(set(names)) != len(names) or len(set(conditions)) != len(conditions):
-        raise ValueError("signals must be at least one, and no column may be named twice")
-    sizes = np.full(len(names), 1e-6) if resolution is None else np.array(resolution, np.float64)
-    if sizes.shape != (len(names),) or not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise ValueError(
-            f"resolution must be {len(names)} positive numbers, one for each of {', '.join(names)}"
-        )
-    return Domain(
-        signals=names,
-        judged=np.isin(names, signals),
-        conditions=np.isin(names, conditions),
-        resolution=sizes,
-        restless=np.zeros(len(names), bool),
-    )

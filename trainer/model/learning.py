@@ -5,7 +5,6 @@ replayed over the car's rows, has in the state there.
 """
 
 import copy
-import dataclasses
 import logging
 import os
 from collections.abc import Callable
@@ -67,15 +66,15 @@ def learn(
         )
     # 1. A linear detector from all cars; cars whose scores stand out may be faulty: then again without them.
     trusted = np.ones(len(car), bool)
-    fitted = fit(domain, signals, car, window, trusted)
+    fitted, score = fit(domain, signals, car, window, trusted)
     stop_if_asked(stop)
-    suspect = robust.suspects(fitted.score, car)
+    suspect = robust.suspects(score, car)
     cars, suspects = len(np.unique(car)), len(np.unique(car[suspect]))
     _log.info("linear detector", extra={"samples": len(car), "cars": cars, "suspect": suspects})
     if suspects:
         del fitted  # it and its successor together would be most of the memory that learning takes
         trusted = ~suspect
-        fitted = fit(domain, signals, car, window, trusted)
+        fitted, _ = fit(domain, signals, car, window, trusted)
         stop_if_asked(stop)
     # 2. A network that predicts what the regression leaves over, if cars that it has not seen gain by it.
     c, inputs, residual = fitted.graph.constants, fitted.inputs, fitted.residual
@@ -118,13 +117,15 @@ class Fitted:
     car: CarNumbers  # (n,)
     inputs: Floats  # (n, I) of the regression, standardised and clipped
     residual: Floats  # (n, J) of the regression, standardised
-    score: Floats  # (N,) of all training rows
 
 
-def fit(domain: Domain, signals: Floats, car: CarNumbers, window: Window, trusted: Mask) -> Fitted:
+def fit(
+    domain: Domain, signals: Floats, car: CarNumbers, window: Window, trusted: Mask
+) -> tuple[Fitted, Floats]:
     """Fit the linear detector to some of the `trusted` rows (N,), which are all rows of some cars.
 
-    The others are passed through it as well: a copy without them would be as large as the slice.
+    The others are passed through it as well: a copy without them would be as large as the slice. Returns the
+    detector and the scores (N,) of all rows.
     """
     rows = some_rows(np.isfinite(signals).all(axis=1) & trusted)
     graph = Graph(Constants(domain, window, np.asarray(coordinates(domain, signals[rows].T)).T))
@@ -134,8 +135,8 @@ def fit(domain: Domain, signals: Floats, car: CarNumbers, window: Window, truste
     c = graph.constants
     inputs = np.clip(inputs, c.low, c.high).astype(np.float32)
     residual = (targets - inputs @ c.linear - c.bias).astype(np.float32)
-    fitted = Fitted(graph, rows, states, car[rows], inputs, residual, np.empty(0, np.float32))
-    return dataclasses.replace(fitted, score=fit_norm(graph, signals, car, trusted, fitted))
+    fitted = Fitted(graph, rows, states, car[rows], inputs, residual)
+    return fitted, fit_norm(graph, signals, car, trusted, fitted)
 
 
 def fit_norm(graph: Graph, signals: Floats, car: CarNumbers, trusted: Mask, fitted: Fitted) -> Floats:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from contract.telemetry import SIGNALS
-from trainer.model.domain import columns, fleet_domain, plain_domain
+from files.material import plain_domain
+from trainer.model.domain import columns, fleet_domain
 
 
 def test_no_signal_is_expected_from_anything_made_of_it() -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import SIGNALS, Floats
+from files.material import plain_domain
 from trainer.judge.baselines import Contender
 from trainer.judge.deviations import artificial_faults, grown
 from trainer.judge.evaluate import auroc, difference, judge
 from trainer.judge.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
 from trainer.log_slice import MaintenanceReport, Telemetry
-from trainer.model.domain import fleet_domain, plain_domain
+from trainer.model.domain import fleet_domain
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING, parts_of
 
