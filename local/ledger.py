@@ -28,6 +28,12 @@ class Published:
     sent: Longs  # (n,) records
     acknowledged: Longs  # (n,) records
 
+    def sent_records(self, record: Longs) -> NDArray[np.bool_]:
+        """Which of these records a car sent; `record` and the result have the same shape."""
+        car, seq = record >> SEQ_BITS, record & ((1 << SEQ_BITS) - 1)
+        sent: NDArray[np.bool_] = (record >= 0) & (seq >= 1) & (seq <= self.sent[np.maximum(car, 0)])
+        return sent
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -127,8 +133,7 @@ def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
 
 def _stage(name: str, published: Published, record: Longs) -> Stage:
     """The counts of a stage; records that no car sent do not count."""
-    car, seq = record >> SEQ_BITS, record & ((1 << SEQ_BITS) - 1)
-    genuine = record[(record >= 0) & (seq >= 1) & (seq <= published.sent[np.maximum(car, 0)])]
+    genuine = record[published.sent_records(record)]
     distinct = len(np.unique(genuine))
     expected = int(published.sent.sum())
     return Stage(name, expected, distinct, len(genuine) - distinct, expected - distinct)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from contract.telemetry import Decoder
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS
 from contract.varints import Longs
 from loadtest.bench.traffic import car_number
+from loadtest.chaos.auditor import behind_newer, first_occurrences
+from local.ledger import SEQ_BITS
 from plumbing import kafka
 from plumbing.life import WorldDown
 
@@ -32,10 +34,6 @@ class Ledger:
     lost: int
     doubled: int  # arrivals after the first one
     out_of_order: int  # first arrivals behind a newer message of their car
-
-    def as_figures(self) -> dict[str, float]:
-        """The counts as figures of the benchmark."""
-        return asdict(self)
 
 
 def decode(keys: list[bytes], values: list[bytes]) -> tuple[Longs, Longs, Longs]:
@@ -151,14 +149,10 @@ def reconcile(cars: Longs, seq: Longs, sent: int, fleet: int, first_seq: int) ->
     `fleet` cars took turns, each beginning with `first_seq`. Other records are ignored.
     """
     numbers = (seq - first_seq) * fleet + cars  # position in the traffic: 0 to sent - 1, each once
-    ours = numbers[(numbers >= 0) & (numbers < sent)]
-    distinct, first = np.unique(ours, return_index=True)
-    arrived = ours[np.sort(first)]
-    order = np.argsort(arrived % fleet, kind="stable")  # by car, each in the order of arrival
-    steps = np.diff(arrived[order])
-    same_car = np.diff(arrived[order] % fleet) == 0
-    overtaken = int(np.count_nonzero(same_car & (steps < 0)))
-    return Ledger(sent - len(distinct), len(ours) - len(distinct), overtaken)
+    record = (cars << SEQ_BITS | seq)[(numbers >= 0) & (numbers < sent)]
+    arrived = record[first_occurrences(record)]
+    overtaken = int(np.count_nonzero(behind_newer(arrived)))
+    return Ledger(sent - len(arrived), len(record) - len(arrived), overtaken)
 
 
 def percentiles(latencies_ms: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

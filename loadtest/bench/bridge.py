@@ -17,18 +17,17 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from loadtest import children
 from loadtest.bench.arrivals import Ledger, TelemetryReader, percentiles, reconcile
 from loadtest.bench.run import BenchRun
-from loadtest.bench.traffic import Publisher, Traffic
+from loadtest.bench.traffic import CARS, FIRST_SEQ, Publisher, Traffic
 from loadtest.peers import telegraf
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
-CARS = 10_000
-_FIRST_SEQ = 1_001  # smaller ones belong to the first message, which shows that a program works
 _WARM_UP_S = 5.0
 _WORKS_WITHIN_S, _ARRIVES_WITHIN_S = 60.0, 60.0
 _IDLE_S, _IDLE_CPU_S = 0.5, 0.015
@@ -97,7 +96,7 @@ def figures(
             run.say("that did not count: Kafka's JVM compiled meanwhile")
         drain, ledger = _drain(run, mqtt, program)
         _check(strict, child.name, ledger)
-        return drain | steady | ledger.as_figures()
+        return drain | steady | asdict(ledger)
     finally:
         run.stop(child.name, "traffic", "mqtt-0")
 
@@ -107,7 +106,7 @@ def _steady(run: BenchRun, mqtt: str, child: Child) -> tuple[dict[str, float], L
     count = int(rate * (_WARM_UP_S + seconds + 1))
     reader = TelemetryReader(run.edge)
     run.say(f"{child.name}: {rate} messages/s for {seconds:.0f} s")
-    traffic = _publish(run, mqtt, count, rate)
+    traffic = run.python("traffic", "loadtest.bench.traffic", mqtt, str(count), str(rate))
     reader.follow(_WARM_UP_S)
     names = (child.name, "mqtt-0", "edge")
     before, from_ms = run.cpu_s(*names), time.time() * 1_000
@@ -124,13 +123,13 @@ def _steady(run: BenchRun, mqtt: str, child: Child) -> tuple[dict[str, float], L
     micros = {name: round(1e6 * (after[name] - before[name]) / carried, 2) for name in names}
     run.say(", ".join(f"{name} {value} µs" for name, value in micros.items()) + " of CPU a message")
     steady = {"steady_us_per_msg": micros[child.name], "steady_p50_ms": p50, "steady_p99_ms": p99}
-    return steady, reconcile(cars, seq, count, CARS, _FIRST_SEQ)
+    return steady, reconcile(cars, seq, count, CARS, FIRST_SEQ)
 
 
 def _drain(run: BenchRun, mqtt: str, program: Program) -> tuple[dict[str, float], Ledger]:
     child, backlog = program(run, mqtt), run.settings.backlog
     run.say(f"{child.name}: a backlog of {backlog} messages")
-    run.wait_end(_publish(run, mqtt, backlog, rate=0))
+    run.wait_end(run.python("traffic", "loadtest.bench.traffic", mqtt, str(backlog), "0"))
     reader = TelemetryReader(run.edge)
     broker = run.supervisor.children["mqtt-0"].pid
     assert broker is not None
@@ -149,7 +148,7 @@ def _drain(run: BenchRun, mqtt: str, program: Program) -> tuple[dict[str, float]
     shown = ", ".join(f"{name} {value:.2f} µs" for name, value in micros.items())
     run.say(f"{rate} messages/s; {shown} of CPU a message")
     drain = {"drain_msgs_per_s": rate, "drain_us_per_msg": micros[child.name]}
-    return drain, reconcile(cars, seq, backlog, CARS, _FIRST_SEQ)
+    return drain, reconcile(cars, seq, backlog, CARS, FIRST_SEQ)
 
 
 def _carry_one(run: BenchRun, mqtt: str, child: Child) -> None:
@@ -163,11 +162,6 @@ def _carry_one(run: BenchRun, mqtt: str, child: Child) -> None:
     run.wait_until(carried, child, _WORKS_WITHIN_S, f"{child.name} carries a message to Kafka")
     publisher.finish()
     reader.close()
-
-
-def _publish(run: BenchRun, mqtt: str, count: int, rate: int) -> Child:
-    settings = {"mqtt": mqtt, "count": count, "rate": rate, "cars": CARS, "first_seq": _FIRST_SEQ}
-    return run.python("traffic", "loadtest.bench.traffic", *children.flags(settings))
 
 
 def _idle_cpu_s(run: BenchRun, child: Child) -> float:

@@ -1,6 +1,5 @@
 """Encoding, decoding and invoking alone: µs of CPU a record at the batch sizes that services have."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,11 +13,11 @@ from contract.topics import TELEMETRY
 from contract.varints import Longs
 from loadtest.bench import detector
 from loadtest.bench.fleet import Records
-from loadtest.bench.run import BenchRun
+from loadtest.bench.run import BenchRun, cpu_s
 from scorer.model import Model
 
 BATCHES = (100, 1_000, 2_000)
-_SECONDS, _TIMES = 0.4, 5
+_SECONDS = 0.08
 
 
 def measure(run: BenchRun) -> dict[str, float]:
@@ -42,7 +41,10 @@ def measure(run: BenchRun) -> dict[str, float]:
             "decode_mixed": partial(decoder.decode, mixed, keys),
             "invoke": partial(model.step, decoded.signals, np.zeros((count, model.width), np.float32)),
         }
-        figures |= {f"{name}_{count}_us": _us_per_record(step, count) for name, step in steps.items()}
+        figures |= {
+            f"{name}_{count}_us": round(1e6 * cpu_s(step, _SECONDS) / count, 3)
+            for name, step in steps.items()
+        }
     return figures
 
 
@@ -52,15 +54,3 @@ def _encode(keys: list[str], schema: Schema, samples: Decoded, seq: Longs) -> li
     prefixes = [head + telemetry.prefix(schema, key) for key in keys]
     signals = samples.signals[:, : len(schema.names("float"))]
     return telemetry.encode(prefixes, seq, samples.sampled_at_ms, signals)
-
-
-def _us_per_record(step: Callable[[], object], records: int) -> float:
-    """CPU a record; the least of several measurements, because load by other processes only adds."""
-    least = float("inf")
-    for _ in range(_TIMES):
-        began, times = time.thread_time(), 0
-        while time.thread_time() - began < _SECONDS / _TIMES:
-            step()
-            times += 1
-        least = min(least, (time.thread_time() - began) / times)
-    return round(1e6 * least / records, 3)

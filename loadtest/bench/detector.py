@@ -15,13 +15,12 @@ from contract.alert_rule import AlertRule
 from contract.golden import Golden
 from contract.manifest import Manifest, pack, sha256, unpack
 from contract.telemetry import Decoder, Floats
-from contract.topics import MODELS, TELEMETRY, cloud_topics, mirrored
+from contract.topics import TELEMETRY, cloud_topics, mirrored
 from loadtest import children
 from loadtest.bench.fleet import ODD_SHARE, Records, fill
 from loadtest.bench.run import BenchRun
 from local import champion, topics
 from local.java import ROOT
-from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.model import Model
 
@@ -29,7 +28,7 @@ CARS, SECONDS, SEED = 1_000, 60, 1
 # Seconds of telemetry that a car's state learns from and averages over: short, so that most are judged.
 _LEARNING_S, _MEMORY_S = 20, 10
 _GOLDEN_ROWS = 16
-_EDGE, _CLOUD = "bench", "cloud"
+_EDGE = "bench"
 # A model is made anew when one of these files has changed.
 _SOURCES = ("trainer/**/*.py", "simulator/*.py", "contract/schemas/*", "loadtest/bench/fleet.py")
 _STATELESS_SOURCES = ("quality/graph.py", "quality/detectors/*.py", "simulator/*.py", "contract/schemas/*")
@@ -63,15 +62,6 @@ def stateless(run: BenchRun) -> bytes:
     signals, no_state = _signals(1)[0, :_GOLDEN_ROWS], np.empty((_GOLDEN_ROWS, 0), np.float32)
     golden = Golden.of(signals[None], no_state, Model(manifest, tflite, "litert").step)
     return _with_threshold(replace(manifest, golden=golden), tflite)
-
-
-def publish(run: BenchRun, value: bytes) -> None:
-    """Publish a model record to the scorers. Raises WorldDown where Kafka does not take it."""
-    manifest, _ = unpack(value)
-    producer = kafka.producer(run.edge)
-    producer.produce(mirrored(_CLOUD, MODELS), value, manifest.name)
-    if producer.flush(30):
-        raise WorldDown("Kafka did not take the model")
 
 
 def _with_threshold(manifest: Manifest, tflite: bytes) -> bytes:

@@ -1,6 +1,6 @@
-"""CPU of each step of the scorer alone, on records as Kafka delivers them, in this process.
+"""CPU of each step of the scorer alone, in this process: for records as Kafka delivers them, for car states.
 
-CPU of this thread, except for `consume`, which includes the Kafka client's own threads.
+CPU of this thread, except for `consume` and `state_write`, which include the Kafka client's own threads.
 """
 
 import gc
@@ -12,17 +12,26 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Message
 
+from contract.joined import Joined
 from contract.telemetry import Decoder
-from contract.topics import TELEMETRY
+from contract.topics import CAR_STATE, TELEMETRY, TELEMETRY_PARTITIONS
 from loadtest import children
+from plumbing import kafka
 from plumbing.life import WorldDown
+from scorer.assignment import Assignment
 from scorer.batch import Batch
 from scorer.detector import AnomalyDetector
 from scorer.model import Model
-from scorer.scoring import audits, score
+from scorer.results import Results
+from scorer.scoring import Scored, audits, score
+from scorer.snapshots import Snapshots
 
 BATCH, BATCHES, WARM_UP = 2_000, 150, 25
 _ARRIVES_WITHIN_S = 10.0
+_CARS = 100_000
+# Writes of each car's state. Compaction does not remove any in time, so more is read back than usually.
+_STATE_WRITES = 3
+_DELIVERED_WITHIN_S = 60.0
 
 
 def measure(bootstrap: str, model: bytes) -> dict[str, float]:
@@ -92,3 +101,49 @@ def _consume(bootstrap: str) -> tuple[float, list[list[Message]]]:
     consumed_us = 1e6 * (time.process_time() - began_s) / count
     consumer.close()
     return round(consumed_us, 3), batches
+
+
+def measure_states(bootstrap: str, record: bytes) -> dict[str, float]:
+    """CPU a written state of 100 000 cars, and seconds to restore all partitions. Raises WorldDown."""
+    model = Model.open(record, "litert")
+    detector, snapshots = _detector(model)
+    cars = np.arange(_CARS)
+    ids = Joined.of([b"state-%06d" % car for car in cars])
+    detector.cars.numbers(ids, (cars % TELEMETRY_PARTITIONS).astype(np.int32))
+    states = detector.generations.newest.column.values[:_CARS]
+    states[:] = np.random.default_rng(1).normal(size=states.shape)
+    detector.seq.values[:_CARS], detector.sampled_at.values[:_CARS] = 1_000, time.time_ns() // 1_000_000
+    results, began_s = Results(kafka.producer(bootstrap)), time.process_time()
+    for _ in range(_STATE_WRITES):
+        detector.changed.values[:_CARS] = True
+        results.write(Scored(), snapshots.changed_in(range(TELEMETRY_PARTITIONS)))
+        _settle(results)
+    write_us = 1e6 * (time.process_time() - began_s) / _CARS / _STATE_WRITES
+
+    successor, snapshots = _detector(model)
+    reader = kafka.consumer(
+        bootstrap, group_id="bench-states", enable_partition_eof=True, fetch_wait_max_ms=10
+    )
+    # 0: no telemetry is read back, which is another figure and bounded by a setting of the scorer.
+    assignment = Assignment(reader, Decoder.of_all_versions(), successor, snapshots, 0)
+    began_s = time.perf_counter()
+    assignment.resume(dict.fromkeys(range(TELEMETRY_PARTITIONS), -1))
+    restore_s = time.perf_counter() - began_s
+    reader.close()
+    if len(successor.cars) < _CARS:
+        raise WorldDown(f"only {len(successor.cars)} of {_CARS} cars were restored from {CAR_STATE}")
+    return {"state_write_us": round(write_us, 2), "restore_100k_cars_s": round(restore_s, 2)}
+
+
+def _detector(model: Model) -> tuple[AnomalyDetector, Snapshots]:
+    detector = AnomalyDetector()
+    detector.add(model)
+    return detector, Snapshots(detector, "bench-states", 10.0, lambda version: None)
+
+
+def _settle(results: Results) -> None:
+    deadline = time.monotonic() + _DELIVERED_WITHIN_S
+    while len(results):
+        results.settle(0.01)
+        if time.monotonic() > deadline:
+            raise WorldDown(f"Kafka did not take {_CARS} car states within {_DELIVERED_WITHIN_S:.0f} s")

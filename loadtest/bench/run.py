@@ -11,11 +11,9 @@ from rich.console import Console
 
 from contract.topics import edge_topics
 from loadtest import children
-from local import kafka, mosquitto, preflight, topics
+from local import kafka, mosquitto, preflight, topics, usage
 from local.ports import Ports
-from local.probe import is_ready
 from local.supervisor import Child, Supervisor
-from local.usage import cpu_s
 from plumbing.life import WorldDown
 from plumbing.settings import setting
 
@@ -47,6 +45,18 @@ class Settings:
             raise ValueError(f"--stages {','.join(unknown)}: known are {','.join(STAGES)}")
         if not self.stages:
             raise ValueError(f"--stages must name at least one of {','.join(STAGES)}")
+
+
+def cpu_s(step: Callable[[], object], seconds: float, times: int = 5) -> float:
+    """CPU time of a call of `step`: the least mean of `times` series of `seconds`, because load only adds."""
+    least = float("inf")
+    for _ in range(times):
+        began, calls = time.thread_time(), 0
+        while time.thread_time() - began < seconds:
+            step()
+            calls += 1
+        least = min(least, (time.thread_time() - began) / calls)
+    return least
 
 
 class BenchRun:
@@ -117,12 +127,9 @@ class BenchRun:
             self._start(mosquitto.shard(number, port, self.folder))
         return f"127.0.0.1:{port}"
 
-    def python(self, name: str, module: str, *arguments: str, metrics_port: int = 0) -> Child:
-        """Start `python -m module arguments`, and with a metrics port wait until it is ready."""
-        if not metrics_port:
-            return self._start(children.python(name, module, *arguments))
-        arguments = (*arguments, "--metrics-port", str(metrics_port))
-        return self._start(children.python(name, module, *arguments, ready=lambda: is_ready(metrics_port)))
+    def python(self, name: str, module: str, *arguments: str) -> Child:
+        """Start `python -m module arguments`."""
+        return self._start(children.python(name, module, *arguments))
 
     def wait_until(self, condition: Callable[[], object], child: Child, within_s: float, what: str) -> None:
         """Raises WorldDown with the end of the child's log where the child ends, or it takes longer."""
@@ -151,7 +158,7 @@ class BenchRun:
         """CPU seconds so far of each child with its descendants. Raises WorldDown where one has ended."""
         for name in names:
             self.check(self.supervisor.children[name])
-        return {name: sum(map(cpu_s, self.supervisor.children[name].tree())) for name in names}
+        return {name: sum(map(usage.cpu_s, self.supervisor.children[name].tree())) for name in names}
 
     def stop(self, *names: str) -> None:
         """End those of the children that were started."""

@@ -22,20 +22,24 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
 
 from contract import records as avro
 from contract.manifest import pack, unpack
-from contract.topics import ANOMALIES, AUDIT, TELEMETRY, TELEMETRY_PARTITIONS
+from contract.topics import ANOMALIES, AUDIT, MODELS, TELEMETRY, TELEMETRY_PARTITIONS, mirrored
 from loadtest import children
-from loadtest.bench import detector, parts, states
+from loadtest.bench import detector, parts
 from loadtest.bench.arrivals import admin, end_offsets, percentiles
 from loadtest.bench.fleet import Records, fill
 from loadtest.bench.run import READY_WITHIN_S, BenchRun
 from loadtest.peers import quix
+from local.ledger import read_topic
 from local.supervisor import Child
 from plumbing import kafka
 from plumbing.life import WorldDown
@@ -62,7 +66,7 @@ def measure(run: BenchRun) -> dict[str, float]:
         model_figures = _measure(run, f"scorer-{number}", model, first_seq=number * 1_000_000)
         model_figures |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
         figures |= {prefix + name: value for name, value in model_figures.items()}
-    return figures | states.measure(run.edge, models["state_"])
+    return figures | parts.measure_states(run.edge, models["state_"])
 
 
 def peers(run: BenchRun) -> dict[str, dict[str, float]]:
@@ -114,44 +118,13 @@ def _why_unready(port: int) -> str:
         return ""
 
 
-@dataclass
-class Audits:
-    """The audit records of one scorer, read while the log grows."""
-
-    bootstrap: str
-    scorer: str
-    scored: int = 0
-    duplicates: int = 0
-    count: int = 0
-    first_scored_ms: int = 1 << 62
-    last_written_ms: int = 0
-    spans: list[tuple[int, int, int]] = field(default_factory=list)  # (partition, first, last offset)
-
-    def __post_init__(self) -> None:
-        self._consumer = children.reader(self.bootstrap, AUDIT)
-
-    def read(self, wait_s: float) -> None:
-        """Add the records that have arrived since."""
-        for message in self._consumer.consume(5_000, wait_s):
-            if message.error() is not None:
-                raise WorldDown(f"reading {AUDIT}: {message.error()}")
-            _, audit = avro.decode(message.value() or b"")
-            if audit["scorer"] != self.scorer:
-                continue
-            self.count += 1
-            self.scored += audit["scored"]
-            self.duplicates += audit["duplicates"]
-            self.first_scored_ms = min(self.first_scored_ms, audit["scored_at"])
-            self.last_written_ms = max(self.last_written_ms, message.timestamp()[1])
-            self.spans.append((audit["partition"], audit["first_offset"], audit["last_offset"]))
-
-    def uncovered(self) -> int:
-        """Offsets from 0 to the last audited one that are not in exactly one audit record."""
-        wrong, after = 0, Counter[int]()
-        for partition, first, last in sorted(self.spans):
-            wrong += abs(first - after[partition])
-            after[partition] = last + 1
-        return wrong
+def uncovered(audits: Sequence[Mapping[str, Any]]) -> int:
+    """Offsets from 0 to the last audited one that are not in exactly one audit record."""
+    wrong, after = 0, Counter[int]()
+    for partition, first, last in sorted(map(itemgetter("partition", "first_offset", "last_offset"), audits)):
+        wrong += abs(first - after[partition])
+        after[partition] = last + 1
+    return wrong
 
 
 def _drain(run: BenchRun, child: Child, model: bytes) -> dict[str, float]:
@@ -159,24 +132,28 @@ def _drain(run: BenchRun, child: Child, model: bytes) -> dict[str, float]:
     manifest, tflite = unpack(model)
     model = pack(replace(manifest, name=child.name), tflite)
     count = sum(end_offsets(admin(run.edge)).values())
-    audits = Audits(run.edge, child.name)
     before = run.cpu_s(child.name, "edge")
-    detector.publish(run, model)
-
-    def scored() -> bool:
-        audits.read(0.05)
-        return audits.scored + audits.duplicates >= count
-
-    run.wait_until(scored, child, _SCORED_WITHIN_S, f"{count} records are scored")
+    producer = kafka.producer(run.edge)
+    producer.produce(mirrored("cloud", MODELS), model, child.name)
+    if producer.flush(30):
+        raise WorldDown("Kafka did not take the model")
+    # A scorer commits an offset after the audit record that covers it.
     run.wait_until(
-        lambda: _committed(run.edge, child.name) >= count, child, _SCORED_WITHIN_S, "offsets are committed"
+        lambda: _committed(run.edge, child.name) >= count,
+        child,
+        _SCORED_WITHIN_S,
+        f"{count} records are scored",
     )
     spent = {name: 1e6 * (cpu_s - before[name]) / count for name, cpu_s in run.cpu_s(*before).items()}
-    if audits.duplicates or audits.uncovered():
-        raise WorldDown(f"{audits.duplicates} duplicates, {audits.uncovered()} offsets not audited once")
-    seconds = (audits.last_written_ms - audits.first_scored_ms) / 1_000
+    written = [message for batch in read_topic(run.edge, AUDIT) for message in batch]
+    audits = [avro.decode(message.value())[1] for message in written]
+    scored, wrong = sum(audit["scored"] for audit in audits), uncovered(audits)
+    if scored != count or wrong:
+        raise WorldDown(f"{scored} of {count} records were scored, {wrong} offsets not audited once")
+    last_written_ms = max(message.timestamp()[1] for message in written)
+    seconds = (last_written_ms - min(audit["scored_at"] for audit in audits)) / 1_000
     micros = ", ".join(f"{name} {value:.2f} µs" for name, value in spent.items())
-    rate = f"{count / seconds:.0f} records/s, {audits.count} audit records"
+    rate = f"{count / seconds:.0f} records/s, {len(audits)} audit records"
     run.say(f"{child.name}: {rate}; {micros} of CPU a record")
     return {"records_per_s": round(count / seconds), "us_per_record": round(spent[child.name], 3)}
 

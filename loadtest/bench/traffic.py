@@ -1,16 +1,14 @@
 """A fleet's telemetry over one MQTT connection, made cheaply in a process beside the one that is measured.
 
-`python -m loadtest.bench.traffic --mqtt HOST:PORT …` publishes `count` messages, car after car, at `rate` a
-second or as fast as the broker acknowledges, and ends once all are acknowledged. The time stamp of a message
-is the time at which it is sent.
+`python -m loadtest.bench.traffic HOST:PORT COUNT RATE` publishes COUNT messages, car after car, RATE a second
+(0: as fast as the broker acknowledges), and ends once all are acknowledged. The time stamp of a message is
+the time at which it is sent.
 """
 
-import os
 import select
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import mqtt5
 import numpy as np
@@ -22,8 +20,10 @@ from contract.topics import TELEMETRY, mqtt_topic
 from plumbing import life
 from plumbing.life import WorldDown
 from plumbing.mqtt import ConnectionLost, dial
-from plumbing.settings import address, load, setting
+from plumbing.settings import address
 
+CARS = 10_000
+FIRST_SEQ = 1_001  # smaller ones belong to the first message, which shows that a program works
 # As long as the schema allows: a message takes 200 bytes on the wire, with topic and header.
 VEHICLE_MODEL = "reference vehicle of the benchmark, its name as long as it may be"[:63]
 _PACKET_IDS = 65_535
@@ -33,17 +33,6 @@ _CHUNK = 500
 _ENCODED_AT_ONCE = 1_000
 _FLOATS_BYTES = 4 * len(SIGNALS)
 _ANSWER_WITHIN_S = 30.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Flags or environment (TRAFFIC_…)."""
-
-    mqtt: str = setting("the broker: host:port")
-    count: int = setting("messages to publish, over all cars")
-    cars: int = setting("cars that take turns", default=10_000)
-    first_seq: int = setting("seq of each car's first message", default=1)
-    rate: int = setting("messages a second; 0: as fast as they are acknowledged", default=0)
 
 
 def car_id(number: int) -> str:
@@ -70,9 +59,8 @@ class Traffic:
         self._signals = np.random.default_rng(1).normal(50, 10, (cars, len(SIGNALS))).astype(np.float32)
         self._first_seq = first_seq
         self._encoded = 0
-        self._ready: list[
-            tuple[bytes, bytes]
-        ] = []  # parts before and after the time stamp; the next one last
+        # The parts of each packet before and after the time stamp; the next packet last.
+        self._ready: list[tuple[bytes, bytes]] = []
 
     def take(self, count: int) -> bytes:
         """The next `count` packets with the present time as their time stamp."""
@@ -159,24 +147,25 @@ class Publisher:
             self.turn(0.1)
 
 
-def _publish(settings: Settings) -> None:
-    traffic, publisher = Traffic(settings.cars, settings.first_seq), Publisher(settings.mqtt)
+def _publish(mqtt: str, count: int, rate: int) -> None:
+    traffic, publisher = Traffic(CARS, FIRST_SEQ), Publisher(mqtt)
     began = time.monotonic()
-    while (left := settings.count - publisher.sent) > 0:
-        due = left if not settings.rate else int((time.monotonic() - began) * settings.rate) - publisher.sent
-        if count := min(left, due, _CHUNK):
-            publisher.send(traffic.take(count), count)
-        if due <= count:
+    while (left := count - publisher.sent) > 0:
+        due = left if not rate else int((time.monotonic() - began) * rate) - publisher.sent
+        if chunk := min(left, due, _CHUNK):
+            publisher.send(traffic.take(chunk), chunk)
+        if due <= chunk:
             time.sleep(_TICK_S)
             publisher.turn(0.0)
     publisher.finish()
     if lost := publisher.without_subscriber:
-        raise WorldDown(f"{lost} of {settings.count} messages were dropped by the broker: nobody subscribed")
+        raise WorldDown(f"{lost} of {count} messages were dropped by the broker: nobody subscribed")
 
 
 def _run() -> None:
     try:
-        _publish(load(Settings, prefix="TRAFFIC", argv=sys.argv[1:], environ=os.environ))
+        mqtt, count, rate = sys.argv[1:]
+        _publish(mqtt, int(count), int(rate))
     except ConnectionLost as error:
         raise WorldDown(f"traffic: {error}") from error
 

@@ -6,7 +6,7 @@ audit log proves what was scored, when, and in which order.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ class AuditedRanges:
     """The audit log: m ranges of offsets, those of a partition in the order of scoring; arrays are (m,)."""
 
     partition: Longs
-    first: Longs  # offset
-    last: Longs  # offset
+    first_offset: Longs
+    last_offset: Longs
     scored: Longs  # records in the range that were scored
     rejected: Longs  # records that could not be decoded
     duplicates: Longs  # records that were skipped because they had been scored before
@@ -34,10 +34,7 @@ class AuditedRanges:
     @classmethod
     def from_records(cls, audits: Sequence[Mapping[str, Any]]) -> "AuditedRanges":
         """From audit records (contract/schemas/audit.v1.avsc)."""
-        names = (
-            "partition", "first_offset", "last_offset", "scored", "rejected", "duplicates", "scored_at"
-        )  # fmt: skip
-        return cls(*(np.array([audit[name] for audit in audits], np.int64) for name in names))
+        return cls(*(np.array([audit[field.name] for audit in audits], np.int64) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class Findings:
 def audit(published: Published, edge: Log, ranges: AuditedRanges, cloud: Log) -> Findings:
     """Compare every stage with the one before."""
     edge, cloud = edge.sorted(), cloud.sorted()
-    genuine = is_genuine(published, edge.record)
+    genuine = published.sent_records(edge.record)
     first = genuine & first_occurrences(edge.record)
     missing, doubled = compare(edge, cloud)
     in_cloud = (cloud.record != _UNKNOWN) & first_occurrences(cloud.record)
@@ -106,13 +103,6 @@ def audit(published: Published, edge: Log, ranges: AuditedRanges, cloud: Log) ->
         doubled_in_cloud=doubled,
         late_in_cloud=_mishaps(cloud, _late_rows(cloud, in_cloud)),
     )
-
-
-def is_genuine(published: Published, record: Longs) -> Mask:
-    """Which of the records (n,) a car sent."""
-    car, seq = record >> SEQ_BITS, record & ((1 << SEQ_BITS) - 1)
-    sent: Mask = (record >= 0) & (seq >= 1) & (seq <= published.sent[np.maximum(car, 0)])
-    return sent
 
 
 def lost(published: Published, log: Log) -> Mishaps:
@@ -135,16 +125,13 @@ def lost(published: Published, log: Log) -> Mishaps:
 
 def compare(edge: Log, cloud: Log) -> tuple[Mishaps, Mishaps]:
     """(rows missing in the cloud, rows that it has too often) compared with edge Kafka, with repetitions."""
-    at_edge, first_at_edge, edge_counts = np.unique(edge.record, return_index=True, return_counts=True)
-    in_cloud, first_in_cloud, cloud_counts = np.unique(cloud.record, return_index=True, return_counts=True)
-    record = np.union1d(at_edge, in_cloud)
-    surplus, at = np.zeros((2, len(record)), np.int64)
-    rows = np.searchsorted(record, in_cloud)
-    surplus[rows], at[rows] = cloud_counts, cloud.written_at[first_in_cloud]
-    rows = np.searchsorted(record, at_edge)
-    surplus[rows] -= edge_counts
-    at[rows] = edge.written_at[first_at_edge]
-    missing, doubled = np.maximum(-surplus, 0), np.maximum(surplus, 0)
+    both = Log.of([edge, cloud])
+    record, first, row = np.unique(both.record, return_index=True, return_inverse=True)
+    at_edge, in_cloud = (
+        np.bincount(rows, minlength=len(record)) for rows in np.split(row, [len(edge.record)])
+    )
+    at = both.written_at[first]
+    missing, doubled = np.maximum(at_edge - in_cloud, 0), np.maximum(in_cloud - at_edge, 0)
     return (
         Mishaps(np.repeat(record, missing), np.repeat(at, missing)),
         Mishaps(np.repeat(record, doubled), np.repeat(at, doubled)),
@@ -166,7 +153,7 @@ def scoring(edge: Log, genuine: Mask, ranges: AuditedRanges) -> Scoring:
     order = np.lexsort((edge.offset, rank))
     order = order[covered[order] & genuine[order]]
     fresh = order[first_occurrences(edge.record[order])]
-    excess = ranges.scored - np.bincount(rank[fresh], minlength=len(ranges.first))
+    excess = ranges.scored - np.bincount(rank[fresh], minlength=len(ranges.first_offset))
     never = genuine & first_occurrences(edge.record) & ~np.isin(edge.record, edge.record[fresh])
     behind = fresh[behind_newer(edge.record[fresh])]
     at = np.full(len(edge.record), _UNKNOWN, np.int64)
@@ -186,14 +173,16 @@ def _ranks(edge: Log, ranges: AuditedRanges) -> tuple[Longs, Longs, Longs]:
     """(first range of each row (n,), -1: none; rows of each range (m,); undecodable ones of them (m,))."""
     rank = np.full(len(edge.record), _UNKNOWN, np.int64)
     undecodable = np.concatenate([[0], np.cumsum(edge.record == _UNKNOWN)])
-    starts, ends = np.empty_like(ranges.first), np.empty_like(ranges.first)
+    starts, ends = np.empty_like(ranges.first_offset), np.empty_like(ranges.first_offset)
     for partition in np.unique(ranges.partition):
         rows = np.flatnonzero(ranges.partition == partition)
         low, high = np.searchsorted(edge.partition, [partition, partition + 1])
         offsets = edge.offset[low:high]
-        starts[rows] = low + np.searchsorted(offsets, ranges.first[rows])
-        ends[rows] = low + np.searchsorted(offsets, ranges.last[rows], "right")
-    for number in range(len(ranges.first) - 1, -1, -1):  # backwards, so that the first range of a row remains
+        starts[rows] = low + np.searchsorted(offsets, ranges.first_offset[rows])
+        ends[rows] = low + np.searchsorted(offsets, ranges.last_offset[rows], "right")
+    for number in range(
+        len(ranges.first_offset) - 1, -1, -1
+    ):  # backwards, so that the first range of a row remains
         rank[starts[number] : ends[number]] = number
     return rank, ends - starts, undecodable[ends] - undecodable[starts]
 

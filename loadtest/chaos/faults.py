@@ -139,7 +139,7 @@ def poison_flood(scene: Scene) -> None:
     """invalid messages that no car sends: each becomes a dead letter with its reason, the rest goes on"""
     bootstrap = scene.deployment.edge.bootstrap
     before = poison.dead_letters(bootstrap)
-    sent = poison.flood("127.0.0.1", scene.deployment.plan.ports.mqtt(0))
+    sent = poison.flood(f"127.0.0.1:{scene.deployment.plan.ports.mqtt(0)}")
     scene.back()
     scene.wait(3)
     rejected = poison.dead_letters(bootstrap) - before

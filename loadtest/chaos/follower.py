@@ -13,6 +13,7 @@ from contract import records
 from contract.topics import AUDIT, TELEMETRY, mirrored
 from contract.varints import Longs
 from loadtest import children
+from loadtest.chaos.auditor import first_occurrences
 from local.ledger import SEQ_BITS, LogDecoder
 
 STAGES = ("edge", "scored", "cloud")
@@ -26,9 +27,8 @@ class Lag:
     """How far the stages were behind at one moment."""
 
     at_s: float  # since 1970
-    behind_s: tuple[
-        float, float, float
-    ]  # age of the newest record of the car that is furthest behind, by stage
+    # By stage, the age of the newest record of the car that is furthest behind.
+    behind_s: tuple[float, float, float]
 
 
 def recovered_at(timeline: Sequence[Lag], since_s: float, bound_s: float, hold_s: float) -> float | None:
@@ -50,9 +50,8 @@ class _ScoredRows:
     """The rows of edge Kafka's log that the audit log covers, while both grow."""
 
     def __init__(self) -> None:
-        self._scored_to: dict[int, int] = defaultdict(
-            int
-        )  # by partition, the offset behind the last scored one
+        # By partition, the offset behind the last scored one.
+        self._scored_to: dict[int, int] = defaultdict(int)
         self._waiting: dict[int, deque[tuple[Longs, Longs, Longs]]] = defaultdict(deque)
 
     def add_rows(self, partition: int, offsets: Longs, cars: Longs, sampled_at: Longs) -> None:
@@ -83,7 +82,8 @@ class LogFollower:
         self.timeline: list[Lag] = []
         self.rows = dict.fromkeys(STAGES, 0)  # with repetitions and undecodable records
         self._newest = {stage: np.zeros(len(car_ids), np.int64) for stage in STAGES}
-        self._arrived: dict[str, list[tuple[Longs, int]]] = {stage: [] for stage in STAGES}
+        none = np.empty(0, np.int64)
+        self._arrived = {stage: [(none, none)] for stage in STAGES}  # (records, ms since 1970)
         self._decoder = LogDecoder(car_ids)
         self._scored = _ScoredRows()
         self._readers = {
@@ -105,14 +105,15 @@ class LogFollower:
         """The present lag by stage; infinite before the first observation."""
         return self.timeline[-1].behind_s if self.timeline else (float("inf"),) * 3
 
-    def first_arrivals(self, stage: str) -> tuple[Longs, Longs]:
-        """(records, when each arrived first, ms since 1970), sorted by record. Call it after `close`."""
-        record, at = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for part, part_at in self._arrived[stage]:
-            record.append(part)
-            at.append(np.full(len(part), part_at, np.int64))
-        distinct, first = np.unique(np.concatenate(record), return_index=True)
-        return distinct, np.concatenate(at)[first]
+    def first_arrivals(self, stage: str, record: Longs) -> Longs:
+        """When each of the records (n,) arrived first, ms since 1970; -1: a repetition, or it did not arrive.
+
+        Call it after `close`.
+        """
+        arrived, at = map(np.concatenate, zip(*self._arrived[stage], strict=True))
+        _, first, row = np.unique(np.concatenate([arrived, record]), return_index=True, return_inverse=True)
+        first_at = np.append(at, np.full(len(record), -1, np.int64))[first][row[len(arrived) :]]
+        return np.where(first_occurrences(record), first_at, -1)
 
     def _run(self) -> None:
         observe_at = 0.0
@@ -141,7 +142,8 @@ class LogFollower:
         cars = np.where(decodable, log.record >> SEQ_BITS, 0)
         sampled_at = np.where(decodable, log.sampled_at, 0)
         np.maximum.at(self._newest[stage], cars, sampled_at)
-        self._arrived[stage].append((log.record[decodable], time.time_ns() // 1_000_000))
+        record = log.record[decodable]
+        self._arrived[stage].append((record, np.full(len(record), time.time_ns() // 1_000_000)))
         if stage == "edge":
             for partition in np.unique(log.partition).tolist():
                 rows = log.partition == partition

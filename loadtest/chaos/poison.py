@@ -3,44 +3,35 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import mqtt5
 import numpy as np
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from contract import telemetry
 from contract.records import SINGLE_OBJECT_BYTES, single_object_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, STAMP_BYTES
 from contract.topics import REJECTED, TELEMETRY, mqtt_topic
+from loadtest.bench.traffic import Publisher
 from local.ledger import read_topic
 from plumbing.life import WorldDown
+from plumbing.mqtt import ConnectionLost
 
 EACH_KIND = 400
 _OVERSIZED_BYTES = 20_000  # the bridge takes 16 384
-_SENT_WITHIN_S = 30.0
 
 
-def flood(host: str, port: int) -> Counter[str]:
+def flood(mqtt: str) -> Counter[str]:
     """Publish all messages; returns their number by reason. Raises WorldDown where the broker fails."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="poisoner", protocol=paho.MQTTv5)
-    client.max_inflight_messages_set(500)
     sent: Counter[str] = Counter()
     try:
-        client.connect(host, port)
-        client.loop_start()
-        infos = []
-        for reason, topic, payload in messages():
+        publisher = Publisher(mqtt, "poisoner")
+        for number, (reason, topic, payload) in enumerate(messages(), 1):
+            packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=number)
+            publisher.send(packet.write(), 1)
             sent[reason] += 1
-            infos.append(client.publish(topic, payload, qos=1))
-        for info in infos:
-            info.wait_for_publish(_SENT_WITHIN_S)
-        if not all(info.is_published() for info in infos):
-            raise WorldDown(f"the broker did not take all invalid messages within {_SENT_WITHIN_S:.0f} s")
-    except OSError as error:
-        raise WorldDown(f"the broker at {host}:{port} does not answer: {error}") from error
-    finally:
-        client.disconnect()
-        client.loop_stop()
+        publisher.finish()
+    except ConnectionLost as error:
+        raise WorldDown(f"the broker at {mqtt} does not take the invalid messages: {error}") from error
     return sent
 
 

@@ -12,6 +12,7 @@ from contract.varints import Longs
 from loadtest import output
 from loadtest.chaos.auditor import Findings, per_window
 from loadtest.chaos.follower import STAGES
+from loadtest.chaos.settings import Settings
 from local.ledger import Log, Published, Stage
 from local.screen import number, show_ledger
 
@@ -50,8 +51,7 @@ class ChaosResults:
     outcomes: Sequence[FaultOutcome]
     skipped: Mapping[str, str]  # faults that could not be injected, and why
     began_at: float  # s since 1970
-    bound_s: float  # recovered: nothing is further behind than this
-    recovery_s_max: float
+    settings: Settings
     counts: Mapping[str, int]  # shown beside the ledger
     incomplete: str  # why the run ended early; empty where it did not
 
@@ -75,7 +75,7 @@ class ChaosResults:
             broken.append(self.incomplete)
         for outcome in self.outcomes:
             broken += [f"{outcome.fault}: {what}" for what in outcome.broken]
-            recovery_s, allowed_s = outcome.recovery_s, self.recovery_s_max
+            recovery_s, allowed_s = outcome.recovery_s, self.settings.recovery_s_max
             if recovery_s is None:
                 broken.append(f"{outcome.fault}: not recovered")
             elif recovery_s > allowed_s:
@@ -100,8 +100,8 @@ class ChaosResults:
             },
             "stages": [stage.as_dict() for stage in self.stages],
             **self.counts,
-            "recovery_s_max": self.recovery_s_max,
-            "recovered_when_behind_s_max": self.bound_s,
+            "recovery_s_max": self.settings.recovery_s_max,
+            "recovered_when_behind_s_max": self.settings.bound_s,
             "faults": self._faults(),
             "skipped": dict(self.skipped),
             "broken": self.broken,
@@ -122,7 +122,9 @@ class ChaosResults:
     def _faults(self) -> list[dict[str, Any]]:
         """A row for each fault; its window begins `bound_s` before it, because of messages in flight."""
         findings = self.findings
-        begins = np.array([1000 * (outcome.at - self.bound_s) for outcome in self.outcomes], np.int64)
+        begins = np.array(
+            [1000 * (outcome.at - self.settings.bound_s) for outcome in self.outcomes], np.int64
+        )
         counted = {
             "lost": per_window(findings.lost, begins),
             "duplicates": per_window(findings.duplicates, begins),
@@ -162,7 +164,7 @@ def show(results: ChaosResults, console: Console) -> None:
                          "twice", "worst ms to edge", "to score", "to cloud")  # fmt: skip
     for row in results.as_dict()["faults"]:
         worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
-        late = recovery_s is None or recovery_s > results.recovery_s_max
+        late = recovery_s is None or recovery_s > results.settings.recovery_s_max
         table.add_row(
             row["fault"], clock(row["at_s"]), _shown_s(row["away_s"]),
             Text(_shown_s(recovery_s), style="bold red" if late else "green"),

@@ -3,15 +3,12 @@
 import logging
 import random
 import time
-from collections import Counter
 from contextlib import ExitStack
 
-import numpy as np
 from rich.console import Console
 
 from contract import records
 from contract.topics import ANOMALIES, TELEMETRY, mirrored
-from contract.varints import Longs
 from loadtest import deployment as tested
 from loadtest import output
 from loadtest.chaos import auditor, report, volume
@@ -189,15 +186,14 @@ class ChaosRun:
             edge=edge,
             findings=findings,
             arrived={
-                "edge": _arrivals(edge.record, *self.follower.first_arrivals("edge")),
+                "edge": self.follower.first_arrivals("edge", edge.record),
                 "scored": findings.scoring.at,
-                "cloud": _arrivals(edge.record, *self.follower.first_arrivals("cloud")),
+                "cloud": self.follower.first_arrivals("cloud", edge.record),
             },
             outcomes=self._outcomes,
             skipped=self._skipped,
             began_at=self._began_at,
-            bound_s=self._settings.bound_s,
-            recovery_s_max=self._settings.recovery_s_max,
+            settings=self._settings,
             counts={
                 "anomalies_repeated": _repeated_anomalies(edge_at),
                 "samples_skipped": self._samples_skipped,
@@ -235,23 +231,8 @@ class ChaosRun:
         )
 
 
-def _arrivals(record: Longs, arrived: Longs, at: Longs) -> Longs:
-    """When each of the records (n,) arrived first, ms since 1970; -1 for repetitions and those that did not.
-
-    `arrived` (m,) are the records that did, sorted, and `at` (m,) is when.
-    """
-    if not len(arrived):
-        return np.full(len(record), -1, np.int64)
-    rows = np.minimum(np.searchsorted(arrived, record), len(arrived) - 1)
-    first_at: Longs = np.where((arrived[rows] == record) & auditor.first_occurrences(record), at[rows], -1)
-    return first_at
-
-
 def _repeated_anomalies(edge_bootstrap: str) -> int:
     """Repetitions of anomalies in their topic."""
-    counts: Counter[tuple[str, int]] = Counter()
-    for batch in ledger.read_topic(edge_bootstrap, ANOMALIES):
-        for message in batch:
-            _, anomaly = records.decode(message.value())
-            counts[anomaly["car_id"], anomaly["seq"]] += 1
-    return sum(counts.values()) - len(counts)
+    batches = ledger.read_topic(edge_bootstrap, ANOMALIES)
+    anomalies = [records.decode(message.value())[1] for batch in batches for message in batch]
+    return len(anomalies) - len({(anomaly["car_id"], anomaly["seq"]) for anomaly in anomalies})
