@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from contract.errors import Malformed
 from contract.manifest import unpack
 from local import champion
 from local.deployment import Deployment, Plan
-from local.usage import component
 from plumbing.life import WorldDown
 
 # A model comes to the scorers through replication, which takes some seconds to start.
@@ -22,6 +20,15 @@ _SAMPLE_SHOWS_S, _LEARNING_SAMPLES = 1_200.0, 10
 # The fleet of the first model sends one sample a car and second: at one in ten seconds it would take minutes.
 _FIRST_CARS, _FIRST_SAMPLES = 2_000, 40
 _TRAININGS_MAX, _RECORDS_WITHIN_S, _TRAINED_WITHIN_S = 3, 120, 240.0
+
+
+def require_fleet(cars: int, rate: float) -> None:
+    """Raises ValueError where a car would have to send more than 10 messages a second."""
+    if rate > 10 * cars:
+        raise ValueError(
+            f"--rate {rate:.0f} for {cars} --cars is more than 10 messages a second from each car; "
+            "give more --cars"
+        )
 
 
 def paced_like_demo(plan: Plan) -> Plan:
@@ -80,13 +87,3 @@ def start(deployment: Deployment, model: Path, say: Callable[[str], Any]) -> Non
         deployment.start_scorer(number)
     scorers = [f"scorer-{number}" for number in range(plan.scorers)]
     supervisor.wait_ready([*plan.bridge_names, *scorers], _READY_WITHIN_S)
-
-
-def process_counts(deployment: Deployment) -> dict[str, int]:
-    """How many processes do the work of each component; a simulator's parent only supervises its workers."""
-    counts: Counter[str] = Counter()
-    for name, child in deployment.supervisor.children.items():
-        if child.process is not None:
-            workers = len(child.tree()) - 1
-            counts[component(name)] += workers if component(name) == "simulator" else 1
-    return dict(counts)

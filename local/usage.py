@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Use:
     cpu_percent: float  # of one core
     rss_mib: float  # PSS at the end of the measurement
     cpu_s: float
+    processes: int  # that do the work: a simulator's parent only supervises its workers
 
 
 class Usage:
@@ -52,11 +54,16 @@ class Usage:
         spent: dict[str, float] = {}
         for key, value in self._spent.items():
             spent[key[0]] = spent.get(key[0], 0.0) + value - self._before.get(key, 0.0)
-        memory: dict[str, float] = {}
+        memory: dict[str, float] = defaultdict(float)
+        processes: dict[str, int] = defaultdict(int)
         for name, child in self._supervisor.children.items():
-            memory[component(name)] = memory.get(component(name), 0.0) + sum(map(pss_mib, child.tree()))
+            tree, kind = child.tree(), component(name)
+            memory[kind] += sum(map(pss_mib, tree))
+            processes[kind] += len(tree[1:] if kind == "simulator" else tree[:1])
         return {
-            name: Use(round(100 * value / seconds, 1), round(memory.get(name, 0.0), 1), round(value, 3))
+            name: Use(
+                round(100 * value / seconds, 1), round(memory[name], 1), round(value, 3), processes[name]
+            )
             for name, value in spent.items()
         }
 

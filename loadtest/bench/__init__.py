@@ -3,10 +3,10 @@
 A stage is a module here with
 
     measure(run: BenchRun) -> dict[str, float]                    our figures
-    peers(run: BenchRun) -> dict[str, dict[str, float]]           optional: others' programs, by name
+    PEERS: dict[str, Callable[[BenchRun], dict[str, float]]]      optional: the same of others' programs
 
-whose keys are those of `BARS` in report.py where it has any. It raises WorldDown where a figure would be
-wrong (a message was lost, for example) and calls `run.not_measured` for a peer that cannot run here.
+whose keys are those of `BARS` in report.py where it has any. Both raise WorldDown where a figure would be
+wrong (a message was lost, for example), or where a peer cannot run here.
 """
 
 import importlib
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 with run.stage(name):
                     run.ours[name] = stage.measure(run)
-                    if settings.peers and hasattr(stage, "peers"):
-                        run.theirs[name] = stage.peers(run)
+                    for peer, measure in getattr(stage, "PEERS", {}).items() if settings.peers else ():
+                        run.measure_peer(name, peer, measure)
             except WorldDown as error:  # the other stages are measured nevertheless
                 run.failures[name] = str(error)
                 print(f"{name}: {error}", file=sys.stderr)

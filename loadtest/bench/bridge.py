@@ -41,22 +41,6 @@ def measure(run: BenchRun) -> dict[str, float]:
     return figures(run, _ours, strict=True, warm_up=True)
 
 
-def peers(run: BenchRun) -> dict[str, dict[str, float]]:
-    """Others' programs; one that does not run here is noted as not measured."""
-    programs: dict[str, Program] = {
-        "telegraf": _telegraf,
-        "paho-manual": partial(_paho, "manual"),
-        "paho-auto": partial(_paho, "auto"),
-    }
-    measured = {}
-    for name, program in programs.items():
-        try:
-            measured[name] = figures(run, program)
-        except WorldDown as error:
-            run.not_measured(name, str(error))
-    return measured
-
-
 def _ours(run: BenchRun, mqtt: str) -> Child:
     settings = {"mqtt_brokers": mqtt, "kafka_bootstrap": run.edge, "metrics_port": run.ports.bridge(0)}
     return children.python("bridge", "bridge", *children.flags(settings))
@@ -179,3 +163,10 @@ def _idle_cpu_s(run: BenchRun, child: Child) -> float:
 def _check(strict: bool, name: str, ledger: Ledger) -> None:
     if strict and ledger != Ledger(0, 0, 0):
         raise WorldDown(f"{name} did not carry every message once and in order: {ledger}")
+
+
+PEERS = {
+    "telegraf": partial(figures, program=_telegraf),
+    "paho-manual": partial(figures, program=partial(_paho, "manual")),
+    "paho-auto": partial(figures, program=partial(_paho, "auto")),
+}

@@ -170,10 +170,13 @@ class BenchRun:
         """Print a line of progress."""
         self.console.print(f"{time.monotonic() - self._started_at:6.1f} s  {text}", soft_wrap=True)
 
-    def not_measured(self, peer: str, why: str) -> None:
-        """Note that a peer cannot run here; the table and summary.json show it with the reason."""
-        self.missing[peer] = why
-        self.say(f"[bold red]{peer} is not measured: {why}[/]")
+    def measure_peer(self, stage: str, peer: str, measure: Callable[["BenchRun"], dict[str, float]]) -> None:
+        """Measure a peer; the table and summary.json show the reason where it cannot run here."""
+        try:
+            self.theirs.setdefault(stage, {})[peer] = measure(self)
+        except WorldDown as error:
+            self.missing[peer] = str(error)
+            self.say(f"[bold red]{peer} is not measured: {error}[/]")
 
     def _start(self, child: Child) -> Child:
         self.supervisor.start(child)

@@ -22,7 +22,7 @@ import mqtt5
 from contract.topics import TELEMETRY, mqtt_topic
 from loadtest import children
 from loadtest.bench.run import BenchRun
-from loadtest.scale.timeline import histogram, quantile
+from loadtest.scale.timeline import growth, latency
 from local.supervisor import Child, pss_mib
 from local.watch import scrape
 from plumbing.life import WorldDown
@@ -75,7 +75,7 @@ def _watch(run: BenchRun, fleet: Child, port: int, rate: float) -> dict[str, flo
         run.check(fleet)
         time.sleep(_POLL_S)
     after, cpu_after, seconds = scrape(port), run.cpu_s(fleet.name), time.monotonic() - began
-    grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+    grown = growth(before, after)
     acknowledged = grown["simulator_acknowledged_messages_total"]
     failed = {
         name: grown[f"simulator_{name}_total"]
@@ -83,11 +83,11 @@ def _watch(run: BenchRun, fleet: Child, port: int, rate: float) -> dict[str, flo
     }
     if any(failed.values()) or acknowledged < 0.9 * rate * seconds:
         raise WorldDown(f"{fleet.name}: {acknowledged:.0f} acknowledged in {seconds:.0f} s, and {failed}")
-    puback = histogram(grown, "simulator_puback_seconds_bucket")
+    puback = latency(grown, "simulator_puback_seconds_bucket")
     return {
         "us_per_publish": 1e6 * (cpu_after[fleet.name] - cpu_before[fleet.name]) / acknowledged,
-        "puback_p50_ms": quantile(puback, 0.5) or 0.0,
-        "puback_p99_ms": quantile(puback, 0.99) or 0.0,
+        "puback_p50_ms": puback.p50_ms or 0.0,
+        "puback_p99_ms": puback.p99_ms or 0.0,
         "memory_mib": sum(map(pss_mib, fleet.tree())),
     }
 

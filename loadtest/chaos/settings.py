@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.chaos.faults import FAULTS
-from loadtest.settings import require_fleet
+from loadtest.deployment import require_fleet
 from local.champion import KEPT
 from local.deployment import Plan
 from plumbing.settings import setting

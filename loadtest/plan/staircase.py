@@ -66,13 +66,13 @@ def _measure(deployment: Deployment, halves: int, rate: int, settle_s: float, ho
     usage, before, began = Usage(supervisor), _acknowledged(ports), time.monotonic()
     _wait(deployment, hold_s)
     reached = (_acknowledged(ports) - before) / (time.monotonic() - began)
-    processes, used = tested.process_counts(deployment), usage.by_component()
+    used = {name: use for name, use in usage.by_component().items() if use.processes}
     run = MeasuredRun(
         cars=halves * (plan.cars // 2),
         rate=round(reached, 1),
-        processes=processes,
-        cores={name: round(used[name].cpu_percent / 100, 4) for name in processes},
-        memory_mib={name: used[name].rss_mib for name in processes},
+        processes={name: use.processes for name, use in used.items()},
+        cores={name: round(use.cpu_percent / 100, 4) for name, use in used.items()},
+        memory_mib={name: use.rss_mib for name, use in used.items()},
     )
     for fleet in fleets:
         supervisor.stop(fleet.name)

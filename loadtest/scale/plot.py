@@ -38,7 +38,9 @@ def draw(results: ScaleResults, path: Path) -> None:
         lag.plot(at, [point.waiting[stage] for point in points], label=f"not yet {_TITLES[stage]}")
     _latencies(latency, results, windows, middle)
     connected = rate.twinx()
-    connected.plot(at, [point.connected for point in points], color="grey", linestyle=":", label="cars")
+    connected.plot(
+        at, [point.picture.cars_connected for point in points], color="grey", linestyle=":", label="cars"
+    )
     connected.set_ylabel("cars connected (dotted)")
     rate.set_ylabel("messages/s")
     lag.set(ylabel="messages waiting", yscale="symlog")

@@ -30,20 +30,14 @@ _RATE_SHARE_MIN = 0.99
 
 @dataclass(frozen=True)
 class Hold:
-    """The time in which all cars were connected, and what was measured at its end."""
+    """The time in which all cars were connected, and what was measured at its end; empty if they were not."""
 
     from_s: float  # since 1970
     to_s: float  # since 1970
     components: Mapping[str, Use] = field(default_factory=dict)  # CPU and memory
-    processes: Mapping[str, int] = field(default_factory=dict)  # processes of each component
     own_cpu_s: float = 0.0  # CPU of this command itself
     kernel_mib: float = 0.0  # growth of the kernel's memory since the start of the run
     simulators_rss_mib: Sequence[float] = ()  # the simulator's parent, then its workers
-
-    @classmethod
-    def missed(cls) -> "Hold":
-        """The empty hold of a fleet that did not connect."""
-        return cls(time.time(), time.time())
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ class ScaleResults:
             "cars": self.settings.cars,
             "rate_asked": self.settings.rate,
             "hold_s": round(hold.to_s - hold.from_s, 1),
-            "connected": min((point.connected for point in held.points), default=0),
+            "connected": min((point.picture.cars_connected for point in held.points), default=0),
             "seconds_to_connect": self.connected_at and round(self.connected_at - self.started_at, 1),
             "rate_msgs_per_s": round(min(rates.values()), 1),
             "rates": {stage: round(rate, 1) for stage, rate in rates.items()},
@@ -106,7 +100,7 @@ class ScaleResults:
                 name: {
                     "cpu_percent": use.cpu_percent,
                     "rss_mib": use.rss_mib,
-                    "processes": hold.processes[name],
+                    "processes": use.processes,
                     "us_per_msg": _us_per_message(use.cpu_s, rates[_STAGE_OF[name]] * held.seconds),
                 }
                 for name, use in hold.components.items()

@@ -11,7 +11,7 @@ from loadtest.scale import plot
 from loadtest.scale.memory import kernel_mib, one_car_mib
 from loadtest.scale.results import Hold, ScaleResults
 from loadtest.scale.settings import Settings
-from loadtest.scale.timeline import Timeline
+from loadtest.scale.timeline import Point, Timeline
 from local import ledger, screen
 from local.deployment import Deployment
 from local.observer import Observer
@@ -44,7 +44,7 @@ class ScaleRun:
         without_cars_mib, kernel_before_mib = one_car_mib(settings.run_dir / "one-car"), kernel_mib()
         tested.start(deployment, settings.model, self._console.print)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
-        started_at, connected_at, hold = time.time(), None, Hold.missed()
+        started_at, connected_at, hold = time.time(), None, Hold(time.time(), time.time())
         self._observer = Observer(deployment, watch, self._console, started_at, settings.hold_s)
         try:
             with self._progress:
@@ -76,7 +76,7 @@ class ScaleRun:
         while not self._stop.requested:
             self._deployment.supervisor.tick()
             picture = self._observer.look()
-            self._timeline.note(picture, self._observer.metrics, time.time())
+            self._timeline.points.append(Point(time.time(), picture, self._observer.metrics))
             self._progress.show(lambda picture=picture: f"{phase}: {screen.line(picture)}")  # type: ignore[misc]
             if done(picture):
                 return True
@@ -111,7 +111,6 @@ class ScaleRun:
             from_s=from_s,
             to_s=to_s,
             components=self._usage.by_component(),
-            processes=tested.process_counts(self._deployment),
             own_cpu_s=time.process_time() - own_cpu_s,
             kernel_mib=max(0.0, kernel_mib() - kernel_before_mib),
             simulators_rss_mib=[rss_mib(pid) for pid in fleet.tree()],

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.deployment import paced_like_demo
-from loadtest.settings import require_fleet
+from loadtest.deployment import paced_like_demo, require_fleet
 from local import java, preflight
 from local.champion import KEPT
 from local.deployment import Plan

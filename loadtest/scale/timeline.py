@@ -8,23 +8,29 @@ from local.screen import Picture
 from local.watch import Latency
 
 STAGES = ("cars", "edge", "scored", "cloud")
-_PUBACK = "simulator_puback_seconds_bucket"
-_AGE = "scorer_batch_age_seconds_bucket"
+_HISTOGRAMS = {
+    "puback": ("simulator", "simulator_puback_seconds_bucket"),  # from a sample to its PUBACK
+    "batch_age": ("scorer", "scorer_batch_age_seconds_bucket"),  # from a batch's oldest sample to its scores
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One observation. Histograms are {upper bound in s: count up to it}."""
+    """One observation."""
 
     at_s: float  # since 1970
-    connected: int  # cars
-    total: Mapping[str, int]  # messages that have passed each stage
-    waiting: Mapping[str, int]  # messages that wait before each stage
-    puback: Mapping[float, float]  # histogram of the time from a sample to its PUBACK
-    batch_age: Mapping[float, float]  # histogram of the time from the oldest sample of a batch to its scores
-    ticks: float  # of the simulator
-    late_ticks: float  # ticks that came more than a tick late
-    in_bridge: float  # messages read by the bridge and not acknowledged yet
+    picture: Picture
+    metrics: Mapping[str, Mapping[str, float]]  # by service, added up over its replicas
+
+    @property
+    def total(self) -> dict[str, int]:
+        """Messages that have passed each stage."""
+        return dict(zip(STAGES, (row.total for row in self.picture.rows), strict=True))
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Messages that wait before each stage."""
+        return dict(zip(STAGES, (row.waiting for row in self.picture.rows), strict=True))
 
 
 @dataclass
@@ -32,22 +38,6 @@ class Timeline:
     """Observations in the order of time."""
 
     points: list[Point] = field(default_factory=list)
-
-    def note(self, picture: Picture, metrics: Mapping[str, Mapping[str, float]], now: float) -> None:
-        """Add an observation."""
-        self.points.append(
-            Point(
-                at_s=now,
-                connected=picture.cars_connected,
-                total=dict(zip(STAGES, (row.total for row in picture.rows), strict=True)),
-                waiting=dict(zip(STAGES, (row.waiting for row in picture.rows), strict=True)),
-                puback=histogram(metrics["simulator"], _PUBACK),
-                batch_age=histogram(metrics["scorer"], _AGE),
-                ticks=metrics["simulator"].get("simulator_ticks_total", 0.0),
-                late_ticks=metrics["simulator"].get("simulator_late_ticks_total", 0.0),
-                in_bridge=metrics["bridge"].get("bridge_in_flight_messages", 0.0),
-            )
-        )
 
     def between(self, from_s: float, to_s: float) -> "Timeline":
         """The observations from `from_s` to `to_s`, both in s since 1970."""
@@ -67,10 +57,9 @@ class Timeline:
 
     def late_tick_share(self) -> float:
         """Share of the fleet's ticks that came more than a tick late; a few percent mean overload."""
-        if len(self.points) < 2:
-            return 0.0
-        first, last = self.points[0], self.points[-1]
-        return (last.late_ticks - first.late_ticks) / max(last.ticks - first.ticks, 1.0)
+        grown = self._grown("simulator")
+        late = grown.get("simulator_late_ticks_total", 0.0)
+        return late / max(grown.get("simulator_ticks_total", 0.0), 1.0)
 
     def mean_waiting(self, stage: str) -> float:
         """Mean number of messages that waited before a stage."""
@@ -78,16 +67,28 @@ class Timeline:
 
     def mean_in_bridge(self) -> float:
         """Mean number of messages that the bridge had read and not acknowledged."""
-        return _mean([point.in_bridge for point in self.points])
+        return _mean([point.metrics["bridge"].get("bridge_in_flight_messages", 0.0) for point in self.points])
 
     def latency(self, name: Literal["puback", "batch_age"]) -> Latency:
         """Percentiles of what a histogram counted between the first observation and the last."""
-        if len(self.points) < 2:
-            return Latency(0, None, None)
-        first, last = getattr(self.points[0], name), getattr(self.points[-1], name)
-        counts = {bound: count - first.get(bound, 0.0) for bound, count in last.items()}
-        p50, p99 = quantile(counts, 0.5), quantile(counts, 0.99)
-        return Latency(int(max(counts.values(), default=0)), p50, p99)
+        service, metric = _HISTOGRAMS[name]
+        return latency(self._grown(service), metric)
+
+    def _grown(self, service: str) -> dict[str, float]:
+        if not self.points:
+            return {}
+        return growth(self.points[0].metrics[service], self.points[-1].metrics[service])
+
+
+def growth(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """By how much each scraped counter has grown."""
+    return {name: value - before.get(name, 0.0) for name, value in after.items()}
+
+
+def latency(metrics: Mapping[str, float], name: str) -> Latency:
+    """Percentiles of a scraped histogram."""
+    counts = histogram(metrics, name)
+    return Latency(int(max(counts.values(), default=0)), quantile(counts, 0.5), quantile(counts, 0.99))
 
 
 def histogram(metrics: Mapping[str, float], name: str) -> dict[float, float]:

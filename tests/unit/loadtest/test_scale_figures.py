@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from loadtest.scale.results import barred_figures
-from loadtest.scale.timeline import STAGES, Timeline, histogram, quantile
+from loadtest.scale.timeline import STAGES, Point, Timeline, histogram, quantile
 from local.observer import _cars_connected
 
 
@@ -29,7 +29,7 @@ def test_only_messages_between_two_observations_count():
     """Rates and PUBACK latencies of the hold leave the ramp-up out."""
     timeline = Timeline()
     for at_s, total, slow in ((0.0, 0, 0), (10.0, 1_000, 10), (20.0, 6_000, 20)):
-        timeline.note(_picture(total), _metrics(slow), at_s)
+        timeline.points.append(Point(at_s, _picture(total), _metrics(slow)))
     held = timeline.between(10, 20)
     assert set(held.rates().values()) == {500.0}
     assert held.latency("puback").count == 10
@@ -40,7 +40,7 @@ def test_only_messages_between_two_observations_count():
 def test_a_timeline_of_one_observation_has_no_rate():
     """So it is for a fleet that never connected."""
     timeline = Timeline()
-    timeline.note(_picture(3), _metrics(0), 1.0)
+    timeline.points.append(Point(1.0, _picture(3), _metrics(0)))
     assert set(timeline.rates().values()) == {0.0}
     assert timeline.latency("puback").p99_ms is None
 

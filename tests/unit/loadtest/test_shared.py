@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from loadtest.children import flags
+from loadtest.deployment import require_fleet
 from loadtest.output import Bar, ProgressLine, table
-from loadtest.settings import require_fleet
 
 
 def test_settings_become_flags():
