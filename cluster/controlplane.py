@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cluster.credentials import Credentials
 from cluster.store import STORE, Say, digest, run
 from local.java import ROOT
-from local.probe import port_is_open
+from local.ports import port_is_open
 from local.supervisor import Child
 from plumbing.life import WorldDown
 

@@ -9,7 +9,7 @@ from cluster import images
 from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
 from cluster.store import STORE, Say, run
-from local.probe import port_is_open
+from local.ports import port_is_open
 from local.supervisor import Child
 
 _SCRIPT = Path(__file__).with_name("node.sh")

@@ -1,23 +1,17 @@
 """Child processes and Kafka readers that several measurements start the same way."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from local.java import ROOT
+from local.deployment import ENVIRONMENT, flags
 from local.supervisor import Child
 from local.watch import scrape
 from plumbing import kafka
 
-ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
 _ANSWER_WITHIN_S = 20.0
-
-
-def flags(values: Mapping[str, object]) -> list[str]:
-    """`{"rate_hz": 2}` as `["--rate-hz", "2"]`."""
-    return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def python(name: str, module: str, *arguments: str, ready: Callable[[], bool] = lambda: True) -> Child:

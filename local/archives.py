@@ -5,13 +5,14 @@ running the program once makes it. Only the standard library is used, so that it
 """
 
 import shutil
-import socket
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from local import java, mirrormaker
 from local.kafka import Broker
+from local.ports import port_is_open
 from local.supervisor import Supervisor
 from plumbing import life
 from plumbing.life import WorldDown
@@ -44,7 +45,7 @@ def _record_missing() -> int:
 
 
 def _run_once(folder: Path) -> None:
-    edge_port, cloud_port = _free_pair(), _free_pair()
+    edge_port, cloud_port, rest_port = islice(_free_ports(), 3)
     edge = Broker("edge", edge_port, folder / "edge", record=True)
     cloud = Broker("cloud", cloud_port, folder / "cloud")
     supervisor = Supervisor(folder / "logs")
@@ -56,7 +57,7 @@ def _run_once(folder: Path) -> None:
             folder / "mirror",
             edge_bootstrap=edge.bootstrap,
             cloud_bootstrap=cloud.bootstrap,
-            rest_port=_free_pair(),
+            rest_port=rest_port,
             record=True,
         )
         supervisor.start(mirror)
@@ -66,17 +67,12 @@ def _run_once(folder: Path) -> None:
         supervisor.stop_all()
 
 
-def _free_pair() -> int:
-    """A free port whose successor is free, too. Raises WorldDown."""
+def _free_ports() -> Iterator[int]:
+    """Ports that are free and whose successors are, too. Raises WorldDown once there are no more."""
     for port in range(25_000, 26_000, 2):
-        try:
-            with closing(socket.socket()) as one, closing(socket.socket()) as two:
-                one.bind(("127.0.0.1", port))
-                two.bind(("127.0.0.1", port + 1))
-                return port
-        except OSError:
-            continue
-    raise WorldDown("no port between 25000 and 26000 is free")
+        if not port_is_open(port) and not port_is_open(port + 1):
+            yield port
+    raise WorldDown("too few ports between 25000 and 26000 are free")
 
 
 if __name__ == "__main__":

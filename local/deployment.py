@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_
 from local import java, kafka, mirrormaker, mosquitto, preflight, topics
 from local.java import ROOT
 from local.ledger import Published
-from local.ports import Ports
-from local.probe import is_ready
+from local.ports import Ports, is_ready
 from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
@@ -26,6 +25,11 @@ BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
 # A folder with this file in it was created by a run and may be emptied.
 _MARK = ".connected-cars-run"
 TRAINER = "trainer"
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "PYTHONUNBUFFERED": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # without the information messages of TensorFlow and XNNPACK
+}
 
 
 @dataclass(frozen=True)
@@ -137,42 +141,26 @@ class Deployment:
 
     def start_bridge(self) -> None:
         """Start the bridges; each owns its share of the shards."""
-        for ordinal, name in enumerate(self.plan.bridge_names):
+        plan = self.plan
+        for ordinal, name in enumerate(plan.bridge_names):
+            own = {"mqtt_brokers": plan.mqtt_brokers, "ordinal": ordinal, "replicas": plan.bridges}
             self._service(
-                name, "bridge", self.plan.ports.bridge(ordinal),
-                "--mqtt-brokers", self.plan.mqtt_brokers,
-                "--kafka-bootstrap", self.edge.bootstrap,
-                "--ordinal", str(ordinal),
-                "--replicas", str(self.plan.bridges),
-            )  # fmt: skip
+                name, "bridge", plan.ports.bridge(ordinal), kafka_bootstrap=self.edge.bootstrap, **own
+            )
 
     def start_scorer(self, number: int) -> None:
         """Start a scorer replica; it is ready once a model has arrived."""
-        self._service(
-            f"scorer-{number}", "scorer", self.plan.ports.scorer(number),
-            "--kafka-bootstrap", self.edge.bootstrap,
-            "--scorer-id", f"scorer-{number}",
-        )  # fmt: skip
+        name, port = f"scorer-{number}", self.plan.ports.scorer(number)
+        self._service(name, "scorer", port, kafka_bootstrap=self.edge.bootstrap, scorer_id=name)
 
     def start_simulator(self) -> None:
         """Start the fleet."""
-        plan = self.plan
-        self._service(
-            "simulator", "simulator", plan.ports.simulator,
-            "--mqtt-brokers", plan.mqtt_brokers,
-            "--run-dir", str(self._fleet_dir),
-            "--cars", str(plan.cars),
-            "--rate-hz", str(plan.rate_hz),
-            "--seed", str(plan.seed),
-            "--faulty-share", str(plan.faulty_share),
-            "--ageing", str(plan.ageing),
-            "--fault-spread-h", str(plan.fault_spread_h),
-            "--healthy-s", str(plan.healthy_s),
-            "--time-lapse", str(plan.time_lapse),
-            "--buffer-s", str(plan.buffer_s),
-            "--connects-per-s", str(plan.connects_per_s),
-            "--processes", str(plan.processes),
+        names = (
+            "mqtt_brokers", "cars", "rate_hz", "seed", "faulty_share", "ageing", "fault_spread_h",
+            "healthy_s", "time_lapse", "buffer_s", "connects_per_s", "processes",
         )  # fmt: skip
+        planned = {name: getattr(self.plan, name) for name in names}
+        self._service("simulator", "simulator", self.plan.ports.simulator, run_dir=self._fleet_dir, **planned)
 
     def start(self, say: Callable[[str], Any]) -> None:
         """Start everything but the trainer; `say` is called with what is being started.
@@ -196,20 +184,20 @@ class Deployment:
         waits = ["--wait-records", str(wait_records), "--wait-seconds", str(wait_seconds)]
         # Niced, so that on two cores the message path does not wait for the training.
         argv = ["nice", "-n", "10", *self.training_command(), *waits]
-        return self.supervisor.start(Child(TRAINER, argv, restart=False, env=_ENVIRONMENT))
+        return self.supervisor.start(Child(TRAINER, argv, restart=False, env=ENVIRONMENT))
 
     def training_command(self) -> list[str]:
         """The command line that trains a model from what the cloud's log holds now."""
         plan = self.plan
-        return self.trainer_command(
-            "train",
-            "--seed", str(plan.seed),
-            "--learning-s", str(plan.learning_s),
-            "--memory-s", str(plan.memory_s),
-            "--false-alarms-per-car-week", str(plan.false_alarms_per_car_week * plan.time_lapse),
-            "--alert-smoothing", str(plan.alert_rule.smoothing),
-            "--alert-close-ratio", str(plan.alert_rule.close_ratio),
-        )  # fmt: skip
+        settings = {
+            "seed": plan.seed,
+            "learning_s": plan.learning_s,
+            "memory_s": plan.memory_s,
+            "false_alarms_per_car_week": plan.false_alarms_per_car_week * plan.time_lapse,
+            "alert_smoothing": plan.alert_rule.smoothing,
+            "alert_close_ratio": plan.alert_rule.close_ratio,
+        }
+        return self.trainer_command("train", *flags(settings))
 
     def trainer_command(self, *arguments: str) -> list[str]:
         """The command line of the trainer against this deployment's cloud."""
@@ -236,17 +224,14 @@ class Deployment:
     def _fleet_dir(self) -> Path:
         return self.plan.fleet_dir or self.plan.run_dir / "fleet"
 
-    def _service(self, name: str, module: str, port: int, *arguments: str) -> None:
-        argv = [sys.executable, "-m", module, *arguments, "--metrics-port", str(port)]
-        self.supervisor.start(Child(name, argv, lambda: is_ready(port), env=_ENVIRONMENT))
+    def _service(self, name: str, module: str, port: int, **settings: object) -> None:
+        argv = [sys.executable, "-m", module, *flags(settings | {"metrics_port": port})]
+        self.supervisor.start(Child(name, argv, lambda: is_ready(port), env=ENVIRONMENT))
 
 
-_ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT),
-    "PYTHONUNBUFFERED": "1",
-    # Without the information messages of TensorFlow and XNNPACK.
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-}
+def flags(settings: Mapping[str, object]) -> list[str]:
+    """`{"rate_hz": 2}` as `["--rate-hz", "2"]`."""
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _empty(run_dir: Path) -> None:

@@ -13,7 +13,7 @@ reports arrive does not matter: verdicts are drawn from all that is known, and o
 """
 
 import math
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
@@ -60,45 +60,17 @@ class ForesightTally:
     An alert counts for the component that it names, a failure for the component that failed.
     """
 
-    confirmed: int = 0
-    right: int = 0  # confirmed alerts that named the component that failed
-    late: int = 0
-    false: int = 0
-    pending: int = 0
-    failures: int = 0
-    leads_s: tuple[float, ...] = ()  # of the foreseen failures
-
-    @property
-    def alerts(self) -> int:
-        """The number of alerts, whatever the verdict."""
-        return self.confirmed + self.late + self.false + self.pending
-
-    @property
-    def foreseen(self) -> int:
-        """Failures with an alert before them."""
-        return len(self.leads_s)
-
-    @property
-    def precision(self) -> float | None:
-        """Confirmed alerts over confirmed and false ones; None without any of these."""
-        judged = self.confirmed + self.false
-        return self.confirmed / judged if judged else None
-
-    @property
-    def recall(self) -> float | None:
-        """Foreseen failures over all failures; None without a failure."""
-        return self.foreseen / self.failures if self.failures else None
-
-    @property
-    def median_lead_s(self) -> float | None:
-        """Median time from alert to failure, over the foreseen failures."""
-        return median(self.leads_s) if self.leads_s else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The row for the JSON file."""
-        names = ("alerts", "confirmed", "right", "late", "false", "pending", "failures", "foreseen",
-                 "precision", "recall", "median_lead_s")  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+    alerts: int  # whatever the verdict
+    confirmed: int
+    right: int  # confirmed alerts that named the component that failed
+    late: int
+    false: int
+    pending: int
+    failures: int
+    foreseen: int  # failures with an alert before them
+    precision: float | None  # confirmed over confirmed and false alerts; None without any of these
+    recall: float | None  # foreseen failures over all; None without a failure
+    median_lead_s: float | None  # from alert to failure, over the foreseen failures
 
 
 @dataclass
@@ -165,7 +137,12 @@ class AlertVerdicts:
         reported = car.failed if record["action"] == "failed" else car.repaired
         reported.append((record["occurred_at"] / 1000, record["component"]))
         reported.sort()
-        car.failures = _failures(record["car_id"], car.failed, car.repaired)
+        car.failures = [ReportedFailure(record["car_id"], part, at) for at, part in car.failed]
+        for failure in car.failures:
+            repairs = (
+                at for at, part in car.repaired if part == failure.component and at >= failure.failed_s
+            )
+            failure.repaired_s = next(repairs, math.inf)
         self._judge(car)
 
     def alerts(self, now_s: float) -> list[JudgedAlert]:
@@ -204,8 +181,8 @@ class AlertVerdicts:
             "report_s": self.report_s,
             "failures_before_the_first_model": len(self.failures(-math.inf)) - len(failures),
             "alerts_left_out": self.left_out,
-            "all": tallies.pop(ALL).as_dict(),
-            "per_component": {name: tally.as_dict() for name, tally in tallies.items()},
+            "all": vars(tallies.pop(ALL)),
+            "per_component": {name: vars(tally) for name, tally in tallies.items()},
             "alerts": [vars(alert) for alert in self.alerts(now_s)[:_LISTED_MAX]],
             "failures": [
                 vars(failure) | ({"repaired_s": None} if math.isinf(failure.repaired_s) else {})
@@ -232,31 +209,22 @@ class AlertVerdicts:
                     alert.verdict = "late"
 
 
-def _failures(
-    car_id: str, failed: list[tuple[float, str]], repaired: list[tuple[float, str]]
-) -> list[ReportedFailure]:
-    """Each failure with the next repair of its component; both lists are in order of time."""
-    return [
-        ReportedFailure(
-            car_id,
-            component,
-            at,
-            next((done for done, part in repaired if part == component and done >= at), math.inf),
-        )
-        for at, component in failed
-    ]
-
-
 def _tally(alerts: list[JudgedAlert], failures: list[ReportedFailure]) -> ForesightTally:
-    verdicts = [alert.verdict for alert in alerts]
+    count = Counter(alert.verdict for alert in alerts)
+    leads_s = [failure.lead_s for failure in failures if failure.lead_s is not None]
+    judged = count["confirmed"] + count["false"]
     return ForesightTally(
-        confirmed=verdicts.count("confirmed"),
+        alerts=len(alerts),
+        confirmed=count["confirmed"],
         right=sum(alert.verdict == "confirmed" and alert.component == alert.failed for alert in alerts),
-        late=verdicts.count("late"),
-        false=verdicts.count("false"),
-        pending=verdicts.count("pending"),
+        late=count["late"],
+        false=count["false"],
+        pending=count["pending"],
         failures=len(failures),
-        leads_s=tuple(failure.lead_s for failure in failures if failure.lead_s is not None),
+        foreseen=len(leads_s),
+        precision=count["confirmed"] / judged if judged else None,
+        recall=len(leads_s) / len(failures) if failures else None,
+        median_lead_s=median(leads_s) if leads_s else None,
     )
 
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from local import java
-from local.probe import kafka_answers
+from local.ports import kafka_answers
 from local.supervisor import Child
 from plumbing.life import WorldDown
 

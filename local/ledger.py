@@ -4,7 +4,7 @@ A record is identified by `(car_id, seq)`. The cars' journal tells what was sent
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,6 @@ class Stage:
     duplicates: int
     lost: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """The row for the JSON file."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Log:
@@ -77,17 +73,13 @@ class Log:
 
 
 def reconcile(
-    published: Published,
-    audits: list[dict[str, Any]],
-    edge_bootstrap: str,
-    cloud_bootstrap: str,
-    edge: str = "edge",
+    published: Published, audits: list[dict[str, Any]], edge_bootstrap: str, cloud_bootstrap: str
 ) -> list[Stage]:
     """The stages acknowledged, edge_kafka, scored, cloud_kafka. Raises WorldDown where a Kafka is silent."""
     sent = int(published.sent.sum())
     acknowledged = int(np.minimum(published.acknowledged, published.sent).sum())
     at_edge = read_log(edge_bootstrap, TELEMETRY, published)
-    at_cloud = read_log(cloud_bootstrap, mirrored(edge, TELEMETRY), published)
+    at_cloud = read_log(cloud_bootstrap, mirrored("edge", TELEMETRY), published)
     return [
         Stage("acknowledged", sent, acknowledged, 0, sent - acknowledged),
         _stage("edge_kafka", published, at_edge.record),

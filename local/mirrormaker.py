@@ -1,11 +1,10 @@
 """MirrorMaker 2 between edge and cloud, exactly once, as one child process for both directions."""
 
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from contract.topics import MIRRORED_DOWN, MIRRORED_UP
 from local import java
+from local.ports import port_is_open
 from local.supervisor import Child
 
 HEAP_MIB = 160
@@ -19,8 +18,6 @@ def child(
     edge_bootstrap: str,
     cloud_bootstrap: str,
     rest_port: int,
-    edge: str = "edge",
-    cloud: str = "cloud",
     compiler: java.Compiler = "c1",
     record: bool = False,
 ) -> Child:
@@ -28,8 +25,6 @@ def child(
     folder.mkdir(parents=True, exist_ok=True)
     properties, failures = folder / "mm2.properties", folder / "failed-tasks.log"
     text = _PROPERTIES.format(
-        edge=edge,
-        cloud=cloud,
         edge_bootstrap=edge_bootstrap,
         cloud_bootstrap=cloud_bootstrap,
         up=",".join(MIRRORED_UP),
@@ -49,7 +44,7 @@ def child(
     return Child(
         "mirror",
         argv,
-        ready=lambda: _answers(rest_port),
+        ready=lambda: port_is_open(rest_port),
         stuck=lambda: _has_failed(failures),
         env={"MALLOC_ARENA_MAX": "2"},
     )
@@ -64,13 +59,3 @@ def _has_failed(failures: Path) -> bool:
         return False
     failures.unlink()  # reported once: the next process writes a new file
     return True
-
-
-def _answers(rest_port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/", timeout=0.5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False

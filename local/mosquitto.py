@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from local.probe import port_is_open
+from local.ports import port_is_open
 from local.supervisor import Child
 from plumbing.life import WorldDown
 

@@ -1,4 +1,11 @@
-"""Every port of the deployment; all listen on 127.0.0.1."""
+"""Every port of the deployment, all on 127.0.0.1, and whether a program answers there.
+
+Only the standard library is used: `local/setup` records class archives while pip is at work.
+"""
+
+import socket
+import struct
+import urllib.request
 
 from plumbing.settings import SettingsError
 
@@ -7,6 +14,7 @@ PORT_MAX = 32767
 _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
 _SIMULATOR, _BRIDGE, _SCORER = 19101, 19111, 19121
 OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
+_TIMEOUT_S = 0.5
 
 
 class Ports:
@@ -55,3 +63,33 @@ class Ports:
                 f"{shards} shards and {scorers} scorers: two of them would want the same port"
             )
         return ports
+
+
+def port_is_open(port: int) -> bool:
+    """Whether a connection is accepted."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
+def kafka_answers(port: int) -> bool:
+    """Whether a broker answers ApiVersions (key 18, version 0), the first request of any client."""
+    body = struct.pack(">hhih5s", 18, 0, 1, 5, b"probe")
+    try:
+        with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
+            connection.settimeout(_TIMEOUT_S)
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            return len(connection.recv(4)) == 4
+    except OSError:
+        return False
+
+
+def is_ready(port: int) -> bool:
+    """Whether a service's /readyz says so."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=_TIMEOUT_S) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

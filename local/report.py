@@ -73,7 +73,7 @@ class RunReport:
         moments = observer.moments
         latency = observer.watch.latency(moments.caught_up or self.ended_at)
         return {
-            "stages": [stage.as_dict() for stage in self.stages],
+            "stages": [vars(stage) for stage in self.stages],
             "seconds_to_telemetry": moments.since_start(moments.telemetry),
             "seconds_to_first_model": moments.since_start(moments.first_model),
             "seconds_to_first_anomaly": moments.since_start(observer.watch.seen.first_anomaly_at),

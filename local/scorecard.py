@@ -35,14 +35,6 @@ class Fault:
         """From the first alert to the failure; negative where the failure came first."""
         return None if self.found_s is None else self.failed_s - self.found_s
 
-    def foreseen(self) -> bool:
-        """Whether an alert came between onset and failure."""
-        return self.found_s is not None and self.found_s <= self.failed_s
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fault for the JSON file."""
-        return vars(self) | {"lead_s": self.lead_s}
-
 
 @dataclass(frozen=True)
 class Scorecard:
@@ -63,7 +55,7 @@ class Scorecard:
     def row(self, faults: Sequence[Fault]) -> dict[str, Any]:
         """Counts over some of the faults: present, half grown, failed, found, and found before failure."""
         failed = [fault for fault in faults if fault.failed_s <= self.to_s]
-        leads = [fault.lead_s for fault in failed if fault.lead_s is not None and fault.foreseen()]
+        leads = [fault.lead_s for fault in failed if fault.lead_s is not None and fault.lead_s >= 0]
         alerted = [fault for fault in faults if fault.found_s is not None]
         return {
             "present": len(faults),
@@ -96,20 +88,17 @@ class Scorecard:
             "seconds": round(self.to_s - self.from_s, 1),
             "cars": self.cars,
             "time_lapse": self.time_lapse,
-            "faults_present": every["present"],
-            "faults_half_grown": every["half_grown"],
-            "faults_failed": every["failed"],
-            "faults_found": every["found"],
-            "faults_foreseen": every["foreseen"],
-            "half_grown_found": every["half_grown_found"],
-            "hypothesis_right": every["hypothesis_right"],
-            "median_lead_s": every["median_lead_s"],
+            **{
+                f"faults_{name}": every[name]
+                for name in ("present", "half_grown", "failed", "found", "foreseen")
+            },
+            **{name: every[name] for name in ("half_grown_found", "hypothesis_right", "median_lead_s")},
             "false_alarms": len(self.false_alarms),
             "false_alarms_per_car_hour": None if per_week is None else per_week / 168,
             "false_alarms_per_car_week": per_week,
             "per_component": self.rows(lambda fault: kind(fault.component)),
             "per_kind": self.rows(lambda fault: fault.kind),
-            "faults": [fault.as_dict() for fault in self.faults],
+            "faults": [vars(fault) | {"lead_s": fault.lead_s} for fault in self.faults],
         }
 
 
@@ -130,8 +119,8 @@ def draw_up(
     by_car: dict[str, list[JudgedAlert]] = defaultdict(list)
     for alert in sorted(alerts, key=lambda alert: alert.told_s):
         by_car[alert.car_id].append(alert)
-    faults = [_with_alert(fault, by_car[fault.car_id]) for fault in map(_fault, truth)
-              if fault.onset_s < to_s and fault.repaired_s > from_s]  # fmt: skip
+    planned = (_fault(incident, by_car[incident["car_id"]]) for incident in truth)
+    faults = [fault for fault in planned if fault.onset_s < to_s and fault.repaired_s > from_s]
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for fault in faults:
         spans[fault.car_id].append((fault.onset_s, fault.repaired_s + AFTERMATH_S))
@@ -149,14 +138,13 @@ def draw_up(
     return Scorecard(from_s, to_s, cars, faults, false_alarms, healthy_s, time_lapse)
 
 
-def _fault(incident: Mapping[str, Any]) -> Fault:
-    times_s = (incident[name] / 1000 for name in ("onset_at", "failed_at", "repaired_at"))
-    return Fault(incident["car_id"], incident["kind"], incident["component"], *times_s)
-
-
-def _with_alert(fault: Fault, alerts: Sequence[JudgedAlert]) -> Fault:
+def _fault(incident: Mapping[str, Any], alerts: Sequence[JudgedAlert]) -> Fault:
     """The fault with the first of its car's alerts that opened while it was there; `alerts` are in order."""
-    first = next((a for a in alerts if fault.onset_s <= a.opened_s <= fault.repaired_s), None)
-    if first is None:
-        return fault
-    return Fault(**vars(fault) | {"found_s": first.told_s, "hypothesis": first.component})
+    onset_s, failed_s, repaired_s = (
+        incident[f"{name}_at"] / 1000 for name in ("onset", "failed", "repaired")
+    )
+    first = next((alert for alert in alerts if onset_s <= alert.opened_s <= repaired_s), None)
+    alerted = (first.told_s, first.component) if first else ()
+    return Fault(
+        incident["car_id"], incident["kind"], incident["component"], onset_s, failed_s, repaired_s, *alerted
+    )

@@ -129,14 +129,6 @@ class Supervisor:
         self.children[name].away_until = time.monotonic() + away_s
         self._signal(self.children[name], number)
 
-    def pause(self, name: str) -> None:
-        """Stop the child (SIGSTOP) until `resume`."""
-        self._signal(self.children[name], signal.SIGSTOP)
-
-    def resume(self, name: str) -> None:
-        """Continue a paused child (SIGCONT)."""
-        self._signal(self.children[name], signal.SIGCONT)
-
     def log_of(self, name: str) -> Path:
         """The log file of a child."""
         return self.logs / f"{name}.log"

@@ -1,8 +1,7 @@
 """What a training is doing, read from the end of its log."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections import defaultdict
 
 from local.supervisor import Child
 
@@ -44,18 +43,8 @@ def line_in_words(line: str) -> str:
         return ""
     if entry["message"] in _SHOWN:
         step, text = _SHOWN[entry["message"]]
-        return f"step {step} of {_STEPS}, {text.format_map(_Grouped(entry))}"
+        # Whole numbers have gaps between thousands; a missing field is shown as `?`.
+        shown = {k: f"{v:,}".replace(",", " ") if isinstance(v, int) else v for k, v in entry.items()}
+        return f"step {step} of {_STEPS}, {text.format_map(defaultdict(lambda: '?', shown))}"
     fields = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in _LOG_KEYS)
     return f"{entry['message']} {fields}".strip()[:_OTHER_LINE_CHARS_MAX]
-
-
-class _Grouped(dict[str, Any]):
-    """Fields of a log line to format: whole numbers with gaps between thousands, `?` for missing ones."""
-
-    def __init__(self, entry: Mapping[str, Any]) -> None:
-        super().__init__(
-            {k: f"{v:,}".replace(",", " ") if isinstance(v, int) else v for k, v in entry.items()}
-        )
-
-    def __missing__(self, key: str) -> str:
-        return "?"

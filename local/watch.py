@@ -82,14 +82,12 @@ class Watch:
     It reads in a thread of its own.
     """
 
-    def __init__(
-        self, edge_bootstrap: str, cloud_bootstrap: str, edge: str = "edge", cloud: str = "cloud"
-    ) -> None:
+    def __init__(self, edge_bootstrap: str, cloud_bootstrap: str) -> None:
         self.seen = Observed()
-        topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored(cloud, MODELS))
+        topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored("cloud", MODELS))
         self._edge = _from_the_start(edge_bootstrap, topics)
         # Records are only counted, so a few large answers a second will do.
-        self._cloud = _from_the_start(cloud_bootstrap, (mirrored(edge, TELEMETRY),), fetch_min_bytes=65_536)
+        self._cloud = _from_the_start(cloud_bootstrap, (mirrored("edge", TELEMETRY),), fetch_min_bytes=65_536)
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)

@@ -25,6 +25,7 @@ from loadtest.bench.arrivals import Ledger, TelemetryReader, percentiles, reconc
 from loadtest.bench.run import BenchRun
 from loadtest.bench.traffic import CARS, FIRST_SEQ, Publisher, Traffic
 from loadtest.peers import telegraf
+from local.deployment import flags
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
@@ -43,7 +44,7 @@ def measure(run: BenchRun) -> dict[str, float]:
 
 def _ours(run: BenchRun, mqtt: str) -> Child:
     settings = {"mqtt_brokers": mqtt, "kafka_bootstrap": run.edge, "metrics_port": run.ports.bridge(0)}
-    return children.python("bridge", "bridge", *children.flags(settings))
+    return children.python("bridge", "bridge", *flags(settings))
 
 
 def _telegraf(run: BenchRun, mqtt: str) -> Child:

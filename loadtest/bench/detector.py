@@ -16,10 +16,10 @@ from contract.golden import Golden
 from contract.manifest import Manifest, pack, sha256, unpack
 from contract.telemetry import Decoder, Floats
 from contract.topics import TELEMETRY, cloud_topics, mirrored
-from loadtest import children
 from loadtest.bench.fleet import ODD_SHARE, Records, fill
 from loadtest.bench.run import BenchRun
 from local import champion, topics
+from local.deployment import flags
 from local.java import ROOT
 from plumbing.life import WorldDown
 from scorer.model import Model
@@ -95,7 +95,7 @@ def _train(run: BenchRun, path: Path) -> None:
         "memory_s": _MEMORY_S,
         "false_alarms_per_car_week": 100,
     }
-    run.wait_end(run.python("trainer", "trainer", "train", *children.flags(settings)))
+    run.wait_end(run.python("trainer", "trainer", "train", *flags(settings)))
     if not champion.keep(run.edge, path):
         raise WorldDown(f"the trainer published no model:\n{run.supervisor.last_lines('trainer')}")
 

@@ -39,6 +39,7 @@ from loadtest.bench.arrivals import admin, end_offsets, percentiles
 from loadtest.bench.fleet import Records, fill
 from loadtest.bench.run import READY_WITHIN_S, BenchRun
 from loadtest.peers import quix
+from local.deployment import flags
 from local.ledger import read_topic
 from local.supervisor import Child
 from plumbing import kafka
@@ -98,7 +99,7 @@ def _start_scorer(run: BenchRun, name: str) -> Child:
         deleted.result()
     port = run.ports.scorer(0)
     settings = {"kafka_bootstrap": run.edge, "group_id": name, "scorer_id": name, "model_name": name}
-    child = run.python(name, "scorer", *children.flags({**settings, "metrics_port": port}))
+    child = run.python(name, "scorer", *flags({**settings, "metrics_port": port}))
     waits_for_model = "the scorer waits for a model"
     run.wait_until(lambda: "no model yet" in _why_unready(port), child, READY_WITHIN_S, waits_for_model)
     return child

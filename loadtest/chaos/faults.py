@@ -55,13 +55,13 @@ def mqtt_kill(scene: Scene) -> None:
 def edge_stall_bridge_kill(scene: Scene) -> None:
     """edge Kafka paused for 2 s, and the bridge killed meanwhile"""
     before = scene.supervisor.children["bridge"].pid
-    scene.supervisor.pause("edge")
+    scene.supervisor.kill("edge", signal.SIGSTOP)
     try:
         scene.wait(1.5)
         scene.supervisor.kill("bridge")
         scene.wait(0.5)
     finally:
-        scene.supervisor.resume("edge")
+        scene.supervisor.kill("edge", signal.SIGCONT)
     scene.until_successor("bridge", before)
 
 

@@ -98,7 +98,7 @@ class ChaosResults:
                 "missing": len(findings.lost_before_cloud),
                 "doubled": len(findings.doubled_in_cloud),
             },
-            "stages": [stage.as_dict() for stage in self.stages],
+            "stages": [vars(stage) for stage in self.stages],
             **self.counts,
             "recovery_s_max": self.settings.recovery_s_max,
             "recovered_when_behind_s_max": self.settings.bound_s,

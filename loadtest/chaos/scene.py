@@ -1,14 +1,14 @@
 """The running deployment as a fault sees it: what a fault may do to it, and how it waits."""
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 from contract.topics import MODELS, MODELS_LOG
-from loadtest import children
 from loadtest.chaos.relay import Relay
 from loadtest.chaos.volume import Volume
-from local.deployment import TRAINER, Deployment
+from local.deployment import ENVIRONMENT, TRAINER, Deployment
 from local.ledger import read_topic
 from local.supervisor import Child, Supervisor
 from local.watch import scrape
@@ -93,11 +93,11 @@ class Scene:
 
     def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP for a while."""
-        self.supervisor.pause(name)
+        self.supervisor.kill(name, signal.SIGSTOP)
         try:
             self.wait(seconds)
         finally:
-            self.supervisor.resume(name)
+            self.supervisor.kill(name, signal.SIGCONT)
 
     def back(self) -> None:
         """Recovery counts from now on; without this call, from the end of the fault."""
@@ -117,7 +117,7 @@ class Scene:
         python, dash_m, *command = [*self.deployment.training_command(), *arguments]
         launcher = ["loadtest.chaos.half_way", *command] if half_way else command
         argv = ["nice", "-n", "10", python, dash_m, *launcher]
-        child = self.supervisor.start(Child(TRAINER, argv, restart=False, env=children.ENVIRONMENT))
+        child = self.supervisor.start(Child(TRAINER, argv, restart=False, env=ENVIRONMENT))
         self.until(lambda: child.process is None, "the trainer ends", 600)
         return child.status
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from loadtest import children
+from local.deployment import flags
 from local.supervisor import Supervisor, rss_mib
 
 _MIB = 1024 * 1024
@@ -27,7 +28,7 @@ def one_car_mib(folder: Path) -> tuple[float, float]:
     """
     supervisor, before = Supervisor(folder), (0.0, 0.0)
     settings = {"mqtt_brokers": "127.0.0.1:1", "run_dir": folder, "cars": 1}
-    child = supervisor.start(children.python("one-car", "simulator", *children.flags(settings)))
+    child = supervisor.start(children.python("one-car", "simulator", *flags(settings)))
     deadline = time.monotonic() + _SETTLE_S_MAX
     try:
         while time.monotonic() < deadline:

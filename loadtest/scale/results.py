@@ -91,7 +91,7 @@ class ScaleResults:
             "rate_msgs_per_s": round(min(rates.values()), 1),
             "rates": {stage: round(rate, 1) for stage, rate in rates.items()},
             "lost": self.lost,
-            "stages": [stage.as_dict() for stage in self.stages],
+            "stages": [vars(stage) for stage in self.stages],
             "car_to_anomaly_ms": _as_dict(self.car_to_anomaly),
             "car_to_score_ms": _as_dict(held.latency("batch_age")),
             "puback_ms": _as_dict(held.latency("puback")),

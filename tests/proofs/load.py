@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from local.deployment import Deployment, Plan
-from local.probe import is_ready
+from local.ports import is_ready
 from plumbing import life, log
 from plumbing.life import Stop, WorldDown
 

@@ -15,8 +15,7 @@ from confluent_kafka.admin import AdminClient
 from contract.topics import MAINTENANCE, MODELS, TELEMETRY, cloud_topics, edge_topics, mirrored
 from local import mosquitto, topics
 from local.java import ROOT
-from local.ports import Ports
-from local.probe import is_ready
+from local.ports import Ports, is_ready
 from local.supervisor import Child, Supervisor
 from local.watch import scrape
 from tests.integration.k8s.rendered import cluster, named

@@ -224,7 +224,7 @@ def test_mirrors_have_the_settings_that_were_proved(
 
 def proved(source: str, target: str) -> dict[str, Any]:
     """The settings of local/mirrormaker.py for one direction, as a Connect worker and connector know them."""
-    text = mirrormaker._PROPERTIES.replace("{edge}", "edge").replace("{cloud}", "cloud")
+    text = mirrormaker._PROPERTIES
     found = {}
     for line in text.splitlines():
         key, _, value = line.partition("=")

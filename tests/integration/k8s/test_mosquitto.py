@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from contract.topics import mqtt_topic
 from local import mosquitto
-from local.probe import port_is_open
+from local.ports import port_is_open
 from tests.integration.k8s.rendered import named, with_component
 from tests.integration.ports import free_port
 

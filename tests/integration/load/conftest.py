@@ -18,7 +18,7 @@ from contract.telemetry import Decoder
 from contract.topics import MODELS, TELEMETRY, TELEMETRY_PARTITIONS, mirrored
 from local.deployment import Deployment, Plan
 from local.java import ROOT
-from local.probe import is_ready
+from local.ports import is_ready
 from plumbing import kafka
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 700

@@ -26,8 +26,8 @@ def card(*alerts: JudgedAlert, to_s: float = 100) -> Scorecard:
 
 def test_a_fault_is_foreseen_by_an_alert_between_onset_and_failure() -> None:
     """The lead is from the telling of the first one."""
-    (fault,) = card(alert("a", 40), alert("a", 30)).faults
-    assert (fault.foreseen(), fault.lead_s) == (True, 29)
+    drawn = card(alert("a", 40), alert("a", 30))
+    assert (drawn.row(drawn.faults)["foreseen"], drawn.faults[0].lead_s) == (1, 29)
 
 
 def test_a_fault_found_after_its_failure_is_not_foreseen() -> None:
