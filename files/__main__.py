@@ -5,8 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from files import example, fit, score
-from files.errors import BadData
+from files import BadData, example, fit, score
 from plumbing import life, log, settings
 from plumbing.settings import SettingsError
 

@@ -1,12 +1,12 @@
 """`python -m files fit`: train a detector on a plain file and score the same file. Read `run`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from contract.alert_rule import SMOOTHED, AlertRule
+from contract.alert_rule import SMOOTHED
 from contract.manifest import sha256
 from files import folder, judgement, material, table
 from files.folder import FileManifest
@@ -16,7 +16,6 @@ from files.table import Say
 from plumbing.settings import setting
 from trainer.judge import alarms
 from trainer.model import learning
-from trainer.model.interpreter import Interpreter
 from trainer.model.replay import replay
 from trainer.settings import git_revision
 
@@ -89,10 +88,10 @@ def run(settings: Settings, say: Say) -> int:
     columns = (*settings.signals, *[name for name in settings.conditions if name not in settings.signals])
     texts = [name for name in (settings.group, settings.time) if name]
     data = table.read(settings.data, columns, texts, rows_max=settings.rows_max, say=say)
-    recording, times = from_table(
+    recording = from_table(
         data, columns, group=settings.group, time=settings.time, interval_s=settings.interval_s
     )
-    training = until(recording, settings.train_until, times)
+    training = until(recording, settings.train_until)
     recording, left_out = material.useful(recording, training, settings.signals)
     domain = material.domain(recording, training, settings.signals, settings.conditions)
     window = material.lengths(recording, training, settings.learning_s, settings.memory_s)
@@ -107,7 +106,7 @@ def run(settings: Settings, say: Say) -> int:
     tflite = graph.convert()
     say(f"setting the threshold on {int(late.sum())} rows that were not learned from")
     budget = settings.false_alarms_per_car_week
-    calibration = calibrate(tflite, recording, training, late, rule=SMOOTHED, budget=budget)
+    calibration = calibrate(tflite, recording, training, late, budget)
     manifest = FileManifest(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_revision=git_revision(),
@@ -123,60 +122,37 @@ def run(settings: Settings, say: Say) -> int:
         train_until=settings.train_until,
         training_rows=int(training.sum()),
         machines=len(recording.machines),
-        threshold=calibration.threshold,
+        threshold=calibration["threshold"],
         alert=SMOOTHED,
         false_alarms_per_machine_week=budget,
         seed=settings.seed,
-        metrics={"learning": learned.metrics, "calibration": asdict(calibration)},
+        metrics={"learning": learned.metrics, "calibration": calibration},
         tflite_sha256=sha256(tflite),
         tflite_bytes=len(tflite),
     )
-    say(f"scoring {len(recording.row)} rows")
-    interpreter = Interpreter(tflite, domain.count)
-    states, _ = judgement.begin(recording, None, interpreter.state_width)
-    scored, states = judgement.judge(
-        recording, times, training, interpreter, states, manifest=manifest, say=say
-    )
-    say(f"writing {settings.out}")
-    tables = judgement.write(
-        settings.out, scored, data, time=settings.time, facts=facts(manifest, calibration)
-    )
-    folder.save(settings.out, manifest, tflite, judgement.after(recording, states, None))
-    say(f"done: {settings.out}")
-    print(tables)
-    return 0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The threshold, and the data that it was set on."""
-
-    threshold: float
-    rows: int  # that were not learned from
-    machine_weeks: float  # of these rows
-    alarms: int  # that these rows raise at the threshold
+    model, facts = (manifest, tflite), shown(manifest, calibration)
+    return judgement.run(data, recording, training, model, None, out=settings.out, facts=facts, say=say)
 
 
 def calibrate(
-    tflite: bytes,
-    recording: Recording,
-    training: Rows,
-    late: Rows,
-    *,
-    rule: AlertRule,
-    budget: float,
-) -> Calibration:
-    """The threshold at which the rows `late` (N,) raise `budget` alarms per machine-week."""
+    tflite: bytes, recording: Recording, training: Rows, late: Rows, budget: float
+) -> dict[str, float]:
+    """The threshold at which the rows `late` (N,) raise `budget` alarms per machine-week, and its data."""
     car = recording.machine[training]
     score = replay(tflite, recording.signals[training].astype(np.float32), car).score
-    level = alarms.levels(score, car, rule)[late[training]]
+    level = alarms.levels(score, car, SMOOTHED)[late[training]]
     car = car[late[training]]
-    threshold = float(alarms.healthy_alerts(level, car, rule, recording.interval_s).thresholds(budget)[0])
-    opened = len(alarms.openings(level, car, threshold, rule))
-    return Calibration(threshold, len(level), alarms.car_weeks(len(level), recording.interval_s), opened)
+    alerts = alarms.healthy_alerts(level, car, SMOOTHED, recording.interval_s)
+    threshold = float(alerts.thresholds(budget)[0])
+    return {
+        "threshold": threshold,
+        "rows": len(level),
+        "machine_weeks": alarms.car_weeks(len(level), recording.interval_s),
+        "alarms": len(alarms.openings(level, car, threshold, SMOOTHED)),
+    }
 
 
-def facts(manifest: FileManifest, calibration: Calibration) -> dict[str, object]:
+def shown(manifest: FileManifest, calibration: dict[str, float]) -> dict[str, object]:
     """Figures for the table and the summary."""
     hours = manifest.interval_s / 3600
     judged = [name for name in manifest.signals if name not in manifest.conditions]
@@ -190,7 +166,7 @@ def facts(manifest: FileManifest, calibration: Calibration) -> dict[str, object]
         "watched_first_h": manifest.learning_samples * hours,
         "memory_h": manifest.memory_samples * hours,
         "threshold": manifest.threshold,
-        "threshold_set_on_machine_weeks": calibration.machine_weeks,
-        "alarms_in_these": calibration.alarms,
+        "threshold_set_on_machine_weeks": calibration["machine_weeks"],
+        "alarms_in_these": calibration["alarms"],
         "budget_per_machine_week": manifest.false_alarms_per_machine_week,
     }

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from contract.alert_rule import AlertRule
 from contract.fields import read
 from contract.manifest import sha256
-from files.errors import BadData
+from files import BadData
 
 FILE_MANIFEST_VERSION = 1
 MANIFEST, MODEL, STATES = "manifest.json", "model.tflite", "states.npz"
 _STATES_BYTES_MAX = 2 * 1024**3
+_COLUMNS = ("state", "level", "is_open", "seconds")  # of `States`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,14 @@ class States:
     is_open: NDArray[np.bool_]  # (G,), whether an alarm is open
     seconds: NDArray[np.float64]  # (G,), time of the last row; NaN in a file without times
 
+    def joined(self, others: "States") -> "States":
+        """These states, and those of machines that only `others` has."""
+        missing = ~np.isin(others.machines, self.machines)
+        columns = {
+            name: np.concatenate([getattr(self, name), getattr(others, name)[missing]]) for name in _COLUMNS
+        }
+        return States((*self.machines, *np.array(others.machines)[missing].tolist()), **columns)
+
 
 def make(folder: Path, *, results: frozenset[str]) -> None:
     """Make the folder, or empty it where it holds only `results` of an earlier run.
@@ -81,20 +90,11 @@ def make(folder: Path, *, results: frozenset[str]) -> None:
 
 
 def save(folder: Path, manifest: FileManifest, tflite: bytes, states: States) -> None:
-    """Write the model. Raises BadData where the folder cannot be written."""
-    try:
-        (folder / MODEL).write_bytes(tflite)
-        save_states(folder, states)
-        (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadData(f"{folder} cannot be written: {error.strerror}") from error
-
-
-def save_states(folder: Path, states: States) -> None:
-    """Write the machines' states. Raises OSError."""
-    columns = asdict(states) | {"machines": np.array(states.machines)}
+    """Write the model. Raises OSError."""
+    (folder / MODEL).write_bytes(tflite)
     with (folder / STATES).open("wb") as file:
-        np.savez_compressed(file, **columns)
+        np.savez_compressed(file, **(asdict(states) | {"machines": np.array(states.machines)}))
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> tuple[FileManifest, bytes]:
@@ -120,21 +120,16 @@ def load(folder: Path) -> tuple[FileManifest, bytes]:
 
 
 def load_states(path: Path) -> States:
-    """Read what `save_states` wrote. Raises BadData for any other file."""
+    """Read the states that `save` wrote. Raises BadData for any other file."""
     try:
         if path.stat().st_size > _STATES_BYTES_MAX:
             raise BadData(
                 f"{path} is larger than {_STATES_BYTES_MAX} bytes: it cannot be a file of machine states"
             )
         with np.load(path, allow_pickle=False) as arrays:
-            states = States(
-                machines=tuple(arrays["machines"].tolist()),
-                **{name: arrays[name] for name in ("state", "level", "is_open", "seconds")},
-            )
+            states = States(tuple(arrays["machines"].tolist()), **{name: arrays[name] for name in _COLUMNS})
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise BadData(f"{path} is not a file of machine states: {error}") from error
-    if {len(states.machines)} != {
-        len(getattr(states, name)) for name in ("state", "level", "is_open", "seconds")
-    }:
+    if {len(states.machines)} != {len(getattr(states, name)) for name in _COLUMNS}:
         raise BadData(f"{path} is damaged: its arrays have different lengths")
     return states

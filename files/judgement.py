@@ -1,35 +1,93 @@
 """A recording judged by a model: machines continue from their last state; results go into a folder."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from files import folder, passage, plots, report
-from files.errors import BadData
+from contract import alert_rule
+from contract.alert_rule import AlertRule
+from contract.golden import Step
+from contract.state_layout import SEEN
+from files import BadData, folder, report
 from files.folder import FileManifest, States
-from files.passage import MachineStates
 from files.recording import Recording
 from files.scored import Scored, alarms
 from files.table import Say, Table
-from files.times import Times
 from trainer.model.interpreter import Interpreter
+from trainer.model.replay import in_step
 
-RESULTS = frozenset(
-    {folder.MANIFEST, folder.MODEL, folder.STATES, report.SUMMARY, report.SCORES_CSV, report.SCORES_PARQUET}
-    | {plots.SCORES, plots.CONTRIBUTIONS, plots.HISTOGRAM}
-)
+RESULTS = frozenset({folder.MANIFEST, folder.MODEL, folder.STATES}) | report.FILES
+_INTERVAL_RATIO = 1.5  # beyond this ratio a note says that the file's interval differs
+_PROGRESS_ROWS = 500_000
 
 
-def begin(recording: Recording, known: States | None, state_width: int) -> tuple[MachineStates, list[str]]:
+def run(
+    data: Table,
+    recording: Recording,
+    training: NDArray[np.bool_],
+    model: tuple[FileManifest, bytes],
+    known: States | None,
+    *,
+    out: Path,
+    facts: Mapping[str, object],
+    say: Say,
+) -> int:
+    """Score all rows, write the results and the model into the folder `out`, and print the tables.
+
+    `training` (N,): whether a row is a training row. `known`: states from which machines continue. Returns
+    the exit code. Raises BadData.
+    """
+    from files import plots
+
+    manifest, tflite = model
+    say(f"scoring {len(recording.row)} rows of {len(recording.machines)} machines")
+    interpreter = Interpreter(tflite, len(manifest.signals))
+    states, notes = begin(recording, known, interpreter.state_width)
+    if not 1 / _INTERVAL_RATIO < recording.interval_s / manifest.interval_s < _INTERVAL_RATIO:
+        notes.append(
+            f"the rows are {recording.interval_s:g} s apart, those that the model learned from "
+            f"{manifest.interval_s:g} s: it counts rows, so its averaging time differs by the same ratio"
+        )
+    scored = judge(
+        interpreter.run,
+        replace(recording, notes=(*recording.notes, *notes)),
+        training,
+        states,
+        threshold=manifest.threshold,
+        rule=manifest.alert,
+        learning_samples=manifest.learning_samples,
+        say=say,
+    )
+    say(f"writing {out}")
+    opened = alarms(scored)
+    try:
+        report.write_scores(scored, data, manifest.time, out)
+        plots.draw(scored, opened, out)
+        report.write_summary(scored, opened, facts, out)
+        folder.save(out, manifest, tflite, states if known is None else states.joined(known))
+    except OSError as error:
+        raise BadData(f"{out} cannot be written: {error.strerror}") from error
+    say(f"done: {out}")
+    print(report.tables(scored, opened, facts))
+    return 0
+
+
+def begin(recording: Recording, known: States | None, state_width: int) -> tuple[States, list[str]]:
     """(states of the recording's machines before its first row, notes about them).
 
     A machine continues from its last state if all its rows are later than that state; otherwise it counts as
-    new. Raises BadData for states of another model.
+    new. The states have the times of the machines' last rows. Raises BadData for states of another model.
     """
-    states = MachineStates.new(len(recording.machines), state_width)
+    count, seconds = len(recording.machines), recording.seconds
+    ends = np.cumsum(recording.counts)
+    last_s = np.full(count, np.nan) if seconds is None else seconds[ends - 1]
+    shape = (count, state_width)
+    states = States(
+        recording.machines, np.zeros(shape, np.float32), np.zeros(count), np.zeros(count, bool), last_s
+    )
     if known is None:
         return states, []
     if known.state.shape[1] != state_width:
@@ -38,18 +96,15 @@ def begin(recording: Recording, known: States | None, state_width: int) -> tuple
         )
     index = {name: number for number, name in enumerate(known.machines)}
     old = np.array([index.get(name, -1) for name in recording.machines])
-    first = (
-        None
-        if recording.seconds is None
-        else recording.seconds[np.cumsum(recording.counts) - recording.counts]
-    )
-    earlier = np.zeros(len(old), bool) if first is None else (old >= 0) & ~(first > known.seconds[old])
+    earlier = np.zeros(count, bool)
+    if seconds is not None:
+        earlier = (old >= 0) & ~(seconds[ends - recording.counts] > known.seconds[old])
     continues = (old >= 0) & ~earlier
     for name in ("state", "level", "is_open"):
         getattr(states, name)[continues] = getattr(known, name)[old[continues]]
     notes = [f"{continues.sum()} machines continue from the last row that the model has scored"]
-    if count := int((old < 0).sum()):
-        notes.append(f"{count} machines are new to the model and are watched before they are judged")
+    if new := int((old < 0).sum()):
+        notes.append(f"{new} machines are new to the model and are watched before they are judged")
     if earlier.any():
         names = ", ".join(recording.machines[number] for number in np.flatnonzero(earlier)[:3])
         notes.append(
@@ -58,68 +113,50 @@ def begin(recording: Recording, known: States | None, state_width: int) -> tuple
     return states, notes
 
 
-def after(recording: Recording, states: MachineStates, known: States | None) -> States:
-    """The states of all machines now: those of the recording, and all others unchanged."""
-    seconds = np.full(len(recording.machines), np.nan)
-    if recording.seconds is not None:
-        seconds[:] = recording.seconds[np.cumsum(recording.counts) - 1]
-    now = States(recording.machines, states.state, states.level, states.is_open, seconds)
-    if known is None:
-        return now
-    keep = np.array([name not in recording.machines for name in known.machines], bool)
-    names = tuple(name for name, kept in zip(known.machines, keep, strict=True) if kept)
-    columns = ("state", "level", "is_open", "seconds")
-    joined: dict[str, Any] = {
-        name: np.concatenate([getattr(now, name), getattr(known, name)[keep]]) for name in columns
-    }
-    return States((*now.machines, *names), **joined)
-
-
 def judge(
+    step: Step,
     recording: Recording,
-    times: Times | None,
     training: NDArray[np.bool_],
-    interpreter: Interpreter,
-    states: MachineStates,
+    states: States,
     *,
-    manifest: FileManifest,
+    threshold: float,
+    rule: AlertRule,
+    learning_samples: int,
     say: Say,
-) -> tuple[Scored, MachineStates]:
-    """(all rows scored, the machines' states after their last rows)."""
-    result = passage.pass_through(
-        interpreter.run,
-        recording.signals.astype(np.float32),
-        recording.machine,
-        states,
-        threshold=manifest.threshold,
-        rule=manifest.alert,
-        learning_samples=manifest.learning_samples,
-        progress=lambda rows: say(f"scored {rows} rows"),
-    )
-    total = result.contribution.sum(axis=1, keepdims=True)
-    shares = (result.contribution / np.where(np.abs(total) > 0, total, 1)).astype(np.float32)
-    scored = Scored(
-        recording=recording,
-        times=times,
-        training=training,
-        score=result.score,
-        level=result.level,
-        alarm=result.alarm,
-        warm=result.warm,
-        explained=result.explained,
-        shares=shares,
-        threshold=manifest.threshold,
-    )
-    return scored, result.states
+) -> Scored:
+    """All rows passed through `step`, a call of the graph, machines in step, by the scorers' alert rule.
 
-
-def write(out: Path, scored: Scored, data: Table, *, time: str | None, facts: Mapping[str, object]) -> str:
-    """Write scores, plots and summary into the folder; returns the tables. Raises BadData."""
-    opened = alarms(scored)
-    try:
-        report.write_scores(scored, data, time, out)
-        plots.draw(scored, opened, out)
-        report.write_summary(report.summary(scored, opened, facts), out)
-    except OSError as error:
-        raise BadData(f"{out} cannot be written: {error.strerror}") from error
-    return report.tables(scored, opened, facts)
+    A machine is judged once it has been seen `learning_samples` times; its level is 0 until then. `states` is
+    changed to the states after the machines' last rows.
+    """
+    signals, machine = recording.signals.astype(np.float32), recording.machine
+    count, done, reported = len(machine), 0, 0
+    score, level = np.zeros(count, np.float32), np.zeros(count)
+    alarm, warm = np.zeros(count, bool), np.zeros(count, bool)
+    explained, contributions = [np.empty(0, np.intp)], [np.empty((0, signals.shape[1]), np.float32)]
+    for rows, _ in in_step(machine):
+        machines = machine[rows]
+        score[rows], contribution, states.state[machines] = step(signals[rows], states.state[machines])
+        warm[rows] = is_warm = states.state[machines, SEEN] >= learning_samples
+        rows_judged, judged = rows[is_warm], machines[is_warm]
+        states.level[judged], states.is_open[judged], _, _ = alert_rule.advance(
+            states.level[judged],
+            states.is_open[judged],
+            score[rows_judged].astype(np.float64),
+            threshold=threshold,
+            rule=rule,
+        )
+        level[rows_judged], alarm[rows_judged] = states.level[judged], states.is_open[judged]
+        if (kept := alarm[rows_judged] | ~(score[rows_judged] <= threshold)).any():
+            explained.append(rows_judged[kept])
+            contributions.append(contribution[is_warm][kept])
+        done += len(rows)
+        if done - reported >= _PROGRESS_ROWS:
+            say(f"scored {done} rows")
+            reported = done
+    explained_rows, contribution = np.concatenate(explained), np.concatenate(contributions)
+    order = np.argsort(explained_rows)
+    total = contribution.sum(axis=1, keepdims=True)
+    shares = (contribution / np.where(np.abs(total) > 0, total, 1)).astype(np.float32)[order]
+    explained_rows = explained_rows[order]
+    return Scored(recording, training, score, level, alarm, warm, explained_rows, shares, threshold=threshold)

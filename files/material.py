@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from files.errors import BadData
+from files import BadData
 from files.recording import Recording, constants, resolutions
 from trainer.model.domain import Domain
 from trainer.model.state import Window, state_columns

@@ -4,29 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
+from files.report import CONTRIBUTIONS, HISTOGRAM, SCORES
 from files.scored import Alarm, Scored, striking
 
-SCORES, CONTRIBUTIONS, HISTOGRAM = "scores.png", "contributions.png", "histogram.png"
+mpl.use("Agg")
 _MACHINES_SHOWN, _ALARMS_SHOWN = 6, 12
 _POINTS = 2_000  # per line: more would share pixels
 _BINS = 80
 
 
-def draw(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> list[str]:
-    """Write the PNGs and return their names. Raises OSError."""
-    import matplotlib as mpl
+def draw(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> None:
+    """Write the PNGs. Raises OSError."""
+    figures = {SCORES: _scores(scored, alarms), HISTOGRAM: _histogram(scored)}
+    if alarms:
+        figures[CONTRIBUTIONS] = _contributions(scored, alarms)
+    for name, figure in figures.items():
+        figure.tight_layout()
+        figure.savefig(folder / name, dpi=110)
+        plt.close(figure)
 
-    mpl.use("Agg")
-    names = [_scores(scored, alarms, folder), _histogram(scored, folder)]
-    return names + ([_contributions(scored, alarms, folder)] if alarms else [])
 
-
-def _scores(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str:
-    from matplotlib import pyplot as plt
-
+def _scores(scored: Scored, alarms: Sequence[Alarm]) -> Any:
     shown = striking(scored, _MACHINES_SHOWN)
     figure, axes = plt.subplots(
         len(shown), 1, figsize=(13, 1 + 2.2 * len(shown)), sharex=True, sharey=True, squeeze=False
@@ -60,13 +63,11 @@ def _scores(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str:
         figure.autofmt_xdate()
     else:
         axes[-1, 0].set_xlabel("hours")
-    return _saved(figure, folder, SCORES)
+    return figure
 
 
-def _contributions(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str:
+def _contributions(scored: Scored, alarms: Sequence[Alarm]) -> Any:
     """The signals' shares at the peaks of the highest alarms."""
-    from matplotlib import pyplot as plt
-
     highest = sorted(alarms, key=lambda alarm: -float(scored.level[alarm.peak]))[:_ALARMS_SHOWN]
     figure, axis = plt.subplots(figsize=(11, 1.5 + 0.45 * len(highest)))
     colors = plt.get_cmap("tab20")
@@ -84,12 +85,10 @@ def _contributions(scored: Scored, alarms: Sequence[Alarm], folder: Path) -> str
     axis.invert_yaxis()
     axis.set(xlabel="share of the score at the alarm's peak", xlim=(0, 1))
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8)
-    return _saved(figure, folder, CONTRIBUTIONS)
+    return figure
 
 
-def _histogram(scored: Scored, folder: Path) -> str:
-    from matplotlib import pyplot as plt
-
+def _histogram(scored: Scored) -> Any:
     figure, axis = plt.subplots(figsize=(9, 4))
     level = np.nan_to_num(scored.level, nan=0.0)
     reach = float(max(level[scored.warm].max(initial=0.0), 1.2 * scored.threshold))
@@ -108,20 +107,12 @@ def _histogram(scored: Scored, folder: Path) -> str:
         ylabel="rows",
     )
     axis.legend(fontsize=8)
-    return _saved(figure, folder, HISTOGRAM)
-
-
-def _saved(figure: Any, folder: Path, name: str) -> str:
-    from matplotlib import pyplot as plt
-
-    figure.tight_layout()
-    figure.savefig(folder / name, dpi=110)
-    plt.close(figure)
-    return name
+    return figure
 
 
 def _is_calendar(scored: Scored) -> bool:
-    return scored.times is not None and scored.times.kind != "plain seconds"
+    times = scored.recording.times
+    return times is not None and times.kind != "plain seconds"
 
 
 def _axis(scored: Scored, rows: NDArray[np.intp]) -> NDArray[Any]:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from files import BadData
 from files import times as times_of
-from files.errors import BadData
 from files.table import Table
 from files.times import Seconds, Times
+from trainer.model.replay import ranks
 
 ALONE = "all"  # name of the only machine in a file without a group column
 GAP_INTERVALS = 10  # a longer pause is only reported: it counts as a parked car's does
@@ -28,10 +29,15 @@ class Recording:
     machines: tuple[str, ...]  # names
     machine: NDArray[np.int32]  # (N,) indices into `machines`
     signals: NDArray[np.float64]  # (N, K), NaN where the file has no value
-    seconds: Seconds | None  # (N,); None without a time column
+    times: Times | None  # (N,); None without a time column
     row: NDArray[np.intp]  # (N,) row numbers in the table, from 0
     interval_s: float  # median time between two samples of a machine
     notes: tuple[str, ...]  # what was done to the data, for people
+
+    @property
+    def seconds(self) -> Seconds | None:
+        """(N,) time of each row; None without a time column."""
+        return None if self.times is None else self.times.seconds
 
     @property
     def counts(self) -> NDArray[np.intp]:
@@ -41,7 +47,7 @@ class Recording:
     @property
     def number(self) -> NDArray[np.intp]:
         """(N,) number of each row within its machine, from 0."""
-        return np.arange(len(self.machine)) - (np.cumsum(self.counts) - self.counts)[self.machine]
+        return ranks(self.machine)
 
     def only(self, columns: Sequence[str], notes: Sequence[str]) -> "Recording":
         """This recording with these columns only; `notes` say why."""
@@ -53,8 +59,8 @@ class Recording:
 
 def from_table(
     table: Table, columns: Sequence[str], *, group: str | None, time: str | None, interval_s: float
-) -> tuple[Recording, Times | None]:
-    """The table's rows sorted, without repeated (machine, time) pairs, infinite values as NaN; and its times.
+) -> Recording:
+    """The table's rows sorted, without repeated (machine, time) pairs, with infinite values as NaN.
 
     `interval_s` is used where there is no time column. The notes say what was changed. Raises BadData when no
     row is left.
@@ -67,60 +73,59 @@ def from_table(
             notes.append(f"{name}: {count} infinite values were taken as missing")
     signals[infinite] = np.nan
     times = times_of.read(time, table.texts[time]) if time else None
-    machines, machine = _machines(table, group)
+    keep = np.ones(table.rows, bool) if times is None else np.isfinite(times.seconds)
+    machines, machine = _machines(table, group, keep)
     keep = machine >= 0
-    if times is not None:
-        keep &= np.isfinite(times.seconds)
     if left_out := int((~keep).sum()):
         notes.append(
             f"{left_out} rows without {group or time}{f' or {time}' if group and time else ''}, left out"
         )
     if not keep.any():
         raise BadData(f"no row has a {group or time}")
-    seconds = None if times is None else times.seconds
-    row, order_notes = _in_order(np.flatnonzero(keep), machine, seconds)
-    seconds = None if seconds is None else seconds[row]
-    machine = machine[row]
-    interval_s, gap_notes = _interval(machine, seconds, interval_s)
-    present = np.bincount(machine, minlength=len(machines)) > 0  # others had no row with a time
-    recording = Recording(
+    row, order_notes = _in_order(np.flatnonzero(keep), machine, times)
+    machine, times = machine[row], times and replace(times, seconds=times.seconds[row])
+    interval_s, gap_notes = _interval(machine, times, interval_s)
+    return Recording(
         columns=tuple(columns),
-        machines=tuple(name for name, has in zip(machines, present, strict=True) if has),
-        machine=(np.cumsum(present) - 1)[machine].astype(np.int32),
+        machines=tuple(machines),
+        machine=machine,
         signals=signals[row],
-        seconds=seconds,
+        times=times,
         row=row,
         interval_s=interval_s,
         notes=(*notes, *order_notes, *gap_notes),
     )
-    return recording, times
 
 
-def _machines(table: Table, group: str | None) -> tuple[list[str], NDArray[np.int32]]:
-    """Machine names in alphabetical order, and each row's index into them (n,); -1 where it has none."""
+def _machines(
+    table: Table, group: str | None, timed: NDArray[np.bool_]
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Machine names in alphabetical order, and each row's index into them (n,).
+
+    The index is -1 for a row without a machine or not in `timed` (n,); other machines are not named.
+    """
     if group is None:
-        return [ALONE], np.zeros(table.rows, np.int32)
+        return [ALONE], np.where(timed, np.int32(0), np.int32(-1))
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     column: Any = table.texts[group]
     if pa.types.is_nested(column.type):
         raise BadData(f"{group} cannot be the column of machines: its type is {column.type}")
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    code = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int32)
-    order = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.empty(len(names) + 1, np.int32)
-    rank[order], rank[-1] = np.arange(len(names)), -1
-    return [names[index] for index in order], rank[code]
+    names = pc.if_else(pa.array(timed), column.cast(pa.string()), None)
+    ordered = pc.unique(names.drop_null()).sort()
+    code = pc.index_in(names, ordered).fill_null(-1)
+    return ordered.to_pylist(), np.asarray(code.to_numpy(), np.int32)
 
 
 def _in_order(
-    row: NDArray[np.intp], machine: NDArray[np.int32], seconds: Seconds | None
+    row: NDArray[np.intp], machine: NDArray[np.int32], times: Times | None
 ) -> tuple[NDArray[np.intp], list[str]]:
     """`row` sorted by machine and time (stable); only the first row of each (machine, time) is kept."""
     by_machine = row[np.argsort(machine[row], kind="stable")]
-    if seconds is None:
+    if times is None:
         return by_machine, []
+    seconds = times.seconds
     order, notes = row[np.lexsort((seconds[row], machine[row]))], []
     if (order != by_machine).any():
         notes.append("the rows were not in order of time and were sorted")
@@ -131,13 +136,11 @@ def _in_order(
     return order[~repeated], notes
 
 
-def _interval(
-    machine: NDArray[np.int32], seconds: Seconds | None, interval_s: float
-) -> tuple[float, list[str]]:
+def _interval(machine: NDArray[np.int32], times: Times | None, interval_s: float) -> tuple[float, list[str]]:
     """The median interval in seconds, and a note about gaps where there are any."""
-    if seconds is None:
+    if times is None:
         return interval_s, []
-    steps = np.diff(seconds)[np.diff(machine) == 0]
+    steps = np.diff(times.seconds)[np.diff(machine) == 0]
     if not len(steps):
         raise BadData("no machine has two rows with different times: is --group a column of machines?")
     median = float(np.median(steps))
@@ -149,7 +152,7 @@ def _interval(
     return median, [note] if gaps else []
 
 
-def until(recording: Recording, text: str, times: Times | None) -> NDArray[np.bool_]:
+def until(recording: Recording, text: str) -> NDArray[np.bool_]:
     """(N,) mask of the training rows; `text` (--train-until) is a share of each machine's rows, or a time.
 
     Raises BadData for a text that is neither, or that leaves no training rows.
@@ -157,7 +160,8 @@ def until(recording: Recording, text: str, times: Times | None) -> NDArray[np.bo
     share = _share(text)
     if share is not None:
         return np.asarray(recording.number < share * recording.counts[recording.machine])
-    if times is None or recording.seconds is None:
+    times = recording.times
+    if times is None:
         raise BadData(f"--train-until {text}: without --time it must be a share of the rows, between 0 and 1")
     try:
         end = times.value(text)
@@ -166,9 +170,9 @@ def until(recording: Recording, text: str, times: Times | None) -> NDArray[np.bo
             f"--train-until {text} is neither a share between 0 and 1 nor a time as in the file "
             f"({times.kind}): {error}"
         ) from error
-    chosen = recording.seconds <= end
+    chosen = times.seconds <= end
     if not chosen.any():
-        first, last = times.shown(float(recording.seconds.min())), times.shown(float(recording.seconds.max()))
+        first, last = times.shown(float(times.seconds.min())), times.shown(float(times.seconds.max()))
         raise BadData(f"--train-until {text} is before the first row: the file spans {first} to {last}")
     return np.asarray(chosen)
 

@@ -12,6 +12,8 @@ from files.table import Table
 from trainer.table import table
 
 SUMMARY, SCORES_CSV, SCORES_PARQUET = "summary.json", "scores.csv", "scores.parquet"
+SCORES, CONTRIBUTIONS, HISTOGRAM = "scores.png", "contributions.png", "histogram.png"
+FILES = frozenset({SUMMARY, SCORES_CSV, SCORES_PARQUET, SCORES, CONTRIBUTIONS, HISTOGRAM})
 _ALARMS_SHOWN, _MACHINES_SHOWN = 20, 12
 _ALARMS_KEPT = 10_000
 
@@ -55,16 +57,14 @@ def signals_in_words(signals: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{name} {100 * share:.0f} %" for name, share in signals)
 
 
-def summary(scored: Scored, alarms: Sequence[Alarm], about: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that the tables show, and up to 10 000 alarms, ready for JSON."""
+def write_summary(scored: Scored, alarms: Sequence[Alarm], facts: Mapping[str, object], folder: Path) -> None:
+    """Write summary.json: everything that the tables show, and up to 10 000 alarms. Raises OSError."""
     recording = scored.recording
-    rows = np.arange(len(recording.row))
-    hours = float(len(rows) * recording.interval_s / 3600)
-    return {
-        **about,
-        "rows": len(rows),
+    document = {
+        **facts,
+        "rows": len(recording.row),
         "machines": len(recording.machines),
-        "machine_weeks": hours / 168,
+        "machine_weeks": float(len(recording.row) * recording.interval_s / 3600) / 168,
         "interval_s": recording.interval_s,
         "signals": list(recording.columns),
         "notes": list(recording.notes),
@@ -74,6 +74,7 @@ def summary(scored: Scored, alarms: Sequence[Alarm], about: Mapping[str, Any]) -
         "alarms_total": len(alarms),
         "alarms": [_alarm(scored, alarm) for alarm in alarms[:_ALARMS_KEPT]],
     }
+    (folder / SUMMARY).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _alarm(scored: Scored, alarm: Alarm) -> dict[str, Any]:
@@ -86,12 +87,6 @@ def _alarm(scored: Scored, alarm: Alarm) -> dict[str, Any]:
         "peak_over_threshold": float(scored.level[alarm.peak]) / scored.threshold,
         "signals": [{"name": name, "share": share} for name, share in scored.signals_of(alarm.peak)],
     }
-
-
-def write_summary(document: Mapping[str, Any], folder: Path) -> str:
-    """Write summary.json and return its name. Raises OSError."""
-    (folder / SUMMARY).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return SUMMARY
 
 
 def tables(scored: Scored, alarms: Sequence[Alarm], facts: Mapping[str, object]) -> str:

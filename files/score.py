@@ -1,19 +1,15 @@
 """`python -m files score`: score another file with a model that `fit` made. Nothing here needs TensorFlow."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from files import folder, judgement, table
-from files.errors import BadData
+from files import BadData, folder, judgement, table
 from files.recording import from_table
 from files.table import Say
 from plumbing.settings import setting
-from trainer.model.interpreter import Interpreter
-
-_INTERVAL_RATIO = 1.5  # beyond this ratio a note says that the file's interval differs
 
 
 @dataclass(frozen=True)
@@ -46,21 +42,8 @@ def run(settings: Settings, say: Say) -> int:
     say(f"reading {settings.data}")
     texts = [name for name in (manifest.group, manifest.time) if name]
     data = table.read(settings.data, manifest.signals, texts, rows_max=settings.rows_max, say=say)
-    recording, times = from_table(
+    recording = from_table(
         data, manifest.signals, group=manifest.group, time=manifest.time, interval_s=manifest.interval_s
-    )
-    say(f"scoring {len(recording.row)} rows of {len(recording.machines)} machines")
-    interpreter = Interpreter(tflite, len(manifest.signals))
-    states, notes = judgement.begin(recording, known, interpreter.state_width)
-    if not 1 / _INTERVAL_RATIO < recording.interval_s / manifest.interval_s < _INTERVAL_RATIO:
-        notes.append(
-            f"the rows are {recording.interval_s:g} s apart, those that the model learned from "
-            f"{manifest.interval_s:g} s: it counts rows, so its averaging time differs by the same ratio"
-        )
-    recording = replace(recording, notes=(*recording.notes, *notes))
-    learned = np.zeros(len(recording.row), bool)
-    scored, states = judgement.judge(
-        recording, times, learned, interpreter, states, manifest=manifest, say=say
     )
     facts = {
         "data": str(settings.data),
@@ -69,9 +52,5 @@ def run(settings: Settings, say: Say) -> int:
         "model": f"{settings.model}, learned from {manifest.data}",
         "threshold": manifest.threshold,
     }
-    say(f"writing {out}")
-    tables = judgement.write(out, scored, data, time=manifest.time, facts=facts)
-    folder.save(out, manifest, tflite, judgement.after(recording, states, known))
-    say(f"done: {out}")
-    print(tables)
-    return 0
+    training, model = np.zeros(len(recording.row), bool), (manifest, tflite)
+    return judgement.run(data, recording, training, model, known, out=out, facts=facts, say=say)

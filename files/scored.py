@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from files.recording import Recording
-from files.times import Times
 
 TOP = 3  # signals named for a row or an alarm
 _SHARE_LEAST = 0.05  # smaller shares of a score are not named
@@ -18,7 +17,6 @@ class Scored:
     """The detector's result for N rows; for M of them also the signals' shares."""
 
     recording: Recording
-    times: Times | None
     training: NDArray[np.bool_]  # (N,) whether the row is a training row
     score: NDArray[np.float32]  # (N,)
     level: NDArray[np.floating[Any]]  # (N,) the smoothed score
@@ -30,16 +28,17 @@ class Scored:
 
     def hours(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Hours since the first row of the file, or of the machine where there are no times."""
-        recording = self.recording
-        if recording.seconds is None:
-            return np.asarray(recording.number[rows] * recording.interval_s / 3600)
-        return np.asarray((recording.seconds[rows] - recording.seconds.min()) / 3600)
+        seconds = self.recording.seconds
+        if seconds is None:
+            return np.asarray(self.recording.number[rows] * self.recording.interval_s / 3600)
+        return np.asarray((seconds[rows] - seconds.min()) / 3600)
 
     def when(self, row: int) -> str:
         """The time of a row, for people."""
-        if self.times is None or self.recording.seconds is None:
+        times = self.recording.times
+        if times is None:
             return f"row {int(self.recording.number[row]) + 1}"
-        return self.times.shown(float(self.recording.seconds[row]))
+        return times.shown(float(times.seconds[row]))
 
     def signals_of(self, row: int) -> list[tuple[str, float]]:
         """The signals with the largest shares of a row's score, largest first; empty without shares."""
@@ -65,10 +64,9 @@ class Alarm:
 def alarms(scored: Scored) -> list[Alarm]:
     """All alarms, by machine and time."""
     machine = scored.recording.machine
-    new = np.ones(len(machine), bool)
-    new[1:] = np.diff(machine) != 0
-    begins = scored.alarm & (new | ~np.roll(scored.alarm, 1))
+    new = np.diff(machine, prepend=-1) != 0
     last = np.roll(new, -1)
+    begins = scored.alarm & (new | ~np.roll(scored.alarm, 1))
     ends = scored.alarm & (last | ~np.roll(scored.alarm, -1))
     opened = []
     for first, end in zip(np.flatnonzero(begins).tolist(), np.flatnonzero(ends).tolist(), strict=True):

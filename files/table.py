@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from files.errors import BadData
+from files import BadData
 
 Say = Callable[[str], Any]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from files.errors import BadData
+from files import BadData
 
 Seconds = NDArray[np.float64]
 Kind = Literal["ISO 8601", "s since 1970", "ms since 1970", "µs since 1970", "ns since 1970", "plain seconds"]

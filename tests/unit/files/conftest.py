@@ -7,7 +7,6 @@ import pytest
 
 from files.recording import Recording, from_table
 from files.table import Table, read
-from files.times import Times
 
 Write = Callable[[str | bytes], Path]
 
@@ -40,12 +39,12 @@ def table(write: Write) -> Callable[..., Table]:
 
 
 @pytest.fixture
-def recorded(table: Callable[..., Table]) -> Callable[..., tuple[Recording, Times | None]]:
+def recorded(table: Callable[..., Table]) -> Callable[..., Recording]:
     """A recording of columns a and b of a file with the header `who,when,a,b`."""
 
     def made(
         rows: str, group: str | None = "who", time: str | None = "when", interval_s: float = 1.0
-    ) -> tuple[Recording, Times | None]:
+    ) -> Recording:
         texts = tuple(name for name in (group, time) if name)
         rows_of_file = table("who,when,a,b\n" + rows, texts=texts)
         return from_table(rows_of_file, ("a", "b"), group=group, time=time, interval_s=interval_s)

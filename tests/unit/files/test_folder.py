@@ -8,8 +8,7 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from contract.manifest import sha256
-from files import folder
-from files.errors import BadData
+from files import BadData, folder
 from files.folder import FileManifest, States
 
 GRAPH = b"a graph"

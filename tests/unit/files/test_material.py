@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from files import material
-from files.errors import BadData
+from files import BadData, material
 from files.recording import Recording
 
 
@@ -16,7 +15,7 @@ def _recording(counts: list[int], columns: int = 3, interval_s: float = 60.0) ->
         machines=tuple(f"m{number}" for number in range(len(counts))),
         machine=machine,
         signals=np.random.default_rng(1).normal(size=(len(machine), columns)),
-        seconds=None,
+        times=None,
         row=np.arange(len(machine)),
         interval_s=interval_s,
         notes=(),

@@ -23,7 +23,7 @@ def scored() -> Scored:
         machines=("p1", "p2"),
         machine=np.array([0, 0, 0, 0, 1, 1, 1, 1], np.int32),
         signals=np.zeros((8, 2)),
-        seconds=None,
+        times=None,
         row=np.array([0, 2, 4, 6, 1, 3, 5, 7]),
         interval_s=3600.0,
         notes=("sorted",),
@@ -31,7 +31,6 @@ def scored() -> Scored:
     level = np.array([0, 1, 20, 30, 0, 50, 9, 1.0])
     return Scored(
         recording=recording,
-        times=None,
         training=np.array([1, 1, 0, 0, 1, 1, 0, 0], bool),
         score=level.astype(np.float32),
         level=level,
@@ -110,8 +109,8 @@ def test_times_are_written_as_they_came(scored: Scored, tmp_path: Path):
 
 def test_the_summary_has_all_alarms_for_programs(scored: Scored, tmp_path: Path):
     """As JSON without anything that JSON does not know."""
-    summary = report.summary(scored, alarms(scored), {"data": "x.csv"})
-    result = json.loads((tmp_path / report.write_summary(summary, tmp_path)).read_text())
+    report.write_summary(scored, alarms(scored), {"data": "x.csv"}, tmp_path)
+    result = json.loads((tmp_path / report.SUMMARY).read_text())
     assert (result["rows"], result["machines"], result["alarms_total"], result["rows_learning"]) == (
         8,
         2,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from files.errors import BadData
+from files import BadData
 from files.table import Table, read
 
 Read = Callable[..., Table]

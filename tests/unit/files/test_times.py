@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from files.errors import BadData
+from files import BadData
 from files.times import Times, read
 
 NEW_YEAR_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
