@@ -4,6 +4,7 @@ The first bytes of a file tell its format, not its name. Only the columns that a
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _BLOCK_BYTES = 8 * 1024**2
 _SAY_EVERY_ROWS = 2_000_000
 _DELIMITERS = ",;\t|"
 _NAMES_SHOWN = 30
+# Arrow's message for a value; with one thread it counts the lines.
+_NOT_A_NUMBER = re.compile(
+    r"In CSV column #(?P<column>\d+): Row #(?P<line>\d+): .* to double: invalid value '(?P<value>.*)'", re.DOTALL
+)
 _INSTALL = "pip install -c constraints.txt -e '.[trainer,files]'"
 
 
@@ -64,7 +69,7 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
                 report_at += _SAY_EVERY_ROWS
             batches.append(batch)
     except pa.ArrowInvalid as error:
-        raise BadData(source.blame(error, numbers)) from error
+        raise BadData(source.blame(error)) from error
     if not rows:
         raise BadData(f"{path} has a header but no rows")
     table = pa.Table.from_batches(batches)
@@ -115,7 +120,7 @@ class _Parquet:
         """The file's batches of rows. Raises ArrowInvalid for a damaged file."""
         yield from self._file.iter_batches(columns=list(dict.fromkeys([*numbers, *texts])))
 
-    def blame(self, error: Exception, numbers: Sequence[str]) -> str:
+    def blame(self, error: Exception) -> str:
         """The error for people."""
         return f"{self.path} is damaged: {error}"
 
@@ -145,26 +150,19 @@ class _Csv:
             self.notes.append("numbers are written with a decimal comma")
         return iter(self._opened(list(types), types))
 
-    def blame(self, error: Exception, numbers: Sequence[str]) -> str:
+    def blame(self, error: Exception) -> str:
         """The error for people: the first value that is not a number, and its line."""
-        import pyarrow as pa
-
-        row = 0
-        try:
-            for batch in self._opened(list(numbers), {name: pa.string() for name in numbers}):
-                for name in numbers:
-                    if (wrong := no_number(batch.column(name), self._decimal)) is not None:
-                        return (
-                            f"{self.path}, line {row + wrong[0] + 2}: {name} is {wrong[1]!r}, not a number. "
-                            "Leave missing values empty (or NaN, NA, null); write true and false as "
-                            f"1 and 0; if {name} is not a signal, leave it out of --signals and --conditions"
-                        )
-                row += batch.num_rows
-        except pa.ArrowInvalid as as_text:
-            error = as_text
-        if "UTF8" in str(error):
+        if "UTF8" in str(error) or "\N{REPLACEMENT CHARACTER}" in str(error):
             return _not_utf8(self.path, "a column that is asked for")
-        return f"{self.path} is not a valid CSV file with the delimiter {self._delimiter!r}: {error}"
+        wrong = _NOT_A_NUMBER.fullmatch(str(error))
+        if wrong is None:
+            return f"{self.path} is not a valid CSV file with the delimiter {self._delimiter!r}: {error}"
+        name = self.names[int(wrong["column"])]
+        return (
+            f"{self.path}, line {wrong['line']}: {name} is {wrong['value'][:80]!r}, not a number. "
+            "Leave missing values empty (or NaN, NA, null); write true and false as "
+            f"1 and 0; if {name} is not a signal, leave it out of --signals and --conditions"
+        )
 
     def _decimal_point(self, numbers: Sequence[str]) -> str:
         """The decimal point: a comma if the first block has such numbers and the delimiter is not a comma."""
@@ -206,17 +204,6 @@ class _Csv:
             raise BadData(_not_utf8(self.path, "its first line")) from error
 
 
-def no_number(column: Any, decimal: str = ".") -> tuple[int, str] | None:
-    """(row, text) of the first string of an Arrow column that is not a number; None if there is none."""
-    for row, text in enumerate(column.to_pylist()):
-        if text is not None:
-            try:
-                float(text.replace(decimal, ".") if decimal != "." else text)
-            except ValueError:
-                return row, text[:80]
-    return None
-
-
 def _numbers(path: Path, name: str, column: Any) -> NDArray[np.float64]:
     """An Arrow column as (n,) float64. Raises BadData if it does not hold numbers."""
     import pyarrow as pa
@@ -230,8 +217,10 @@ def _numbers(path: Path, name: str, column: Any) -> NDArray[np.float64]:
     try:
         values = pc.cast(column, pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        wrong = no_number(column) if pa.types.is_string(column.type) else None
-        what = f"row {wrong[0] + 1} has {wrong[1]!r}" if wrong else f"its type is {kind}"
+        what = f"its type is {kind}"
+        if text := re.search("Failed to parse string: '(.*)' as", str(error), re.DOTALL):
+            row = pc.index(column, pa.scalar(text[1], column.type)).as_py()
+            what = f"row {row + 1} has {text[1][:80]!r}"
         raise BadData(f"{path}: {name} must hold numbers, but {what}") from error
     return np.asarray(values.to_numpy(), np.float64)
 
