@@ -3,11 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from files import BadData, example, fit, score
-from plumbing import life, log, settings
-from plumbing.settings import SettingsError
+from files.table import Say
+from plumbing import life, log
+from plumbing.settings import SettingsError, load
 
 _log = logging.getLogger("files")
 
@@ -22,6 +25,17 @@ Exit codes: 0 done, 2 bad settings or data, 130 stopped. `python -m files fit --
 docs/your-data.md goes through an example.
 """
 EXIT_BAD_DATA, EXIT_STOPPED = 2, 130  # the latter: 128 + SIGINT
+FIT = """\
+Train a detector on a plain file and score every row of that file. Writes scores, alarms, plots and a model
+with which other files can be scored. docs/your-data.md goes through an example.
+"""
+SCORE = "Score another file with a model that `fit` made. Machines continue from their last scored rows."
+EXAMPLE = "Write an example file for `fit`: twelve invented pumps, three of which begin to fail."
+COMMANDS: dict[str, tuple[Callable[..., Any], Callable[[Any, Say], int]]] = {
+    "fit": (partial(load, fit.Settings, prefix="FIT", description=FIT), fit.run),
+    "score": (partial(load, score.Settings, prefix="SCORE", description=SCORE), score.run),
+    "example": (partial(load, example.Settings, prefix="EXAMPLE", description=EXAMPLE), example.run),
+}
 
 
 def main() -> None:
@@ -35,52 +49,20 @@ def run(arguments: Sequence[str]) -> int:
     if name in ("--help", "-h", "help"):
         print(USAGE)
         return 0
-    if name not in ("fit", "score", "example"):
+    if name not in COMMANDS:
         raise SettingsError(f"{name!r} is not a command; the commands are fit, score and example")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         _quieten_libraries()
     log.configure("files", "text", sys.stderr)  # people type these commands; stdout has the tables
+    load_settings, command = COMMANDS[name]
     try:
-        if name == "fit":
-            return fit.run(_load(fit.Settings, "FIT", arguments, FIT), _say)
-        if name == "score":
-            return score.run(_load(score.Settings, "SCORE", arguments, SCORE), _say)
-        return _example(_load(example.Settings, "EXAMPLE", arguments, EXAMPLE))
+        return command(load_settings(argv=arguments, command=f"python -m files {name}"), _say)
     except BadData as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_DATA
     except KeyboardInterrupt:
         print("stopped: the output folder does not hold a complete model", file=sys.stderr)
         return EXIT_STOPPED
-
-
-FIT = """\
-Train a detector on a plain file and score every row of that file. Writes scores, alarms, plots and a model
-with which other files can be scored. docs/your-data.md goes through an example.
-"""
-SCORE = "Score another file with a model that `fit` made. Machines continue from their last scored rows."
-EXAMPLE = "Write an example file for `fit`: twelve invented pumps, three of which begin to fail."
-
-
-def _example(chosen: example.Settings) -> int:
-    try:
-        rows = example.write(chosen)
-    except OSError as error:
-        raise BadData(f"--out {chosen.out} cannot be written: {error.strerror}") from error
-    print(
-        f"{chosen.out}: {rows} rows of {chosen.pumps} pumps. Try:\n{example.COMMAND.format(data=chosen.out)}"
-    )
-    return 0
-
-
-def _load(kind: type[settings.S], prefix: str, arguments: Sequence[str], description: str) -> settings.S:
-    return settings.load(
-        kind,
-        prefix=prefix,
-        argv=arguments,
-        description=description,
-        command=f"python -m files {prefix.lower()}",
-    )
 
 
 def _quieten_libraries() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from files import BadData
+from files.table import Say
 from plumbing.settings import setting
 
 SIGNALS = ("flow", "pressure", "motor_current", "bearing_temp", "vibration")
@@ -40,6 +42,17 @@ class Settings:
     days: int = setting("days of data, from 2026-01-01 on", default=42, least=1)
     interval_s: int = setting("seconds between two samples of a pump", default=600, least=1)
     seed: int = setting("seed of all random numbers", default=1)
+
+
+def run(settings: Settings, say: Say) -> int:
+    """Write the file and print how to try it. Returns the exit code. Raises BadData."""
+    try:
+        rows = write(settings)
+    except OSError as error:
+        raise BadData(f"--out {settings.out} cannot be written: {error.strerror}") from error
+    command = COMMAND.format(data=settings.out)
+    print(f"{settings.out}: {rows} rows of {settings.pumps} pumps. Try:\n{command}")
+    return 0
 
 
 def write(settings: Settings) -> int:
@@ -77,11 +90,8 @@ def pump(name: str, day: Floats, chance: np.random.Generator) -> Floats:
     }
     bearing, impeller = size.get("bearing", 0), size.get("impeller", 0)
     temp, vibration = temp + 9 * bearing, vibration * (1 + 0.8 * bearing)
-    flow, pressure, current = (
-        flow * (1 - 0.1 * impeller),
-        pressure * (1 - 0.08 * impeller),
-        current * (1 + 0.06 * impeller),
-    )
+    flow, pressure = flow * (1 - 0.1 * impeller), pressure * (1 - 0.08 * impeller)
+    current *= 1 + 0.06 * impeller
     true = np.stack([speed, inlet, flow, pressure, current, temp, vibration])
     noise = np.array([4, 0.1, 1.5, 0.06, 0.25, 0.4, 0.08])[:, None]
     seen = true + noise * chance.normal(size=true.shape)

@@ -1,6 +1,7 @@
 """The training data: which columns are useful, how long machines are watched, which rows serve what."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -50,12 +51,10 @@ def domain(recording: Recording, training: Rows, signals: Sequence[str], conditi
     made = plain_domain(kept, [name for name in conditions if name in columns], resolutions(rows).tolist())
     same = np.diff(recording.machine[training]) == 0
     repeats = (np.diff(rows, axis=0)[same] == 0).mean(axis=0)
-    judged = made.judged & (repeats < _RESTLESS_REPEATS)
-    made = replace(made, restless=judged)
-    try:
-        state_columns(made)
-    except ValueError:
-        made = replace(made, restless=np.zeros_like(judged))
+    watched = replace(made, restless=made.judged & (repeats < _RESTLESS_REPEATS))
+    with suppress(ValueError):
+        state_columns(watched)
+        return watched
     try:
         state_columns(made)
     except ValueError as error:

@@ -116,10 +116,13 @@ def _is_calendar(scored: Scored) -> bool:
 
 
 def _axis(scored: Scored, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Calendar times where the file has them, else hours."""
-    if _is_calendar(scored) and scored.recording.seconds is not None:
-        return (scored.recording.seconds[rows] * 1e6).astype("datetime64[us]")
-    return scored.hours(rows)
+    """Calendar times where the file has them, else hours since the first row."""
+    recording, seconds = scored.recording, scored.recording.seconds
+    if seconds is None:
+        return np.asarray(recording.number[rows] * recording.interval_s / 3600)
+    if _is_calendar(scored):
+        return (seconds[rows] * 1e6).astype("datetime64[us]")
+    return np.asarray((seconds[rows] - seconds.min()) / 3600)
 
 
 def _thinned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,6 +1,7 @@
 """A table's rows in the order a detector needs: by machine, then time, without repeated times."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,9 +83,9 @@ def from_table(
         )
     if not keep.any():
         raise BadData(f"no row has a {group or time}")
-    row, order_notes = _in_order(np.flatnonzero(keep), machine, times)
+    row = _in_order(np.flatnonzero(keep), machine, times, notes)
     machine, times = machine[row], times and replace(times, seconds=times.seconds[row])
-    interval_s, gap_notes = _interval(machine, times, interval_s)
+    interval_s = interval_s if times is None else _interval(machine, times.seconds, notes)
     return Recording(
         columns=tuple(columns),
         machines=tuple(machines),
@@ -93,7 +94,7 @@ def from_table(
         times=times,
         row=row,
         interval_s=interval_s,
-        notes=(*notes, *order_notes, *gap_notes),
+        notes=tuple(notes),
     )
 
 
@@ -119,37 +120,35 @@ def _machines(
 
 
 def _in_order(
-    row: NDArray[np.intp], machine: NDArray[np.int32], times: Times | None
-) -> tuple[NDArray[np.intp], list[str]]:
+    row: NDArray[np.intp], machine: NDArray[np.int32], times: Times | None, notes: list[str]
+) -> NDArray[np.intp]:
     """`row` sorted by machine and time (stable); only the first row of each (machine, time) is kept."""
     by_machine = row[np.argsort(machine[row], kind="stable")]
     if times is None:
-        return by_machine, []
+        return by_machine
     seconds = times.seconds
-    order, notes = row[np.lexsort((seconds[row], machine[row]))], []
+    order = row[np.lexsort((seconds[row], machine[row]))]
     if (order != by_machine).any():
         notes.append("the rows were not in order of time and were sorted")
     repeated = np.zeros(len(order), bool)
     repeated[1:] = (np.diff(machine[order]) == 0) & (np.diff(seconds[order]) == 0)
     if count := int(repeated.sum()):
         notes.append(f"{count} rows repeated a machine and time that an earlier row has, and were left out")
-    return order[~repeated], notes
+    return order[~repeated]
 
 
-def _interval(machine: NDArray[np.int32], times: Times | None, interval_s: float) -> tuple[float, list[str]]:
-    """The median interval in seconds, and a note about gaps where there are any."""
-    if times is None:
-        return interval_s, []
-    steps = np.diff(times.seconds)[np.diff(machine) == 0]
+def _interval(machine: NDArray[np.int32], seconds: Seconds, notes: list[str]) -> float:
+    """The median interval in seconds; gaps are noted."""
+    steps = np.diff(seconds)[np.diff(machine) == 0]
     if not len(steps):
         raise BadData("no machine has two rows with different times: is --group a column of machines?")
     median = float(np.median(steps))
-    gaps = int((steps > GAP_INTERVALS * median).sum())
-    longest_h = float(steps.max()) / 3600
-    note = (
-        f"{gaps} gaps of more than {GAP_INTERVALS} intervals (the longest {longest_h:.3g} h) are not counted"
-    )
-    return median, [note] if gaps else []
+    if gaps := int((steps > GAP_INTERVALS * median).sum()):
+        notes.append(
+            f"{gaps} gaps of more than {GAP_INTERVALS} intervals (the longest {steps.max() / 3600:.3g} h) "
+            "are not counted"
+        )
+    return median
 
 
 def until(recording: Recording, text: str) -> NDArray[np.bool_]:
@@ -157,9 +156,9 @@ def until(recording: Recording, text: str) -> NDArray[np.bool_]:
 
     Raises BadData for a text that is neither, or that leaves no training rows.
     """
-    share = _share(text)
-    if share is not None:
-        return np.asarray(recording.number < share * recording.counts[recording.machine])
+    with suppress(ValueError):
+        if 0 < (share := float(text)) < 1:
+            return np.asarray(recording.number < share * recording.counts[recording.machine])
     times = recording.times
     if times is None:
         raise BadData(f"--train-until {text}: without --time it must be a share of the rows, between 0 and 1")
@@ -175,14 +174,6 @@ def until(recording: Recording, text: str) -> NDArray[np.bool_]:
         first, last = times.shown(float(times.seconds.min())), times.shown(float(times.seconds.max()))
         raise BadData(f"--train-until {text} is before the first row: the file spans {first} to {last}")
     return np.asarray(chosen)
-
-
-def _share(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 < value < 1 else None
 
 
 def constants(recording: Recording, chosen: NDArray[np.bool_]) -> tuple[list[str], list[str]]:

@@ -26,13 +26,6 @@ class Scored:
     shares: NDArray[np.float32]  # (M, K) of the score; a row adds up to 1, a share may be negative
     threshold: float
 
-    def hours(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Hours since the first row of the file, or of the machine where there are no times."""
-        seconds = self.recording.seconds
-        if seconds is None:
-            return np.asarray(self.recording.number[rows] * self.recording.interval_s / 3600)
-        return np.asarray((seconds[rows] - seconds.min()) / 3600)
-
     def when(self, row: int) -> str:
         """The time of a row, for people."""
         times = self.recording.times

@@ -26,7 +26,8 @@ _DELIMITERS = ",;\t|"
 _NAMES_SHOWN = 30
 # Arrow's message for a value; with one thread it counts the lines.
 _NOT_A_NUMBER = re.compile(
-    r"In CSV column #(?P<column>\d+): Row #(?P<line>\d+): .* to double: invalid value '(?P<value>.*)'", re.DOTALL
+    r"In CSV column #(?P<column>\d+): Row #(?P<line>\d+): .* to double: invalid value '(?P<value>.*)'",
+    re.DOTALL,
 )
 _INSTALL = "pip install -c constraints.txt -e '.[trainer,files]'"
 

@@ -12,14 +12,15 @@ from files import BadData
 Seconds = NDArray[np.float64]
 Kind = Literal["ISO 8601", "s since 1970", "ms since 1970", "µs since 1970", "ns since 1970", "plain seconds"]
 
-# A number of at least this size is a time since 1970 in that unit (years 1973 to 5138); smaller numbers are
-# seconds from an unknown start.
-_SINCE_1970: tuple[tuple[float, float, Kind], ...] = (
-    (1e17, 1e-9, "ns since 1970"),
-    (1e14, 1e-6, "µs since 1970"),
-    (1e11, 1e-3, "ms since 1970"),
-    (1e8, 1.0, "s since 1970"),
-)
+# (least size, seconds) of a number of this kind: a number of at least this size is a time since 1970 in that
+# unit (years 1973 to 5138); smaller numbers are seconds from an unknown start.
+_NUMBERS: dict[Kind, tuple[float, float]] = {
+    "ns since 1970": (1e17, 1e-9),
+    "µs since 1970": (1e14, 1e-6),
+    "ms since 1970": (1e11, 1e-3),
+    "s since 1970": (1e8, 1.0),
+    "plain seconds": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Times:
         """`text`, written like the column, in seconds. Raises ValueError."""
         if self.kind == "ISO 8601":
             return _moment(text, self.zoned)
-        return float(text) * _factor(self.kind)
+        return float(text) * _NUMBERS[self.kind][1]
 
     def shown(self, second: float) -> str:
         """A time as text for people."""
@@ -71,8 +72,8 @@ def _numbers(name: str, values: Seconds) -> Times:
     if not len(known):
         raise BadData(f"{name}: no row has a time")
     size = float(np.median(known))
-    kind: Kind = next((kind for least, _, kind in _SINCE_1970 if size >= least), "plain seconds")
-    return Times(np.where(np.isfinite(values), values, np.nan) * _factor(kind), kind)
+    kind, unit_s = next((kind, unit_s) for kind, (least, unit_s) in _NUMBERS.items() if size >= least)
+    return Times(np.where(np.isfinite(values), values, np.nan) * unit_s, kind)
 
 
 def _texts(name: str, column: Any) -> Times:
@@ -85,27 +86,20 @@ def _texts(name: str, column: Any) -> Times:
         except pa.ArrowInvalid:
             continue
     # ISO 8601 in a form that Arrow does not read, or a value that is not a time.
-    texts = column.to_pylist()
-    seconds = np.full(len(texts), np.nan)
-    first = next(text for text in texts if text is not None)
-    zoned = _has_zone(first)
-    for row, text in enumerate(texts):
-        if text is not None:
-            try:
-                seconds[row] = _moment(text, zoned)
-            except ValueError as error:
-                raise BadData(
-                    f"{name}: {text[:60]!r} (row {row + 1}) is not a time: {error}. Write all times as "
-                    "ISO 8601 (2026-03-01T08:30:00; with +01:00 for a zone, all or none), or as numbers"
-                ) from error
-    return Times(seconds, "ISO 8601", zoned)
-
-
-def _has_zone(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text.strip()).tzinfo is not None
-    except ValueError:
-        return False
+    seconds, zoned = np.full(len(column), np.nan), None
+    for row, text in enumerate(column.to_pylist()):
+        if text is None:
+            continue
+        try:
+            if zoned is None:
+                zoned = datetime.fromisoformat(text.strip()).tzinfo is not None
+            seconds[row] = _moment(text, zoned)
+        except ValueError as error:
+            raise BadData(
+                f"{name}: {text[:60]!r} (row {row + 1}) is not a time: {error}. Write all times as "
+                "ISO 8601 (2026-03-01T08:30:00; with +01:00 for a zone, all or none), or as numbers"
+            ) from error
+    return Times(seconds, "ISO 8601", bool(zoned))
 
 
 def _moment(text: str, zoned: bool) -> float:
@@ -125,7 +119,3 @@ def _seconds(column: Any) -> Seconds:
     if np.isnan(values).all():
         raise BadData("no row has a time")
     return np.asarray(values, np.float64)
-
-
-def _factor(kind: Kind) -> float:
-    return next((factor for _, factor, name in _SINCE_1970 if name == kind), 1.0)

@@ -1,5 +1,6 @@
 """python -m trainer: train (the default), list, show, rollback, rebuild, launch."""
 
+import importlib.util
 import os
 import re
 import sys
@@ -94,7 +95,15 @@ def check_signals() -> None:
 
 
 def _run_files(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by `python -m files`: the old names of its commands still work."""
+    """Replace this process by `python -m files`: the old names of its commands still work.
+
+    Raises SettingsError where `files` is not installed, as in the trainer's image.
+    """
+    if importlib.util.find_spec("files") is None:
+        raise SettingsError(
+            f"{arguments[0]} is a command of `python -m files`, which is not installed here (the images do not "
+            "have it): in a checkout, `pip install -c constraints.txt -e '.[trainer,files]'` installs it"
+        )
     print(f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`", file=sys.stderr)
     os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
 

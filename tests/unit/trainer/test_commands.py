@@ -1,13 +1,15 @@
 """The command line, what it shows, and what it refuses."""
 
 import dataclasses
+import importlib.util
+import sys
 from typing import Any
 
 import pytest
 
 from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
-from trainer.__main__ import listing, pretty, split_command
+from trainer.__main__ import listing, main, pretty, split_command
 from trainer.judge.comparison import as_text
 from trainer.publication import Entry, NotPublishable, newest, newest_published
 from trainer.settings import Settings
@@ -149,3 +151,16 @@ def test_a_shown_manifest_is_json_and_fits_a_screen(history: list[Entry]) -> Non
     text = pretty(history[0].manifest)
     assert len(text.splitlines()) < 200
     assert Manifest.from_json(text) == Manifest.from_json(history[0].manifest.to_json())
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "example"])
+def test_where_files_is_not_installed_its_commands_end_with_a_message(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The trainer's image has no files/: exit code 2, and where the command is."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["trainer", command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"settings: {command} is a command of `python -m files`" in capsys.readouterr().err
