@@ -101,8 +101,8 @@ def _run_files(arguments: Sequence[str]) -> NoReturn:
     """
     if importlib.util.find_spec("files") is None:
         raise SettingsError(
-            f"{arguments[0]} is a command of `python -m files`, which is not installed here (the images do not "
-            "have it): in a checkout, `pip install -c constraints.txt -e '.[trainer,files]'` installs it"
+            f"{arguments[0]} is a command of `python -m files`, which is not installed here (no image has "
+            "it): in a checkout, `pip install -c constraints.txt -e '.[trainer,files]'` installs it"
         )
     print(f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`", file=sys.stderr)
     os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
