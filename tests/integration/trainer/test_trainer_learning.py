@@ -36,11 +36,12 @@ def test_a_fault_goes_in_its_components_direction(
         graph, tflite, past.reshape(-1, past.shape[2]), np.repeat(range(len(past)), past.shape[1])
     )
     assert known is not None
-    recent = past[:, -20:]
+    lasting = 3 * round(WINDOW.memory_samples)  # samples: by then the averages hold 95 % of a deviation
+    recent = past[:, -lasting:]
     for name, column, moved in (
         ("tire_1_1", TYRE, recent[..., TYRE] * 0.95),
         ("brake_1_1", TYRE, recent[..., TYRE] * 1.05),
-        ("coolant_temp_sensor", COOLANT, np.repeat(recent[:, :1, COOLANT], 20, axis=1)),
+        ("coolant_temp_sensor", COOLANT, np.repeat(recent[:, :1, COOLANT], lasting, axis=1)),
     ):
         after = loop(served, np.where(np.arange(len(SIGNALS)) == column, moved[..., None], recent), warm)[2]
         assert np.mean([known.of(state)[0] == name for state in after]) > 0.9
