@@ -37,9 +37,8 @@ def _run() -> int:
         raise SettingsError(f"{command!r} is neither demo nor up; see python -m local --help")
     if command == "demo" and OWN_FOLDER is not None:
         raise SettingsError(f"{VARIABLE}: the demo drives the project's own cars; `up` starts all but these")
-    loaded = settings.load(
-        Settings, prefix="DEMO", argv=arguments, description=USAGE, command=f"python -m local {command}"
-    )
+    name = f"python -m local {command}"
+    loaded = settings.load(Settings, prefix="DEMO", argv=arguments, description=USAGE, command=name)
     log.configure("local", "text")
     stop = life.Stop().install()
     # Without a terminal rich assumes 80 columns, too few for the tables of a log.
@@ -61,12 +60,10 @@ def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
     if OWN_FOLDER is not None:
         console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")
-    shown = 0
     while not stop.requested:
         deployment.supervisor.tick()
-        for event in deployment.supervisor.events[shown:]:
+        for event in deployment.supervisor.new_events():
             console.print(event)
-        shown = len(deployment.supervisor.events)
         time.sleep(_LOOK_S)
 
 

@@ -40,7 +40,8 @@ def _record_missing() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     for program in PROGRAMS:
         # Renamed only when it is complete: a program that starts meanwhile must not map half an archive.
-        java.recording_path(binary, program).rename(java.archive_path(binary, program))
+        path = java.archive_path(binary, program)
+        path.with_suffix(".new").rename(path)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from contract.errors import Malformed
 from contract.manifest import unpack
@@ -42,9 +42,7 @@ def publish(cloud_bootstrap: str, path: Path) -> int | None:
         for topic in (MODELS_LOG, MODELS):
             producer.produce(topic, value, manifest.name)
         if producer.flush(_ANSWER_WITHIN_S):
-            raise WorldDown(f"cloud Kafka ({cloud_bootstrap}) did not take the model of {path} in time")
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
     except KafkaException as error:
-        raise WorldDown(
-            f"cloud Kafka ({cloud_bootstrap}) did not take the model of {path}: {error}"
-        ) from error
+        raise WorldDown(f"cloud Kafka ({cloud_bootstrap}) did not take the model {path}: {error}") from error
     return manifest.version

@@ -51,7 +51,7 @@ def command(
         flags.append("-XX:TieredStopAtLevel=1")
     path = archive_path(java, archive)
     if record:
-        flags.append(f"-XX:ArchiveClassesAtExit={recording_path(java, archive)}")
+        flags.append(f"-XX:ArchiveClassesAtExit={path.with_suffix('.new')}")
     elif path.exists():
         # The JVM ignores an archive that does not match and reads the jars.
         flags.append(f"-XX:SharedArchiveFile={path}")
@@ -63,12 +63,6 @@ def archive_path(java: Path, name: str) -> Path:
     jars = "".join(f"{jar.name} {jar.stat().st_mtime_ns}\n" for jar in sorted(LIBS.glob("*.jar")))
     key = hashlib.sha256(f"{java.resolve()}\n{_release(java)}\n{LIBS}\n{jars}".encode()).hexdigest()
     return ARCHIVES / f"{name}-{key[:12]}.jsa"
-
-
-def recording_path(java: Path, name: str) -> Path:
-    """The path under which a class archive is written before it is complete."""
-    path = archive_path(java, name)
-    return path.with_name(path.name + ".new")
 
 
 def find() -> Path:

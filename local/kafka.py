@@ -5,8 +5,9 @@ It uses only the standard library: `local/setup` records class archives with it 
 
 import base64
 import hashlib
-import os
+import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from local import java
@@ -23,71 +24,60 @@ ROOM_MIB_MIN = 128
 _PROPERTIES = Path(__file__).with_name("kafka.properties").read_text(encoding="utf-8")
 
 
+@dataclass(frozen=True)
 class Broker:
     """A cluster of one broker with its data under `folder`."""
 
-    def __init__(
-        self,
-        name: str,
-        port: int,
-        folder: Path,
-        *,
-        compiler: java.Compiler = "c1",
-        heap_mib: int = HEAP_MIB,
-        record: bool = False,
-        far: tuple[int, int] | None = None,
-    ) -> None:
-        """`record` writes the class archives of its programs (local/archives.py).
+    name: str
+    port: int
+    folder: Path
+    compiler: java.Compiler = "c1"
+    heap_mib: int = HEAP_MIB
+    record: bool = False  # whether its programs write their class archives (local/archives.py)
+    # (port, advertised port) of a second listener for clients of another site: a relay must forward
+    # connections from the advertised port to the other.
+    far: tuple[int, int] | None = None
 
-        `far` is (port, advertised port) of a second listener for clients of another site: a relay must
-        forward connections from the advertised port to the other.
-        """
-        self.name = name
-        self.port = port
-        self.bootstrap = f"127.0.0.1:{port}"
-        self._compiler, self._heap_mib, self._record = compiler, heap_mib, record
-        self._far = far
-        self._folder = folder
-        self._properties = folder / f"{name}.properties"
+    @property
+    def bootstrap(self) -> str:
+        """The address for clients."""
+        return f"127.0.0.1:{self.port}"
 
     def child(self) -> Child:
         """The process to start. A new data folder is formatted first. Raises WorldDown."""
-        if not self._properties.exists():
-            self._format()
+        properties = self.folder / f"{self.name}.properties"
+        if not properties.exists():
+            self._format(properties)
         argv = java.command(
-            "kafka.Kafka", str(self._properties),
-            heap_mib=self._heap_mib, archive="broker", compiler=self._compiler, record=self._record,
+            "kafka.Kafka", str(properties),
+            heap_mib=self.heap_mib, archive="broker", compiler=self.compiler, record=self.record,
         )  # fmt: skip
         return Child(
             self.name,
             argv,
             lambda: kafka_answers(self.port),
-            may_start=self._has_room,
+            may_start=lambda: shutil.disk_usage(self.folder).free >= ROOM_MIB_MIN << 20,
             env={"MALLOC_ARENA_MAX": "2"},
         )
 
-    def _has_room(self) -> bool:
-        space = os.statvfs(self._folder)
-        return space.f_bavail * space.f_frsize >= ROOM_MIB_MIN << 20
-
-    def _format(self) -> None:
-        data = self._folder / "data"
+    def _format(self, properties: Path) -> None:
+        data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         text = _PROPERTIES.format(
             port=self.port,
             controller_port=self.port + 1,
             data=data.resolve(),
-            far_listener=f",FAR://127.0.0.1:{self._far[0]}" if self._far else "",
-            far_advertised=f",FAR://127.0.0.1:{self._far[1]}" if self._far else "",
+            far_listener=f",FAR://127.0.0.1:{self.far[0]}" if self.far else "",
+            far_advertised=f",FAR://127.0.0.1:{self.far[1]}" if self.far else "",
         )
-        draft = self._folder / f"{self.name}.properties.new"
+        draft = properties.with_suffix(".new")
         draft.write_text(text, encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")
         argv = java.command(
             "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(draft),
-            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self._record,
+            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self.record,
         )  # fmt: skip
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise WorldDown(f"{data} could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
-        draft.rename(self._properties)
+        draft.rename(properties)

@@ -117,10 +117,8 @@ def cover(offsets: Longs, audits: list[dict[str, Any]]) -> NDArray[np.bool_]:
     first = np.sort(np.array([audit["first_offset"] for audit in audits], np.int64))
     last = np.sort(np.array([audit["last_offset"] for audit in audits], np.int64))
     # An offset is inside a range where more ranges begin at or before it than end before it.
-    covered: NDArray[np.bool_] = np.searchsorted(first, offsets, "right") > np.searchsorted(
-        last, offsets, "left"
-    )
-    return covered
+    begun, ended = np.searchsorted(first, offsets, "right"), np.searchsorted(last, offsets, "left")
+    return np.greater(begun, ended)
 
 
 def _stage(name: str, published: Published, record: Longs) -> Stage:

@@ -87,7 +87,6 @@ class Observer:
         self._console = console
         self._duration_s = duration_s
         self._rates = {stage: Rate() for stage in ("cars", "edge", "scored", "cloud")}
-        self._events_shown = 0
 
     @property
     def flowing_s(self) -> float:
@@ -116,7 +115,8 @@ class Observer:
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
         self.foresight.take(seen.news)
-        self._show_events()
+        for event in self._deployment.supervisor.new_events():
+            self._console.print(f"[red]{event}[/]")
         if now >= self._memory_due:
             self._memory_due = now + _MEMORY_EVERY_S
             self.memory_mib = self._deployment.supervisor.memory_mib()
@@ -165,7 +165,7 @@ class Observer:
     def _rows(
         self, totals: Mapping[str, float], waiting: Mapping[str, float], now: float
     ) -> list[screen.Row]:
-        plan = self._deployment.plan
+        plan, children = self._deployment.plan, self._deployment.supervisor.children
         stages = {
             "cars": ("cars to MQTT", ["simulator", *(f"mqtt-{shard}" for shard in range(plan.mqtt_shards))]),
             "edge": ("MQTT to Kafka", [*plan.bridge_names, "edge"]),
@@ -178,7 +178,7 @@ class Observer:
                 self._rates[stage].per_s(totals[stage], now),
                 int(totals[stage]),
                 int(waiting[stage]),
-                self._states(names),
+                " ".join(f"{_MARKS[children[name].state]} {name}" for name in names if name in children),
             )
             for stage, (title, names) in stages.items()
         ]
@@ -195,17 +195,7 @@ class Observer:
             moments.caught_up = now
             self._console.print(f"scorers caught up with the log after {moments.since_start(now)} s")
 
-    def _states(self, names: Sequence[str]) -> str:
-        children = self._deployment.supervisor.children
-        return " ".join(f"{_MARKS[children[name].state]} {name}" for name in names if name in children)
-
     def trainer_state(self) -> str:
         """What the trainer does, or how it ended, in words."""
         supervisor = self._deployment.supervisor
         return training.state(supervisor.children.get(TRAINER), supervisor.last_lines(TRAINER).splitlines())
-
-    def _show_events(self) -> None:
-        events = self._deployment.supervisor.events
-        for event in events[self._events_shown :]:
-            self._console.print(f"[red]{event}[/]")
-        self._events_shown = len(events)

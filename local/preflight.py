@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-import os
+import re
 import resource
 import shutil
 import socket
@@ -50,8 +50,7 @@ def check_ports(ports: Mapping[int, str]) -> None:
 def check_disk(run_dir: Path, needed_mib: int = DISK_MIB_MIN) -> None:
     """Raises WorldDown where the run would have too little disk space."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    space = os.statvfs(run_dir)
-    free_mib = space.f_bavail * space.f_frsize // 1024**2
+    free_mib = shutil.disk_usage(run_dir).free // 1024**2
     if free_mib < needed_mib:
         raise WorldDown(
             f"{run_dir} has {free_mib} MiB left, {needed_mib} are needed: free some, "
@@ -61,14 +60,12 @@ def check_disk(run_dir: Path, needed_mib: int = DISK_MIB_MIN) -> None:
 
 def check_memory(needed_mib: int) -> None:
     """Raises WorldDown where less memory is available, as far as the kernel tells."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable:"))
-        free_mib = int(line.split()[1]) // 1024
-        if free_mib < needed_mib:
+    with contextlib.suppress(OSError):
+        free = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
+        if free and int(free[1]) < 1024 * needed_mib:
             raise WorldDown(
-                f"{free_mib} MiB of memory are free, about {needed_mib} are needed: end something, "
-                "or give fewer --cars"
+                f"{int(free[1]) // 1024} MiB of memory are free, about {needed_mib} are needed: "
+                "end something, or give fewer --cars"
             )
 
 

@@ -38,14 +38,23 @@ class RunReport:
         """Print and write everything. The exit status is 0 where records flowed and none was lost."""
         run_dir, seen = self.deployment.plan.run_dir, self.observer.watch.seen
         observer, ended_at = self.observer, self.ended_at
-        card, book = self._scorecard(), self.ledger()
+        plan, book = self.deployment.plan, self.ledger()
+        card = scorecard.draw_up(
+            self.deployment.truth(),
+            observer.foresight.alerts(ended_at),
+            cars=plan.cars,
+            from_s=observer.moments.telemetry or ended_at,
+            to_s=ended_at,
+            learning_s=plan.learning_s,
+            time_lapse=plan.time_lapse,
+        )
         foreseen = observer.foresight.as_dict(ended_at, observer.watched_from(ended_at))
         for name, content in (("ledger", book), ("scorecard", card.as_dict() | {"foresight": foreseen})):
             (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         console.print(screen.anomalies_table(list(seen.recent), narrow=console.width < screen.WIDE_COLUMNS))
         screen.show_ledger(console, self.stages)
-        tallies, time_lapse = observer.tallies(ended_at), self.deployment.plan.time_lapse
-        screen.show_foresight(console, observer.foresight, tallies, time_lapse)
+        tallies = observer.tallies(ended_at)
+        screen.show_foresight(console, observer.foresight, tallies, plan.time_lapse)
         screen.show_scorecard(console, card)
         latency = book["car_to_anomaly_ms"]
         console.print(
@@ -78,35 +87,21 @@ class RunReport:
             "seconds_to_first_model": moments.since_start(moments.first_model),
             "seconds_to_first_anomaly": moments.since_start(observer.watch.seen.first_anomaly_at),
             "car_to_anomaly_ms": {"p50": latency.p50_ms, "p99": latency.p99_ms, "anomalies": latency.count},
-            "models": self._model_hops(),
+            # ms from the publication of each model to the edge, and to the first batch of each replica.
+            "models": [
+                {
+                    "version": arrival.version,
+                    "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
+                    "to_first_batch_ms": {
+                        scorer: round(1000 * (at - arrival.published_at))
+                        for scorer, at in sorted(self.first_batches.get(arrival.version, {}).items())
+                    },
+                }
+                for arrival in observer.watch.seen.models
+            ],
             "memory_mib": round(observer.memory_mib_max),
             "restarts": self.deployment.supervisor.restarts,
         }
-
-    def _model_hops(self) -> list[dict[str, Any]]:
-        """For each model: ms from its publication to the edge, and to the first batch of each replica."""
-        return [
-            {
-                "version": arrival.version,
-                "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
-                "to_first_batch_ms": {
-                    scorer: round(1000 * (at - arrival.published_at))
-                    for scorer, at in sorted(self.first_batches.get(arrival.version, {}).items())
-                },
-            }
-            for arrival in self.observer.watch.seen.models
-        ]
-
-    def _scorecard(self) -> scorecard.Scorecard:
-        return scorecard.draw_up(
-            self.deployment.truth(),
-            self.observer.foresight.alerts(self.ended_at),
-            cars=self.deployment.plan.cars,
-            from_s=self.observer.moments.telemetry or self.ended_at,
-            to_s=self.ended_at,
-            learning_s=self.deployment.plan.learning_s,
-            time_lapse=self.deployment.plan.time_lapse,
-        )
 
     def _verdict(self, console: Console) -> int:
         lost = [stage.stage for stage in self.stages if stage.lost]

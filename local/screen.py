@@ -3,7 +3,7 @@
 import io
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,25 +141,17 @@ def foresight_table(
     tallies: Mapping[str, ForesightTally], time_lapse: float, title: str, *, narrow: bool
 ) -> Table:
     """Alerts against the workshops' reports, by the component that they name or that failed."""
-    wide: dict[str, Callable[[ForesightTally], str]] = {
-        "alerts": lambda tally: number(tally.alerts),
-        "confirmed": lambda tally: number(tally.confirmed),
-        "right": lambda tally: number(tally.right),
-        "late": lambda tally: number(tally.late),
-        "false": lambda tally: number(tally.false),
-        "pending": lambda tally: number(tally.pending),
-        "precision": lambda tally: share(tally.precision),
-        "failures": lambda tally: number(tally.failures),
-        "foreseen": lambda tally: number(tally.foreseen),
-        "recall": lambda tally: share(tally.recall),
-        "lead": lambda tally: driving(tally.median_lead_s, time_lapse),
-    }
-    heads = [head for head in wide if not narrow or head not in ("late", "pending", "precision")]
+    heads = ["alerts", "confirmed", "right", "late", "false", "pending", "precision", "failures", "foreseen",
+             "recall", "lead"]  # fmt: skip
+    if narrow:
+        heads = [head for head in heads if head not in ("late", "pending", "precision")]
     table = _table(title, ("component", *heads), narrow=narrow, left=("component",))
     for name, tally in tallies.items():
         if name == ALL and len(tallies) > 1 and not narrow:
             table.add_section()
-        table.add_row(name, *(wide[head](tally) for head in heads))
+        shares = {"precision": share(tally.precision), "recall": share(tally.recall)}
+        cells = shares | {"lead": driving(tally.median_lead_s, time_lapse)}
+        table.add_row(name, *(cells.get(head) or number(getattr(tally, head)) for head in heads))
     return table
 
 
@@ -201,7 +193,9 @@ def line(picture: Picture) -> str:
 def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
     """Print the ledger."""
     heads = ("stage", "expected", "distinct", "duplicates", "lost")
-    table = _table("Ledger: records by (car_id, seq)", heads, narrow=_is_narrow(console), left=("stage",))
+    table = _table(
+        "Ledger: records by (car_id, seq)", heads, narrow=console.width < WIDE_COLUMNS, left=("stage",)
+    )
     for stage in stages:
         lost = Text(number(stage.lost), style="bold red" if stage.lost else "green")
         counts = (number(stage.expected), number(stage.distinct), number(stage.duplicates))
@@ -214,7 +208,7 @@ def show_foresight(
 ) -> None:
     """Print what the deployment knows of itself: alerts and reports, without the truth."""
     title = "Alerts, and what the workshops reported"
-    console.print(foresight_table(tallies, time_lapse, title, narrow=_is_narrow(console)))
+    console.print(foresight_table(tallies, time_lapse, title, narrow=console.width < WIDE_COLUMNS))
     console.print(
         f"confirmed: a failure was reported within {driving(verdicts.horizon_s, time_lapse)} of driving "
         "after the alert; right: the component that failed was named; late: raised after the failure; "
@@ -229,7 +223,7 @@ def show_scorecard(console: Console, card: Scorecard) -> None:
     columns = ("present", "half_grown", "failed", "foreseen", "found", "hypothesis_right")
     heads = ("present", "half grown", "failed", "foreseen", "found", "right", "lead")
     title = "Scorecard: the simulator's faults"
-    table = _table(title, ("fault", *heads), narrow=_is_narrow(console), left=("fault",))
+    table = _table(title, ("fault", *heads), narrow=console.width < WIDE_COLUMNS, left=("fault",))
     rows = card.rows(lambda fault: fault.kind) | {ALL: card.row(card.faults)}
     for name, row in rows.items():
         if name == ALL:
@@ -245,10 +239,6 @@ def show_scorecard(console: Console, card: Scorecard) -> None:
         f"fault, {'-' if per_week is None else f'{per_week:.2g}'} a car-week of driving "
         f"({number(card.healthy_s / 3600)} car-hours: a second of the run shows {card.time_lapse:g} s of it)"
     )
-
-
-def _is_narrow(console: Console) -> bool:
-    return console.width < WIDE_COLUMNS
 
 
 def _clock(seconds: float) -> str:

@@ -69,6 +69,7 @@ class Supervisor:
         self.logs = logs
         self.children: dict[str, Child] = {}
         self.events: list[str] = []
+        self._events_taken = 0
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, child: Child) -> Child:
@@ -128,6 +129,11 @@ class Supervisor:
         """Send SIGKILL or another signal; a child that is restarted is not within the next `away_s`."""
         self.children[name].away_until = time.monotonic() + away_s
         self._signal(self.children[name], number)
+
+    def new_events(self) -> list[str]:
+        """Events since the last call."""
+        start, self._events_taken = self._events_taken, len(self.events)
+        return self.events[start:]
 
     def log_of(self, name: str) -> Path:
         """The log file of a child."""

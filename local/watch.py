@@ -120,20 +120,19 @@ class Watch:
     def _take(self, message: Message) -> None:
         name, record = _record(message)
         if name == "anomaly":
-            self._take_anomaly(record, time.time())
+            self._take_anomaly(record)
         elif name == "model":
             published_s = message.timestamp()[1] / 1000
             self.seen.models.append(Arrival(record["version"], published_s, time.time()))
         elif name:
             self.seen.news.append((name, record))
 
-    def _take_anomaly(self, anomaly: dict[str, Any], now_s: float) -> None:
-        key = (anomaly["car_id"], anomaly["seq"])
+    def _take_anomaly(self, anomaly: dict[str, Any]) -> None:
+        key, seen, now_s = (anomaly["car_id"], anomaly["seq"]), self.seen, time.time()
         if key in self._keys:
             return
         self._keys.add(key)
         sampled_s = anomaly["sampled_at"] / 1000
-        seen = self.seen
         seen.first_anomaly_at = seen.first_anomaly_at or now_s
         seen.anomalies += 1
         seen.recent.append(anomaly)

@@ -1,6 +1,5 @@
 """What stands in the way is said before anything starts, with what to do about it."""
 
-import os
 import resource
 import shutil
 import socket
@@ -34,7 +33,7 @@ def test_free_ports_are_fine():
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """With how much is left and how much is needed."""
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=100, f_frsize=1024**2))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100 * 1024**2))
     with pytest.raises(WorldDown, match="has 100 MiB left, 1024 are needed"):
         preflight.check_disk(tmp_path / "run")
 
