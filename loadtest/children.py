@@ -1,17 +1,11 @@
-"""Child processes and Kafka readers that several measurements start the same way."""
+"""Child processes that several measurements start the same way."""
 
 import sys
 from collections.abc import Callable
-from typing import Any
-
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from local.deployment import ENVIRONMENT, flags
 from local.supervisor import Child
 from local.watch import scrape
-from plumbing import kafka
-
-_ANSWER_WITHIN_S = 20.0
 
 
 def python(name: str, module: str, *arguments: str, ready: Callable[[], bool] = lambda: True) -> Child:
@@ -32,11 +26,3 @@ def fleet(name: str, port: int, *, cars: int, **settings: object) -> Child:
     return python(
         name, "simulator", *flags({"cars": cars, **settings, "metrics_port": port}), ready=connected
     )
-
-
-def reader(bootstrap: str, topic: str, offset: int = OFFSET_BEGINNING, **overrides: Any) -> Consumer:
-    """A consumer of all partitions of `topic` from `offset` on, outside of any group's assignment."""
-    consumer = kafka.consumer(bootstrap, group_id="loadtest", **overrides)
-    partitions = consumer.list_topics(topic, timeout=_ANSWER_WITHIN_S).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, offset) for partition in partitions])
-    return consumer

@@ -4,12 +4,11 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict, deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from contract import records
@@ -84,10 +83,9 @@ class Watch:
 
     def __init__(self, edge_bootstrap: str, cloud_bootstrap: str) -> None:
         self.seen = Observed()
-        topics = (ANOMALIES, ALERTS, MAINTENANCE, mirrored("cloud", MODELS))
-        self._edge = _from_the_start(edge_bootstrap, topics)
+        self._edge = reader(edge_bootstrap, ANOMALIES, ALERTS, MAINTENANCE, mirrored("cloud", MODELS))
         # Records are only counted, so a few large answers a second will do.
-        self._cloud = _from_the_start(cloud_bootstrap, (mirrored("edge", TELEMETRY),), fetch_min_bytes=65_536)
+        self._cloud = reader(cloud_bootstrap, mirrored("edge", TELEMETRY), fetch_min_bytes=65_536)
         self._ended = threading.Event()
         self._keys: set[tuple[str, int]] = set()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -150,9 +148,12 @@ def _record(message: Message) -> tuple[str, dict[str, Any]]:
         return "", {}
 
 
-def _from_the_start(bootstrap: str, topics: Sequence[str], **overrides: Any) -> Consumer:
+def reader(bootstrap: str, *topics: str, offset: int = OFFSET_BEGINNING, **overrides: Any) -> Consumer:
+    """A consumer of all partitions of the topics from `offset` on, outside of any group's assignment."""
     # A broker answers as soon as it has a record; the wait only bounds how often it answers without one.
-    consumer = kafka.consumer(bootstrap, group_id="watch", fetch_wait_max_ms=100, **overrides)
+    consumer = kafka.consumer(bootstrap, **{"group_id": "watch", "fetch_wait_max_ms": 100, **overrides})
     partitions = {topic: consumer.list_topics(topic, timeout=20).topics[topic].partitions for topic in topics}
-    consumer.assign([TopicPartition(topic, number, 0) for topic in topics for number in partitions[topic]])
+    consumer.assign(
+        [TopicPartition(topic, number, offset) for topic in topics for number in partitions[topic]]
+    )
     return consumer

@@ -39,7 +39,7 @@ Program = Callable[[BenchRun, str], Child]
 
 def measure(run: BenchRun) -> dict[str, float]:
     """Our bridge. Raises WorldDown where a message is missing, doubled or out of order."""
-    return figures(run, _ours, strict=True, warm_up=True)
+    return figures(run, _ours, ours=True)
 
 
 def _ours(run: BenchRun, mqtt: str) -> Child:
@@ -59,13 +59,11 @@ def _paho(acknowledgement: str, run: BenchRun, mqtt: str) -> Child:
     return children.python(f"paho-{acknowledgement}", "loadtest.peers.paho_bridge", *arguments)
 
 
-def figures(
-    run: BenchRun, program: Program, *, strict: bool = False, warm_up: bool = False
-) -> dict[str, float]:
+def figures(run: BenchRun, program: Program, *, ours: bool = False) -> dict[str, float]:
     """One program under both loads.
 
-    With `strict`, raises WorldDown where it loses, doubles or reorders a message; with `warm_up` it first
-    drains a backlog that does not count.
+    `ours` first drains a backlog that does not count. Raises WorldDown where ours loses, doubles or reorders
+    a message.
     """
     mqtt = run.mqtt()
     child = program(run, mqtt)
@@ -74,13 +72,13 @@ def figures(
         _carry_one(run, mqtt, child)
         steady, ledger = _steady(run, mqtt, child)
         run.stop(child.name)
-        _check(strict, child.name, ledger)
-        if warm_up:
+        _check(ours, child.name, ledger)
+        if ours:
             _drain(run, mqtt, program)
             run.stop(child.name)
             run.say("that did not count: Kafka's JVM compiled meanwhile")
         drain, ledger = _drain(run, mqtt, program)
-        _check(strict, child.name, ledger)
+        _check(ours, child.name, ledger)
         return drain | steady | asdict(ledger)
     finally:
         run.stop(child.name, "traffic", "mqtt-0")
@@ -161,8 +159,8 @@ def _idle_cpu_s(run: BenchRun, child: Child) -> float:
     return now
 
 
-def _check(strict: bool, name: str, ledger: Ledger) -> None:
-    if strict and ledger != Ledger(0, 0, 0):
+def _check(ours: bool, name: str, ledger: Ledger) -> None:
+    if ours and ledger != Ledger(0, 0, 0):
         raise WorldDown(f"{name} did not carry every message once and in order: {ledger}")
 
 

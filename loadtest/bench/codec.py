@@ -26,18 +26,19 @@ def measure(run: BenchRun) -> dict[str, float]:
     decoder = Decoder.of_all_versions()
     figures: dict[str, float] = {}
     for count in BATCHES:
-        samples = Records(count, seed=1, first_seq=1_000).next_samples(slice(0, count), 1_795_000_000_000)
-        keys = [key.encode() for key in samples.keys]
-        decoded = decoder.decode(samples.values, keys)
+        fleet = Records(count, seed=1, first_seq=1_000)
+        car_ids, values = fleet.next_samples(slice(0, count), 1_795_000_000_000)
+        keys = [car_id.encode() for car_id in car_ids]
+        decoded = decoder.decode(values, keys)
         long_seq = decoded.seq * np.resize(np.repeat([1, 1 << 20], 2), count)
         newest, older = (
-            partial(_encode, samples.keys, schema, decoded)
+            partial(_encode, car_ids, schema, decoded)
             for schema in (latest(TELEMETRY), get(TELEMETRY, latest(TELEMETRY).version - 1))
         )
         mixed = [pair[i % 2] for i, pair in enumerate(zip(newest(long_seq), older(long_seq), strict=True))]
         steps: dict[str, Callable[[], object]] = {
             "encode": partial(newest, decoded.seq),
-            "decode": partial(decoder.decode, samples.values, keys),
+            "decode": partial(decoder.decode, values, keys),
             "decode_mixed": partial(decoder.decode, mixed, keys),
             "invoke": partial(model.step, decoded.signals, np.zeros((count, model.width), np.float32)),
         }

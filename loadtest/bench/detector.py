@@ -76,9 +76,9 @@ def _with_threshold(manifest: Manifest, tflite: bytes) -> bytes:
 def _signals(seconds: int) -> Floats:
     """Samples of the same cars in the same order, (seconds, cars, signals)."""
     decoder, seconds_of_signals = Decoder.of_all_versions(), []
-    for samples in Records(CARS, SEED).last_seconds(CARS * seconds):
-        decoded = decoder.decode(samples.values, [key.encode() for key in samples.keys])
-        seconds_of_signals.append(decoded.signals[np.argsort(samples.keys)])
+    for keys, values in Records(CARS, SEED).last_seconds(CARS * seconds):
+        decoded = decoder.decode(values, [key.encode() for key in keys])
+        seconds_of_signals.append(decoded.signals[np.argsort(keys)])
     return np.stack(seconds_of_signals)
 
 

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract import telemetry
 from contract.records import confluent_header
@@ -24,15 +22,6 @@ _VIBRATION = SIGNALS.index("engine_vibration_amplitude")
 _FLUSH_WITHIN_S = 60.0
 
 
-@dataclass(frozen=True)
-class FleetSamples:
-    """One sample each of n cars."""
-
-    keys: list[str]
-    values: list[bytes]
-    odd: NDArray[np.bool_]  # (n,)
-
-
 class Records:
     """Samples of healthy cars, one a second each, in an order that changes; some of them are odd."""
 
@@ -48,8 +37,8 @@ class Records:
         self._seq = first_seq - 1
         self._second = 0
 
-    def next_samples(self, cars: slice, sampled_at_ms: int) -> FleetSamples:
-        """The next sample of some cars. Slices must cover all cars before they begin at car 0 again."""
+    def next_samples(self, cars: slice, sampled_at_ms: int) -> tuple[list[str], list[bytes]]:
+        """Keys and values of some cars' next samples; slices must cover all cars before car 0 comes again."""
         if cars.start == 0:
             self._seq, self._second = self._seq + 1, self._second + 1
         signals = self._fleet.step(cars, float(self._second), 1.0)
@@ -64,9 +53,9 @@ class Records:
             np.full(count, sampled_at_ms, np.int64),
             signals[order],
         )
-        return FleetSamples([self._keys[number] for number in numbers], values, odd[order])
+        return [self._keys[number] for number in numbers], values
 
-    def last_seconds(self, count: int) -> Iterator[FleetSamples]:
+    def last_seconds(self, count: int) -> Iterator[tuple[list[str], list[bytes]]]:
         """`count` records (a multiple of the cars), a second of all cars at a time, ending now."""
         began_ms = time.time_ns() // 1_000_000 - 1_000 * (count // self.cars)
         for second in range(count // self.cars):
@@ -77,7 +66,7 @@ def fill(bootstrap: str, topic: str, records: Records, count: int) -> None:
     """Write `count` records to a topic. Raises WorldDown where Kafka does not take them."""
     producer = kafka.producer(bootstrap, queue_buffering_max_messages=2 * records.cars)
     for samples in records.last_seconds(count):
-        for key, value in zip(samples.keys, samples.values, strict=True):
+        for key, value in zip(*samples, strict=True):
             producer.produce(topic, value, key)
         if producer.flush(_FLUSH_WITHIN_S):
             raise WorldDown(f"Kafka did not take the records of {topic} within {_FLUSH_WITHIN_S:.0f} s")

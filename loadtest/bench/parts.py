@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from contract.joined import Joined
 from contract.telemetry import Decoder
 from contract.topics import CAR_STATE, TELEMETRY, TELEMETRY_PARTITIONS
-from loadtest import children
+from local.watch import reader
 from plumbing import kafka
 from plumbing.life import WorldDown
 from scorer.assignment import Assignment
@@ -88,7 +88,7 @@ def _score(batch: Batch, decoder: Decoder, detector: AnomalyDetector) -> Any:
 
 def _consume(bootstrap: str) -> tuple[float, list[list[Message]]]:
     """µs a record to consume, and BATCHES full batches. Raises WorldDown."""
-    consumer = children.reader(bootstrap, TELEMETRY, fetch_min_bytes=100_000)
+    consumer = reader(bootstrap, TELEMETRY, fetch_min_bytes=100_000)
     batches: list[list[Message]] = []
     count, began_s, deadline = 0, time.process_time(), time.monotonic() + _ARRIVES_WITHIN_S
     while len(batches) < BATCHES:
@@ -121,15 +121,15 @@ def measure_states(bootstrap: str, record: bytes) -> dict[str, float]:
     write_us = 1e6 * (time.process_time() - began_s) / _CARS / _STATE_WRITES
 
     successor, snapshots = _detector(model)
-    reader = kafka.consumer(
+    consumer = kafka.consumer(
         bootstrap, group_id="bench-states", enable_partition_eof=True, fetch_wait_max_ms=10
     )
     # 0: no telemetry is read back, which is another figure and bounded by a setting of the scorer.
-    assignment = Assignment(reader, Decoder.of_all_versions(), successor, snapshots, 0)
+    assignment = Assignment(consumer, Decoder.of_all_versions(), successor, snapshots, 0)
     began_s = time.perf_counter()
     assignment.resume(dict.fromkeys(range(TELEMETRY_PARTITIONS), -1))
     restore_s = time.perf_counter() - began_s
-    reader.close()
+    consumer.close()
     if len(successor.cars) < _CARS:
         raise WorldDown(f"only {len(successor.cars)} of {_CARS} cars were restored from {CAR_STATE}")
     return {"state_write_us": round(write_us, 2), "restore_100k_cars_s": round(restore_s, 2)}

@@ -33,7 +33,6 @@ from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicParti
 from contract import records as avro
 from contract.manifest import pack, unpack
 from contract.topics import ANOMALIES, AUDIT, MODELS, TELEMETRY, TELEMETRY_PARTITIONS, mirrored
-from loadtest import children
 from loadtest.bench import detector, parts
 from loadtest.bench.arrivals import admin, end_offsets, percentiles
 from loadtest.bench.fleet import Records, fill
@@ -42,6 +41,7 @@ from loadtest.peers import quix
 from local.deployment import flags
 from local.ledger import read_topic
 from local.supervisor import Child
+from local.watch import reader
 from plumbing import kafka
 from plumbing.life import WorldDown
 
@@ -170,7 +170,7 @@ def _steady(run: BenchRun, child: Child, first_seq: int) -> dict[str, float]:
     run.say(f"{child.name}: {rate} records/s for {seconds:.0f} s")
     records = Records(CARS, SEED, first_seq=first_seq)  # seq above those of the drained records
     producer = kafka.producer(run.edge)
-    consumer = children.reader(run.edge, ANOMALIES, OFFSET_END, auto_offset_reset="latest")
+    consumer = reader(run.edge, ANOMALIES, offset=OFFSET_END, auto_offset_reset="latest")
     began = measured_from = time.monotonic()
     sent = measured_sent = 0
     spent, latencies, scored_after = 0.0, [], []
@@ -179,7 +179,7 @@ def _steady(run: BenchRun, child: Child, first_seq: int) -> dict[str, float]:
         if due > 0:
             first = sent % CARS
             samples = records.next_samples(slice(first, first + due), time.time_ns() // 1_000_000)
-            for key, value in zip(samples.keys, samples.values, strict=True):
+            for key, value in zip(*samples, strict=True):
                 producer.produce(TELEMETRY, value, key)
             sent += due
         producer.poll(0)

@@ -12,9 +12,9 @@ import numpy as np
 from contract import records
 from contract.topics import AUDIT, TELEMETRY, mirrored
 from contract.varints import Longs
-from loadtest import children
 from loadtest.chaos.auditor import first_occurrences
 from local.ledger import SEQ_BITS, LogDecoder
+from local.watch import reader
 
 STAGES = ("edge", "scored", "cloud")
 _BATCH = 5_000
@@ -87,10 +87,10 @@ class LogFollower:
         self._decoder = LogDecoder(car_ids)
         self._scored = _ScoredRows()
         self._readers = {
-            "edge": children.reader(edge_bootstrap, TELEMETRY, fetch_wait_max_ms=20),
-            "cloud": children.reader(cloud_bootstrap, mirrored("edge", TELEMETRY), fetch_wait_max_ms=20),
+            "edge": reader(edge_bootstrap, TELEMETRY, fetch_wait_max_ms=20),
+            "cloud": reader(cloud_bootstrap, mirrored("edge", TELEMETRY), fetch_wait_max_ms=20),
         }
-        self._audits = children.reader(edge_bootstrap, AUDIT, fetch_wait_max_ms=20)
+        self._audits = reader(edge_bootstrap, AUDIT, fetch_wait_max_ms=20)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._thread.start()
@@ -118,8 +118,8 @@ class LogFollower:
     def _run(self) -> None:
         observe_at = 0.0
         while not self._ended.is_set():
-            for stage, reader in self._readers.items():
-                self._take(stage, [m for m in reader.consume(_BATCH, _WAIT_S) if m.error() is None])
+            for stage, consumer in self._readers.items():
+                self._take(stage, [m for m in consumer.consume(_BATCH, _WAIT_S) if m.error() is None])
             for message in self._audits.consume(_BATCH, 0):
                 if message.error() is None:
                     _, audit = records.decode(message.value() or b"")
@@ -130,8 +130,8 @@ class LogFollower:
                 now_s = time.time()
                 behind = [now_s - float(self._newest[stage].min()) / 1000 for stage in STAGES]
                 self.timeline.append(Lag(now_s, (behind[0], behind[1], behind[2])))
-        for reader in (*self._readers.values(), self._audits):
-            reader.close()
+        for consumer in (*self._readers.values(), self._audits):
+            consumer.close()
 
     def _take(self, stage: str, messages: list[Any]) -> None:
         if not messages:

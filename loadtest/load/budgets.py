@@ -1,35 +1,20 @@
 """The budgets of a run, from budgets.toml, compared with what was measured."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.output import Bar
 from plumbing.settings import SettingsError
 
 DEFAULT = Path(__file__).parent / "budgets.toml"
 # The names of locust's rows, and of the tables in budgets.toml.
 PUBLISH, ANOMALY, CONNECT, RECONNECT = "publish telemetry", "sample to anomaly", "connect", "reconnect"
 NAMES = (PUBLISH, ANOMALY, CONNECT, RECONNECT)
-# Attributes of RequestStats that can be limited, with `_max` appended; times in ms, shares from 0 to 1.
-LIMITS = ("p50_ms_max", "p99_ms_max", "failure_share_max")
-Budgets = Mapping[str, Mapping[str, float]]  # limits by name, by the name of the request
-
-
-@dataclass(frozen=True)
-class RequestStats:
-    """The measurements of one kind of request."""
-
-    requests: int
-    failures: int
-    p50_ms: float
-    p99_ms: float
-
-    @property
-    def failure_share(self) -> float:
-        """0 to 1."""
-        return self.failures / self.requests
+LIMITS = ("p50_ms_max", "p99_ms_max", "failure_share_max")  # times in ms, shares from 0 to 1
+Limits = Mapping[str, Mapping[str, float]]  # by the name of the request, by the name of the limit
 
 
 @dataclass(frozen=True)
@@ -44,7 +29,7 @@ class BudgetLine:
     @property
     def broken(self) -> bool:
         """Whether the limit is exceeded; NaN and a missing measurement count as exceeded."""
-        return self.measured is None or not self.measured <= self.allowed
+        return not Bar(self.allowed).met(self.measured)
 
     def __str__(self) -> str:
         measured = "no request at all" if self.measured is None else f"{self.measured:g}"
@@ -55,7 +40,7 @@ class BudgetLine:
 HEADER = f"{'request':<18} {'budget':<18} {'allowed':>10} {'measured':>18}"
 
 
-def read(path: Path) -> Budgets:
+def read(path: Path) -> Limits:
     """The budgets of a file. Raises SettingsError naming the file and what in it is wrong."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -66,19 +51,17 @@ def read(path: Path) -> Budgets:
     return tables
 
 
-def judge(
-    budgets: Budgets, measured: Mapping[str, RequestStats], expected: Iterable[str]
-) -> list[BudgetLine]:
-    """A line for every limit of the requests that were made, and of the `expected` ones even if none was."""
-    lines = []
-    for name, budget in budgets.items():
-        stats = measured.get(name)
-        if stats is None and name not in set(expected):
-            continue
-        for limit, allowed in budget.items():
-            value = getattr(stats, limit.removesuffix("_max")) if stats else None
-            lines.append(BudgetLine(name, limit, allowed, value))
-    return lines
+def judge(budgets: Limits, measured: Limits, expected: Collection[str]) -> list[BudgetLine]:
+    """A line for every limit of the requests that were made, and of the `expected` ones even if none was.
+
+    `measured` has the figure for every limit of a request that was made.
+    """
+    return [
+        BudgetLine(name, limit, allowed, measured[name][limit] if name in measured else None)
+        for name, budget in budgets.items()
+        if name in measured or name in expected
+        for limit, allowed in budget.items()
+    ]
 
 
 def _check(path: Path, name: str, table: Any) -> None:

@@ -31,7 +31,9 @@ def draw(results: ScaleResults, path: Path) -> None:
     figure.suptitle(f"{title}, {results.summary['date']}")
     zero, points = results.started_at, results.timeline.points
     at = [point.at_s - zero for point in points]
-    windows = _windows(results.timeline)
+    # The deployment is observed once a second.
+    starts = [point.at_s for point in points[:: int(_WINDOW_S)]]
+    windows = [results.timeline.between(at_s, at_s + _WINDOW_S) for at_s in starts]
     middle = [(w.points[0].at_s + w.points[-1].at_s) / 2 - zero for w in windows]
     for stage in STAGES:
         rate.plot(middle, [w.rates()[stage] for w in windows], label=_TITLES[stage])
@@ -53,18 +55,6 @@ def draw(results: ScaleResults, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _windows(timeline: Timeline) -> list[Timeline]:
-    """The observations cut into windows; each begins with the last observation of the window before."""
-    windows: list[Timeline] = []
-    current: list[Any] = []
-    for point in timeline.points:
-        current.append(point)
-        if point.at_s - current[0].at_s >= _WINDOW_S:
-            windows.append(Timeline(current))
-            current = [point]
-    return windows
 
 
 def _latencies(axes: Any, results: ScaleResults, windows: list[Timeline], middle: list[float]) -> None:

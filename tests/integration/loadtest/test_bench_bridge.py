@@ -68,4 +68,4 @@ def test_a_program_that_loses_messages_is_refused(tmp_path: Path, monkeypatch: p
 
     settings = Settings(**SMALL, run_dir=tmp_path / "run")
     with BenchRun(settings) as run, run.stage("bridge"), pytest.raises(WorldDown, match=r"lost=[1-9]"):
-        bridge.figures(run, child, strict=True)
+        bridge.figures(run, child, ours=True)
