@@ -24,17 +24,17 @@ def main(arguments: Sequence[str]) -> int:
     settings = load(
         Settings, prefix="BENCH", argv=arguments, description=__doc__, command="python -m loadtest bench"
     )
-    with BenchRun(settings) as run:
-        for name in settings.stages:
-            stage = importlib.import_module(f"loadtest.bench.{name}")
-            try:
-                with run.stage(name):
-                    run.ours[name] = stage.measure(run)
-                    for peer, measure in getattr(stage, "PEERS", {}).items() if settings.peers else ():
-                        run.measure_peer(name, peer, measure)
-            except WorldDown as error:  # the other stages are measured nevertheless
-                run.failures[name] = str(error)
-                print(f"{name}: {error}", file=sys.stderr)
-        report.write(run)
-        report.show(run)
+    run = BenchRun(settings)
+    for name in settings.stages:
+        stage = importlib.import_module(f"loadtest.bench.{name}")
+        try:
+            with run.stage(name):
+                run.ours[name] = stage.measure(run)
+                for peer, measure in getattr(stage, "PEERS", {}).items() if settings.peers else ():
+                    run.measure_peer(name, peer, measure)
+        except WorldDown as error:  # the other stages are measured nevertheless
+            run.failures[name] = str(error)
+            print(f"{name}: {error}", file=sys.stderr)
+    report.write(run)
+    report.show(run)
     return 1 if run.failures else 0

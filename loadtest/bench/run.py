@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from rich.console import Console
 
@@ -17,7 +18,8 @@ from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 from plumbing.settings import setting
 
-STAGES = ("bridge", "scorer", "simulator", "physics", "codec")
+Stage = Literal["bridge", "scorer", "simulator", "physics", "codec"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 READY_WITHIN_S = 60.0
 # A measured broker profits more from page cache for the backlog than from heap.
 _KAFKA_HEAP_MIB = 512
@@ -28,7 +30,7 @@ _POLL_S = 0.05
 class Settings:
     """Flags, environment (BENCH_…) or these defaults."""
 
-    stages: tuple[str, ...] = setting("what to measure, in this order", default=STAGES)
+    stages: tuple[Stage, ...] = setting("what to measure, in this order", default=STAGES)
     peers: bool = setting("measure others' programs under the same load, too", default=False)
     rate: int = setting("messages a second of the steady load", default=10_000, least=1)
     steady_s: float = setting("how long the steady load is measured", default=20.0, above=0)
@@ -41,8 +43,6 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if unknown := [stage for stage in self.stages if stage not in STAGES]:
-            raise ValueError(f"--stages {','.join(unknown)}: known are {','.join(STAGES)}")
         if not self.stages:
             raise ValueError(f"--stages must name at least one of {','.join(STAGES)}")
 
@@ -60,11 +60,13 @@ def cpu_s(step: Callable[[], object], seconds: float, times: int = 5) -> float:
 
 
 class BenchRun:
-    """What a stage works with. As a context manager it ends every child, however the run ends.
+    """What a stage works with.
 
     Within a stage `edge` is a Kafka with all edge topics, empty when the stage begins, and `mqtt(n)` a
     mosquitto; both start when they are first asked for.
     """
+
+    supervisor: Supervisor  # of the present stage, with which every child ends
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -76,14 +78,6 @@ class BenchRun:
         self.failures: dict[str, str] = {}  # stages that could not be measured, and why
         self.folder = settings.run_dir  # of the present stage; all but `logs` is removed when the stage ends
         self._started_at = time.monotonic()
-        self._supervisor: Supervisor | None = None
-
-    def __enter__(self) -> "BenchRun":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._supervisor is not None:
-            self._supervisor.stop_all()
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -91,22 +85,15 @@ class BenchRun:
         self.folder = self.settings.run_dir / name
         shutil.rmtree(self.folder, ignore_errors=True)
         preflight.check(self.folder, self.ports.all(shards=2, scorers=1))
-        self._supervisor = Supervisor(self.folder / "logs")
+        self.supervisor = Supervisor(self.folder / "logs")
         self.say(f"[bold]{name}[/]")
         try:
             yield
         finally:
-            self._supervisor.stop_all()
-            self._supervisor = None
+            self.supervisor.stop_all()
             for entry in self.folder.iterdir():
                 if entry.is_dir() and entry.name != "logs":
                     shutil.rmtree(entry)
-
-    @property
-    def supervisor(self) -> Supervisor:
-        """Whatever is started with it ends with the stage at the latest."""
-        assert self._supervisor is not None, "outside of a stage"
-        return self._supervisor
 
     @property
     def edge(self) -> str:

@@ -17,10 +17,10 @@ Then what a restart costs: the states of 100 000 cars, written to car-state and 
 With --peers the same records and the model without state run through a Quix Streams application.
 """
 
+import contextlib
+import http.client
 import statistics
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -100,21 +100,18 @@ def _start_scorer(run: BenchRun, name: str) -> Child:
     port = run.ports.scorer(0)
     settings = {"kafka_bootstrap": run.edge, "group_id": name, "scorer_id": name, "model_name": name}
     child = run.python(name, "scorer", *flags({**settings, "metrics_port": port}))
-    waits_for_model = "the scorer waits for a model"
-    run.wait_until(lambda: "no model yet" in _why_unready(port), child, READY_WITHIN_S, waits_for_model)
+    what = "the scorer waits for a model"
+    run.wait_until(lambda: "no model yet" in _readiness(port), child, READY_WITHIN_S, what)
     return child
 
 
-def _why_unready(port: int) -> str:
-    """What /readyz answers while a service is not ready; empty where it is ready or does not answer."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-            return ""
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.read().decode()
-    except OSError:
-        return ""
+def _readiness(port: int) -> str:
+    """What /readyz answers; empty where nothing answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    with contextlib.closing(connection), contextlib.suppress(OSError):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().read().decode()
+    return ""
 
 
 def uncovered(audits: Sequence[Mapping[str, Any]]) -> int:

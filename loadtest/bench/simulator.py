@@ -11,9 +11,7 @@ say "no matching subscribers", and cars send such messages again.
 """
 
 import contextlib
-import resource
 import socket
-import sys
 import threading
 import time
 
@@ -23,6 +21,7 @@ from contract.topics import TELEMETRY, mqtt_topic
 from loadtest import children
 from loadtest.bench.run import BenchRun
 from loadtest.scale.timeline import growth, latency
+from local import preflight
 from local.supervisor import Child, pss_mib
 from local.watch import scrape
 from plumbing.life import WorldDown
@@ -30,7 +29,6 @@ from plumbing.settings import address
 
 BUSY_CARS = 1_000
 QUIET_CARS_MAX, QUIET_RATE_HZ = 15_000, 0.1
-_SPARE_FILES = 1_000  # open files beside the connections of the broker and of the simulator
 _CONNECTS_PER_S = 2_000
 _CONNECTED_WITHIN_S = 120.0
 _WARM_UP_S = 3.0
@@ -41,9 +39,7 @@ _RECEIVE_BYTES, _PAUSE_S = 1 << 18, 0.02
 
 def measure(run: BenchRun) -> dict[str, float]:
     """Both loads. Raises WorldDown where cars do not connect, send again, or fall behind."""
-    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files_max = sys.maxsize if files_max == resource.RLIM_INFINITY else files_max
-    quiet_cars = max(1, min(QUIET_CARS_MAX, files_max - _SPARE_FILES))
+    quiet_cars = min(QUIET_CARS_MAX, preflight.cars_per_shard())
     busy = _figures(run, "busy", 0, BUSY_CARS, run.settings.rate / BUSY_CARS)
     quiet = _figures(run, "quiet", 1, quiet_cars, QUIET_RATE_HZ)
     del busy["memory_mib"]

@@ -17,6 +17,7 @@ from contract.records import single_object_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, STAMP_BYTES, encode, prefix
 from contract.topics import TELEMETRY, mqtt_topic
+from contract.varints import varint
 from plumbing import life
 from plumbing.life import WorldDown
 from plumbing.mqtt import ConnectionLost, dial
@@ -66,7 +67,7 @@ class Traffic:
         """The next `count` packets with the present time as their time stamp."""
         while len(self._ready) < count:
             self._ready = [*reversed(self._encode()), *self._ready]
-        stamp = _varint(time.time_ns() // 1_000_000 << 1)
+        stamp = varint(time.time_ns() // 1_000_000)
         packets = self._ready[: -count - 1 : -1]
         del self._ready[-count:]
         return b"".join([part for before, after in packets for part in (before, stamp, after)])
@@ -85,12 +86,6 @@ class Traffic:
             for car, payload, number in zip(cars.tolist(), payloads, numbers.tolist(), strict=True)
         ]
         return [(packet[: -STAMP_BYTES - _FLOATS_BYTES], packet[-_FLOATS_BYTES:]) for packet in packets]
-
-
-def _varint(zigzag: int) -> bytes:
-    """STAMP_BYTES bytes, the lowest 7 bits first; a set top bit means that another byte follows."""
-    last = STAMP_BYTES - 1
-    return bytes([zigzag >> 7 * i & 0x7F | (0x80 if i < last else 0) for i in range(STAMP_BYTES)])
 
 
 class Publisher:

@@ -1,6 +1,5 @@
 """Checks of the deployment under test before the first car drives."""
 
-import resource
 import socket
 from pathlib import Path
 
@@ -55,10 +54,9 @@ def check_model(bootstrap: str, properties: Path | None, cloud_name: str) -> Non
 def check_files(users: int, processes: int) -> None:
     """Raise the limit of open files. Raises SettingsError where it does not suffice for the users."""
     preflight.allow_open_files()
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    users_max = (limit - preflight.SPARE_FILES) // FILES_A_USER * processes
+    users_max = preflight.cars_per_shard() // FILES_A_USER * processes
     if users > users_max:
         raise SettingsError(
-            f"--users {users}: {processes} process(es) with {limit} open files each carry {users_max} "
-            f"({FILES_A_USER} files a user): take fewer users or more --processes"
+            f"--users {users}: with this limit of open files (ulimit -Hn) {processes} process(es) carry "
+            f"{users_max} ({FILES_A_USER} files a user): take fewer users or more --processes"
         )

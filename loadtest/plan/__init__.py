@@ -94,16 +94,10 @@ def main(arguments: Sequence[str]) -> int:
     if settings.check:
         return _check(cost, held_out or _climb(settings, settings.check_rates, console)[1:], console)
     if not settings.measure:
-        _show(
-            settings, needs(settings.cars, settings.rate_hz, cost, _cars_per_shard(settings)), about, console
-        )
+        open_files = settings.open_files - preflight.SPARE_FILES
+        cars_per_shard = open_files if settings.open_files else preflight.cars_per_shard()
+        _show(settings, needs(settings.cars, settings.rate_hz, cost, cars_per_shard), about, console)
     return 0
-
-
-def _cars_per_shard(settings: Settings) -> int:
-    if settings.open_files:
-        return settings.open_files - preflight.SPARE_FILES
-    return preflight.cars_per_shard()
 
 
 def needs(cars: int, rate_hz: float, cost: Mapping[str, Cost], cars_per_shard: int) -> list[Need]:

@@ -33,7 +33,7 @@ def draw(results: ScaleResults, path: Path) -> None:
     at = [point.at_s - zero for point in points]
     # The deployment is observed once a second.
     starts = [point.at_s for point in points[:: int(_WINDOW_S)]]
-    windows = [results.timeline.between(at_s, at_s + _WINDOW_S) for at_s in starts]
+    windows = [w for s in starts if (w := results.timeline.between(s, s + _WINDOW_S)).seconds]
     middle = [(w.points[0].at_s + w.points[-1].at_s) / 2 - zero for w in windows]
     for stage in STAGES:
         rate.plot(middle, [w.rates()[stage] for w in windows], label=_TITLES[stage])

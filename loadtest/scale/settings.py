@@ -63,17 +63,12 @@ class Settings:
         return 60 * self.minutes
 
     @property
-    def rate_hz(self) -> float:
-        """Samples a second of each car."""
-        return self.rate / self.cars
-
-    @property
     def plan(self) -> Plan:
         """The deployment. Wear is so fast that 20 hours of it take half of the hold, to show slow faults."""
         plan = Plan(
             run_dir=self.run_dir,
             cars=self.cars,
-            rate_hz=self.rate_hz,
+            rate_hz=self.rate / self.cars,
             seed=self.seed,
             faulty_share=self.faulty_share,
             ageing=40 * 60 / self.minutes,

@@ -66,6 +66,6 @@ def test_a_program_that_loses_messages_is_refused(tmp_path: Path, monkeypatch: p
     def child(run: BenchRun, mqtt: str) -> Child:
         return Child("loses", [sys.executable, str(script), *mqtt.split(":"), run.edge], restart=False)
 
-    settings = Settings(**SMALL, run_dir=tmp_path / "run")
-    with BenchRun(settings) as run, run.stage("bridge"), pytest.raises(WorldDown, match=r"lost=[1-9]"):
+    run = BenchRun(Settings(**SMALL, run_dir=tmp_path / "run"))
+    with run.stage("bridge"), pytest.raises(WorldDown, match=r"lost=[1-9]"):
         bridge.figures(run, child, ours=True)
