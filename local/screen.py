@@ -83,7 +83,7 @@ def render(picture: Picture, width: int, height: int) -> RenderableType:
     narrow = width < WIDE_COLUMNS
     head = Text.assemble(
         ("Connected cars ", "bold"),
-        f"{_clock(picture.elapsed_s)} of {_clock(picture.duration_s)} · ",
+        f"{clock(picture.elapsed_s)} of {clock(picture.duration_s)} · ",
         f"{number(picture.cars_connected)} of {number(picture.cars)} cars · ",
         f"{number(picture.memory_mib)} MiB · {picture.restarts} restarts",
     )
@@ -182,7 +182,7 @@ def line(picture: Picture) -> str:
     every = picture.tallies[ALL]
     model = f"model {picture.model_version}" if picture.model_version else f"no model yet: {picture.trainer}"
     return (
-        f"{_clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
+        f"{clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
         f"lag {number(lag)} | {model} | "
         f"p99 {milliseconds(picture.latency.p99_ms)} | {number(picture.anomalies)} anomalies | "
         f"{every.alerts} alerts: {every.confirmed} confirmed, {every.false} false | "
@@ -241,5 +241,6 @@ def show_scorecard(console: Console, card: Scorecard) -> None:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 2:05."""
     return f"{int(seconds) // 60:d}:{int(seconds) % 60:02d}"

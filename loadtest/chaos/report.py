@@ -14,7 +14,7 @@ from loadtest.chaos.auditor import Findings, per_window
 from loadtest.chaos.follower import STAGES
 from loadtest.chaos.settings import Settings
 from local.ledger import Log, Published, Stage
-from local.screen import number, show_ledger
+from local.screen import clock, number, show_ledger
 
 
 @dataclass
@@ -166,8 +166,8 @@ def show(results: ChaosResults, console: Console) -> None:
         worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
         late = recovery_s is None or recovery_s > results.settings.recovery_s_max
         table.add_row(
-            row["fault"], clock(row["at_s"]), _shown_s(row["away_s"]),
-            Text(_shown_s(recovery_s), style="bold red" if late else "green"),
+            row["fault"], clock(row["at_s"]), output.shown(row["away_s"]),
+            Text(output.shown(recovery_s), style="bold red" if late else "green"),
             _must_be_0(row["lost"]), number(row["duplicates"]),
             _must_be_0(row["order_violations"]), _must_be_0(row["scored_twice"]),
             *(number(worst[stage]) if stage in worst else "-" for stage in STAGES),
@@ -189,12 +189,3 @@ def _rounded(seconds: float | None) -> float | None:
 
 def _must_be_0(count: int) -> Text:
     return Text(number(count), style="bold red" if count else "green")
-
-
-def _shown_s(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.1f}"
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds: 2:05."""
-    return f"{int(seconds) // 60:d}:{int(seconds) % 60:02d}"

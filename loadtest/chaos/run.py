@@ -15,12 +15,12 @@ from loadtest.chaos import auditor, report, volume
 from loadtest.chaos.faults import FAULTS
 from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
 from loadtest.chaos.relay import Relay
-from loadtest.chaos.report import ChaosResults, FaultOutcome, clock
+from loadtest.chaos.report import ChaosResults, FaultOutcome
 from loadtest.chaos.scene import NotBack, RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
 from local import ledger, preflight
 from local.deployment import Deployment
-from local.screen import number
+from local.screen import clock, number
 from local.watch import scrape
 from plumbing import kafka, life, log
 from plumbing.life import WorldDown

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +172,9 @@ def _climb(settings: Settings, rates: Sequence[int], console: Console) -> list[M
         fleet_dir=journals,
         port_offset=settings.port_offset,
     )
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True)
-
+    say, warm_s, hold_s = partial(console.print, soft_wrap=True), settings.warm_s, 60 * settings.minutes
     try:
-        warm_s, hold_s = settings.warm_s, 60 * settings.minutes
-        return staircase.climb(plan, KEPT, sorted(rates), warm_s=warm_s, hold_s=hold_s, say=say)
+        return staircase.climb(plan, sorted(rates), warm_s=warm_s, hold_s=hold_s, say=say)
     finally:
         if journals is not None:
             shutil.rmtree(journals, ignore_errors=True)

@@ -7,12 +7,12 @@ every rate with the whole fleet. Between two rates only the cars stop and start 
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from loadtest import children
 from loadtest import deployment as tested
 from loadtest.plan.costs import MeasuredRun
+from local.champion import KEPT
 from local.deployment import Deployment, Plan
 from local.supervisor import Child
 from local.usage import Usage
@@ -30,13 +30,7 @@ _RATE_SHARE_MIN = 0.9
 
 
 def climb(
-    plan: Plan,
-    model: Path,
-    rates: Sequence[int],
-    *,
-    warm_s: float,
-    hold_s: float,
-    say: Callable[[str], Any],
+    plan: Plan, rates: Sequence[int], *, warm_s: float, hold_s: float, say: Callable[[str], Any]
 ) -> list[MeasuredRun]:
     """Half of the fleet of `plan` at the highest rate after `warm_s`, then all of it at each of `rates`.
 
@@ -44,7 +38,7 @@ def climb(
     """
     deployment = Deployment(plan)
     try:
-        tested.start(deployment, model, say)
+        tested.start(deployment, KEPT, say)
         runs = []
         for halves, rate, settle_s in [(1, max(rates), warm_s), *((2, rate, _SETTLE_S) for rate in rates)]:
             runs.append(run := _measure(deployment, halves, rate, settle_s, hold_s))

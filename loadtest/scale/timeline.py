@@ -1,7 +1,8 @@
 """A run observed second by second, and the rates and latencies between two of its moments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from local.screen import Picture
@@ -63,11 +64,12 @@ class Timeline:
 
     def mean_waiting(self, stage: str) -> float:
         """Mean number of messages that waited before a stage."""
-        return _mean([point.waiting[stage] for point in self.points])
+        return fmean(point.waiting[stage] for point in self.points) if self.points else 0.0
 
     def mean_in_bridge(self) -> float:
         """Mean number of messages that the bridge had read and not acknowledged."""
-        return _mean([point.metrics["bridge"].get("bridge_in_flight_messages", 0.0) for point in self.points])
+        waiting = [point.metrics["bridge"].get("bridge_in_flight_messages", 0.0) for point in self.points]
+        return fmean(waiting) if waiting else 0.0
 
     def latency(self, name: Literal["puback", "batch_age"]) -> Latency:
         """Percentiles of what a histogram counted between the first observation and the last."""
@@ -117,7 +119,3 @@ def quantile(counts: Mapping[float, float], share: float) -> float | None:
             return round(1000 * value, 1)
         low, below = (bound, count)
     return round(1000 * low, 1)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
