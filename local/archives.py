@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from local import java, mirrormaker
-from local.kafka import Broker
+from local import java
+from local.kafka import Broker, mirrormaker
 from local.ports import port_is_open
 from local.supervisor import Supervisor
 from plumbing import life
@@ -54,7 +54,7 @@ def _run_once(folder: Path) -> None:
         for broker in (edge, cloud):
             supervisor.start(broker.child())
         supervisor.wait_ready(["edge", "cloud"], _READY_WITHIN_S)
-        mirror = mirrormaker.child(
+        mirror = mirrormaker(
             folder / "mirror",
             edge_bootstrap=edge.bootstrap,
             cloud_bootstrap=cloud.bootstrap,

@@ -13,7 +13,7 @@ import numpy as np
 from contract.alert_rule import SMOOTHED, AlertRule
 from contract.schema import OWN_FOLDER
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
-from local import java, kafka, mirrormaker, mosquitto, preflight, topics
+from local import java, kafka, mosquitto, preflight, topics
 from local.java import ROOT
 from local.ledger import Published
 from local.ports import Ports, is_ready
@@ -130,7 +130,7 @@ class Deployment:
         """Start replication; the first record takes some seconds."""
         plan = self.plan
         self.supervisor.start(
-            mirrormaker.child(
+            kafka.mirrormaker(
                 plan.run_dir / "mirror",
                 edge_bootstrap=f"127.0.0.1:{plan.ports.relay}" if plan.relayed else self.edge.bootstrap,
                 cloud_bootstrap=self.cloud.bootstrap,

@@ -1,4 +1,4 @@
-"""A Kafka cluster of one broker (KRaft, combined roles) as a child process.
+"""Kafka as child processes: a cluster of one broker (KRaft, combined roles), and MirrorMaker 2 between two.
 
 It uses only the standard library: `local/setup` records class archives with it while pip is at work.
 """
@@ -10,18 +10,20 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.topics import MIRRORED_DOWN, MIRRORED_UP
 from local import java
-from local.ports import kafka_answers
+from local.ports import kafka_answers, port_is_open
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
 HEAP_MIB = 384
-_FORMAT_HEAP_MIB = 128
+_FORMAT_HEAP_MIB, _MIRROR_HEAP_MIB = 128, 160
 # A broker restarted on a full disk cannot write what it recovers. Kafka 4.3.1 then truncated its log of topic
 # names: all records were still on the disk, and none could be read.
 ROOM_MIB_MIN = 128
 
 _PROPERTIES = Path(__file__).with_name("kafka.properties").read_text(encoding="utf-8")
+MIRROR_PROPERTIES = Path(__file__).with_name("mirrormaker.properties").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,52 @@ class Broker:
         if done.returncode != 0:
             raise WorldDown(f"{data} could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
         draft.rename(properties)
+
+
+def mirrormaker(
+    folder: Path,
+    *,
+    edge_bootstrap: str,
+    cloud_bootstrap: str,
+    rest_port: int,
+    compiler: java.Compiler = "c1",
+    record: bool = False,
+) -> Child:
+    """MirrorMaker 2, exactly once, as one process for both directions; `record` writes its class archive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    properties, failures = folder / "mm2.properties", folder / "failed-tasks.log"
+    text = MIRROR_PROPERTIES.format(
+        edge_bootstrap=edge_bootstrap,
+        cloud_bootstrap=cloud_bootstrap,
+        up=",".join(MIRRORED_UP),
+        down=",".join(MIRRORED_DOWN),
+        rest_port=rest_port,
+    )
+    properties.write_text(text, encoding="utf-8")
+    argv = java.command(
+        "org.apache.kafka.connect.mirror.MirrorMaker",
+        str(properties),
+        heap_mib=_MIRROR_HEAP_MIB,
+        archive="mirrormaker",
+        compiler=compiler,
+        record=record,
+        properties={"failedTasks": str(failures)},
+    )
+    return Child(
+        "mirror",
+        argv,
+        ready=lambda: port_is_open(rest_port),
+        stuck=lambda: _has_failed(failures),
+        env={"MALLOC_ARENA_MAX": "2"},
+    )
+
+
+def _has_failed(failures: Path) -> bool:
+    """Whether a task has failed, for instance because the machine slept for longer than a transaction lasts.
+
+    Connect does not restart a task, and in dedicated mode it has no interface for it: only its log tells.
+    """
+    if not failures.exists() or failures.stat().st_size == 0:
+        return False
+    failures.unlink()  # reported once: the next process writes a new file
+    return True

@@ -17,7 +17,7 @@ from contract.topics import (
     cloud_topics,
     edge_topics,
 )
-from local import mirrormaker, mosquitto
+from local import kafka, mosquitto
 from local.java import ROOT
 from plumbing import settings
 from plumbing.life import SHUTDOWN_DEADLINE_S
@@ -205,7 +205,7 @@ _ONE_MACHINE = (
 def test_mirrors_have_the_settings_that_were_proved(
     mirror: str, source: str, target: str, topics: tuple[str, ...]
 ) -> None:
-    """Every setting of local/mirrormaker.py that concerns this direction stands in the resource."""
+    """Every setting of local/kafka.py that concerns this direction stands in the resource."""
     spec = named(cluster("edge"), "KafkaMirrorMaker2", mirror)["spec"]
     (one,) = spec["mirrors"]
     assert (one["source"]["alias"], spec["target"]["alias"]) == (source, target)
@@ -223,8 +223,8 @@ def test_mirrors_have_the_settings_that_were_proved(
 
 
 def proved(source: str, target: str) -> dict[str, Any]:
-    """The settings of local/mirrormaker.py for one direction, as a Connect worker and connector know them."""
-    text = mirrormaker._PROPERTIES
+    """The settings of local/kafka.py for one direction, as a Connect worker and connector know them."""
+    text = kafka.MIRROR_PROPERTIES
     found = {}
     for line in text.splitlines():
         key, _, value = line.partition("=")

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from contract.topics import cloud_topics, edge_topics
-from local import mirrormaker
+from local import kafka
 from local.ports import Ports
 from local.supervisor import Child, Supervisor
 
@@ -84,7 +84,7 @@ def mirror(edge_kafka: Any, cloud_kafka: Any, tmp_path_factory: pytest.TempPathF
     folder: Path = tmp_path_factory.mktemp("mirror")
     supervisor = Supervisor(folder / "logs")
     offset = int(edge_kafka.bootstrap.rpartition(":")[2]) - Ports().edge
-    child = mirrormaker.child(
+    child = kafka.mirrormaker(
         folder,
         edge_bootstrap=edge_kafka.bootstrap,
         cloud_bootstrap=cloud_kafka.bootstrap,
