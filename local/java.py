@@ -70,13 +70,10 @@ def find() -> Path:
 
     Raises WorldDown, naming those that are too old.
     """
-    on_path = shutil.which("java")
-    home = os.environ.get("JAVA_HOME")
-    candidates = [Path(home, "bin/java")] if home else []
-    candidates += [Path(on_path)] if on_path else []
-    candidates += sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
+    home, on_path = os.environ.get("JAVA_HOME"), shutil.which("java")
+    named = [Path(home, "bin/java") if home else None, Path(on_path) if on_path else None]
     too_old = []
-    for binary in candidates:
+    for binary in [*filter(None, named), *sorted(Path("/usr/lib/jvm").glob("*/bin/java"))]:
         version = version_of(binary)
         if version >= JAVA_VERSION_MIN:
             return binary

@@ -3,9 +3,10 @@
 A record is identified by `(car_id, seq)`. The cars' journal tells what was sent: seq 1 to `sent` of each car.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,7 @@ class Stage:
     lost: int
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(NamedTuple):
     """n records of a telemetry topic; every array is (n,)."""
 
     partition: Longs
@@ -59,13 +59,12 @@ class Log:
     @classmethod
     def of(cls, parts: Sequence["Log"]) -> "Log":
         """The parts concatenated."""
-        names = [field.name for field in fields(cls)]
-        none = np.empty(0, np.int64)
-        return cls(*(np.concatenate([none, *(getattr(part, name) for part in parts)]) for name in names))
+        empty = [np.empty(0, np.int64)] * len(cls._fields)
+        return cls(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
     def rows(self, rows: NDArray[Any]) -> "Log":
         """The rows with these numbers, or of this mask (n,)."""
-        return Log(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Log(*(column[rows] for column in self))
 
     def sorted(self) -> "Log":
         """The rows in order of partition and offset."""
@@ -90,10 +89,9 @@ def reconcile(
 
 def first_batches(audits: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
     """{model version: {replica: when it scored the first batch with it, s since 1970}}."""
-    first: dict[int, dict[str, float]] = {}
-    for audit in audits:
-        by = first.setdefault(audit["model_version"], {})
-        by[audit["scorer"]] = min(by.get(audit["scorer"], float("inf")), audit["scored_at"] / 1000)
+    first: dict[int, dict[str, float]] = defaultdict(dict)
+    for audit in sorted(audits, key=lambda audit: audit["scored_at"]):
+        first[audit["model_version"]].setdefault(audit["scorer"], audit["scored_at"] / 1000)
     return first
 
 

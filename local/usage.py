@@ -23,21 +23,15 @@ class Use:
 
 
 class Usage:
-    """Measures from its creation, or from the last `restart`, on.
+    """Measures from its creation on.
 
     A child counts with its whole process tree; children `name-0`, `name-1` … are one component `name`. The
     CPU time of a process that has ended counts up to the last `look`.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self.restart()
-
-    def restart(self) -> None:
-        """Count from now on."""
-        self._since = time.monotonic()
-        self._spent: dict[tuple[str, int], float] = {}
-        self._before: dict[tuple[str, int], float] = {}
+        self._supervisor, self._since = supervisor, time.monotonic()
+        self._spent: dict[tuple[str, int], float] = {}  # CPU time in s by component and process id
         self.look()
         self._before = dict(self._spent)
 
@@ -51,9 +45,9 @@ class Usage:
         """Every component's use since the start of the measurement."""
         self.look()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        spent: dict[str, float] = {}
+        spent: dict[str, float] = defaultdict(float)
         for key, value in self._spent.items():
-            spent[key[0]] = spent.get(key[0], 0.0) + value - self._before.get(key, 0.0)
+            spent[key[0]] += value - self._before.get(key, 0.0)
         memory: dict[str, float] = defaultdict(float)
         processes: dict[str, int] = defaultdict(int)
         for name, child in self._supervisor.children.items():

@@ -103,7 +103,7 @@ class ScaleRun:
         self._until(lambda p: all(row.waiting <= behind for row in p.rows), _STEADY_WITHIN_S, "settle")
 
     def _hold(self, kernel_before_mib: float) -> Hold:
-        self._usage.restart()
+        self._usage = Usage(self._deployment.supervisor)
         own_cpu_s, from_s = time.process_time(), time.time()
         self._until(lambda _: False, self._settings.hold_s, "hold")
         to_s, fleet = time.time(), self._deployment.supervisor.children["simulator"]
