@@ -8,11 +8,10 @@ from rich.console import Console
 from rich.live import Live
 
 from contract.alert_rule import SMOOTHED, AlertRule
-from local import champion, ledger, screen
+from local import champion, ledger, report, screen
 from local.deployment import TRAINER, Deployment, Plan
 from local.foresight import AlertVerdicts
 from local.observer import Observer
-from local.report import RunReport
 from local.watch import Watch
 from plumbing.life import Stop
 from plumbing.settings import setting
@@ -139,8 +138,7 @@ class Demo:
             champion.keep(deployment.cloud.bootstrap, champion.KEPT)  # `make scale` starts with it
         finally:
             watch.close()
-        first_batches = ledger.first_batches(audits)
-        return RunReport(deployment, observer, stages, first_batches).show(self._console)
+        return report.show(self._console, deployment, observer, stages, ledger.first_batches(audits))
 
     def _show_live(self, observer: Observer) -> None:
         console, line_at, picture = self._console, 0.0, None

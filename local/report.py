@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +12,8 @@ from local.deployment import TRAINER, Deployment
 from local.ledger import Stage
 from local.observer import Observer
 
+# Model version -> replica -> when it scored its first batch with it, s since 1970.
+FirstBatches = Mapping[int, Mapping[str, float]]
 _NEXT = """\
 What to do next:
   make up      keep it running: train, list and roll back models meanwhile
@@ -20,98 +21,95 @@ What to do next:
   var/venv/bin/python -m files example --out pumps.csv   a file to fit and score"""
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """The end of a run."""
-
-    deployment: Deployment
-    observer: Observer
-    stages: Sequence[Stage]
-    first_batches: Mapping[int, Mapping[str, float]]  # version -> replica -> first batch, s since 1970
-
-    @property
-    def ended_at(self) -> float:
-        """When the cars stopped driving, s since 1970."""
-        return self.observer.moments.fleet_ended or time.time()
-
-    def show(self, console: Console) -> int:
-        """Print and write everything. The exit status is 0 where records flowed and none was lost."""
-        run_dir, seen = self.deployment.plan.run_dir, self.observer.watch.seen
-        observer, ended_at = self.observer, self.ended_at
-        plan, book = self.deployment.plan, self.ledger()
-        card = scorecard.draw_up(
-            self.deployment.truth(),
-            observer.foresight.alerts(ended_at),
-            cars=plan.cars,
-            from_s=observer.moments.telemetry or ended_at,
-            to_s=ended_at,
-            learning_s=plan.learning_s,
-            time_lapse=plan.time_lapse,
-        )
-        foreseen = observer.foresight.as_dict(ended_at, observer.watched_from(ended_at))
-        for name, content in (("ledger", book), ("scorecard", card.as_dict() | {"foresight": foreseen})):
-            (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        console.print(screen.anomalies_table(list(seen.recent), narrow=console.width < screen.WIDE_COLUMNS))
-        screen.show_ledger(console, self.stages)
-        tallies = observer.tallies(ended_at)
-        screen.show_foresight(console, observer.foresight, tallies, plan.time_lapse)
-        screen.show_scorecard(console, card)
-        latency = book["car_to_anomaly_ms"]
+def show(
+    console: Console,
+    deployment: Deployment,
+    observer: Observer,
+    stages: Sequence[Stage],
+    first_batches: FirstBatches,
+) -> int:
+    """Print and write everything. The exit status is 0 where records flowed and none was lost."""
+    plan, seen = deployment.plan, observer.watch.seen
+    run_dir, ended_at = plan.run_dir, observer.moments.fleet_ended or time.time()
+    book = _ledger(deployment, observer, stages, first_batches, ended_at)
+    card = scorecard.draw_up(
+        deployment.truth(),
+        observer.foresight.alerts(ended_at),
+        cars=plan.cars,
+        from_s=observer.moments.telemetry or ended_at,
+        to_s=ended_at,
+        learning_s=plan.learning_s,
+        time_lapse=plan.time_lapse,
+    )
+    foreseen = observer.foresight.as_dict(ended_at, observer.watched_from(ended_at))
+    for name, content in (("ledger", book), ("scorecard", card.as_dict() | {"foresight": foreseen})):
+        (run_dir / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    console.print(screen.anomalies_table(list(seen.recent), narrow=console.width < screen.WIDE_COLUMNS))
+    screen.show_ledger(console, stages)
+    tallies = observer.tallies(ended_at)
+    screen.show_foresight(console, observer.foresight, tallies, plan.time_lapse)
+    screen.show_scorecard(console, card)
+    latency = book["car_to_anomaly_ms"]
+    console.print(
+        f"first anomaly after {book['seconds_to_first_anomaly']} s; car to anomaly p50 "
+        f"{screen.milliseconds(latency['p50'])}, p99 {screen.milliseconds(latency['p99'])} "
+        f"({latency['anomalies']} anomalies since the scorers had caught up); "
+        f"at most {screen.number(book['memory_mib'])} MiB; {book['restarts']} restarts"
+    )
+    for model in book["models"]:
+        hops = ", ".join(f"{name} {ms} ms" for name, ms in model["to_first_batch_ms"].items())
         console.print(
-            f"first anomaly after {book['seconds_to_first_anomaly']} s; car to anomaly p50 "
-            f"{screen.milliseconds(latency['p50'])}, p99 {screen.milliseconds(latency['p99'])} "
-            f"({latency['anomalies']} anomalies since the scorers had caught up); "
-            f"at most {screen.number(book['memory_mib'])} MiB; {book['restarts']} restarts"
+            f"model {model['version']}: on the edge {model['to_edge_ms']} ms after it was published; "
+            f"first batch scored by it: {hops or 'none'}"
         )
-        for model in book["models"]:
-            hops = ", ".join(f"{name} {ms} ms" for name, ms in model["to_first_batch_ms"].items())
-            console.print(
-                f"model {model['version']}: on the edge {model['to_edge_ms']} ms after it was published; "
-                f"first batch scored by it: {hops or 'none'}"
-            )
+    console.print(f"written to {run_dir}/ledger.json and {run_dir}/scorecard.json; logs in {run_dir}/logs")
+    status = _verdict(console, deployment, observer, stages)
+    console.print(_NEXT, soft_wrap=True)
+    return status
+
+
+def _ledger(
+    deployment: Deployment,
+    observer: Observer,
+    stages: Sequence[Stage],
+    first_batches: FirstBatches,
+    ended_at: float,
+) -> dict[str, Any]:
+    """The content of ledger.json."""
+    moments = observer.moments
+    latency = observer.watch.latency(moments.caught_up or ended_at)
+    return {
+        "stages": [vars(stage) for stage in stages],
+        "seconds_to_telemetry": moments.since_start(moments.telemetry),
+        "seconds_to_first_model": moments.since_start(moments.first_model),
+        "seconds_to_first_anomaly": moments.since_start(observer.watch.seen.first_anomaly_at),
+        "car_to_anomaly_ms": {"p50": latency.p50_ms, "p99": latency.p99_ms, "anomalies": latency.count},
+        # ms from the publication of each model to the edge, and to the first batch of each replica.
+        "models": [
+            {
+                "version": arrival.version,
+                "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
+                "to_first_batch_ms": {
+                    scorer: round(1000 * (at - arrival.published_at))
+                    for scorer, at in sorted(first_batches.get(arrival.version, {}).items())
+                },
+            }
+            for arrival in observer.watch.seen.models
+        ],
+        "memory_mib": round(observer.memory_mib_max),
+        "restarts": deployment.supervisor.restarts,
+    }
+
+
+def _verdict(console: Console, deployment: Deployment, observer: Observer, stages: Sequence[Stage]) -> int:
+    lost = [stage.stage for stage in stages if stage.lost]
+    if lost:
+        console.print(f"[bold red]records are lost at: {', '.join(lost)}[/]")
+    if observer.moments.first_model is None:
+        supervisor = deployment.supervisor
         console.print(
-            f"written to {run_dir}/ledger.json and {run_dir}/scorecard.json; logs in {run_dir}/logs"
+            f"no model came into use; the end of {supervisor.log_of(TRAINER)}:\n"
+            f"{supervisor.last_lines(TRAINER)}",
+            markup=False,
         )
-        status = self._verdict(console)
-        console.print(_NEXT, soft_wrap=True)
-        return status
-
-    def ledger(self) -> dict[str, Any]:
-        """The content of ledger.json."""
-        observer = self.observer
-        moments = observer.moments
-        latency = observer.watch.latency(moments.caught_up or self.ended_at)
-        return {
-            "stages": [vars(stage) for stage in self.stages],
-            "seconds_to_telemetry": moments.since_start(moments.telemetry),
-            "seconds_to_first_model": moments.since_start(moments.first_model),
-            "seconds_to_first_anomaly": moments.since_start(observer.watch.seen.first_anomaly_at),
-            "car_to_anomaly_ms": {"p50": latency.p50_ms, "p99": latency.p99_ms, "anomalies": latency.count},
-            # ms from the publication of each model to the edge, and to the first batch of each replica.
-            "models": [
-                {
-                    "version": arrival.version,
-                    "to_edge_ms": round(1000 * (arrival.at_edge - arrival.published_at)),
-                    "to_first_batch_ms": {
-                        scorer: round(1000 * (at - arrival.published_at))
-                        for scorer, at in sorted(self.first_batches.get(arrival.version, {}).items())
-                    },
-                }
-                for arrival in observer.watch.seen.models
-            ],
-            "memory_mib": round(observer.memory_mib_max),
-            "restarts": self.deployment.supervisor.restarts,
-        }
-
-    def _verdict(self, console: Console) -> int:
-        lost = [stage.stage for stage in self.stages if stage.lost]
-        if lost:
-            console.print(f"[bold red]records are lost at: {', '.join(lost)}[/]")
-        if self.observer.moments.first_model is None:
-            supervisor = self.deployment.supervisor
-            console.print(
-                f"no model came into use; the end of {supervisor.log_of(TRAINER)}:\n"
-                f"{supervisor.last_lines(TRAINER)}",
-                markup=False,
-            )
-        return 1 if lost or not self.stages[0].expected else 0
+    return 1 if lost or not stages[0].expected else 0

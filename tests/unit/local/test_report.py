@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local import screen
+from local import report, screen
 from local.foresight import AlertVerdicts
 from local.ledger import Stage
-from local.report import RunReport
 from local.watch import Latency, Observed
 
 NO_LATENCY = Latency(0, None, None)
@@ -52,7 +51,7 @@ def foresight() -> AlertVerdicts:
     return verdicts
 
 
-def report(run_dir: Path, foresight: AlertVerdicts, lost: int) -> RunReport:
+def show(console: Console, run_dir: Path, foresight: AlertVerdicts, lost: int) -> int:
     """Verdicts on a fleet that drove for 100 s from second 0 on, with one fault."""
     moments = SimpleNamespace(
         telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment
@@ -70,7 +69,7 @@ def report(run_dir: Path, foresight: AlertVerdicts, lost: int) -> RunReport:
         truth=lambda: [INCIDENT],
         supervisor=SimpleNamespace(restarts=0),
     )
-    return RunReport(deployment, observer, [Stage("edge_kafka", 100, 100 - lost, 0, lost)], {})
+    return report.show(console, deployment, observer, [Stage("edge_kafka", 100, 100 - lost, 0, lost)], {})
 
 
 @pytest.mark.parametrize(("lost", "status"), [(0, 0), (1, 1)])
@@ -79,7 +78,7 @@ def test_a_run_ends_with_ledger_and_both_scorecards(
 ):
     """Against the reports and against the plan; the exit status says whether a record is lost."""
     console = Console(file=io.StringIO(), width=130)
-    assert report(tmp_path, foresight, lost).show(console) == status
+    assert show(console, tmp_path, foresight, lost) == status
     assert "slow_puncture" in console.file.getvalue()  # type: ignore[attr-defined]
     card = json.loads((tmp_path / "scorecard.json").read_text())
     assert card["per_kind"]["slow_puncture"]["foreseen"] == card["hypothesis_right"] == 1
