@@ -16,7 +16,7 @@ from files.folder import FileManifest, States
 from files.recording import Recording
 from files.scored import Scored, alarms
 from files.table import Say, Table
-from trainer.model.interpreter import Interpreter
+from plumbing.tflite import Interpreter
 from trainer.model.replay import in_step
 
 RESULTS = frozenset({folder.MANIFEST, folder.MODEL, folder.STATES}) | report.FILES

@@ -1,15 +1,11 @@
 """A model: a TFLite graph with its manifest, verified before it scores anything. Needs no Kafka client."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from contract.errors import Malformed
 from contract.manifest import Manifest, unpack
 from contract.telemetry import SIGNALS, Floats
-from plumbing.settings import SettingsError
-from scorer.settings import RuntimeName
+from plumbing.tflite import Interpreter, RuntimeName
 
 
 class Model:
@@ -28,19 +24,12 @@ class Model:
         judged = [SIGNALS.index(name) for name in manifest.signals]
         # Columns of the fleet's signals that the graph judges; None if it judges all in the fleet's order.
         self._columns = None if manifest.signals == SIGNALS else np.array(judged, np.intp)
-        self._rows = 0  # that the tensors are allocated for
-        self._interpreter = interpreter(runtime)(model_content=tflite, num_threads=1)
-        # The order of tensors varies, so they are identified by rank and columns.
-        inputs = {detail["shape"][-1]: detail["index"] for detail in self._interpreter.get_input_details()}
-        outputs = {tuple(d["shape"][1:]): d["index"] for d in self._interpreter.get_output_details()}
-        columns = {len(judged), self.width} - {0}
-        if set(inputs) != columns or set(outputs) != {(), *((count,) for count in columns)}:
-            raise ValueError(
-                f"inputs have {list(inputs)} and outputs {list(outputs)} columns, not {sorted(columns)}"
-            )
-        self._signals, self._state = inputs[len(judged)], inputs.get(self.width)
-        self._score, self._contribution = outputs[()], outputs[len(judged),]
-        self._state_after = outputs.get((self.width,))
+        graph = Interpreter(tflite, len(judged), runtime)
+        if graph.state_width != self.width:
+            raise ValueError(f"the graph's state has {graph.state_width} columns, not {self.width}")
+        self._run = (
+            graph.run
+        )  # like `step`, with the columns that the graph judges; golden vectors have these
 
     @classmethod
     def open(cls, record: bytes, runtime: RuntimeName) -> "Model":
@@ -72,31 +61,3 @@ class Model:
         contribution = np.zeros_like(signals)
         contribution[:, self._columns] = judged
         return score, contribution, after
-
-    def _run(self, signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-        """Like `step`, with the columns that the graph judges; golden vectors have these."""
-        graph = self._interpreter
-        if len(signals) != self._rows:  # resizing takes a few µs, less than padding to a fixed size
-            graph.resize_tensor_input(self._signals, signals.shape)
-            if self._state is not None:
-                graph.resize_tensor_input(self._state, state.shape)
-            graph.allocate_tensors()
-            self._rows = len(signals)
-        graph.set_tensor(self._signals, signals)
-        if self._state is not None:
-            graph.set_tensor(self._state, state)
-        graph.invoke()
-        after = state if self._state_after is None else graph.get_tensor(self._state_after)
-        return graph.get_tensor(self._score), graph.get_tensor(self._contribution), after
-
-
-def interpreter(runtime: RuntimeName) -> Callable[..., Any]:
-    """The interpreter class of the runtime. Raises SettingsError where it is not installed."""
-    try:
-        if runtime == "litert":
-            from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - only one of the two is installed
-        else:
-            from tflite_runtime.interpreter import Interpreter  # noqa: PLC0415
-    except ImportError as error:
-        raise SettingsError(f"--runtime {runtime} is not installed here: {error}") from error
-    return Interpreter  # type: ignore[no-any-return]

@@ -8,9 +8,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from contract import records
 from contract.errors import Malformed
+from plumbing.tflite import RuntimeName, interpreter_class
 from scorer import metrics
-from scorer.model import Model, interpreter
-from scorer.settings import RuntimeName
+from scorer.model import Model
 
 _log = logging.getLogger("scorer")
 
@@ -27,7 +27,7 @@ class ModelFeed:
 
         Raises SettingsError where the runtime is not installed.
         """
-        interpreter(runtime)  # the import takes a second, in which scoring would stand still later
+        interpreter_class(runtime)  # the import takes a second, in which scoring would stand still later
         self._consumer = consumer
         self._name = name.encode()
         self._runtime = runtime

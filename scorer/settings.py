@@ -3,12 +3,10 @@
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
-
-RuntimeName = Literal["litert", "tflite-runtime"]
+from plumbing.tflite import RuntimeName
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
+from plumbing.tflite import Interpreter
 from trainer import capacity, reading
 from trainer.capacity import CARS_MIN
 from trainer.judge import comparison, gate
@@ -35,7 +36,6 @@ from trainer.log_slice import Telemetry
 from trainer.model.directions import hypotheses
 from trainer.model.domain import columns, fleet_domain
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.learning import learn, load_tensorflow, some_rows
 from trainer.model.replay import ranks, replay, runs
 from trainer.model.robust import CarNumbers

@@ -9,10 +9,10 @@ import numpy as np
 from contract.alert_rule import AlertRule
 from contract.manifest import Manifest
 from contract.telemetry import Floats
+from plumbing.tflite import Interpreter
 from trainer.judge import alarms, baselines, evaluate, gate
 from trainer.judge.held_out import HeldOut
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.learning import Learned
 from trainer.model.replay import ranks, runs
 from trainer.publication import Entry

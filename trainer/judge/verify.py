@@ -12,7 +12,7 @@ import numpy as np
 from contract.errors import Malformed
 from contract.manifest import TFLITE_BYTES_MAX, Manifest, pack, unpack
 from contract.telemetry import Floats
-from trainer.model.interpreter import Interpreter
+from plumbing.tflite import Interpreter
 
 EXIT_UNSOUND = 3
 LARGE_BATCH = 1024

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from contract.hypotheses import Hypotheses
 from contract.telemetry import Floats
+from plumbing.tflite import Interpreter
 from trainer.model.domain import Bools, Domain
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.learning import some_rows
 from trainer.model.replay import Rows, replay, runs
 from trainer.model.robust import CarNumbers

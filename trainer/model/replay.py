@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from trainer.model.interpreter import Interpreter
+from plumbing.tflite import Interpreter
 from trainer.model.robust import CarNumbers
 
 Rows = NDArray[np.intp]  # indices of rows

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from contract.telemetry import SIGNALS
+from plumbing.tflite import Interpreter
 from quality.detectors import Lengths
 from quality.detectors.autoencoder import Autoencoder
-from trainer.model.interpreter import Interpreter
 
 pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 

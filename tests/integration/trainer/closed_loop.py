@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import SIGNALS, Floats
+from plumbing.tflite import Interpreter
 from trainer.model.domain import fleet_domain
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.learning import Learned, learn
 from trainer.model.state import CarState, Window
 

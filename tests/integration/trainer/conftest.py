@@ -21,13 +21,13 @@ from contract.records import confluent_header
 from contract.schema import latest
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
+from plumbing.tflite import Interpreter
 from simulator.cars import car_id
 from simulator.faults import Wear
 from simulator.fleet import Fleet
 from tests.conftest import MEAN, SPREAD
 from tests.integration.trainer.closed_loop import CARS, SECONDS, loop, taught
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.publication import Publication
 
 # For slices of 20 seconds at one sample a second.

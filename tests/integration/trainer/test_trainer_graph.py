@@ -5,6 +5,7 @@ import pytest
 
 from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
+from plumbing.tflite import Interpreter
 from tests.integration.trainer.closed_loop import (
     CARS,
     COOLANT,
@@ -19,7 +20,6 @@ from tests.integration.trainer.closed_loop import (
     with_gaps,
 )
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.state import state_layout
 
 pytestmark = pytest.mark.integration

@@ -8,6 +8,7 @@ import pytest
 
 from contract.telemetry import SIGNALS, Floats
 from plumbing.life import Stop
+from plumbing.tflite import Interpreter
 from tests.integration.trainer.closed_loop import (
     CARS,
     COOLANT,
@@ -20,7 +21,6 @@ from tests.integration.trainer.closed_loop import (
 )
 from trainer.model.directions import hypotheses
 from trainer.model.graph import Graph
-from trainer.model.interpreter import Interpreter
 from trainer.model.network import no_network
 from trainer.model.replay import replay
 from trainer.reading import Stopped

@@ -13,9 +13,10 @@ from contract import records
 from contract.errors import Malformed
 from contract.manifest import MANIFEST_VERSION, TFLITE_BYTES_MAX
 from contract.telemetry import SIGNALS
+from plumbing import tflite
 from plumbing.settings import SettingsError
-from scorer import model as model_module
-from scorer.model import Model, interpreter
+from plumbing.tflite import interpreter_class
+from scorer.model import Model
 from tests import graphs
 from tests.conftest import MEAN, SPREAD, Detector
 
@@ -172,13 +173,13 @@ class Interpreter:
 
 def test_a_graph_of_a_fixed_batch_size_is_refused(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that can run its golden vectors but not a single record is refused."""
-    monkeypatch.setattr(model_module, "interpreter", lambda _: Interpreter)
+    monkeypatch.setattr(tflite, "interpreter_class", lambda _: Interpreter)
     assert refusal(detector.record()) == "unusable_graph"
 
 
 def test_outputs_are_identified_by_rank(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs may be in another order; a graph that lacks one is refused."""
-    real = interpreter("litert")
+    real = interpreter_class("litert")
 
     def swapped(**options: Any) -> Any:
         inner = real(**options)
@@ -186,7 +187,7 @@ def test_outputs_are_identified_by_rank(detector: Any, monkeypatch: pytest.Monke
         return SimpleNamespace(**{name: getattr(inner, name) for name in dir(inner) if name[0] != "_"}
                                | {"get_output_details": lambda: details[:keep]})  # fmt: skip
 
-    monkeypatch.setattr(model_module, "interpreter", lambda _: swapped)
+    monkeypatch.setattr(tflite, "interpreter_class", lambda _: swapped)
     keep = 2
     assert Model.open(detector.record(), "litert").step(detector.mean[None, :], NO_STATE)[0].shape == (1,)
     keep = 1
@@ -197,4 +198,4 @@ def test_a_runtime_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     """SettingsError names the flag."""
     monkeypatch.setitem(__import__("sys").modules, "tflite_runtime.interpreter", None)
     with pytest.raises(SettingsError, match="--runtime tflite-runtime is not installed"):
-        interpreter("tflite-runtime")
+        interpreter_class("tflite-runtime")
