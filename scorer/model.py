@@ -27,9 +27,8 @@ class Model:
         graph = Interpreter(tflite, len(judged), runtime)
         if graph.state_width != self.width:
             raise ValueError(f"the graph's state has {graph.state_width} columns, not {self.width}")
-        self._run = (
-            graph.run
-        )  # like `step`, with the columns that the graph judges; golden vectors have these
+        # Like `step`, with the columns that the graph judges; golden vectors have these.
+        self._run = graph.run
 
     @classmethod
     def open(cls, record: bytes, runtime: RuntimeName) -> "Model":
