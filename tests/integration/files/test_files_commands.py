@@ -21,10 +21,12 @@ COLUMNS = ["--signals", ",".join(example.SIGNALS), "--conditions", ",".join(exam
 
 
 def _files(*arguments: object, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    # A TensorFlow that another test has imported into this process has set its log level here.
+    env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, "-m", "files", *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=env | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=timeout_s,
