@@ -13,7 +13,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from loadtest.bench import report
+from loadtest.bench.report import report
 from loadtest.bench.run import BenchRun, Settings
 from plumbing.life import WorldDown
 from plumbing.settings import load
@@ -35,6 +35,5 @@ def main(arguments: Sequence[str]) -> int:
         except WorldDown as error:  # the other stages are measured nevertheless
             run.failures[name] = str(error)
             print(f"{name}: {error}", file=sys.stderr)
-    report.write(run)
-    report.show(run)
+    report(run)
     return 1 if run.failures else 0

@@ -1,7 +1,6 @@
 """The figures of a benchmark beside their bars: a table for people, summary.json for programs."""
 
 import time
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -32,29 +31,28 @@ BARS: dict[str, dict[str, Bar]] = {
 }
 
 
-def write(run: BenchRun) -> None:
-    """Write summary.json; `not_measured` and `failures` are empty where everything was measured."""
-    content: dict[str, Any] = {
+def report(run: BenchRun) -> None:
+    """Write summary.json; print a table for every stage, what could not be measured, and where the files are.
+
+    In summary.json `not_measured` and `failures` are empty where everything was measured.
+    """
+    host = machine.describe()
+    content = {
         **run.ours,
         "peers": {name: figures for stage in run.theirs.values() for name, figures in stage.items()},
         "not_measured": run.missing,
         "failures": run.failures,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "commit": machine.commit(),
-        "machine": machine.describe(),
+        "machine": host,
     }
     output.write_json(run.settings.run_dir / "summary.json", content)
-
-
-def show(run: BenchRun) -> None:
-    """Print a table for every stage, what could not be measured, and where the files are."""
     for stage, figures in run.ours.items():
         run.console.print(_table(stage, figures, run.theirs.get(stage, {})))
     for name, why in (run.missing | run.failures).items():
         run.console.print(Text(f"{name}: not measured: {why}", style="bold red"))
-    host = machine.describe()
     run.console.print(
-        f"{host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB, commit {machine.commit()}; load "
+        f"{host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB, commit {content['commit']}; load "
         f"average {host['load_average']} at the end; written to {run.settings.run_dir}/summary.json",
         soft_wrap=True,
     )

@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loadtest.output import Bar
 from plumbing.settings import SettingsError
@@ -47,7 +46,14 @@ def read(path: Path) -> Limits:
     except (OSError, ValueError) as error:
         raise SettingsError(f"budgets {path}: {error}") from error
     for name, table in tables.items():
-        _check(path, name, table)
+        if name not in NAMES or not isinstance(table, dict):
+            raise SettingsError(f"budgets {path}: [{name!r}] is not a table named {', '.join(NAMES)}")
+        for key, value in table.items():
+            if key not in LIMITS:
+                known = ", ".join(LIMITS)
+                raise SettingsError(f"budgets {path}: {name!r} has no limit {key}; known are {known}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise SettingsError(f"budgets {path}: {name!r} {key} = {value!r} must be a number from 0")
     return tables
 
 
@@ -62,13 +68,3 @@ def judge(budgets: Limits, measured: Limits, expected: Collection[str]) -> list[
         if name in measured or name in expected
         for limit, allowed in budget.items()
     ]
-
-
-def _check(path: Path, name: str, table: Any) -> None:
-    if name not in NAMES or not isinstance(table, dict):
-        raise SettingsError(f"budgets {path}: [{name!r}] is not a table named {', '.join(NAMES)}")
-    for key, value in table.items():
-        if key not in LIMITS:
-            raise SettingsError(f"budgets {path}: {name!r} has no limit {key}; known are {', '.join(LIMITS)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise SettingsError(f"budgets {path}: {name!r} {key} = {value!r} must be a number from 0")
