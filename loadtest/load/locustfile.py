@@ -1,5 +1,6 @@
 """The load test for locust: its flags, its shapes, its verdict (`python -m loadtest load --help`)."""
 
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ events.init_command_line_parser.add_listener(flags.add_to_locust)
 @events.init.add_listener
 def begin(environment: Any, runner: Any, **_: Any) -> None:
     """In every process. Exits with 1 (2 for a flag) where something is missing, before a car drives."""
-    users.begin_process()
+    Car.run_id = secrets.token_hex(4)  # after the fork, so that the cars of every process have unique ids
     if not isinstance(runner, MasterRunner):
         runner.register_message(_STORM, users.cut_all)
     if isinstance(runner, WorkerRunner):

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import secrets
 import socket
 import time
 from contextlib import suppress
@@ -192,11 +191,6 @@ class FollowingCar(Car):
             fire(self.environment, "Kafka", ANOMALY, (read_at - sampled_at) * 1000)
         except gevent.Timeout:
             fire(self.environment, "Kafka", ANOMALY, failed=f"none within {timeout_s:g} s: do scorers run?")
-
-
-def begin_process() -> None:
-    """Give the cars of this process unique ids; to be called after a fork."""
-    Car.run_id = secrets.token_hex(4)
 
 
 def cut_all(**_: Any) -> None:
