@@ -7,10 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from files import BadData, example, fit, score
-from files.table import Say
 from plumbing import life, log
 from plumbing.settings import SettingsError, load
+
+try:
+    from files import BadData, example, fit, score
+    from files.table import Say
+except ModuleNotFoundError as error:
+    print(f"{error.name} is missing: pip install -c constraints.txt -e '.[trainer,files]'", file=sys.stderr)
+    sys.exit(2)
 
 _log = logging.getLogger("files")
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from files import BadData
@@ -107,9 +109,6 @@ def _machines(
     """
     if group is None:
         return [ALONE], np.where(timed, np.int32(0), np.int32(-1))
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     column: Any = table.texts[group]
     if pa.types.is_nested(column.type):
         raise BadData(f"{group} cannot be the column of machines: its type is {column.type}")

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
 
 from files.scored import Alarm, Scored, striking
 from files.table import Table
@@ -18,15 +20,12 @@ _ALARMS_SHOWN, _MACHINES_SHOWN = 20, 12
 _ALARMS_KEPT = 10_000
 
 
-def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) -> str:
+def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) -> Path:
     """Write one row per scored row, by machine and time, in the input's format (CSV or Parquet).
 
     `alarm` and `level` are empty while a machine is being learned; without a time column `time` counts the
-    file's rows from 1. Returns the file's name. Raises OSError.
+    file's rows from 1. Returns the file's path. Raises OSError.
     """
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
     recording, cold = scored.recording, ~scored.warm
     tops: list[str | None] = [None] * len(recording.row)
     for row in scored.explained.tolist():
@@ -40,11 +39,9 @@ def write_scores(scored: Scored, data: Table, time: str | None, folder: Path) ->
         "top_signals": pa.array(tops, pa.string()),
     }
     rows = pa.table(columns)
-    if data.is_parquet:
-        parquet.write_table(rows, folder / SCORES_PARQUET)
-        return SCORES_PARQUET
-    csv.write_csv(rows, folder / SCORES_CSV)
-    return SCORES_CSV
+    path = folder / (SCORES_PARQUET if data.is_parquet else SCORES_CSV)
+    (parquet.write_table if data.is_parquet else csv.write_csv)(rows, path)
+    return path
 
 
 def _rounded(values: Any) -> Any:

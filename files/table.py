@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import csv
 
 from files import BadData
 
@@ -29,7 +33,6 @@ _NOT_A_NUMBER = re.compile(
     r"In CSV column #(?P<column>\d+): Row #(?P<line>\d+): .* to double: invalid value '(?P<value>.*)'",
     re.DOTALL,
 )
-_INSTALL = "pip install -c constraints.txt -e '.[trainer,files]'"
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,6 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
     Raises BadData for a file that does not exist, is empty, is not a table, lacks a column, has text among
     its numbers, or has more than `rows_max` rows.
     """
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise BadData(f"reading files needs pyarrow: {_INSTALL}") from error
     source: _Csv | _Parquet = _open(path)
     _check_columns(path, source.names, [*numbers, *texts])
     batches, rows, report_at = [], 0, _SAY_EVERY_ROWS
@@ -106,9 +105,6 @@ class _Parquet:
     """A Parquet file."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self.path = path
         self.notes: list[str] = []
         try:
@@ -143,8 +139,6 @@ class _Csv:
 
     def batches(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Any]:
         """Batches of rows. Raises ArrowInvalid for a value that is not a number or for a ragged row."""
-        import pyarrow as pa
-
         types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
         self._decimal = self._decimal_point(numbers)
         if self._decimal == ",":
@@ -167,9 +161,6 @@ class _Csv:
 
     def _decimal_point(self, numbers: Sequence[str]) -> str:
         """The decimal point: a comma if the first block has such numbers and the delimiter is not a comma."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         if self._delimiter == ",":
             return "."
         try:
@@ -182,9 +173,6 @@ class _Csv:
 
     def _opened(self, columns: list[str], types: dict[str, Any]) -> Any:
         """A reader of `columns`, or of all columns if empty. Raises BadData when there is no first row."""
-        import pyarrow as pa
-        from pyarrow import csv
-
         try:
             return csv.open_csv(
                 self.path,
@@ -207,9 +195,6 @@ class _Csv:
 
 def _numbers(path: Path, name: str, column: Any) -> NDArray[np.float64]:
     """An Arrow column as (n,) float64. Raises BadData if it does not hold numbers."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from files import BadData
@@ -48,8 +49,6 @@ class Times:
 
 def read(name: str, column: Any) -> Times:
     """The times of an Arrow column. Raises BadData naming the first value that is not a time."""
-    import pyarrow as pa
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
@@ -78,8 +77,6 @@ def _numbers(name: str, values: Seconds) -> Times:
 
 def _texts(name: str, column: Any) -> Times:
     """ISO 8601 texts, all with a time zone or all without."""
-    import pyarrow as pa
-
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
             return Times(_seconds(column.cast(kind)), "ISO 8601", kind.tz is not None)
@@ -112,8 +109,6 @@ def _moment(text: str, zoned: bool) -> float:
 
 def _seconds(column: Any) -> Seconds:
     """An Arrow column of time stamps in seconds since 1970 (n,)."""
-    import pyarrow as pa
-
     whole = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
     values = whole.cast(pa.float64(), safe=False).to_numpy() * 1e-6  # null is NaN
     if np.isnan(values).all():

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from plumbing import life, log
 from plumbing.settings import load
-from quality import goals, plots, progress, samples, scorecard, table
-from quality.crew import Crew, Interrupted
+from quality import crew, goals, plots, scorecard, table
+from quality.ground import fingerprint
 from quality.seed import Outcome
 from quality.settings import Settings
 
@@ -40,26 +40,29 @@ def _run() -> int:
     try:
         with _alone(settings.run_dir):
             outcomes = _outcomes(settings, stop, console)
-    except Interrupted:
+    except crew.Interrupted:
         console.print("interrupted: nothing is written")
         return 130
     card = scorecard.document(settings, outcomes, sys.argv[1:])
     scorecard.write(card, settings.run_dir)
     plots.draw(outcomes, card, settings.run_dir)
     table.show(console, card)
-    reached = goals.show(console, card)
+    judged = goals.goals(card)
+    table.show_goals(console, judged)
     console.print(f"{settings.run_dir}/scorecard.json and plots, after {time.monotonic() - started:.0f} s")
-    return 0 if reached or not settings.check else 1
+    return int(settings.check and not all(goal.reached for goal in judged))
 
 
 def _outcomes(settings: Settings, stop: life.Stop, console: Console) -> list[Outcome]:
     """The outcomes of all seeds. The samples are removed afterwards unless --keep-data is set."""
-    data, fingerprint = settings.run_dir / "data", samples.fingerprint(settings.fleet)
-    samples.clear(data, but=fingerprint if settings.keep_data else None)
+    data, kept = settings.run_dir / "data", fingerprint(settings.fleet)
+    for old in data.glob("*"):
+        if not settings.keep_data or old.name != kept:
+            shutil.rmtree(old, ignore_errors=True)
     _check_disk(settings)
     try:
-        with Crew(settings, data / fingerprint, stop) as crew, progress.Line(console, settings) as line:
-            return crew.run(line.show)
+        with crew.shown(console, settings.seeds) as show:
+            return crew.run(settings, data / kept, stop, show)
     finally:
         if not settings.keep_data:
             shutil.rmtree(data, ignore_errors=True)

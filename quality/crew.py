@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -14,12 +14,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
 from plumbing import life
 from quality import seed
 from quality.seed import Outcome
 from quality.settings import Settings
 
 _LOOK_S = 0.25
+_LOG_EVERY_S = 10.0
 _END_S = 5.0
 _PR_SET_PDEATHSIG = 1
 # One thread each: several processes with several threads would only wait for each other.
@@ -48,96 +53,109 @@ class Interrupted(Exception):
     """The run was asked to stop."""
 
 
-class Crew:
-    """Runs the seeds. Use it as a context manager: leaving it ends the processes that still run."""
+def run(
+    settings: Settings, data: Path, stop: life.Stop, show: Callable[[Sequence[Member]], None]
+) -> list[Outcome]:
+    """The outcomes in the order of the seeds. `show` is called several times a second.
 
-    def __init__(self, settings: Settings, data: Path, stop: life.Stop) -> None:
-        self._settings, self._data, self._stop = settings, data, stop
-        self._context = multiprocessing.get_context("spawn")
-        self._waiting = list(range(settings.first_seed, settings.first_seed + settings.seeds))
-        self.members: list[Member] = []
-
-    def __enter__(self) -> "Crew":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for member in self.members:
+    Raises Interrupted when asked to stop, WorldDown when a process failed; no process is left then.
+    """
+    members: list[Member] = []
+    waiting = list(range(settings.first_seed, settings.first_seed + settings.seeds))
+    try:
+        while waiting or any(member.outcome is None for member in members):
+            if stop.requested:
+                raise Interrupted
+            busy = {member.pipe: member for member in members if member.outcome is None}
+            if waiting and len(busy) < settings.processes:
+                members.append(_started(settings, waiting.pop(0), data))
+                continue
+            for pipe in wait(list(busy), _LOOK_S):
+                _receive(busy[pipe], settings, stop)  # type: ignore[index]
+            show(members)
+    finally:
+        for member in members:
             if member.process.is_alive():
                 member.process.terminate()
-        for member in self.members:
+        for member in members:
             member.process.join(_END_S)
             if member.process.is_alive():
                 member.process.kill()
                 member.process.join()
-
-    def run(self, show: Callable[[list[Member]], None]) -> list[Outcome]:
-        """The outcomes in the order of the seeds. `show` is called several times a second.
-
-        Raises Interrupted when asked to stop, WorldDown when a process failed.
-        """
-        while self._waiting or any(member.outcome is None for member in self.members):
-            if self._stop.requested:
-                raise Interrupted
-            busy = [member for member in self.members if member.outcome is None]
-            if self._waiting and len(busy) < self._settings.processes:
-                self.members.append(self._started(self._waiting.pop(0)))
-                continue
-            for pipe in wait([member.pipe for member in busy], _LOOK_S):
-                self._receive(next(member for member in busy if member.pipe is pipe))
-            show(self.members)
-        return [member.outcome for member in self.members if member.outcome is not None]
-
-    def _started(self, number: int) -> Member:
-        ours, theirs = self._context.Pipe()
-        paths = (self._data / f"seed-{number}", self._log(number))
-        arguments = (theirs, self._settings, number, paths, os.getpid())
-        process = self._context.Process(target=_work, args=arguments, daemon=True, name=f"seed {number}")
-        os.environ.update(_LIBRARIES)  # the libraries that the new process imports read them
-        with _ctrl_c_waits():
-            process.start()
-        theirs.close()
-        return Member(number, process, ours)
-
-    def _log(self, number: int) -> Path:
-        return self._settings.run_dir / f"seed-{number}.log"
-
-    def _receive(self, member: Member) -> None:
-        try:
-            kind, value = member.pipe.recv()
-        except EOFError:
-            if self._stop.requested:  # the signal went to the whole process group
-                raise Interrupted from None
-            member.process.join(_END_S)
-            code = member.process.exitcode
-            why = "out of memory?" if code == -signal.SIGKILL else f"see {self._log(member.seed)}"
-            raise life.WorldDown(f"seed {member.seed}: its process ended with {code} ({why})") from None
-        if kind == "failed":
-            raise life.WorldDown(f"seed {member.seed}: {value}")
-        if kind == "outcome":
-            member.outcome, member.doing, member.share = value, "done", 1.0
-            member.process.join(_END_S)
-        else:
-            member.doing, member.share = kind, value
+    return [member.outcome for member in members if member.outcome is not None]
 
 
 @contextlib.contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Block SIGINT while a process starts, so that Ctrl-C cannot end it before it ignores SIGINT."""
-    resource_tracker.ensure_running()  # a tracker started in here would inherit the blocked signal
+def shown(console: Console, seeds: int) -> Iterator[Callable[[Sequence[Member]], None]]:
+    """A function that shows the progress: live lines on a terminal, a line every ten seconds in a log."""
+    started, logged = time.monotonic(), float("-inf")
+
+    def show(members: Sequence[Member]) -> None:
+        nonlocal logged
+        now = time.monotonic()
+        busy = [member for member in members if member.outcome is None]
+        lines = [f"{now - started:4.0f} s: {len(members) - len(busy)} of {seeds} seeds done"]
+        lines += [f"seed {m.seed}: {m.doing}, {m.share:.0%}, {now - m.started:.0f} s" for m in busy]
+        if console.is_terminal:
+            live.update(Group(*map(Text, lines)))
+        elif now - logged >= _LOG_EVERY_S:
+            console.print(" | ".join(lines))
+            logged = now
+
+    live = Live(console=console, refresh_per_second=4, transient=True)
+    if not console.is_terminal:
+        yield show
+        return
+    with live:
+        yield show
+
+
+def _started(settings: Settings, number: int, data: Path) -> Member:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, settings, number, data / f"seed-{number}", os.getpid())
+    process = context.Process(target=_work, args=arguments, daemon=True, name=f"seed {number}")
+    os.environ.update(_LIBRARIES)  # the libraries that the new process imports read them
+    # SIGINT is blocked, so that Ctrl-C cannot end the process before it ignores SIGINT.
+    resource_tracker.ensure_running()  # a tracker started below would inherit the blocked signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return Member(number, process, ours)
 
 
-def _work(pipe: Connection, settings: Settings, number: int, paths: tuple[Path, Path], parent: int) -> None:
+def _log(settings: Settings, number: int) -> Path:
+    return settings.run_dir / f"seed-{number}.log"
+
+
+def _receive(member: Member, settings: Settings, stop: life.Stop) -> None:
+    try:
+        kind, value = member.pipe.recv()
+    except EOFError:
+        if stop.requested:  # the signal went to the whole process group
+            raise Interrupted from None
+        member.process.join(_END_S)
+        code, log = member.process.exitcode, _log(settings, member.seed)
+        why = "out of memory?" if code == -signal.SIGKILL else f"see {log}"
+        raise life.WorldDown(f"seed {member.seed}: its process ended with {code} ({why})") from None
+    if kind == "failed":
+        raise life.WorldDown(f"seed {member.seed}: {value}")
+    if kind == "outcome":
+        member.outcome, member.doing, member.share = value, "done", 1.0
+        member.process.join(_END_S)
+    else:
+        member.doing, member.share = kind, value
+
+
+def _work(pipe: Connection, settings: Settings, number: int, folder: Path, parent: int) -> None:
     """A seed's process. It ends with its parent, even if that is killed; only the parent handles Ctrl-C.
 
     Standard error goes to a file, because TensorFlow prints a screenful whatever its log level is.
     """
-    folder, log = paths
-    with log.open("w") as file:
+    with _log(settings, number).open("w") as file:
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,11 +1,6 @@
 """The goals of the model, compared with the scorecard."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from quality.scorecard import Card
 
@@ -30,32 +25,35 @@ def goals(card: Card) -> list[Goal]:
     if OURS not in detectors:
         return []
     ours = detectors[OURS]
-    results = []
-    if AUTOENCODER in detectors:
-        results.append(_over_autoencoder(ours["recall_at_0.1"], detectors[AUTOENCODER]["recall_at_0.1"]))
-    if LINEAR in detectors:
-        results.append(_over_linear(ours, detectors[LINEAR]))
     recalls = {kind: row["recall_at_0.1"] for kind, row in ours["per_fault"].items()}
     low = [f"{kind} {recall:.2f}" for kind, recall in recalls.items() if recall < _EACH_FAULT]
-    results.append(
-        Goal(f"recall of each fault at least {_EACH_FAULT}", ", ".join(low) or "none below", not low)
-    )
     high = sum(recall >= _MOST_FAULTS for recall in recalls.values())
-    text = f"recall of {_MOST_COUNT} faults at least {_MOST_FAULTS}"
-    results.append(Goal(text, f"{high} of {len(recalls)}", high >= _MOST_COUNT))
     lead = ours["median_lead_h"]
-    text = f"median lead at least {_LEAD_H:g} h of driving"
-    results.append(Goal(text, "-" if lead is None else f"{lead:.1f} h", lead is not None and lead >= _LEAD_H))
-    return results
+    return [
+        *([_over_autoencoder(ours, detectors[AUTOENCODER])] if AUTOENCODER in detectors else []),
+        *([_over_linear(ours, detectors[LINEAR])] if LINEAR in detectors else []),
+        Goal(f"recall of each fault at least {_EACH_FAULT}", ", ".join(low) or "none below", not low),
+        Goal(
+            f"recall of {_MOST_COUNT} faults at least {_MOST_FAULTS}",
+            f"{high} of {len(recalls)}",
+            high >= _MOST_COUNT,
+        ),
+        Goal(
+            f"median lead at least {_LEAD_H:g} h of driving",
+            "-" if lead is None else f"{lead:.1f} h",
+            lead is not None and lead >= _LEAD_H,
+        ),
+    ]
 
 
-def _over_autoencoder(ours: float, autoencoder: float) -> Goal:
-    times = ours / autoencoder if autoencoder else float("inf")
+def _over_autoencoder(ours: Card, autoencoder: Card) -> Goal:
+    mine, other = ours["recall_at_0.1"], autoencoder["recall_at_0.1"]
+    times = mine / other if other else float("inf")
     text = f"recall at 0.1 at least {_TIMES_AUTOENCODER:g} times the stateless autoencoder's"
-    return Goal(text, f"{ours:.2f} / {autoencoder:.2f} = {times:.1f}", times >= _TIMES_AUTOENCODER)
+    return Goal(text, f"{mine:.2f} / {other:.2f} = {times:.1f}", times >= _TIMES_AUTOENCODER)
 
 
-def _over_linear(ours: dict[str, Any], linear: dict[str, Any]) -> Goal:
+def _over_linear(ours: Card, linear: Card) -> Goal:
     """Ours must lead by more than the larger of the two spreads between seeds."""
     ahead = ours["recall_at_0.1"] - linear["recall_at_0.1"]
     spreads = [row["spread"]["recall_at_0.1"] for row in (ours, linear)]
@@ -63,18 +61,3 @@ def _over_linear(ours: dict[str, Any], linear: dict[str, Any]) -> Goal:
     if None in spreads:
         return Goal(text, f"{ahead:+.2f}, one seed has no spread", reached=False)
     return Goal(text, f"{ahead:+.3f}, spread {max(spreads):.3f}", ahead > max(spreads))
-
-
-def show(console: Console, card: Card) -> bool:
-    """Print the goals and return whether all of them are reached."""
-    results = goals(card)
-    if not results:
-        return True
-    table = Table(title="Goals", title_justify="left")
-    for title in ("goal", "figure", ""):
-        table.add_column(title)
-    for goal in results:
-        mark = Text("reached", style="green") if goal.reached else Text("not reached", style="bold red")
-        table.add_row(goal.text, goal.figure, mark)
-    console.print(table)
-    return all(goal.reached for goal in results)

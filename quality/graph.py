@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from quality.detectors import Lengths
 from quality.detectors.autoencoder import Autoencoder
 from simulator.faults import Wear
 from simulator.fleet import Fleet
+from trainer.model.state import Window
 
 _CARS, _SAMPLES, _INTERVAL_S, _SEED = 200, 500, 20.0, 1
 
@@ -22,7 +22,7 @@ def main(path: Path) -> None:
     moments = [
         fleet.step(slice(0, _CARS), _INTERVAL_S * (number + 1), _INTERVAL_S) for number in range(_SAMPLES)
     ]
-    autoencoder = Autoencoder(_SEED, Lengths(learning_samples=1, memory_samples=1))
+    autoencoder = Autoencoder(_SEED, Window(learning_samples=1, memory_samples=1))
     autoencoder.fit(np.stack(moments, axis=1))
     unfinished = path.with_suffix(".part")
     unfinished.write_bytes(autoencoder.convert())

@@ -3,26 +3,84 @@
 The parts are disjoint cars of one fleet: training cars, calibration cars that set the thresholds, healthy and
 faulty test cars, and healthy cars that change without a fault. The `spoilt` cars are faulty without anybody
 knowing: the test of robustness puts them among the training and calibration cars.
+
+The samples of a part are a file of (cars, samples, signals) float32, since a scorecard's fleet is larger than
+memory. Files are written in blocks of time and read in blocks of cars, with plain reads instead of a memory
+map, so that pages once read do not count as this process's memory.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from quality import samples, truth
-from quality.samples import Part
+import numpy as np
+
+import contract
+import simulator
+from contract.telemetry import SIGNALS, Floats
 from quality.settings import CHANGES, HOUR_S, PARTS, Settings
-from quality.truth import Failure
+from simulator.chance import F8
 from simulator.changes import Changes
-from simulator.faults import Wear
+from simulator.faults import KINDS, FaultPlan, Wear
 from simulator.fleet import Fleet
 
 # Each part begins at a car number of its own, so that parts share no cars, whatever their sizes.
 _PART_CARS_MAX = 100_000
+# Cars that are simulated together (their arrays fit into a core's cache), and samples of a block.
+_FLEET_CARS, _BLOCK_STEPS = 512, 256
+_READ_VALUES = 24_000_000  # 96 MB
 # A change begins after this share of the judged time.
 _BEFORE_CHANGE = 0.25
 _ROLL_OUT_H = 24.0
 _COLD_K = 15.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fault that grew to a failure; times are seconds of the car's telemetry."""
+
+    car: int  # within its part, from 0
+    kind: str
+    component: str
+    onset_s: float
+    failed_s: float
+
+    @property
+    def growth_h(self) -> float:
+        """Hours from onset to failure."""
+        return (self.failed_s - self.onset_s) / 3600
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the fleet."""
+
+    path: Path
+    cars: int
+    samples: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of the complete file."""
+        return self.cars * self.samples * len(SIGNALS) * 4
+
+    def read(self, first: int, cars: int) -> Floats:
+        """Signals (cars, samples, K) of the cars first, first+1, … Raises ValueError on a short file."""
+        count = cars * self.samples * len(SIGNALS)
+        offset = first * self.samples * len(SIGNALS) * 4
+        flat = np.fromfile(self.path, np.float32, count=count, offset=offset)
+        if len(flat) != count:
+            raise ValueError(f"{self.path} is incomplete: remove it")
+        return flat.reshape(cars, self.samples, len(SIGNALS))
+
+    def groups(self) -> Iterator[tuple[int, Floats]]:
+        """All cars in blocks that fit into memory: (number of the first car, signals (cars, samples, K))."""
+        size = max(1, _READ_VALUES // (self.samples * len(SIGNALS)))
+        for first in range(0, self.cars, size):
+            yield first, self.read(first, min(size, self.cars - first))
 
 
 @dataclass(frozen=True)
@@ -44,29 +102,57 @@ class Ground:
                 self._simulate(name, report)
 
     def _simulate(self, name: str, report: Callable[[str, float], None]) -> None:
-        def make(first: int, cars: int) -> Fleet:
-            return self.fleet(name, first, cars)
-
-        def progress(share: float) -> None:
-            report(f"simulating {name} cars", share)
-
-        samples.simulate(make, self.part(name), self.settings.interval_s, progress)
+        """Write a part's file, which gets its name only once it is complete."""
+        part, interval_s = self.part(name), self.settings.interval_s
+        unfinished = part.path.with_suffix(".part")
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            file.truncate(part.bytes)
+        for first in range(0, part.cars, _FLEET_CARS):
+            cars = min(_FLEET_CARS, part.cars - first)
+            fleet = self.fleet(name, first, cars)
+            for start in range(0, part.samples, _BLOCK_STEPS):
+                stop = min(start + _BLOCK_STEPS, part.samples)
+                block = np.stack(
+                    [fleet.step(slice(0, cars), (i + 1) * interval_s, interval_s) for i in range(start, stop)]
+                )
+                whole = np.memmap(unfinished, np.float32, "r+", shape=(part.cars, part.samples, len(SIGNALS)))
+                whole[first : first + cars, start:stop] = block.transpose(1, 0, 2)
+                del whole
+                report(f"simulating {name} cars", (first + cars * stop / part.samples) / part.cars)
+        unfinished.rename(part.path)
 
     def fleet(self, name: str, first: int = 0, cars: int | None = None) -> Fleet:
-        """The cars first, first+1, … of a part, at second 0; all cars of the part by default."""
+        """The cars first, first+1, … of a part, at second 0; all cars of the part by default.
+
+        Faults of test cars begin after the learning period, those of spoilt cars at any time.
+        """
         return Fleet(
             seed=self.seed,
             first=self._first(name) + first,
             cars=cars or self.settings.cars(name),
-            wear=self._wear(name),
+            wear=Wear(
+                share=float(name in ("faulty", "spoilt")),
+                healthy_s=self._learned_s if name == "faulty" else 0.0,
+            ),
             changes=self._changes(name),
         )
 
     def failures(self) -> tuple[list[Failure], list[Failure]]:
         """(all faults of the faulty test cars, those that count as failures to foresee)."""
-        fleet = self.fleet("faulty")
-        every = truth.failures(fleet.plan, fleet.first)
-        return every, truth.counted(every, from_s=self._learned_s, to_s=self.settings.hours * HOUR_S)
+        fleet, learned_s, end_s = self.fleet("faulty"), self._learned_s, self.settings.hours * HOUR_S
+        plan = fleet.plan
+        every = [
+            Failure(
+                car=int(plan.car[i]) - fleet.first,
+                kind=KINDS[kind].name,
+                component=plan.component(i),
+                onset_s=float(plan.onset_s[i]),
+                failed_s=float(plan.failed_s[i]),
+            )
+            for i, kind in enumerate(plan.kind.tolist())
+        ]
+        return every, [each for each in every if each.onset_s >= learned_s and each.failed_s <= end_s]
 
     def changes_from_s(self, name: str) -> float:
         """From which second on alarms of a part count as alarms during its change."""
@@ -81,17 +167,47 @@ class Ground:
     def _first(self, name: str) -> int:
         return PARTS.index(name) * _PART_CARS_MAX
 
-    def _wear(self, name: str) -> Wear:
-        """Faults of test cars begin after the learning period, those of spoilt cars at any time."""
-        learned_s = self._learned_s if name == "faulty" else 0.0
-        return Wear(share=float(name in ("faulty", "spoilt")), healthy_s=learned_s)
-
     def _changes(self, name: str) -> Changes:
         at_s = self.changes_from_s(name)
         if name == "firmware":
             return Changes(firmware_share=1.0, firmware_at_s=at_s, firmware_over_s=_ROLL_OUT_H * HOUR_S)
         if name == "cold_snap":
             return Changes(cold_k=_COLD_K, cold_at_s=at_s)
-        if name == "new_model":
-            return Changes(new_model_from=self._first(name))
-        return Changes()
+        return Changes(new_model_from=self._first(name)) if name == "new_model" else Changes()
+
+
+def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
+    """How fast faults grow in these plans: a row per kind and effect, for a table or JSON.
+
+    Hours of wear from onset to failure and mean growth per hour (in the unit), each as {p10, p50, p90}.
+    """
+    hours = defaultdict[tuple[str, float, str], list[float]](list)
+    for plan in plans:
+        wear_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
+        for incident, hours_to_failure in enumerate(wear_h.tolist()):
+            kind = KINDS[plan.kind[incident]]
+            hours[(kind.name, *kind.components[plan.component(incident)])].append(hours_to_failure)
+    return [
+        {
+            "kind": name,
+            "incidents": len(values),
+            "at_failure": size,
+            "unit": unit,
+            "hours_to_failure": _spread(np.array(values)),
+            "per_hour": _spread(size / np.array(values)),
+        }
+        for (name, size, unit), values in sorted(hours.items())
+    ]
+
+
+def _spread(values: F8) -> dict[str, float]:
+    return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in (10, 50, 90)}
+
+
+def fingerprint(*inputs: object) -> str:
+    """A name for the data that this simulator makes of these inputs; it changes with the code."""
+    digest = hashlib.sha256(repr(inputs).encode())
+    for package in (simulator, contract):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

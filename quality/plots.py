@@ -6,27 +6,27 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 from quality.metrics import BUDGETS
-from quality.scorecard import Card
+from quality.scorecard import Card, leads_of_kind
 from quality.seed import Outcome
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def draw(outcomes: Sequence[Outcome], card: Card, folder: Path) -> None:
     """Write recall.png, leads.png, budgets.png and example.png."""
-    _saved(_recall(card), folder / "recall.png")
-    _saved(_leads(outcomes, card), folder / "leads.png")
-    _saved(_budgets(card), folder / "budgets.png")
-    _saved(_example(outcomes[0], card), folder / "example.png")
-
-
-def _saved(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figures = {
+        "recall": _recall(card),
+        "leads": _leads(outcomes, card),
+        "budgets": _budgets(card),
+        "example": _example(outcomes[0], card),
+    }
+    for name, figure in figures.items():
+        figure.tight_layout()
+        figure.savefig(folder / f"{name}.png", dpi=110)
+        plt.close(figure)
 
 
 def _recall(card: Card) -> Any:
@@ -52,13 +52,8 @@ def _leads(outcomes: Sequence[Outcome], card: Card) -> Any:
     """Lead times of the last detector in hours, per fault."""
     name, kinds = list(card["detectors"])[-1], list(card["faults"])
     figure, axes = plt.subplots(figsize=(11, 5))
-    leads_of_kinds = []
-    for kind in kinds:
-        leads = np.concatenate(
-            [o.answers[name].at(BUDGETS[0]).lead_h[[f.kind == kind for f in o.failures]] for o in outcomes]
-        )
-        leads_of_kinds.append(leads[~np.isnan(leads)])
-    axes.boxplot(leads_of_kinds, whis=(10, 90), showfliers=False)
+    leads = [np.concatenate(leads_of_kind(outcomes, name, BUDGETS[0], kind)) for kind in kinds]
+    axes.boxplot([lead[~np.isnan(lead)] for lead in leads], whis=(10, 90), showfliers=False)
     axes.set_xticks(np.arange(len(kinds)) + 1, kinds, rotation=20)
     axes.set(
         ylabel="hours of driving",

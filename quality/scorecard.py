@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from quality import hypotheses, metrics
+from quality import metrics
 from quality.detectors import STATELESS
-from quality.ground import Ground
+from quality.ground import Failure, Ground, severities
 from quality.metrics import BUDGETS, CURVE
 from quality.seed import Answers, Outcome
 from quality.settings import CHANGES, PARTS, Settings
-from quality.truth import Failure, severities
 
 Card = Mapping[str, Any]
 
 
 def document(settings: Settings, outcomes: Sequence[Outcome], argv: Sequence[str]) -> dict[str, Any]:
     """The document, ready for JSON. `argv` are the command's arguments."""
+    grounds = [Ground(settings, outcome.seed, Path()) for outcome in outcomes]
     return {
         "command": shlex.join(["python", "-m", "quality", *argv]),
         "date": time.strftime("%Y-%m-%d"),
@@ -38,7 +39,7 @@ def document(settings: Settings, outcomes: Sequence[Outcome], argv: Sequence[str
             "cars": {part: settings.cars(part) for part in PARTS},
         },
         "faults": _faults(outcomes),
-        "severities": _severities(settings, outcomes),
+        "severities": severities([ground.fleet("faulty").plan for ground in grounds]),
         "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
         "spoilt": {name: _spoilt(outcomes, name) for name in outcomes[0].spoilt},
     }
@@ -60,12 +61,6 @@ def _faults(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return faults
 
 
-def _severities(settings: Settings, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Size and speed of all faults of the test cars, including those that do not count."""
-    grounds = [Ground(settings, outcome.seed, Path()) for outcome in outcomes]
-    return severities([ground.fleet("faulty").plan for ground in grounds])
-
-
 def _kinds(outcomes: Sequence[Outcome]) -> list[str]:
     return sorted({failure.kind for outcome in outcomes for failure in outcome.failures})
 
@@ -79,18 +74,17 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
     ]
     seeds["auroc"] = [answer.auroc for answer in answers]
     seeds["median_lead_h"] = [metrics.summary(a.at(BUDGETS[0]).lead_h)["median_lead_h"] for a in answers]
-    for budget in BUDGETS:
-        seeds[f"false_alarms_at_{budget:g}"] = _false_alarms(answers, budget, "healthy")
+    seeds |= _false_alarms(answers, "healthy")
     return {
         **{key: _mean(values) for key, values in seeds.items()},
         "spread": {key: _spread(values) for key, values in seeds.items()},
         "of_seeds": seeds,
         "component_named": _named(outcomes, name),
-        "named": hypotheses.confusion(_components(outcomes, name)),
+        "named": metrics.confusion(_components(outcomes, name)),
         "per_fault": {kind: _per_fault(outcomes, name, kind) for kind in _kinds(outcomes)},
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
         "during_changes": {
-            change: {f"false_alarms_at_{b:g}": _mean(_false_alarms(answers, b, change)) for b in BUDGETS}
+            change: {key: _mean(values) for key, values in _false_alarms(answers, change).items()}
             for change in CHANGES
         },
         "seconds": _mean([answer.seconds for answer in answers]),
@@ -100,12 +94,18 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
 def _spoilt(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
     """The figures of a detector that also learned from faulty cars."""
     answers = [outcome.spoilt[name] for outcome in outcomes]
-    row = {f"recall_at_{budget:g}": _mean(_recalls(answers, budget)) for budget in BUDGETS}
-    return row | {f"false_alarms_at_{b:g}": _mean(_false_alarms(answers, b, "healthy")) for b in BUDGETS}
+    seeds = {f"recall_at_{budget:g}": _recalls(answers, budget) for budget in BUDGETS}
+    return {key: _mean(values) for key, values in (seeds | _false_alarms(answers, "healthy")).items()}
 
 
-def _false_alarms(answers: Iterable[Answers], budget: float, part: str) -> list[float | None]:
-    return [answer.at(budget).false_alarms_per_car_week[part] for answer in answers]
+def _false_alarms(answers: Sequence[Answers], part: str) -> dict[str, list[float | None]]:
+    """At each budget those of all seeds."""
+    return {
+        f"false_alarms_at_{budget:g}": [
+            answer.at(budget).false_alarms_per_car_week[part] for answer in answers
+        ]
+        for budget in BUDGETS
+    }
 
 
 def _recalls(answers: Iterable[Answers], budget: float) -> list[float | None]:
@@ -115,10 +115,7 @@ def _recalls(answers: Iterable[Answers], budget: float) -> list[float | None]:
 def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for budget in BUDGETS:
-        by_seed = [
-            outcome.answers[name].at(budget).lead_h[[f.kind == kind for f in outcome.failures]]
-            for outcome in outcomes
-        ]
+        by_seed = leads_of_kind(outcomes, name, budget, kind)
         summary = metrics.summary(np.concatenate(by_seed))
         row[f"recall_at_{budget:g}"] = summary["recall"]
         if budget == BUDGETS[0]:
@@ -126,6 +123,13 @@ def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, A
             row["spread"] = _spread([metrics.summary(leads)["recall"] for leads in by_seed])
     aurocs = [outcome.answers[name].auroc_per_fault.get(kind) for outcome in outcomes]
     return row | {"auroc": _mean(aurocs), "component_named": _named(outcomes, name, kind)}
+
+
+def leads_of_kind(
+    outcomes: Sequence[Outcome], name: str, budget: float, kind: str
+) -> list[NDArray[np.float64]]:
+    """For each seed, the lead times in hours of a detector before the failures of one kind."""
+    return [o.answers[name].at(budget).lead_h[[f.kind == kind for f in o.failures]] for o in outcomes]
 
 
 def _named(outcomes: Sequence[Outcome], name: str, kind: str | None = None) -> float | None:
@@ -138,18 +142,22 @@ def _components(outcomes: Sequence[Outcome], name: str) -> list[tuple[Failure, s
     """All failures, each with the component that its first alert named."""
     pairs: list[tuple[Failure, str | None]] = []
     for outcome in outcomes:
-        pairs += zip(outcome.failures, outcome.answers[name].named or (), strict=False)
+        pairs += zip(outcome.failures, outcome.answers[name].named, strict=True)
     return pairs
 
 
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and np.isfinite(value)]
+
+
 def _mean(values: Iterable[float | None]) -> float | None:
-    finite = [value for value in values if value is not None and np.isfinite(value)]
+    finite = _finite(values)
     return float(np.mean(finite)) if finite else None
 
 
 def _spread(values: Iterable[float | None]) -> float | None:
     """Standard deviation between seeds; None with fewer than two."""
-    finite = [value for value in values if value is not None and np.isfinite(value)]
+    finite = _finite(values)
     return float(np.std(finite, ddof=1)) if len(finite) > 1 else None
 
 

@@ -2,23 +2,22 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.alert_rule import SMOOTHED, AlertRule
 from contract.telemetry import Floats
-from quality import detectors, hypotheses, metrics
-from quality.alerts import FleetLevels
-from quality.detectors import Detector, Explaining, Lengths
-from quality.ground import Ground
-from quality.metrics import Foresight
-from quality.samples import Part
+from quality import detectors, metrics
+from quality.detectors import Detector
+from quality.ground import Failure, Ground
+from quality.metrics import FleetLevels, Foresight
 from quality.settings import CHANGES, HOUR_S, Settings
-from quality.truth import Failure
 from trainer.judge.evaluate import auroc
+from trainer.model.state import Window
 
 # With this rule a single score can open an alert; with SMOOTHED scores are smoothed first.
 # Detectors without a memory are judged by single scores, all others by smoothed ones; the figure with the
@@ -39,7 +38,7 @@ class Answers:
     auroc: float
     auroc_per_fault: Mapping[str, float]
     example_level: Floats  # of the example's car, thinned
-    named: tuple[str | None, ...] | None  # per failure: the component named; None: not foreseen
+    named: tuple[str | None, ...]  # per failure: the component named; None: not foreseen
     seconds: float
 
     def at(self, budget: float) -> Foresight:
@@ -66,79 +65,83 @@ def run(settings: Settings, seed: int, folder: Path, report: Report) -> Outcome:
     ground = Ground(settings, seed, folder)
     try:
         ground.simulate(report)
-        asking = _Asking.of(ground)
+        test = _Test(ground)
         answers = {}
         for i, name in enumerate(settings.detectors):
             report(name, i / len(settings.detectors))
-            answers[name] = asking.answers(name)
+            answers[name] = test.answers(name)
         spoilt = {}
         for name in set(settings.spoilt) & set(settings.detectors):
             report(f"{name}, learning from faulty cars too", 1.0)
-            spoilt[name] = asking.answers(name, spoilt=True)
-        return Outcome(seed, tuple(asking.asked), asking.example, answers, spoilt)
+            spoilt[name] = test.answers(name, spoilt=True)
+        return Outcome(seed, tuple(test.failures), test.example, answers, spoilt)
     finally:
         if not settings.keep_data:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class _Asking:
+class _Test:
     """The test of every detector on a fleet; no detector sees the truth that is kept here."""
 
-    ground: Ground
-    every: Sequence[Failure]
-    asked: Sequence[Failure]
-    example: int
-
-    @classmethod
-    def of(cls, ground: Ground) -> "_Asking":
-        every, asked = ground.failures()
-        if not asked:
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.every, self.failures = ground.failures()
+        if not self.failures:
             raise ValueError("no component failed: give more --faulty-cars or more --hours")
         # The plotted example: a car's first fault, of median speed.
-        cars = [failure.car for failure in asked]
-        firsts = sorted({cars.index(car) for car in cars}, key=lambda i: asked[i].growth_h)
-        return cls(ground, every, asked, firsts[len(firsts) // 2])
+        cars = [failure.car for failure in self.failures]
+        firsts = sorted({cars.index(car) for car in cars}, key=lambda i: self.failures[i].growth_h)
+        self.example = firsts[len(firsts) // 2]
 
     def answers(self, name: str, *, spoilt: bool = False) -> Answers:
         """Fit one detector, set its thresholds and test it. `spoilt`: it also learns from faulty cars."""
         started, settings = time.monotonic(), self.ground.settings
         memory = round(settings.memory_h * HOUR_S / settings.interval_s)
-        detector = detectors.make(name, self.ground.seed, Lengths(settings.learning_samples, memory))
-        detector.fit(self._training(spoilt))
+        detector = detectors.make(name, self.ground.seed, Window(settings.learning_samples, memory))
+        training = self.ground.part("training").read(0, settings.cars("training"))
+        if spoilt:
+            bad = settings.spoilt_cars("training")
+            training[:bad] = self.ground.part("spoilt").read(0, bad)
+        detector.fit(training)
+        del training
         parts = ("calibration", "healthy", "faulty", *(() if spoilt else CHANGES))
-        scores = {part: scored(detector, self.ground.part(part)) for part in parts}
+        scores = {part: self._scores(detector, part) for part in parts}
         if spoilt:
             bad = settings.spoilt_cars("calibration")
-            scores["calibration"][:bad] = scored(detector, self.ground.part("spoilt"))[-bad:]
+            scores["calibration"][:bad] = self._scores(detector, "spoilt")[-bad:]
         rule, other = (SINGLE_RULE, SMOOTHED) if name in detectors.STATELESS else (SMOOTHED, SINGLE_RULE)
         levels, otherwise = (self._levels(scores, one, spoilt) for one in (rule, other))
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
         foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)
-        whole = levels["faulty"].level[self.asked[self.example].car]
+        whole = levels["faulty"].level[self.failures[self.example].car]
         return Answers(
             foresights=foresights,
             otherwise=self._foresight(otherwise, metrics.BUDGETS[0]),
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
             example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],
-            named=self._named(detector, foresights[metrics.CURVE.index(metrics.BUDGETS[0])]),
+            named=self._named(detector, foresights[metrics.CURVE.index(metrics.BUDGETS[0])].lead_h),
             seconds=time.monotonic() - started,
         )
 
-    def _named(self, detector: Detector, foresight: Foresight) -> tuple[str | None, ...] | None:
-        if not isinstance(detector, Explaining):
-            return None
-        part, interval_s = self.ground.part("faulty"), self.ground.settings.interval_s
-        return hypotheses.named(detector, part, self.asked, foresight.lead_h, interval_s)
+    def _scores(self, detector: Detector, part: str) -> Floats:
+        """The scores of all cars of a part, (cars, samples)."""
+        return np.concatenate([detector.score(signals) for _, signals in self.ground.part(part).groups()])
 
-    def _training(self, spoilt: bool) -> Floats:
-        cars = self.ground.part("training")
-        training = cars.read(0, cars.cars)
-        if spoilt:
-            bad = self.ground.settings.spoilt_cars("training")
-            training[:bad] = self.ground.part("spoilt").read(0, bad)
-        return training
+    def _named(self, detector: Detector, lead_h: NDArray[np.float64]) -> tuple[str | None, ...]:
+        """For each failure the component that its first alert named; None if it was not foreseen."""
+        failures, interval_s = self.failures, self.ground.settings.interval_s
+        components: list[str | None] = [None] * len(failures)
+        foreseen = np.flatnonzero(~np.isnan(lead_h)).tolist()
+        for first, signals in self.ground.part("faulty").groups():
+            here = [i for i in foreseen if first <= failures[i].car < first + len(signals)]
+            if here:
+                cars = np.array([failures[i].car - first for i in here])
+                opened_s = np.array([failures[i].failed_s - 3600 * lead_h[i] for i in here])
+                samples = np.round(opened_s / interval_s).astype(np.intp) - 1
+                for i, name in zip(here, detector.named(signals, cars, samples), strict=True):
+                    components[i] = name
+        return tuple(components)
 
     def _levels(self, scores: Mapping[str, Floats], rule: AlertRule, spoilt: bool) -> dict[str, FleetLevels]:
         settings = self.ground.settings
@@ -153,13 +156,12 @@ class _Asking:
     def _foresight(self, levels: Mapping[str, FleetLevels], budget: float) -> Foresight:
         threshold = levels["calibration"].threshold(budget)
         return Foresight(
-            budget=budget,
             threshold=threshold,
             false_alarms_per_car_week={
                 part: levels[part].false_alarms_per_car_week(threshold, self.ground.changes_from_s(part))
                 for part in levels.keys() - {"calibration", "faulty"}
             },
-            lead_h=metrics.leads_h(levels["faulty"], threshold, self.asked),
+            lead_h=levels["faulty"].leads_h(threshold, self.failures),
         )
 
     def _aurocs(self, healthy: Floats, faulty: Floats) -> dict[str, float]:
@@ -172,11 +174,3 @@ class _Asking:
             grown = metrics.grown_samples(faulty.shape, chosen, self.ground.settings.interval_s)
             aurocs[kind] = auroc(sound, faulty[grown][::_AUROC_EVERY])
         return aurocs
-
-
-def scored(detector: Detector, part: Part) -> Floats:
-    """The scores of all cars of a part, (cars, samples)."""
-    scores = np.empty((part.cars, part.samples), np.float32)
-    for first, signals in part.groups():
-        scores[first : first + len(signals)] = detector.score(signals)
-    return scores

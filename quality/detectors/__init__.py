@@ -4,20 +4,21 @@ All are trained on the same healthy cars and judged at the same budget of false 
 """
 
 import importlib
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
+from trainer.model.state import Window
 
 Indices = NDArray[np.intp]
 
 # Name in the scorecard → (module, class).
 _CLASSES = {
-    "chance": ("chance", "Chance"),
-    "isolation_forest": ("forest", "IsolationForest"),
+    "chance": ("stateless", "Chance"),
+    "isolation_forest": ("stateless", "IsolationForest"),
     "max_abs_z": ("stateless", "MaxAbsZ"),
     "mahalanobis": ("stateless", "Mahalanobis"),
     "autoencoder_stateless": ("autoencoder", "Autoencoder"),
@@ -30,37 +31,30 @@ NAMES = tuple(_CLASSES)
 STATELESS = frozenset({"chance", "isolation_forest", "max_abs_z", "mahalanobis", "autoencoder_stateless"})
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """Lengths in samples for the detectors with a memory."""
-
-    learning_samples: int  # that give a car's baseline
-    memory_samples: int  # over which deviations are averaged
-
-
-class Detector(Protocol):
+class Detector(ABC):
     """`fit` once, then `score` any cars. A car's scores do not depend on the other cars of the call."""
 
+    def __init__(self, seed: int, window: Window) -> None:
+        self._seed, self._window = seed, window
+
+    @abstractmethod
     def fit(self, training: Floats) -> None:
         """Learn from healthy cars (cars, samples, K)."""
 
+    @abstractmethod
     def score(self, signals: Floats) -> Floats:
         """Scores (cars, samples), higher is worse, of signals (cars, samples, K) from the first sample on."""
 
-
-@runtime_checkable
-class Explaining(Detector, Protocol):
-    """A detector that names a component."""
-
-    def named(self, signals: Floats, cars: Indices, samples: Indices) -> list[str]:
+    def named(self, signals: Floats, cars: Indices, samples: Indices) -> Sequence[str | None]:
         """The component that each of m alerts names ("" for none), given signals (cars, samples, K).
 
-        Alert i opens at sample samples[i] of car cars[i].
+        Alert i opens at sample samples[i] of car cars[i]. None: this detector does not tell components apart.
         """
+        return [None] * len(samples)
 
 
-def make(name: str, seed: int, lengths: Lengths) -> Detector:
-    """The detector of this name, not yet fitted."""
+def make(name: str, seed: int, window: Window) -> Detector:
+    """The detector of this name, not yet fitted; `window` is for those with a memory."""
     module, kind = _CLASSES[name]
-    detector: Detector = getattr(importlib.import_module(f"quality.detectors.{module}"), kind)(seed, lengths)
+    detector: Detector = getattr(importlib.import_module(f"quality.detectors.{module}"), kind)(seed, window)
     return detector

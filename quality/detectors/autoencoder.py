@@ -5,20 +5,15 @@ from typing import Any
 import numpy as np
 
 from contract.telemetry import SIGNALS, Floats
-from quality.detectors import Lengths
+from quality.detectors import Detector
 from quality.detectors.stateless import Standard, thinned
 
 _HIDDEN = (14, 7, 7, 14)
 _EPOCHS, _BATCH = 12, 512
 
 
-class Autoencoder:
+class Autoencoder(Detector):
     """Dense layers 14-7-7-14 with tanh, linear output, mean squared error, Adam."""
-
-    def __init__(self, seed: int, lengths: Lengths) -> None:
-        self._seed = seed
-        self._standard: Standard
-        self._layers: list[tuple[Floats, Floats]]
 
     def fit(self, training: Floats) -> None:
         """Train in Keras. Scoring uses the same weights in numpy, so that TensorFlow is not needed."""
@@ -32,18 +27,16 @@ class Autoencoder:
         model = keras.Sequential([keras.Input((width,)), *layers, keras.layers.Dense(width)])
         model.compile(optimizer=keras.optimizers.Adam(2e-3), loss="mse")
         model.fit(rows, rows, batch_size=_BATCH, epochs=_EPOCHS, verbose=0)
-        self._layers = [tuple(layer.get_weights()) for layer in model.layers]
+        self._layers: list[tuple[Floats, Floats]] = [tuple(layer.get_weights()) for layer in model.layers]
 
     def score(self, signals: Floats) -> Floats:
         """Scores (cars, samples): the root mean squared error."""
         z = self._standard(signals)
-        flat = z.reshape(-1, z.shape[-1])
-        scores = np.empty(len(flat), np.float32)
-        for start in range(0, len(flat), 65_536):
-            part = flat[start : start + 65_536]
-            error = self._rebuilt(part) - part
-            scores[start : start + len(part)] = np.sqrt(np.einsum("nk,nk->n", error, error) / error.shape[1])
-        return scores.reshape(z.shape[:-1])
+        scores = np.empty(z.shape[:2], np.float32)
+        for car, rows in enumerate(z):
+            error = self._rebuilt(rows) - rows
+            scores[car] = np.sqrt(np.einsum("nk,nk->n", error, error) / error.shape[1])
+        return scores
 
     def convert(self) -> bytes:
         """The TFLite graph as users deploy it: raw signals (n, K) float32, no state.

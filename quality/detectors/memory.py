@@ -5,13 +5,14 @@ exponentially before anything is squared: lasting deviations remain, passing one
 """
 
 import itertools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterator
 
 import numpy as np
 
 from contract.signals import signal_settings
 from contract.telemetry import Floats
-from quality.detectors import Lengths
+from quality.detectors import Detector, Indices
 from quality.detectors.stateless import Standard, inverse_covariance, norm, thinned
 
 # A car's average changes slowly: the covariance needs few samples per car, and many cars.
@@ -20,40 +21,48 @@ _GROUP_CARS = 16
 _RIDGE = 1e-3
 
 
-class _Memory(ABC):
+class _Memory(Detector):
     """The parts that both have in common: residuals, their moving average and its Mahalanobis norm."""
-
-    def __init__(self, seed: int, lengths: Lengths) -> None:
-        self._lengths = lengths
-        self._inverse: Floats
 
     @abstractmethod
     def _residuals(self, signals: Floats) -> Floats:
         """Residuals (cars, samples, k), in units in which healthy cars vary by about 1."""
 
-    def _vector(self, signals: Floats) -> Floats:
-        """The averaged deviations (cars, samples, m); 0 while a car is learned."""
-        learning = self._lengths.learning_samples
+    def _deviations(self, signals: Floats) -> Floats:
+        """Residuals (cars, samples, k) minus the car's own baseline."""
         residual = self._residuals(signals)
-        residual -= residual[:, :learning].mean(axis=1, keepdims=True)
-        residual[:, :learning] = 0
-        return smoothed(residual, 1 / self._lengths.memory_samples)
+        residual -= residual[:, : self._window.learning_samples].mean(axis=1, keepdims=True)
+        return residual
+
+    def _averaged(self, values: Floats) -> Floats:
+        """The exponentially weighted mean over time of (cars, samples, k); 0 while a car is learned."""
+        by_time = np.array(values.swapaxes(0, 1), np.float32, order="C")
+        by_time[: self._window.learning_samples] = 0
+        share = 1 / self._window.memory_samples
+        by_time *= np.float32(share)
+        kept = np.float32(1 - share)
+        for before, now in itertools.pairwise(by_time):
+            np.add(now, kept * before, out=now)
+        return by_time.swapaxes(0, 1)
+
+    def _vector(self, signals: Floats) -> Floats:
+        """The averaged deviations (cars, samples, m)."""
+        return self._averaged(self._deviations(signals))
+
+    def _vectors(self, signals: Floats) -> Iterator[Floats]:
+        """`_vector` of one group of cars after the other."""
+        return (self._vector(signals[g : g + _GROUP_CARS]) for g in range(0, len(signals), _GROUP_CARS))
 
     def _fit_norm(self, training: Floats) -> None:
         """Fit the covariance of healthy cars' averaged deviations."""
         every = max(1, training.shape[0] * training.shape[1] // _MEMORIES)
-        groups = range(0, len(training), _GROUP_CARS)
-        learned = self._lengths.learning_samples + 2 * self._lengths.memory_samples
-        rows = [self._vector(training[g : g + _GROUP_CARS])[:, learned::every] for g in groups]
-        memories = np.concatenate(rows)
+        learned = round(self._window.learning_samples + 2 * self._window.memory_samples)
+        memories = np.concatenate([vector[:, learned::every] for vector in self._vectors(training)])
         self._inverse = inverse_covariance(memories.reshape(-1, memories.shape[-1]))
 
     def score(self, signals: Floats) -> Floats:
         """Scores (cars, samples): the Mahalanobis norm of the averaged deviations."""
-        groups = range(0, len(signals), _GROUP_CARS)
-        return np.concatenate(
-            [norm(self._vector(signals[g : g + _GROUP_CARS]), self._inverse) for g in groups]
-        )
+        return np.concatenate([norm(vector, self._inverse) for vector in self._vectors(signals)])
 
 
 class ZBaseline(_Memory):
@@ -77,66 +86,43 @@ class LinearConditional(_Memory):
 
     def fit(self, training: Floats) -> None:
         """Fit the regressions, the spreads of their residuals, and the covariance of the averages."""
-        settings = signal_settings().signals
         self._standard = Standard(training)
-        self._conditions = list(np.flatnonzero([s.condition for s in settings]))
+        self._conditions = np.flatnonzero([signal.condition for signal in signal_settings().signals])
         rows = thinned(training)
-        inputs, made_of = self._point(self._scaled(rows))
-        outputs = self._standard(rows)
+        inputs, outputs = self._inputs(rows), self._standard(rows)
         self._weights = np.zeros((inputs.shape[1], outputs.shape[1]), np.float32)
         gram = inputs.T.astype(np.float64) @ inputs
         gram += _RIDGE * len(rows) * np.diag(np.arange(len(gram)) > 0)
+        sources = np.array([-1, *self._conditions])[np.stack(self._factors())]
         for column, signal in enumerate(self._standard.judged):
-            see = np.array([signal not in sources for sources in made_of])
+            see = (sources != signal).all(axis=0)
             moment = inputs[:, see].T.astype(np.float64) @ outputs[:, column]
             self._weights[see, column] = np.linalg.solve(gram[np.ix_(see, see)], moment)
-        left = outputs - inputs @ self._weights
-        self._spread = left.std(axis=0) + np.float32(1e-6)
+        self._spread = (outputs - inputs @ self._weights).std(axis=0) + np.float32(1e-6)
         self._fit_norm(training)
 
-    def _scaled(self, rows: Floats) -> Floats:
-        """The operating point (n, conditions), standardised."""
-        columns = np.searchsorted(self._standard.judged, self._conditions)
-        scaled = (rows[:, self._conditions] - self._standard.mean[columns]) / self._standard.deviation[
-            columns
-        ]
-        return np.asarray(scaled, np.float32)
+    def _factors(self) -> tuple[Indices, Indices]:
+        """The two factors of each input: indices into one and the k conditions."""
+        return np.tril_indices(len(self._conditions) + 1)
 
-    def _point(self, scaled: Floats) -> tuple[Floats, list[set[int]]]:
-        """(inputs of the regression (n, 1 + k + k(k+1)/2), the signals that each input is made of)."""
-        columns, made_of = [np.ones(len(scaled), np.float32)], [set[int]()]
-        for a, first in enumerate(self._conditions):
-            columns.append(scaled[:, a])
-            made_of.append({int(first)})
-            for b, second in enumerate(self._conditions[: a + 1]):
-                columns.append(scaled[:, a] * scaled[:, b])
-                made_of.append({int(first), int(second)})
-        return np.stack(columns, axis=1), made_of
+    def _inputs(self, rows: Floats) -> Floats:
+        """(n, 1 + k + k(k+1)/2) one, the standardised operating point, its squares and products."""
+        columns = np.searchsorted(self._standard.judged, self._conditions)
+        point = rows[:, self._conditions] - self._standard.mean[columns]
+        point /= self._standard.deviation[columns]
+        point = np.insert(point, 0, 1, axis=1)
+        first, second = self._factors()
+        return np.asarray(point[:, first] * point[:, second])
 
     def _residuals(self, signals: Floats) -> Floats:
         rows = signals.reshape(-1, signals.shape[-1])
-        inputs, _ = self._point(self._scaled(rows))
-        left = (self._standard(rows) - inputs @ self._weights) / self._spread
+        left = (self._standard(rows) - self._inputs(rows) @ self._weights) / self._spread
         return np.asarray(left.reshape(*signals.shape[:2], -1), np.float32)
 
     def _vector(self, signals: Floats) -> Floats:
-        learning, share = self._lengths.learning_samples, 1 / self._lengths.memory_samples
-        residual = self._residuals(signals)
-        residual -= residual[:, :learning].mean(axis=1, keepdims=True)
+        residual = self._deviations(signals)
         square = residual * residual
-        square /= square[:, :learning].mean(axis=1, keepdims=True) + np.float32(1e-3)
+        square /= square[:, : self._window.learning_samples].mean(axis=1, keepdims=True) + np.float32(1e-3)
         square -= 1
-        residual[:, :learning] = 0
-        square[:, :learning] = 0
-        grown = np.log1p(np.maximum(smoothed(square, share), -0.99))
-        return np.concatenate([smoothed(residual, share), grown], axis=2)
-
-
-def smoothed(values: Floats, share: float) -> Floats:
-    """The exponentially weighted mean over time of values (cars, samples, k); it begins at 0."""
-    by_time = np.array(values.swapaxes(0, 1), np.float32, order="C")
-    by_time *= np.float32(share)
-    kept = np.float32(1 - share)
-    for before, now in itertools.pairwise(by_time):
-        np.add(now, kept * before, out=now)
-    return by_time.swapaxes(0, 1)
+        grown = np.log1p(np.maximum(self._averaged(square), -0.99))
+        return np.concatenate([self._averaged(residual), grown], axis=2)

@@ -2,24 +2,16 @@
 
 import numpy as np
 
-from contract.hypotheses import Hypotheses
 from contract.telemetry import Floats
-from quality.detectors import Indices, Lengths
+from quality.detectors import Detector, Indices
 from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn
 from trainer.model.replay import replay
-from trainer.model.state import Window
 
 
-class Ours:
+class Ours(Detector):
     """Trained by the trainer's own function and replayed from the state of a new car."""
-
-    def __init__(self, seed: int, lengths: Lengths) -> None:
-        self._seed = seed
-        self._window = Window(lengths.learning_samples, lengths.memory_samples)
-        self._tflite: bytes
-        self._hypotheses: Hypotheses | None
 
     def fit(self, training: Floats) -> None:
         """Train and convert."""

@@ -5,7 +5,7 @@ import pytest
 
 from contract.telemetry import SIGNALS, Floats
 from quality import detectors
-from quality.detectors import Lengths
+from trainer.model.state import Window
 
 pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
@@ -23,7 +23,7 @@ def test_a_strange_sample_scores_higher_and_the_same_twice(name: str):
     """Seeded: the same detector made twice says the same; far off values score above the healthy ones."""
     scores = []
     for _ in range(2):
-        detector = detectors.make(name, 1, Lengths(12, 12))
+        detector = detectors.make(name, 1, Window(12, 12))
         detector.fit(_cars(30, 1))
         signals = _cars(4, 2)
         signals[0, 120:] += 6

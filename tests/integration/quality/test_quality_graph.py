@@ -5,8 +5,8 @@ import pytest
 
 from contract.telemetry import SIGNALS
 from plumbing.tflite import Interpreter
-from quality.detectors import Lengths
 from quality.detectors.autoencoder import Autoencoder
+from trainer.model.state import Window
 
 pytestmark = [pytest.mark.integration, pytest.mark.measuring]
 
@@ -15,7 +15,7 @@ def test_the_graph_scores_as_the_scorecard_does():
     """Scores alike, and contributions are the squared errors that make them."""
     chance = np.random.default_rng(1)
     cars = chance.normal(size=(20, 100, len(SIGNALS))).astype(np.float32) * 5 + 50
-    autoencoder = Autoencoder(1, Lengths(learning_samples=1, memory_samples=1))
+    autoencoder = Autoencoder(1, Window(learning_samples=1, memory_samples=1))
     autoencoder.fit(cars)
     rows = cars[:, 0]
     graph = Interpreter(autoencoder.convert(), len(SIGNALS))

@@ -72,7 +72,7 @@ def test_signals_of_a_row_are_named_by_their_share(scored: Scored):
 def test_scores_are_written_row_by_row(scored: Scored, tmp_path: Path, is_parquet: bool):
     """By machine; the file's own number of each row; nothing is said of a machine that is being learned."""
     data = Table(rows=8, numbers={}, texts={}, is_parquet=is_parquet, notes=[])
-    path = tmp_path / report.write_scores(scored, data, None, tmp_path)
+    path = report.write_scores(scored, data, None, tmp_path)
     assert _read(path, is_parquet)[:4] == [
         {"time": "1", "group": "p1", "score": "0", "level": "", "alarm": "", "top_signals": ""},
         {"time": "3", "group": "p1", "score": "1", "level": "1", "alarm": "0", "top_signals": ""},
@@ -103,7 +103,7 @@ def test_times_are_written_as_they_came(scored: Scored, tmp_path: Path):
     """In whatever way the file writes them."""
     texts = {"when": pa.chunked_array([[f"2026-01-0{day}" for day in range(1, 9)]])}
     data = Table(rows=8, numbers={}, texts=texts, is_parquet=False, notes=[])
-    rows = _read(tmp_path / report.write_scores(scored, data, "when", tmp_path), False)
+    rows = _read(report.write_scores(scored, data, "when", tmp_path), False)
     assert [row["time"] for row in rows[:2]] == ["2026-01-01", "2026-01-03"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contract.alert_rule import AlertRule, advance
-from quality.alerts import FleetLevels
+from quality.metrics import FleetLevels
 from trainer.judge import alarms
 from trainer.judge.alarms import WEEK_S
 

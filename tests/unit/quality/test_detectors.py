@@ -5,9 +5,9 @@ import pytest
 
 from contract.telemetry import SIGNALS, Floats
 from quality import detectors
-from quality.detectors import Lengths
+from trainer.model.state import Window
 
-LENGTHS = Lengths(learning_samples=30, memory_samples=10)
+WINDOW = Window(learning_samples=30, memory_samples=10)
 # Those that need neither TensorFlow nor scikit-learn.
 QUICK = ("chance", "max_abs_z", "mahalanobis", "z_baseline", "linear_conditional")
 REMEMBER = ("z_baseline", "linear_conditional")
@@ -24,7 +24,7 @@ def _cars(cars: int, seed: int, samples: int = 150) -> Floats:
 @pytest.mark.parametrize("name", QUICK)
 def test_a_score_a_sample_finite_and_sound_data_untouched(name: str):
     """(cars, samples) out of (cars, samples, K); what was given is given unchanged to the next detector."""
-    detector, training, signals = detectors.make(name, 1, LENGTHS), _cars(12, 1), _cars(6, 2)
+    detector, training, signals = detectors.make(name, 1, WINDOW), _cars(12, 1), _cars(6, 2)
     before = signals.copy(), training.copy()
     detector.fit(training)
     score = detector.score(signals)
@@ -37,7 +37,7 @@ def test_a_score_a_sample_finite_and_sound_data_untouched(name: str):
 @pytest.mark.parametrize("name", QUICK[1:])
 def test_a_score_knows_neither_the_future_nor_other_cars(name: str):
     """Samples that come later, and cars that are scored beside, change nothing."""
-    detector, signals = detectors.make(name, 1, LENGTHS), _cars(6, 2)
+    detector, signals = detectors.make(name, 1, WINDOW), _cars(6, 2)
     detector.fit(_cars(12, 1))
     score = detector.score(signals)
     np.testing.assert_allclose(detector.score(signals[:, :100]), score[:, :100], rtol=1e-5, atol=1e-5)
@@ -47,7 +47,7 @@ def test_a_score_knows_neither_the_future_nor_other_cars(name: str):
 @pytest.mark.parametrize("name", REMEMBER)
 def test_what_makes_a_car_this_car_is_no_deviation(name: str):
     """An offset that a car has from the beginning changes no score; one that comes later does, and grows."""
-    detector, signals = detectors.make(name, 1, LENGTHS), _cars(6, 2)
+    detector, signals = detectors.make(name, 1, WINDOW), _cars(6, 2)
     detector.fit(_cars(12, 1))
     score = detector.score(signals)
     other = signals.copy()
@@ -56,7 +56,7 @@ def test_what_makes_a_car_this_car_is_no_deviation(name: str):
     changed = signals.copy()
     changed[:, 80:, PLACE] += 8
     assert (detector.score(changed)[:, 120] > score[:, 120] + 5).all()
-    assert (score[:, : LENGTHS.learning_samples] == 0).all()
+    assert (score[:, : WINDOW.learning_samples] == 0).all()
 
 
 def test_the_cars_that_were_learned_from_need_not_be_alike():
@@ -65,7 +65,7 @@ def test_the_cars_that_were_learned_from_need_not_be_alike():
     signals[3, 80:, PLACE] += 8
     ranks = {}
     for name in ("mahalanobis", "z_baseline"):
-        detector = detectors.make(name, 1, LENGTHS)
+        detector = detectors.make(name, 1, WINDOW)
         detector.fit(_cars(12, 1))
         score = detector.score(signals)[:, 120:].mean(axis=1)
         ranks[name] = score[3] / np.delete(score, 3).max()

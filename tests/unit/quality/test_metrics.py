@@ -5,15 +5,15 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from quality import metrics
-from quality.alerts import FleetLevels
-from quality.truth import Failure
+from quality.ground import Failure
+from quality.metrics import FleetLevels
 from trainer.judge.evaluate import auroc
 
 HOUR_S = 3600.0
 
 
 def _failure(car: int, onset_h: float, failed_h: float, kind: str = "a") -> Failure:
-    return Failure(car, kind, kind, onset_h * HOUR_S, failed_h * HOUR_S, (failed_h + 1) * HOUR_S)
+    return Failure(car, kind, kind, onset_h * HOUR_S, failed_h * HOUR_S)
 
 
 def _levels(*cars: list[float]) -> FleetLevels:
@@ -28,14 +28,14 @@ def test_a_failure_is_foreseen_by_an_alert_between_onset_and_failure():
         [0, 0, 0, 0, 0, 0, 0, 0],
     )
     asked = [_failure(0, 2, 7), _failure(1, 2, 7), _failure(2, 2, 7), _failure(0, 4.5, 7)]
-    leads = metrics.leads_h(levels, 2.0, asked)
+    leads = levels.leads_h(2.0, asked)
     assert leads[[0, 3]].tolist() == [3.0, 1.0]
     assert np.isnan(leads[[1, 2]]).all()
 
 
 def test_an_alert_that_was_open_before_the_onset_foresees_nothing():
     """Only what opens after the onset counts: a false alarm is no foresight."""
-    assert np.isnan(metrics.leads_h(_levels([0, 3, 3, 3, 3, 3]), 2.0, [_failure(0, 3, 5)])[0])
+    assert np.isnan(_levels([0, 3, 3, 3, 3, 3]).leads_h(2.0, [_failure(0, 3, 5)])[0])
 
 
 def test_leads_are_summed_up_over_what_was_foreseen():

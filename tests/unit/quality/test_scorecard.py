@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from quality import goals, scorecard
+from quality.ground import Failure
 from quality.metrics import CURVE, Foresight
 from quality.seed import Answers, Outcome
 from quality.settings import CHANGES, Settings
-from quality.truth import Failure
 
 FAILURES = tuple(
-    Failure(car, kind, f"{kind}_part", 10 * 3600.0, 10 * 3600.0 + growth * 3600, 99 * 3600.0)
+    Failure(car, kind, f"{kind}_part", 10 * 3600.0, 10 * 3600.0 + growth * 3600)
     for car, (kind, growth) in enumerate([("leak", 4.0), ("leak", 8.0), ("drift", 20.0), ("drift", 40.0)])
 )
 
 
 def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
-    foresights = tuple(Foresight(budget, 1.0, alarms, np.array(lead_h)) for budget in CURVE)
+    foresights = tuple(Foresight(1.0, alarms, np.array(lead_h)) for _ in CURVE)
     components = ["leak_part", "other_part", "drift_part", "drift_part"]
     named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, components, strict=True))
     aurocs = {"leak": 0.9, "drift": 0.6}

@@ -1,6 +1,6 @@
 """The truth about faults, as the scorecard shows it."""
 
-from quality.truth import severities
+from quality.ground import severities
 from simulator import chance
 from simulator.faults import INCIDENTS_PER_CAR, KINDS, FaultPlan, Wear
 

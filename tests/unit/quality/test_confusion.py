@@ -1,11 +1,11 @@
 """What alerts named, counted beside what failed."""
 
-from quality.hypotheses import confusion
-from quality.truth import Failure
+from quality.ground import Failure
+from quality.metrics import confusion
 
 
 def _failed(kind: str, component: str) -> Failure:
-    return Failure(0, kind, component, 0.0, 3600.0, 7200.0)
+    return Failure(0, kind, component, 0.0, 3600.0)
 
 
 def test_the_right_component_at_another_wheel_is_wrong():

@@ -5,11 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quality import samples, truth
-from quality.ground import Ground
-from quality.samples import Part
+from quality.ground import Ground, fingerprint
 from quality.settings import PARTS, Settings
-from simulator.fleet import Fleet
 
 SETTINGS = Settings(
     hours=20.5,
@@ -25,25 +22,25 @@ SETTINGS = Settings(
 def test_a_part_on_disk_is_the_fleet_step_by_step(tmp_path: Path):
     """Written in blocks of time, read in blocks of cars: the same numbers as from the fleet itself."""
     ground = Ground(SETTINGS, 3, tmp_path)
-    part, heard = ground.part("training"), list[float]()
-    samples.simulate(lambda first, cars: ground.fleet("training", first, cars), part, 1800.0, heard.append)
+    part, shares = ground.part("training"), list[float]()
+    ground.simulate(lambda step, share: shares.append(share) if "training" in step else None)
     fleet = ground.fleet("training")
     stepped = [fleet.step(slice(0, 8), (i + 1) * 1800.0, 1800.0) for i in range(SETTINGS.samples)]
     read = np.concatenate([signals for _, signals in part.groups()])
     np.testing.assert_array_equal(read, np.stack(stepped, axis=1))
-    assert heard[-1] == 1.0
+    assert shares[-1] == 1.0
 
 
 def test_a_file_that_is_not_whole_has_no_name(tmp_path: Path):
     """A run that is ended while it simulates leaves nothing that a later one would take for samples."""
-    part = Part(tmp_path / "training.f4", 8, 41)
+    ground = Ground(SETTINGS, 3, tmp_path)
 
-    def broken(first: int, cars: int) -> Fleet:
+    def broken(step: str, share: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        samples.simulate(broken, part, 1800.0, lambda share: None)
-    assert not part.path.exists()
+        ground.simulate(broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["training.part"]
 
 
 def test_parts_share_no_car(tmp_path: Path):
@@ -61,10 +58,10 @@ def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):
     assert all(failure.onset_s >= 8 * 3600 and failure.failed_s <= 20.5 * 3600 for failure in asked)
     assert {failure.car for failure in every} <= set(range(12))
     healthy = ground.fleet("healthy")
-    assert truth.failures(healthy.plan, healthy.first) == []
+    assert len(healthy.plan.car) == 0
 
 
 def test_another_fleet_has_another_name():
     """Kept samples are used again only for the same simulator and the same fleet."""
-    assert samples.fingerprint(SETTINGS.fleet) == samples.fingerprint(SETTINGS.fleet)
-    assert samples.fingerprint(SETTINGS.fleet) != samples.fingerprint(Settings(hours=30.0).fleet)
+    assert fingerprint(SETTINGS.fleet) == fingerprint(SETTINGS.fleet)
+    assert fingerprint(SETTINGS.fleet) != fingerprint(Settings(hours=30.0).fleet)
