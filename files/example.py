@@ -46,30 +46,23 @@ class Settings:
 
 def run(settings: Settings, say: Say) -> int:
     """Write the file and print how to try it. Returns the exit code. Raises BadData."""
-    try:
-        rows = write(settings)
-    except OSError as error:
-        raise BadData(f"--out {settings.out} cannot be written: {error.strerror}") from error
-    command = COMMAND.format(data=settings.out)
-    print(f"{settings.out}: {rows} rows of {settings.pumps} pumps. Try:\n{command}")
-    return 0
-
-
-def write(settings: Settings) -> int:
-    """Write the file and return its number of rows. Raises OSError."""
     chance = np.random.default_rng(settings.seed)
     samples = settings.days * 86_400 // settings.interval_s
     times = [BEGIN + timedelta(seconds=settings.interval_s * number) for number in range(samples)]
     day = np.arange(samples) * settings.interval_s / 86_400
-    with settings.out.open("w", encoding="utf-8") as file:
-        file.write(",".join(("time", "pump", *CONDITIONS, *SIGNALS)) + "\n")
-        for number in range(1, settings.pumps + 1):
-            name = f"pump-{number:02d}"
-            columns = pump(name, day, chance)
-            for time, row in zip(times, columns.T.tolist(), strict=True):
-                values = ",".join("" if np.isnan(value) else f"{value:.4g}" for value in row)
-                file.write(f"{time:%Y-%m-%dT%H:%M:%S},{name},{values}\n")
-    return samples * settings.pumps
+    try:
+        with settings.out.open("w", encoding="utf-8") as file:
+            file.write(",".join(("time", "pump", *CONDITIONS, *SIGNALS)) + "\n")
+            for number in range(1, settings.pumps + 1):
+                name = f"pump-{number:02d}"
+                for time, row in zip(times, pump(name, day, chance).T.tolist(), strict=True):
+                    values = ",".join("" if np.isnan(value) else f"{value:.4g}" for value in row)
+                    file.write(f"{time:%Y-%m-%dT%H:%M:%S},{name},{values}\n")
+    except OSError as error:
+        raise BadData(f"--out {settings.out} cannot be written: {error.strerror}") from error
+    command = COMMAND.format(data=settings.out)
+    print(f"{settings.out}: {samples * settings.pumps} rows of {settings.pumps} pumps. Try:\n{command}")
+    return 0
 
 
 def pump(name: str, day: Floats, chance: np.random.Generator) -> Floats:

@@ -42,9 +42,11 @@ def _tables(card: Card) -> Iterator[_Content]:
         "How large and how fast faults grow in the test cars",
         ("fault", "incidents", "at failure", "", "an hour: p10", "median", "p90"),
         (
-            (fault["kind"], str(fault["incidents"]), f"{fault['at_failure']:g}", fault["unit"], *speeds)
+            (
+                *(fault["kind"], str(fault["incidents"]), f"{fault['at_failure']:g}", fault["unit"]),
+                *(f"{speed:.3g}" for speed in fault["per_hour"].values()),
+            )
             for fault in card["severities"]
-            for speeds in [[f"{speed:.3g}" for speed in fault["per_hour"].values()]]
         ),
     )
     yield (
