@@ -14,8 +14,10 @@ def _cars(cars: int, seed: int) -> Floats:
     """Signals of which half follow the other half."""
     random = np.random.default_rng(seed)
     free = random.standard_normal((cars, 240, 9))
-    bound = free @ np.random.default_rng(0).standard_normal((9, 9)) + 0.1 * random.standard_normal(free.shape)
-    return np.concatenate([free, bound], axis=2).astype(np.float32)[:, :, : len(SIGNALS)]
+    weights = np.random.default_rng(0).standard_normal((9, len(SIGNALS) - 9))
+    bound = free @ weights
+    bound += 0.1 * random.standard_normal(bound.shape)
+    return np.concatenate([free, bound], axis=2).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", ["isolation_forest", "autoencoder_stateless"])
