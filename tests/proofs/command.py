@@ -64,6 +64,7 @@ def run(
             show(seconds, _last_line(log))
             if seconds > 60 * minutes_max:
                 break
+            _reap_orphans(process.pid)
             time.sleep(_LOOK_S)
     finally:
         _end(process)
@@ -71,6 +72,13 @@ def run(
     if stop.requested and status is None:
         raise Interrupted
     return Ended(status, time.monotonic() - began, root, log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _reap_orphans(but: int) -> None:
+    """Take the exit status of adopted processes that have ended: a test may wait for them to be gone."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != but:
+            os.waitpid(ended.si_pid, 0)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -16,6 +16,7 @@ from contract.topics import edge_topics
 from local import topics
 from local.deployment import Deployment, Plan
 from plumbing.life import WorldDown
+from tests.integration.liveness import alive
 
 pytestmark = pytest.mark.integration
 
@@ -94,7 +95,7 @@ def test_nothing_is_left_after_the_end(deployment: Deployment):
     pids = [pid for child in deployment.supervisor.children.values() for pid in child.tree()]
     assert len(pids) == SHARDS + 2
     deployment.stop()
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert not [pid for pid in pids if alive(pid)]
     assert not [port for port in deployment.plan.ports.all(shards=SHARDS, scorers=0) if listens(port)]
 
 
@@ -118,7 +119,7 @@ def test_the_command_leaves_nothing_behind(tmp_path: Path, number: signal.Signal
         finally:
             command.kill()
     assert len(family) > 5
-    until(lambda: not [pid for pid in family if Path(f"/proc/{pid}").exists()], "all have ended", 10)
+    until(lambda: not [pid for pid in family if alive(pid)], "all have ended", 10)
     assert not [port for port in ports.all(shards=1, scorers=2) if listens(port)]
 
 

@@ -13,6 +13,7 @@ import pytest
 from local import supervisor as module
 from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
+from tests.integration.liveness import alive
 
 pytestmark = pytest.mark.integration
 
@@ -36,14 +37,6 @@ def until(condition: Callable[[], object], supervisor: Supervisor | None = None)
         if supervisor is not None:
             supervisor.tick()
         time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_child_is_ready_when_it_says_so(supervisor: Supervisor, tmp_path: Path):

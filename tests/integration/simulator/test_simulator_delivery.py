@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration.liveness import alive
 
 pytestmark = pytest.mark.integration
 
@@ -107,9 +108,7 @@ def test_nothing_is_lost_when_the_fleet_is_killed(
         listener.until(lambda before=before: len(listener.records) > before + CARS * 8, within_s=20)
         workers = simulator.workers()
         simulator.kill()
-        listener.until(
-            lambda workers=workers: not any(Path(f"/proc/{pid}").exists() for pid in workers), within_s=5
-        )
+        listener.until(lambda workers=workers: not any(map(alive, workers)), within_s=5)
     simulator = simulate()
     listener.until(lambda: len(listener.records) > CARS * 30, within_s=20)
     assert simulator.end() == 0

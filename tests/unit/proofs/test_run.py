@@ -131,6 +131,13 @@ def test_what_is_left_of_a_command_is_ended(prove: Any):
     assert not runs("sleep 986")
 
 
+def test_a_command_sees_its_orphans_end(prove: Any):
+    """`make proofs` adopts orphans, and must not keep one that has ended as a zombie: tests wait for that."""
+    gone = "for i in $(seq 100); do [ -d /proc/$pid ] || exit 0; sleep 0.05; done; exit 1"
+    status, _ = prove(shell(f"pid=$(sleep 0.1 >/dev/null & echo $!); {gone}"))
+    assert status == 0
+
+
 def test_ctrl_c_ends_the_command_and_records_nothing(prove: Any, monkeypatch: pytest.MonkeyPatch):
     """The command, given again, goes on with the proof that was interrupted."""
     monkeypatch.setattr(Stop, "requested", property(lambda self: time.monotonic() > began + 0.3))
