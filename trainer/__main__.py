@@ -51,7 +51,7 @@ def _run() -> int:
     if first == "launch":
         from trainer.launch import command as launch
 
-        return launch.main(arguments)
+        return launch.main(arguments[1:])
     if first in _MOVED:
         _run_files(arguments)
     command, version, flags = split_command(arguments)

@@ -164,3 +164,18 @@ def test_where_files_is_not_installed_its_commands_end_with_a_message(
         main()
     assert ended.value.code == 2
     assert f"settings: {command} is a command of `python -m files`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["launch", "train", "list"])
+def test_every_command_takes_flags_behind_its_name(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The name itself is not passed on as a flag; --help explains the command's settings."""
+    monkeypatch.setattr(sys, "argv", ["trainer", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    monkeypatch.setattr(sys, "argv", ["trainer", command, "--no-such-flag", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "unrecognized arguments: --no-such-flag 1\n" in capsys.readouterr().err
