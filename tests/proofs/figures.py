@@ -98,7 +98,8 @@ def chaos(ended: Ended) -> list[Finding]:
     """The ledger over all faults."""
     ledger = _json(ended, "var/chaos/ledger.json")
     faults, messages = ledger["faults"], number(ledger["messages"])
-    slowest_s = max((fault["recovery_s"] or float("inf") for fault in faults), default=float("inf"))
+    recoveries = [float("inf") if fault["recovery_s"] is None else fault["recovery_s"] for fault in faults]
+    slowest_s = max(recoveries, default=float("inf"))
     counts = {"lost": "lost", "order_violations": "out of order", "scored_twice": "scored twice"}
     findings = [
         Finding(f"records {words}", f"{ledger[key]} of {messages}", "0", ledger[key] == 0)

@@ -89,8 +89,8 @@ def test_chaos(tmp_path: Path):
     """Every count must be 0, every fault injected, every recovery in time."""
     fault = {"fault": "bridge killed", "recovery_s": 3.5}
     ledger: dict[str, Any] = {
-        "lost": 0, "order_violations": 0, "scored_twice": 0, "messages": 1_001_427, "faults": [fault],
-        "recovery_s_max": 15.0, "skipped": {}, "broken": [],
+        "lost": 0, "order_violations": 0, "scored_twice": 0, "messages": 1_001_427,
+        "faults": [fault, fault | {"recovery_s": 0.0}], "recovery_s_max": 15.0, "skipped": {}, "broken": [],
     }  # fmt: skip
     findings = figures.chaos(ended(tmp_path, chaos__ledger=ledger))
     assert unmet(findings) == []
