@@ -27,14 +27,19 @@ RIGHTS = {
     ("", "pods/log", "get"),
     ("", "events", "list"),
 }
-_METHODS = {"get": "GET", "list": "GET", "create": "POST", "delete": "DELETE"}
 TIMEOUT_S = 10.0
 LOG_BYTES_MAX = 1_000_000  # of a log at once; the rest comes with the next request
 LISTED_MAX = 100
+_BATCH, _CORE = "/apis/batch/v1", "/api/v1"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_REFUSALS = (400, 401, 403, 409, 422)  # waiting does not change them
+_HINTS = {  # what helps, beside the server's own words
+    401: "; log in again",
+    403: "; the Role trainer-launcher (k8s/apps/trainer/launcher.yaml) grants all that is needed",
+}
 
 
-class Gone(Exception):
+class Gone(SettingsError):
     """The object does not exist."""
 
 
@@ -48,30 +53,21 @@ class JobApi:
 
     def cronjob(self, name: str) -> Object:
         """The CronJob. Raises SettingsError where it or the namespace does not exist."""
-        with suppress(Gone):
-            return self._object("get", "cronjobs", name)
-        missing = f"{self.where}: no CronJob {name} in namespace {self.namespace}"
-        no_namespace = f"{self.where}: no namespace {self.namespace}; choose another --namespace"
         try:
-            self._request("get", "namespaces")
+            return self._object("GET", _BATCH, f"cronjobs/{name}")
         except Gone:
-            raise SettingsError(no_namespace) from None
-        except SettingsError as error:  # few have the right to read namespaces
-            if f'namespaces "{self.namespace}" not found' in str(error):
-                raise SettingsError(no_namespace) from None
-            other = "or no such namespace; choose another --namespace or --cronjob"
-            raise SettingsError(f"{missing}, {other}") from None
-        raise SettingsError(
-            f"{missing}; apply the deployment there (kubectl apply -k), or choose another --cronjob"
-        )
+            raise SettingsError(
+                f"{self.where}: no CronJob {name} in namespace {self.namespace}, or no such namespace; apply "
+                "the deployment there (kubectl apply -k), or choose another --namespace or --cronjob"
+            ) from None
 
     def create_job(self, job: Object) -> Object:
         """The Job as the server made it."""
-        return self._object("create", "jobs", body=job)
+        return self._object("POST", _BATCH, "jobs", job)
 
     def job(self, name: str) -> Object:
         """The Job now. Raises Gone where somebody deleted it."""
-        return self._object("get", "jobs", name)
+        return self._object("GET", _BATCH, f"jobs/{name}")
 
     def pods(self, job: str) -> Sequence[Object]:
         """The Job's pods, at most LISTED_MAX."""
@@ -86,39 +82,36 @@ class JobApi:
     def delete_job(self, name: str) -> None:
         """Delete the Job and its pods, if they still exist."""
         with suppress(Gone):
-            self._request("delete", "jobs", name, propagationPolicy="Background")
+            self._request("DELETE", _BATCH, f"jobs/{name}", propagationPolicy="Background")
 
     def log_lines(self, pod: str, container: str, since: str = "") -> Sequence[tuple[str, str]]:
-        """(time stamp, line) of a container's log after the time stamp `since`, finished lines only."""
+        """(time stamp, line) of a container's log after the time stamp `since`, finished lines only.
+
+        Raises Gone where there is no such pod.
+        """
         query = {"container": container, "timestamps": "true", "limitBytes": str(LOG_BYTES_MAX)}
         if since:
             query["sinceTime"] = since
-        try:
-            log = self._request("get", "pods/log", pod, **query).decode("utf-8", "replace")
-        except Gone:
-            return []
+        log = self._request("GET", _CORE, f"pods/{pod}/log", **query).decode("utf-8", "replace")
         lines = [line.partition(" ") for line in log.split("\n")[:-1]]
         return [(stamp, text) for stamp, _, text in lines if stamp > since]  # sinceTime is rounded to seconds
 
-    def _items(self, resource: str, **query: str) -> Sequence[Object]:
-        answer = json.loads(self._request("list", resource, limit=str(LISTED_MAX), **query))
+    def _items(self, path: str, **query: str) -> Sequence[Object]:
+        answer = json.loads(self._request("GET", _CORE, path, limit=str(LISTED_MAX), **query))
         return answer.get("items", [])  # type: ignore[no-any-return]
 
-    def _object(self, verb: str, resource: str, name: str = "", body: Object | None = None) -> Object:
-        return json.loads(self._request(verb, resource, name, body))  # type: ignore[no-any-return]
+    def _object(self, method: str, group: str, path: str, body: Object | None = None) -> Object:
+        return json.loads(self._request(method, group, path, body))  # type: ignore[no-any-return]
 
     def _request(
-        self, verb: str, resource: str, name: str = "", body: Object | None = None, /, **query: str
+        self, method: str, group: str, path: str, body: Object | None = None, /, **query: str
     ) -> bytes:
         """The server's answer. Raises Gone, SettingsError, WorldDown."""
         from urllib3.exceptions import HTTPError
 
-        group = "/apis/batch/v1" if ("batch", resource, verb) in RIGHTS else "/api/v1"
-        kind, _, subresource = resource.partition("/")
-        parts = [group, "namespaces", self.namespace, kind.removeprefix("namespaces"), name, subresource]
         call = self.client.param_serialize(
-            _METHODS[verb],
-            "/".join(filter(None, parts)),
+            method,
+            f"{group}/namespaces/{self.namespace}/{path}",
             query_params=list(query.items()),
             header_params={"Accept": "application/json", "Content-Type": "application/json"},
             body=body,
@@ -129,23 +122,14 @@ class JobApi:
             data: bytes = answer.response.data
         except HTTPError as error:
             raise WorldDown(f"{self.where}: the API server does not answer: {error}") from error
-        if answer.status >= 300:
-            raise self._refusal(answer.status, message_of(data), f"{verb} {resource}")
-        return data
-
-    def _refusal(self, status: int, message: str, right: str) -> Exception:
-        if status == 404 and "namespaces" not in message:
-            return Gone(message)
-        refuses = f"{self.where} refuses to {right}: {message}"
-        by_status = dict.fromkeys((400, 409, 422), refuses) | {
-            401: f"{self.where} does not know you: log in again ({message})",
-            403: f"{self.where}: not allowed to {right} in namespace {self.namespace}: {message}. The Role "
-            "trainer-launcher (k8s/apps/trainer/launcher.yaml) grants all that is needed",
-            404: f"{self.where}: {message}",
-        }
-        if status in by_status:
-            return SettingsError(by_status[status])
-        return WorldDown(f"{self.where} answered {status} to {right}: {message}")
+        if answer.status < 300:
+            return data
+        refusal = f"{self.where} answers {answer.status} to {method} {path}: {message_of(data)}"
+        if answer.status == 404:
+            raise Gone(refusal)
+        if answer.status in _REFUSALS:
+            raise SettingsError(refusal + _HINTS.get(answer.status, ""))
+        raise WorldDown(refusal)
 
 
 def message_of(body: bytes) -> str:

@@ -15,13 +15,15 @@ from plumbing import life
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError, load
 from trainer.launch.api import Gone, JobApi, connect
-from trainer.launch.job_state import NO_EXIT_CODE, JobState, job_state
+from trainer.launch.job_state import CONTAINER, NO_EXIT_CODE, JobState, job_state
 from trainer.launch.settings import Settings
 from trainer.table import table
 
 TIMED_OUT = 124  # as timeout(1)
 STOPPED = 130  # as a shell after Ctrl-C
+_LOOK_EVERY_S = 1.0
 _REMIND_S = 30.0  # a phase that lasts is shown again
+OUT_OF_SIGHT_S = 60.0  # an upgrade of the API server takes less
 _MEANINGS = {0: "trained and published", 2: "bad settings", 3: "refused by the gate, nothing published"}
 DESCRIPTION = """\
 Starts the training Job from the template of a CronJob, follows it, and ends with its exit code.
@@ -48,17 +50,15 @@ def split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return argv[:dashes], argv[dashes + 1 :]
 
 
-def job_from(cronjob: dict[str, Any], container: str, arguments: Sequence[str]) -> dict[str, Any]:
+def job_from(cronjob: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """A Job as `kubectl create job --from=cronjob/…` makes it, with more arguments. Raises SettingsError."""
     template = copy.deepcopy(cronjob["spec"]["jobTemplate"])
     name = cronjob["metadata"]["name"]
     containers = {each["name"]: each for each in template["spec"]["template"]["spec"]["containers"]}
-    if container not in containers:
-        raise SettingsError(
-            f"CronJob {name} has no container {container}; known are {', '.join(sorted(containers))}"
-        )
+    if CONTAINER not in containers:
+        raise SettingsError(f"CronJob {name} has no container {CONTAINER} but {', '.join(containers)}")
     if arguments:
-        containers[container]["args"] = [*containers[container].get("args", []), *arguments]
+        containers[CONTAINER]["args"] = [*containers[CONTAINER].get("args", []), *arguments]
     metadata = template.get("metadata") or {}
     # With an owner the CronJob's history limits count this Job, too.
     owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cronjob["metadata"]["uid"]}
@@ -86,12 +86,10 @@ class Launch:
     sleep: Callable[[float], None] = time.sleep
     show: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # progress
     say: Callable[[str], None] = lambda line: print(line, flush=True)  # the pod's log
-    running_after_s: float | None = None  # when the pod was first seen running, after the start
 
     def run(self, arguments: Sequence[str]) -> int:
         """Start, follow, report. Returns the exit code. Raises SettingsError, WorldDown."""
-        cronjob = self.api.cronjob(self.settings.cronjob)
-        job = self.api.create_job(job_from(cronjob, self.settings.container, arguments))
+        job = self.api.create_job(job_from(self.api.cronjob(self.settings.cronjob), arguments))
         self._name, self._began_s = job["metadata"]["name"], self.clock()
         self._log_pod, self._log_until = "", ""  # the pod whose log is shown, and the last line's time stamp
         self._show(f"{self.api.where}: Job {self._name} made in namespace {self.api.namespace}")
@@ -102,43 +100,33 @@ class Launch:
             return NO_EXIT_CODE
 
     def _follow(self) -> int:
-        shown, reminded_s, blocked_since_s = "", 0.0, 0.0
+        shown, shown_s, phase, since_s = "", 0.0, "", 0.0
         while True:
-            now = self._state()
-            after_s = self.clock() - self._began_s
+            now, after_s = self._state(), self.clock() - self._began_s
+            if now.phase != phase:
+                phase, since_s = now.phase, after_s
             line = now.phase + (f": {now.detail}" if now.detail else "")
-            if line != shown or after_s - reminded_s >= _REMIND_S:
+            if line != shown or after_s - shown_s >= _REMIND_S:
                 self._show(line + (f" ({now.pod} on {now.node})" if now.node and line != shown else ""))
-                shown, reminded_s = line, after_s
-            if now.phase != "blocked":
-                blocked_since_s = after_s
-            if now.phase == "running" and self.running_after_s is None:
-                self.running_after_s = after_s
-            if now.phase == "running" or now.ended:
+                shown, shown_s = line, after_s
+            if now.phase == "running" or now.exit_code is not None:
                 self._show_log(now.pod)
-            if now.ended:
-                return self._report(now)
+            if now.exit_code is not None:
+                return self._report(now, now.exit_code)
             if self.stop.requested:
                 return self._leave(now, "stopped", STOPPED)
-            if reason := self._too_long(now, after_s, after_s - blocked_since_s):
-                return self._leave(now, reason, TIMED_OUT)
-            self.sleep(self.settings.poll_s)
+            if reason := self._too_long(now, after_s, after_s - since_s):
+                return self._leave(now, f"given up: {reason}", TIMED_OUT)
+            self.sleep(_LOOK_EVERY_S)
 
     def _state(self) -> JobState:
-        """The state now; an API server that is away for less than --away-s (an upgrade) is asked again."""
-        until_s = self.clock() + self.settings.away_s
-        while True:
-            try:
-                job, pods = self.api.job(self._name), self.api.pods(self._name)
-                running = any((pod.get("status") or {}).get("phase") == "Running" for pod in pods)
-                names = [] if running else [self._name, *(pod["metadata"]["name"] for pod in pods)]
-                events = [event for name in names for event in self.api.events(name)]
-                return job_state(job, pods, events, self.settings.container)
-            except WorldDown as error:
-                if self.clock() >= until_s or self.stop.requested:
-                    raise
-                self._show(f"{error}; the Job goes on, looking again")
-                self.sleep(self.settings.poll_s)
+        """The state now; that the API server does not answer is one, too."""
+        try:
+            job, pods = self.api.job(self._name), self.api.pods(self._name)
+            names = [self._name, *(pod["metadata"]["name"] for pod in pods)]
+            return job_state(job, pods, [event for name in names for event in self.api.events(name)])
+        except WorldDown as error:
+            return JobState("out of sight", f"{error}; the Job goes on")
 
     def _show_log(self, pod: str) -> None:
         """Show what the pod has logged since the last call, and what its predecessor had left."""
@@ -146,18 +134,18 @@ class Launch:
             if each != self._log_pod:
                 self._log_pod, self._log_until = each, ""
             with suppress(WorldDown, SettingsError):  # _state asks the same server and reports errors
-                for stamp, line in self.api.log_lines(each, self.settings.container, self._log_until):
+                for stamp, line in self.api.log_lines(each, CONTAINER, self._log_until):
                     self._log_until = stamp
                     self.say(line)
 
-    def _too_long(self, now: JobState, after_s: float, blocked_s: float) -> str:
-        """Why to give up; "" to go on."""
-        if now.phase == "blocked" and blocked_s >= self.settings.blocked_s:
-            return f"given up: the pod has been unable to start for {blocked_s:.0f} s: {now.detail}"
-        if self.running_after_s is None and after_s >= self.settings.start_timeout_s:
-            return f"given up: not running after {after_s:.0f} s (--start-timeout-s): {now.detail}"
+    def _too_long(self, now: JobState, after_s: float, lasts_s: float) -> str:
+        """Why to give up, in the phase that lasts for `lasts_s`; "" to go on. Raises WorldDown."""
+        if now.phase == "out of sight" and lasts_s >= OUT_OF_SIGHT_S:
+            raise WorldDown(now.detail)
+        if now.phase == "blocked" and lasts_s >= self.settings.blocked_s:
+            return f"the pod has been unable to start for {lasts_s:.0f} s (--blocked-s): {now.detail}"
         if after_s >= self.settings.timeout_s:
-            return f"given up: not ended after {after_s:.0f} s (--timeout-s)"
+            return f"{now.phase}, not ended after {after_s:.0f} s (--timeout-s)"
         return ""
 
     def _leave(self, now: JobState, reason: str, code: int) -> int:
@@ -173,22 +161,18 @@ class Launch:
             self._show(f"to end it: {kubectl} delete job {self._name}")
         return code
 
-    def _report(self, now: JobState) -> int:
-        code = NO_EXIT_CODE if now.exit_code is None else now.exit_code
+    def _report(self, now: JobState, code: int) -> int:
         rows = {
             "job": self._name,
             "pod": now.pod,
             "node": now.node,
-            "image": now.image,
-            "running after": "" if self.running_after_s is None else f"{self.running_after_s:.1f} s",
             "ended after": f"{self.clock() - self._began_s:.1f} s",
             "failed attempts": now.retries,
             "exit code": code,
             "that is": _MEANINGS.get(code, "failed: the log says why"),
             "the Job says": now.detail,
         }
-        cells = [[name, str(value) or "-"] for name, value in rows.items()]
-        self.show(table(["training", now.phase], cells))
+        self.show(table(["training", now.phase], [[name, str(value) or "-"] for name, value in rows.items()]))
         return code
 
     def _show(self, line: str) -> None:

@@ -12,15 +12,11 @@ class Settings:
     """Flags, environment (LAUNCH_…) or these defaults."""
 
     cronjob: str = setting("CronJob from whose template the Job is made", default="trainer")
-    container: str = setting("container of the template that trains", default="trainer")
     namespace: str = setting(
         "namespace of the CronJob; empty: the context's, in a pod the pod's own", default=""
     )
     context: str = setting("context of the kubeconfig; empty: the current one", default="")
     kubeconfig: Path | None = setting("kubeconfig to use instead of kubectl's", default=None)
-    start_timeout_s: float = setting(
-        "give up if the pod is not running after this long", default=600.0, above=0
-    )
     timeout_s: float = setting("give up if the Job has not ended after this long", default=7_200.0, above=0)
     blocked_s: float = setting(
         "give up if the pod has been unable to start for this long for a reason that seldom passes: an image "
@@ -28,12 +24,10 @@ class Settings:
         default=30.0,
         above=0,
     )
-    away_s: float = setting("give up if the API server has not answered for this long", default=60.0, above=0)
-    poll_s: float = setting("time between two looks at the Job", default=1.0, above=0)
     on_stop: Literal["keep", "delete"] = setting(
         "keep or delete the Job at Ctrl-C and when giving up", default="keep"
     )
 
     def __post_init__(self) -> None:
-        if not self.cronjob or not self.container:
-            raise ValueError("--cronjob and --container must not be empty")
+        if not self.cronjob:
+            raise ValueError("--cronjob must not be empty")
