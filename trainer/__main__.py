@@ -1,11 +1,8 @@
 """python -m trainer: train (the default), list, show, rollback, rebuild, launch."""
 
-import importlib.util
-import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from contract.manifest import Manifest
 from plumbing import life, log
@@ -31,8 +28,7 @@ Detectors from a plain CSV or Parquet file, without Kafka: `python -m files --he
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
 143 stopped. `python -m trainer train --help` explains the settings.
 """
-_EXIT_NO_SUCH_VERSION = 2
-_MOVED = ("fit", "score", "example")
+_MOVED = ("fit", "score", "example")  # to files/
 _VERSIONED = ("show", "rollback", "rebuild")
 _COMMANDS = ("train", "list", "launch", *_VERSIONED)
 
@@ -43,26 +39,21 @@ def main() -> None:
 
 
 def _run() -> int:
-    arguments = sys.argv[1:]
-    first = arguments[0] if arguments else ""
-    if first in ("--help", "-h", "help"):
+    if sys.argv[1:2] in (["--help"], ["-h"], ["help"]):
         print(USAGE)
         return 0
-    if first == "launch":
+    command, version, flags = split_command(sys.argv[1:])
+    if command == "launch":
         from trainer.launch import command as launch
 
-        return launch.main(arguments[1:])
-    if first in _MOVED:
-        _run_files(arguments)
-    command, version, flags = split_command(arguments)
+        return launch.main(flags)
     settings = load(Settings, prefix="TRAINER", argv=flags, description=USAGE)
     log.configure("trainer", settings.log_format)
     publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)
     try:
         return _command(command, version, settings, publication)
     except NotPublishable as error:
-        print(error, file=sys.stderr)
-        return _EXIT_NO_SUCH_VERSION
+        raise SettingsError(str(error)) from error
 
 
 def _command(command: str, version: int, settings: Settings, publication: Publication) -> int:
@@ -94,25 +85,13 @@ def check_signals() -> None:
         raise SettingsError(str(error)) from error
 
 
-def _run_files(arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by `python -m files`: the old names of its commands still work.
-
-    Raises SettingsError where `files` is not installed, as in the trainer's image.
-    """
-    if importlib.util.find_spec("files") is None:
-        raise SettingsError(
-            f"{arguments[0]} is a command of `python -m files`, which is not installed here (no image has "
-            "it): in a checkout, `pip install -c constraints.txt -e '.[trainer,files]'` installs it"
-        )
-    print(f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`", file=sys.stderr)
-    os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
-
-
 def split_command(arguments: Sequence[str]) -> tuple[str, int, Sequence[str]]:
     """(command, version or 0, flags). Raises SettingsError for an unknown command or a missing version."""
     if not arguments or arguments[0].startswith("-"):
         return "train", 0, arguments
     command, flags = arguments[0], arguments[1:]
+    if command in _MOVED:
+        raise SettingsError(f"`python -m trainer {command}` is now `python -m files {command}`")
     if command not in _COMMANDS:
         raise SettingsError(f"{command!r} is none of {', '.join(_COMMANDS)}")
     if command not in _VERSIONED or flags[:1] in (["--help"], ["-h"]):

@@ -4,6 +4,7 @@ The bounds are fixed before anything is read. Readers see only committed records
 the bounds every transaction has ended by then: no record appears there later.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,14 +63,9 @@ def newest(ranges: Bounds, records_max: int) -> Bounds:
 
     Every partition keeps equally many; what a short one leaves goes to the longer ones.
     """
-    lengths = sorted(after - first for partitions in ranges.values() for first, after in partitions.values())
-    left, quota = records_max, 0
-    for shorter, length in enumerate(lengths):
-        quota = left // (len(lengths) - shorter)
-        if length > quota:
-            break
-        left -= length
-        quota = length
+    lengths = [after - first for partitions in ranges.values() for first, after in partitions.values()]
+    quotas = range(max(lengths, default=0) + 1)
+    quota = bisect_right(quotas, records_max, key=lambda most: sum(min(each, most) for each in lengths)) - 1
     return {
         topic: {number: (max(first, after - quota), after) for number, (first, after) in partitions.items()}
         for topic, partitions in ranges.items()

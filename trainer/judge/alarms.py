@@ -21,10 +21,7 @@ from trainer.model.robust import CarNumbers
 WEEK_S = 168 * 3600.0  # of telemetry
 # With at least this many openings the threshold is read from counts; with fewer the tail is extrapolated.
 _COUNTED_MIN = 20
-_GRID_QUANTILES, _GRID_BEYOND = (
-    160,
-    64,
-)  # thresholds tried: quantiles of the levels, and some above all levels
+_GRID_QUANTILES, _GRID_BEYOND = 160, 64  # thresholds tried: quantiles of the levels, some above all levels
 _GRID_REACH = 4.0  # the highest threshold tried, in times the highest level of the healthy cars
 # For fitting the tail: this power of the level is about normal (Wilson and Hilferty 1931: the cube root of a
 # sum of squares, and the level is the root of one).

@@ -1,7 +1,6 @@
 """The command line, what it shows, and what it refuses."""
 
 import dataclasses
-import importlib.util
 import sys
 from typing import Any
 
@@ -154,16 +153,10 @@ def test_a_shown_manifest_is_json_and_fits_a_screen(history: list[Entry]) -> Non
 
 
 @pytest.mark.parametrize("command", ["fit", "score", "example"])
-def test_where_files_is_not_installed_its_commands_end_with_a_message(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    """The trainer's image has no files/: exit code 2, and where the command is."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(sys, "argv", ["trainer", command])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert f"settings: {command} is a command of `python -m files`" in capsys.readouterr().err
+def test_a_command_that_has_moved_says_where(command: str) -> None:
+    """They are in files/, which the trainer's image does not have."""
+    with pytest.raises(SettingsError, match=f"is now `python -m files {command}`"):
+        split_command([command, "--data", "x.csv"])
 
 
 @pytest.mark.parametrize("command", ["launch", "train", "list"])
