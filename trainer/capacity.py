@@ -1,11 +1,11 @@
 """Whether a slice can hold enough telemetry of enough cars, estimated from the newest records."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from plumbing.life import WorldDown
+from plumbing.settings import SettingsError
 from trainer.log_slice import Telemetry
 
 CARS_MIN = (50, 20, 20)  # cars of each of split.PARTS: fewer are not enough to learn or to judge
@@ -13,21 +13,6 @@ CARS_MIN = (50, 20, 20)  # cars of each of split.PARTS: fewer are not enough to 
 PROBE_RECORDS = 20_000
 # A car is learned for a time and judged afterwards, so a good slice holds it for twice as long.
 _SLICE_TO_LEARNING = 2
-
-
-@dataclass(frozen=True)
-class SliceNeed:
-    """How many records a slice needs."""
-
-    records_min: int  # with fewer, not enough cars can have been learned
-    records: int  # with these, half of all cars' samples are left to judge by
-    samples: int  # that each car is learned for
-
-    def __str__(self) -> str:
-        return (
-            f"cars are learned for {self.samples} samples each (--learning-s), which takes about "
-            f"{self.records} records of this fleet"
-        )
 
 
 def sample_interval_s(telemetry: Telemetry) -> float:
@@ -43,19 +28,20 @@ def learning_samples(learning_s: float, interval_s: float) -> int:
     return max(1, round(learning_s / interval_s))
 
 
-def need(newest: Telemetry, learning_s: float) -> SliceNeed | None:
-    """What a slice must hold, estimated from the fleet's newest records.
+def refuse_hopeless(newest: Telemetry, learning_s: float, records_max: int) -> None:
+    """Raises SettingsError where no slice of `records_max` can hold enough, by a fleet's newest records.
 
-    A longer slice is expected to hold each car in the same proportion. None where the newest records do not
-    tell, because too few cars occur in them twice.
+    A longer slice is expected to hold each car in the same proportion. Too few cars that occur twice among
+    the newest records do not tell: then only the slice itself can.
     """
     counts, cars_min = np.sort(np.bincount(newest.car))[::-1], sum(CARS_MIN)
     if len(counts) < cars_min or counts[cars_min - 1] < 2:
-        return None
-    samples = learning_samples(learning_s, sample_interval_s(newest))
-    records = len(newest.car)
-    return SliceNeed(
-        records_min=math.ceil((samples + 1) * records / counts[cars_min - 1]),
-        records=math.ceil(_SLICE_TO_LEARNING * samples * records / float(np.median(counts))),
-        samples=samples,
-    )
+        return
+    samples, records = learning_samples(learning_s, sample_interval_s(newest)), len(newest.car)
+    if math.ceil((samples + 1) * records / counts[cars_min - 1]) > records_max:
+        enough = math.ceil(_SLICE_TO_LEARNING * samples * records / float(np.median(counts)))
+        raise SettingsError(
+            f"--records-max {records_max} can never hold enough of this fleet: cars are learned for "
+            f"{samples} samples each (--learning-s), which takes about {enough} records; set --records-max "
+            f"to that, or --learning-s to {learning_s * records_max / enough:.3g}"
+        )

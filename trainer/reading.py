@@ -14,7 +14,6 @@ from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
-from plumbing.settings import SettingsError
 from trainer import capacity, log_slice
 from trainer.settings import Settings
 
@@ -47,30 +46,9 @@ def read(settings: Settings, stop: Stop) -> Slice:
         first = wait(consumer, topics, settings, stop, records=probe_records, deadline=deadline)
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
         probe = log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
-        need = capacity.need(probe, settings.learning_s)
-        refuse_too_small(need, settings)
+        capacity.refuse_hopeless(probe, settings.learning_s, settings.records_max)
         offsets = wait(consumer, topics, settings, stop, records=settings.wait_records, deadline=deadline)
-        refuse_too_few(need, log_slice.records_in(offsets))
         return _between(consumer, offsets | bounds(consumer, _topics(settings, MAINTENANCE)), settings, stop)
-
-
-def refuse_too_small(need: capacity.SliceNeed | None, settings: Settings) -> None:
-    """Raises SettingsError where no slice of --records-max can hold enough."""
-    if need and need.records_min > settings.records_max:
-        learning_s = settings.learning_s * settings.records_max / need.records
-        raise SettingsError(
-            f"--records-max {settings.records_max} can never hold enough of this fleet: {need}; set "
-            f"--records-max to that, or --learning-s to {learning_s:.3g}"
-        )
-
-
-def refuse_too_few(need: capacity.SliceNeed | None, records: int) -> None:
-    """Raises WorldDown where a slice of so many records cannot hold enough yet."""
-    if need and need.records_min > records:
-        raise WorldDown(
-            f"the slice of {records} records is too short: {need}; gather them first "
-            f"(--wait-records {need.records})"
-        )
 
 
 def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
@@ -83,8 +61,8 @@ def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop
     telemetry_bounds, report_bounds = (
         {topic: offsets[topic] for topic in _topics(settings, kind)} for kind in (TELEMETRY, MAINTENANCE)
     )
-    _log.info("reading", extra={"records": log_slice.records_in(telemetry_bounds)})
-    telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), _log_progress(stop))
+    progress = _log_progress("reading", log_slice.records_in(telemetry_bounds), stop)
+    telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress)
     reports = log_slice.reports(consumer, report_bounds)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
@@ -109,23 +87,16 @@ def wait(
 
     Raises WorldDown at the deadline (time.monotonic), Stopped.
     """
-    log_at = 0.0
-    while True:
-        held = bounds(consumer, topics)
-        count = log_slice.records_in(held)
-        if count >= records:
-            return log_slice.newest(held, settings.records_max)
-        now = time.monotonic()
-        if now > deadline:
-            wanted = f"--wait-records is {settings.wait_records}"
+    progress = _log_progress("waiting for records", settings.wait_records, stop)
+    while (count := log_slice.records_in(held := bounds(consumer, topics))) < records:
+        if time.monotonic() > deadline:
             raise WorldDown(
-                f"{', '.join(topics)}: {count} records after {settings.wait_seconds:.0f} s, {wanted}"
+                f"{', '.join(topics)}: {count} records after {settings.wait_seconds:.0f} s, "
+                f"--wait-records is {settings.wait_records}"
             )
-        if now > log_at:
-            _log.info("waiting for records", extra={"found": count, "wanted": settings.wait_records})
-            log_at = now + _LOG_EVERY_S
-        stop_if_asked(stop)
+        progress(count)
         time.sleep(_LOOK_EVERY_S)
+    return log_slice.newest(held, settings.records_max)
 
 
 def decoder(settings: Settings) -> Decoder:
@@ -140,15 +111,15 @@ def stop_if_asked(stop: Stop) -> None:
         raise Stopped
 
 
-def _log_progress(stop: Stop) -> Callable[[int], None]:
-    """A callback that logs from time to time how many records were read. It raises Stopped."""
-    log_at = time.monotonic() + _LOG_EVERY_S
+def _log_progress(message: str, wanted: int, stop: Stop) -> Callable[[int], None]:
+    """A callback that logs now and then how many records there are. It raises Stopped."""
+    log_at = 0.0
 
     def progress(records: int) -> None:
         nonlocal log_at
         stop_if_asked(stop)
         if time.monotonic() > log_at:
-            _log.info("reading", extra={"read": records})
+            _log.info(message, extra={"found": records, "wanted": wanted})
             log_at = time.monotonic() + _LOG_EVERY_S
 
     return progress

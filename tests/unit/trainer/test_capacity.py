@@ -3,6 +3,7 @@
 import numpy as np
 
 from contract.telemetry import SIGNALS
+from plumbing.settings import SettingsError
 from trainer import capacity
 from trainer.log_slice import Telemetry
 
@@ -15,28 +16,31 @@ def newest(samples: list[int], interval_ms: int = 500) -> Telemetry:
     return Telemetry(names, car, seq, seq * interval_ms, np.zeros((len(car), len(SIGNALS)), np.float32))
 
 
+def refusal(fleet: Telemetry, learning_s: float, records_max: int) -> str:
+    """The message for a slice of so many records; "" where it may hold enough."""
+    try:
+        capacity.refuse_hopeless(fleet, learning_s, records_max)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
 def test_eight_hours_of_five_hundred_cars_at_two_hertz():
     """What the defaults ask of a small fleet: 57 600 samples a car to learn from, as many to judge by."""
-    need = capacity.need(newest([40] * 500), 28_800.0)
-    assert need is not None
-    assert need.samples == 57_600
-    assert need.records_min == 57_601 * 500
-    assert need.records == 2 * 57_600 * 500
-    assert "57600 samples each (--learning-s), which takes about 57600000 records" in str(need)
+    fleet = newest([40] * 500)
+    assert refusal(fleet, 28_800.0, 57_601 * 500) == ""
+    message = refusal(fleet, 28_800.0, 57_601 * 500 - 1)
+    assert "57600 samples each (--learning-s), which takes about 57600000 records" in message
+    assert message.endswith("or --learning-s to 1.44e+04")
 
 
 def test_cars_that_send_more_than_others_are_enough():
     """Only as many cars as a training needs must be there for long enough."""
-    few_that_drive = capacity.need(newest([100] * 90 + [2] * 400), 5.0)
-    all_alike = capacity.need(newest([20] * 490), 5.0)
-    assert few_that_drive is not None
-    assert all_alike is not None
-    assert few_that_drive.records_min < all_alike.records_min
+    assert refusal(newest([20] * 490), 5.0, 2_000)
+    assert not refusal(newest([100] * 90 + [2] * 400), 5.0, 2_000)
 
 
 def test_nothing_is_said_of_too_few_cars_or_samples():
     """The newest records may not show the whole fleet: then only the slice itself can tell."""
-    assert capacity.need(newest([50] * 89), 10.0) is None
-    assert capacity.need(newest([1] * 500), 10.0) is None
-    assert capacity.need(newest([2] * 89 + [1] * 500), 10.0) is None
-    assert capacity.need(newest([]), 10.0) is None
+    for samples in ([50] * 89, [1] * 500, [2] * 89 + [1] * 500, []):
+        assert not refusal(newest(samples), 10.0, 1)
