@@ -1,4 +1,4 @@
-"""The few calls that `trainer launch` makes to the Kubernetes API.
+"""The few calls that `trainer launch` makes to the Kubernetes API; the Role trainer-launcher grants these.
 
 Objects stay the JSON that the server sent: what a newer server adds to a template must reach the Job
 unchanged, and the client's own classes refuse fields that they do not know.
@@ -16,17 +16,6 @@ from plumbing.settings import SettingsError
 
 Object = dict[str, Any]
 
-# Every right that is used: API group, resource, verb. The Role trainer-launcher grants exactly these
-# (k8s/apps/trainer/launcher.yaml; a test compares).
-RIGHTS = {
-    ("batch", "cronjobs", "get"),
-    ("batch", "jobs", "create"),
-    ("batch", "jobs", "get"),
-    ("batch", "jobs", "delete"),
-    ("", "pods", "list"),
-    ("", "pods/log", "get"),
-    ("", "events", "list"),
-}
 TIMEOUT_S = 10.0
 LOG_BYTES_MAX = 1_000_000  # of a log at once; the rest comes with the next request
 LISTED_MAX = 100

@@ -3,16 +3,19 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 from trainer.launch.api import Gone, JobApi, connect
 
+LAUNCHER = Path(__file__).parents[3] / "k8s/apps/trainer/launcher.yaml"
 JOBS = "/apis/batch/v1/namespaces/cars/jobs"
 # As an API server puts it.
 FORBIDDEN = 'jobs.batch is forbidden: User "me" cannot create resource "jobs" in the namespace "cars"'
@@ -182,3 +185,40 @@ def test_a_server_that_does_not_answer_is_the_world_down(api: ApiServer, job_api
     api.server.server_close()
     with pytest.raises(WorldDown, match="context first: the API server does not answer"):
         job_api.job("j")
+
+
+def test_the_launcher_may_do_what_it_does_and_nothing_else(api: ApiServer, job_api: JobApi):
+    """The Role in k8s/ grants the rights of what each call asks for, no other; only the CronJob is named."""
+    calls = {
+        "cronjob": ("trainer",),
+        "create_job": ({},),
+        "job": ("j",),
+        "pods": ("j",),
+        "events": ("j",),
+        "delete_job": ("j",),
+        "log_lines": ("p", "trainer"),
+    }
+    assert set(calls) == {name for name, value in vars(JobApi).items() if callable(value) and name[0] != "_"}
+    for name, arguments in calls.items():
+        with suppress(Gone, SettingsError):
+            getattr(job_api, name)(*arguments)
+    asked = set()
+    for method, path, _ in api.asked:
+        group, _, rest = path.partition("/v1/namespaces/cars/")
+        kind, name, part = (*rest.split("/"), "", "")[:3]
+        verb = {"POST": "create", "DELETE": "delete", "GET": "get" if name else "list"}[method]
+        asked.add(
+            (group.removeprefix("/apis/").removeprefix("/api"), "/".join(filter(None, (kind, part))), verb)
+        )
+    documents = list(yaml.safe_load_all(LAUNCHER.read_text()))
+    (role,) = (document for document in documents if document["kind"] == "Role")
+    granted = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == asked
+    (cronjobs,) = (rule for rule in role["rules"] if rule["resources"] == ["cronjobs"])
+    assert cronjobs["resourceNames"] == ["trainer"]
