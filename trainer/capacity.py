@@ -11,8 +11,6 @@ from trainer.log_slice import Telemetry
 CARS_MIN = (50, 20, 20)  # cars of each of split.PARTS: fewer are not enough to learn or to judge
 # Enough newest records to see the cars and their sample rate; read in a fraction of a second.
 PROBE_RECORDS = 20_000
-# A car is learned for a time and judged afterwards, so a good slice holds it for twice as long.
-_SLICE_TO_LEARNING = 2
 
 
 def sample_interval_s(telemetry: Telemetry) -> float:
@@ -39,7 +37,8 @@ def refuse_hopeless(newest: Telemetry, learning_s: float, records_max: int) -> N
         return
     samples, records = learning_samples(learning_s, sample_interval_s(newest)), len(newest.car)
     if math.ceil((samples + 1) * records / counts[cars_min - 1]) > records_max:
-        enough = math.ceil(_SLICE_TO_LEARNING * samples * records / float(np.median(counts)))
+        # A car is learned for a time and judged afterwards, so a good slice holds it for twice as long.
+        enough = math.ceil(2 * samples * records / float(np.median(counts)))
         raise SettingsError(
             f"--records-max {records_max} can never hold enough of this fleet: cars are learned for "
             f"{samples} samples each (--learning-s), which takes about {enough} records; set --records-max "

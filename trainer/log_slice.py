@@ -6,8 +6,9 @@ the bounds every transaction has ended by then: no record appears there later.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,6 @@ from contract.telemetry import SIGNALS, Decoder, Floats
 from plumbing import kafka
 from plumbing.offsets import Bounds, read
 
-Longs = NDArray[np.int64]
-
 
 @dataclass
 class Telemetry:
@@ -29,8 +28,8 @@ class Telemetry:
 
     cars: tuple[bytes, ...]  # ids, ascending
     car: NDArray[np.int32]  # (n,) the car of each record, an index in `cars`
-    seq: Longs  # (n,)
-    sampled_at_ms: Longs  # (n,) since 1970
+    seq: NDArray[np.int64]  # (n,)
+    sampled_at_ms: NDArray[np.int64]  # (n,) since 1970
     signals: Floats  # (n, K) NaN where missing
     duplicates: int = 0  # records left out because their (car, seq) was there already
     rejected: Counter[str] = field(default_factory=Counter)  # records that are not telemetry, by reason
@@ -97,16 +96,14 @@ def telemetry(
 
 def ordered(read: Telemetry) -> Telemetry:
     """Cars sorted by id and records by car and seq, the first record of each (car, seq) only."""
-    by_id = sorted(range(len(read.cars)), key=read.cars.__getitem__)
-    rank = np.empty(len(read.cars), np.int32)
-    rank[by_id] = np.arange(len(read.cars), dtype=np.int32)
-    car = rank[read.car]
+    rank = {name: number for number, name in enumerate(sorted(read.cars))}
+    car = np.array([rank[name] for name in read.cars], np.int32)[read.car]
     order = np.lexsort((read.seq, car))
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(car[order]) != 0) | (np.diff(read.seq[order]) != 0)
     order = order[new]
     return Telemetry(
-        cars=tuple(read.cars[number] for number in by_id),
+        cars=tuple(rank),
         car=car[order],
         seq=read.seq[order],
         sampled_at_ms=read.sampled_at_ms[order],
@@ -116,21 +113,19 @@ def ordered(read: Telemetry) -> Telemetry:
     )
 
 
-def reports(consumer: Consumer, ranges: Mapping[str, dict[int, tuple[int, int]]]) -> list[MaintenanceReport]:
+def reports(consumer: Consumer, ranges: Bounds) -> list[MaintenanceReport]:
     """The workshop reports of the ranges, each report id once; other records are left out."""
     by_id: dict[str, MaintenanceReport] = {}
-
-    for batch in read(consumer, dict(ranges)):
-        for message in batch:
-            try:
-                name, record = records.decode(message.value() or b"")
-            except Malformed:
-                continue
-            if name == "maintenance":
-                by_id[record["report_id"]] = MaintenanceReport(
-                    car=record["car_id"].encode(),
-                    component=record["component"],
-                    action=record["action"],
-                    occurred_at_ms=record["occurred_at"],
-                )
+    for message in chain.from_iterable(read(consumer, ranges)):
+        try:
+            name, record = records.decode(message.value() or b"")
+        except Malformed:
+            continue
+        if name == "maintenance":
+            by_id[record["report_id"]] = MaintenanceReport(
+                car=record["car_id"].encode(),
+                component=record["component"],
+                action=record["action"],
+                occurred_at_ms=record["occurred_at"],
+            )
     return sorted(by_id.values(), key=lambda report: (report.occurred_at_ms, report.car))

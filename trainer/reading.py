@@ -40,30 +40,27 @@ def read(settings: Settings, stop: Stop) -> Slice:
 
     Raises WorldDown, Stopped, and SettingsError as soon as it is clear that the slice can never hold enough.
     """
-    topics, deadline = _topics(settings, TELEMETRY), time.monotonic() + settings.wait_seconds
+    deadline = time.monotonic() + settings.wait_seconds
     with closing(_consumer(settings)) as consumer:
         probe_records = min(settings.wait_records, capacity.PROBE_RECORDS)
-        first = wait(consumer, topics, settings, stop, records=probe_records, deadline=deadline)
+        first = wait(consumer, settings, stop, records=probe_records, deadline=deadline)
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
         probe = log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
         capacity.refuse_hopeless(probe, settings.learning_s, settings.records_max)
-        offsets = wait(consumer, topics, settings, stop, records=settings.wait_records, deadline=deadline)
-        return _between(consumer, offsets | bounds(consumer, _topics(settings, MAINTENANCE)), settings, stop)
+        offsets = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
+        offsets |= bounds(consumer, _topics(settings, MAINTENANCE))
+    return read_again(settings, offsets, stop)
 
 
 def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
     """Read the slice of these offsets, which a manifest has. Raises WorldDown, Stopped."""
-    with closing(_consumer(settings)) as consumer:
-        return _between(consumer, offsets, settings, stop)
-
-
-def _between(consumer: Consumer, offsets: Bounds, settings: Settings, stop: Stop) -> Slice:
     telemetry_bounds, report_bounds = (
         {topic: offsets[topic] for topic in _topics(settings, kind)} for kind in (TELEMETRY, MAINTENANCE)
     )
     progress = _log_progress("reading", log_slice.records_in(telemetry_bounds), stop)
-    telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress)
-    reports = log_slice.reports(consumer, report_bounds)
+    with closing(_consumer(settings)) as consumer:
+        telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress)
+        reports = log_slice.reports(consumer, report_bounds)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
     _log.info("the slice is read", extra=counts | left_out)
@@ -80,13 +77,12 @@ def _consumer(settings: Settings) -> Consumer:
     )
 
 
-def wait(
-    consumer: Consumer, topics: list[str], settings: Settings, stop: Stop, *, records: int, deadline: float
-) -> Bounds:
-    """The bounds of the slice, once the topics hold so many records.
+def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, deadline: float) -> Bounds:
+    """The bounds of the slice, once the telemetry topics hold so many records.
 
     Raises WorldDown at the deadline (time.monotonic), Stopped.
     """
+    topics = _topics(settings, TELEMETRY)
     progress = _log_progress("waiting for records", settings.wait_records, stop)
     while (count := log_slice.records_in(held := bounds(consumer, topics))) < records:
         if time.monotonic() > deadline:

@@ -6,6 +6,7 @@ largest difference of a weight says how far apart the two are.
 
 import dataclasses
 import logging
+from contextlib import suppress
 
 import numpy as np
 
@@ -75,8 +76,6 @@ def _weights(tflite: bytes) -> list[np.ndarray]:
     weights = []
     for detail in graph.get_tensor_details():
         if detail["dtype"] is np.float32:
-            try:
+            with suppress(ValueError):  # not a constant: it has no value before the graph runs
                 weights.append(graph.get_tensor(detail["index"]))
-            except ValueError:  # not a constant: it has no value before the graph runs
-                continue
     return weights

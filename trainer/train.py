@@ -132,13 +132,11 @@ def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
     Models learn from complete records. While most cars still have an older schema, they teach more without
     the new signal; a model that judges it follows once most cars send it.
     """
-    sent = np.isfinite(telemetry.signals).mean(axis=0) >= SENT_SHARE_MIN
-    if not sent.all():
-        left_out = [name for name, enough in zip(SIGNALS, sent, strict=True) if not enough]
-        _log.warning(
-            "signals that too few records have are not judged", extra={"signals": ", ".join(left_out)}
-        )
-    return tuple(name for name, enough in zip(SIGNALS, sent, strict=True) if enough)
+    shares = np.isfinite(telemetry.signals).mean(axis=0)
+    judged = tuple(name for name, share in zip(SIGNALS, shares, strict=True) if share >= SENT_SHARE_MIN)
+    if rare := [name for name in SIGNALS if name not in judged]:
+        _log.warning("signals that too few records have are not judged", extra={"signals": ", ".join(rare)})
+    return judged
 
 
 def with_signals(data: Slice, signals: tuple[str, ...]) -> Slice:
@@ -162,9 +160,8 @@ def training_rows(data: Slice, settings: Settings) -> TrainingRows:
     """Select the training cars' rows. Raises WorldDown where a part has too few cars to learn or to judge."""
     telemetry, reported = data.telemetry, {report.car for report in data.reports}
     interval_s = capacity.sample_interval_s(telemetry)
-    learning, memory = (
-        capacity.learning_samples(seconds, interval_s) for seconds in (settings.learning_s, settings.memory_s)
-    )
+    learning = capacity.learning_samples(settings.learning_s, interval_s)
+    memory = capacity.learning_samples(settings.memory_s, interval_s)
     sound = np.array([car not in reported for car in telemetry.cars], bool)
     part = parts_of(telemetry.cars)
     watched = np.bincount(telemetry.car, minlength=len(sound)) > learning

@@ -27,7 +27,6 @@ _GRID_REACH = 4.0  # the highest threshold tried, in times the highest level of 
 # sum of squares, and the level is the root of one).
 _TAIL_POWER = 2 / 3
 _TAIL_QUANTILES = (0.5, 0.99)
-_NORMAL = NormalDist()
 # A threshold above every finite level, for cars whose NaN scores alone use up the budget.
 _NEVER = float(np.finfo(np.float32).max) / 4
 
@@ -149,5 +148,5 @@ def healthy_alerts(levels: Levels, car: CarNumbers, rule: AlertRule, interval_s:
         np.add.at(opened[:, column], number[openings(levels, car, float(threshold), rule)], 1)
     middle, high = np.quantile(level.astype(np.float64) ** _TAIL_POWER, _TAIL_QUANTILES)
     weeks = np.bincount(number).astype(np.float64) * car_weeks(1, interval_s)
-    deviation = max(high - middle, 1e-9) / _NORMAL.inv_cdf(_TAIL_QUANTILES[1])
+    deviation = max(high - middle, 1e-9) / NormalDist().inv_cdf(_TAIL_QUANTILES[1])
     return HealthyAlerts(grid, opened, weeks, float(middle), float(deviation))

@@ -197,7 +197,7 @@ def test_a_slice_that_can_never_hold_enough_is_refused_before_the_wait(cloud: An
     with pytest.raises(SettingsError, match=r"--records-max 100000 can never hold.*about 6912000 records"):
         reading.read(hopeless, Stop())
     with pytest.raises(WorldDown, match="cars without a report and with more than the 10 samples"):
-        train.run(settings(cloud, learning_s=5.0), cloud.publication(), Stop())  # hopeful: not enough yet
+        train.run(settings(cloud), cloud.publication(), Stop())  # 480 records are only too few yet
 
 
 def test_a_broker_that_is_not_there_is_the_worlds_fault(cloud: Any) -> None:
