@@ -74,22 +74,22 @@ _COLUMNS = len(_SCALARS) + len(PUBACK_BUCKETS_S) + 1
 class CountsTable:
     """The counts of all workers in a shared file. It outlives a worker, so counters never decrease.
 
-    A last row holds how often the parent asked the workers to cut their connections.
+    A last row holds how often the parent was asked to cut all connections.
     """
 
     def __init__(self, path: Path, workers: int, *, new: bool = False) -> None:
         shape, mode = (workers + 1, _COLUMNS), "w+" if new else "r+"
         table = np.asarray(np.memmap(path, np.int64, mode, shape=shape))  # type: ignore[call-overload]
         self._rows, self._requests = table[:-1], table[-1]
-        self._before = WorkerCounts()
+        self._before, self._cuts_before = WorkerCounts(), 0
 
     @property
     def cut_requests(self) -> int:
-        """How often the workers were asked to cut their connections."""
+        """How often the workers were asked to cut all their connections."""
         return int(self._requests[0])
 
     def request_cut(self) -> None:
-        """Ask all workers to cut their connections."""
+        """Ask all workers to cut their connections. May be called by a handler of a signal."""
         self._requests[0] += 1
 
     def load(self, worker: int) -> WorkerCounts:
@@ -123,7 +123,9 @@ class CountsTable:
             puback._buckets, now.puback_counts, before.puback_counts, strict=True
         ):
             bucket.inc(count - counted)
-        self._before = now
+        requests = self.cut_requests
+        cuts.inc(requests - self._cuts_before)
+        self._before, self._cuts_before = now, requests
         return now
 
 

@@ -95,6 +95,7 @@ class Pipeline:
     def _cut_on_request(self) -> None:
         if self._table.cut_requests != self._cut_requests:
             self._cut_requests = self._table.cut_requests
+            _log.warning("cutting all connections on request")
             self._connections.cut()
 
     def _plan_ticks(self) -> None:

@@ -1,10 +1,9 @@
-"""Settings of the simulator, and the job that the parent process gives to each worker."""
+"""Settings of the simulator, and the job that each worker process has by them."""
 
-import json
 import math
 import resource
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from contract.schema import latest, versions
@@ -185,24 +184,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What the parent process passes to a worker process, as JSON in its only argument."""
+    """What a worker process has to do."""
 
     settings: Settings
     worker: int  # number of the worker, from 0
     epoch_ms: int  # second 0 of the run, ms since 1970
-    parent_pid: int
-
-    def to_json(self) -> str:
-        """The job as JSON, for `from_json`."""
-        return json.dumps(asdict(self), default=str)  # str: of a Path
-
-    @classmethod
-    def from_json(cls, text: str) -> "WorkerJob":
-        """The job that `to_json` wrote."""
-        job = json.loads(text)
-        values = job["settings"]
-        values |= {"mqtt_brokers": tuple(values["mqtt_brokers"]), "run_dir": Path(values["run_dir"])}
-        return cls(**job | {"settings": Settings(**values)})
 
     @property
     def cars(self) -> range:

@@ -1,4 +1,7 @@
-"""A worker process: python -m simulator.worker JOB, a WorkerJob in JSON. Only the worker pool starts it."""
+"""A worker process, which only the worker pool starts.
+
+python -m simulator.worker WORKER EPOCH_MS PARENT_PID, and the flags of the parent
+"""
 
 import ctypes
 import os
@@ -7,19 +10,21 @@ import signal
 import sys
 
 from plumbing import heap, life, log
+from plumbing.settings import load
 from simulator.pipeline import Pipeline
-from simulator.settings import WorkerJob
+from simulator.settings import Settings, WorkerJob
 
 _PR_SET_PDEATHSIG = 1
 
 
 def _run() -> int:
-    job = WorkerJob.from_json(sys.argv[1])
-    log.configure("simulator", job.settings.log_format)
-    _die_with_parent(job.parent_pid)
+    worker, epoch_ms, parent_pid = map(int, sys.argv[1:4])
+    settings = load(Settings, prefix="SIMULATOR", argv=sys.argv[4:])
+    log.configure("simulator", settings.log_format)
+    _die_with_parent(parent_pid)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # every connection is an open file
-    pipeline = Pipeline(job, life.Stop(job.settings.drain_s).install())
+    pipeline = Pipeline(WorkerJob(settings, worker, epoch_ms), life.Stop(settings.drain_s).install())
     heap.give_back()  # drawing the fleet takes a multiple of what is kept
     pipeline.run()
     return 0

@@ -46,9 +46,7 @@ class WorkerPool:
         self._lock = journal.locked(settings.run_dir / "lock")  # held as long as this process lives
         epoch_ms = journal.epoch_ms(settings.run_dir, settings.first_car)
         self.epoch_ms = int(time.time() * 1000) if epoch_ms is None else epoch_ms
-        self._jobs = [
-            WorkerJob(settings, worker, self.epoch_ms, os.getpid()) for worker in range(settings.workers)
-        ]
+        self._jobs = [WorkerJob(settings, worker, self.epoch_ms) for worker in range(settings.workers)]
         for job in self._jobs:
             journal.refuse_other(job.journal_path, job.identity)
         self._counts = CountsTable(settings.run_dir / "counts", settings.workers, new=True)
@@ -57,8 +55,7 @@ class WorkerPool:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
         self._probe_due, self._unreachable = 0.0, ""
-        self._cut_requested = False
-        signal.signal(CUT, self._request_cut)
+        signal.signal(CUT, lambda *_: self._counts.request_cut())
 
     def write_truth(self) -> None:
         """Write every fault of the fleet to a file for the scorecard; no telemetry contains them."""
@@ -83,7 +80,6 @@ class WorkerPool:
             while not stop.requested and time.monotonic() < end_at:
                 time.sleep(POLL_S)
                 self._restart_dead()
-                self._cut_on_request()
                 self._update(health)
             health.unready("ending")
             self._drain(stop)
@@ -96,7 +92,9 @@ class WorkerPool:
             raise WorldDown(f"{unacknowledged} samples were not acknowledged before the end")
 
     def _start(self, job: WorkerJob) -> None:
-        command = [sys.executable, "-m", "simulator.worker", job.to_json()]
+        # It has the flags and the environment of this process, so it loads the same settings.
+        numbers = map(str, (job.worker, job.epoch_ms, os.getpid()))
+        command = [sys.executable, "-m", "simulator.worker", *numbers, *sys.argv[1:]]
         # In a process group of its own a worker does not receive Ctrl-C; the parent terminates it once.
         self._running[job.worker] = subprocess.Popen(command, process_group=0)
 
@@ -115,16 +113,6 @@ class WorkerPool:
             metrics.worker_restarts.inc()
             time.sleep(RESTART_AFTER_S)
             self._start(self._jobs[worker])
-
-    def _request_cut(self, _number: int, _frame: object) -> None:
-        self._cut_requested = True
-
-    def _cut_on_request(self) -> None:
-        if self._cut_requested:
-            self._cut_requested = False
-            _log.warning("cutting all connections because of SIGUSR1")
-            metrics.cuts.inc()
-            self._counts.request_cut()
 
     def _update(self, health: Health) -> None:
         """Update metrics and health from the counts of the workers."""

@@ -167,7 +167,7 @@ def test_the_number_of_acknowledged_reports_is_stored(path: Path, begin: Callabl
 def test_a_fleet_that_does_not_begin_with_car_0_continues_its_run(tmp_path: Path) -> None:
     """With --first-car, second 0 of the run is found in the first journal of that simulator."""
     settings = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
-    job = WorkerJob(settings, worker=0, epoch_ms=1_700_000_000_000, parent_pid=1)
+    job = WorkerJob(settings, worker=0, epoch_ms=1_700_000_000_000)
     Journal(job.journal_path, job.identity).close()
     handler = signal.getsignal(CUT)
     pool = WorkerPool(settings)

@@ -15,7 +15,7 @@ def load(*flags: str) -> Settings:
 
 
 def cars_of_all_workers(fleet: Settings) -> list[int]:
-    jobs = [WorkerJob(fleet, worker, epoch_ms=0, parent_pid=1) for worker in range(fleet.workers)]
+    jobs = [WorkerJob(fleet, worker, epoch_ms=0) for worker in range(fleet.workers)]
     return [car for job in jobs for car in job.cars]
 
 
@@ -73,12 +73,6 @@ def test_every_car_belongs_to_one_worker() -> None:
 def test_a_slow_car_still_keeps_a_few_samples() -> None:
     """At one sample in 100 s a buffer of a minute would be one sample; the ring has some more."""
     assert load("--rate-hz", "0.01").ring == simulator_settings.RING_SAMPLES_MIN
-
-
-def test_a_worker_receives_exactly_the_settings_of_its_parent() -> None:
-    """A job survives the way through JSON unchanged."""
-    job = WorkerJob(load("--cars", "12", "--rate-hz", "0.1"), worker=0, epoch_ms=5, parent_pid=7)
-    assert WorkerJob.from_json(job.to_json()) == job
 
 
 @pytest.mark.parametrize(
