@@ -26,7 +26,6 @@ from simulator.workshop import Workshop
 # a group has about 400 cars as far as the bounds of the tick allow.
 GROUP_CARS, TICK_MIN_S, TICK_MAX_S = 400, 0.02, 0.25
 
-SWEEP_EVERY_S = 1.0  # interval of looking for cars without an answer
 STORE_EVERY_S = 0.25  # interval of publishing the counts to the parent
 WARN_EVERY_S = 1.0  # at most one log line about lost connections, which may be many thousands
 
@@ -76,7 +75,7 @@ class Pipeline:
         for client in (self._workshop, *clients):
             self._connections.add(client)
         self._cut_requests = self._table.cut_requests
-        self._sweep_due = self._ping_due = self._store_due = self._warn_due = 0.0
+        self._ping_due = self._store_due = self._warn_due = 0.0
 
     def run(self) -> None:
         """Run until `stop` is requested, then wait for outstanding PUBACKs within its deadline."""
@@ -145,9 +144,9 @@ class Pipeline:
         if now >= self._store_due:
             self._store_due = now + STORE_EVERY_S
             self._store_counts()
-        if now >= self._sweep_due:
-            self._sweep_due = now + SWEEP_EVERY_S
-            self._sweep(now)
+        if now >= self._ping_due:
+            self._ping_due = now + self._settings.keep_alive_s / 4
+            self._connections.keep_alive(now)
 
     def _handle_car(self, car: CarConnection, received: Received, now: float) -> None:
         if isinstance(received, mqtt5.PubAckPacket):
@@ -168,15 +167,6 @@ class Pipeline:
             self._workshop.connected(
                 session_present=received.session_present, now_s=now_s, resend_s=self._settings.buffer_s
             )
-
-    def _sweep(self, now: float) -> None:
-        """Reconnect cars whose broker is silent, and ping quiet connections."""
-        limit_s = self._settings.answer_timeout_s + self._settings.period_s
-        for car in list(self._uplink.overdue(now, limit_s)):
-            self._connections.lose(car, "no answer")
-        if now >= self._ping_due:
-            self._ping_due = now + self._settings.keep_alive_s / 4
-            self._connections.keep_alive(now)
 
     def _store_counts(self) -> None:
         self._counts.cpu_us = self._cpu_before_us + int(time.process_time() * 1e6)

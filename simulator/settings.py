@@ -87,12 +87,13 @@ class Settings:
         default=60.0,
         above=0,
     )
-    keep_alive_s: int = setting("keep alive of the MQTT connections in seconds", default=60, least=1)
+    keep_alive_s: int = setting(
+        "keep alive of the MQTT connections in seconds: reconnect if the broker is silent for this long",
+        default=30,
+        least=1,
+    )
     session_expiry_s: int = setting(
         "seconds for which a broker keeps the session of a disconnected car", default=3600, least=0
-    )
-    answer_timeout_s: float = setting(
-        "reconnect if a PUBACK is missing and the broker is silent for this long", default=20.0
     )
     connects_per_s: float = setting("new connections per second of the whole fleet", default=2500.0, above=0)
     processes: int = setting(

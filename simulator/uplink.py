@@ -7,7 +7,7 @@ acknowledged samples of the last seconds again.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import mqtt5
@@ -163,12 +163,6 @@ class Uplink:
         for (car, seq), payload in zip(waiting, payloads, strict=True):
             if car.online:
                 self._publish(car, seq, payload)
-
-    def overdue(self, now: float, limit_s: float) -> Iterable[CarConnection]:
-        """Cars that wait for a PUBACK and have received nothing for longer than limit_s."""
-        waiting = np.flatnonzero(self._journal.acknowledged < self._journal.sampled)
-        cars = (self._cars[i] for i in waiting.tolist())
-        return (car for car in cars if car.online and now - car.heard_at > limit_s)
 
     @property
     def unacknowledged(self) -> int:

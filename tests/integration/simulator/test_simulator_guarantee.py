@@ -31,7 +31,7 @@ def test_acknowledged_but_undelivered_messages_survive_the_death_of_the_broker(
 ) -> None:
     """The subscriber is seconds behind when the broker is killed: all messages are sent again, although the
     broker is down for longer than the buffer reaches."""
-    listener, simulator = listen(), simulate(*_FAST, "--answer-timeout-s", "5")
+    listener, simulator = listen(), simulate(*_FAST, "--keep-alive-s", "5")
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
     listener.leave()
     received_seq = max(max(seen) for seen in listener.telemetry.values())

@@ -106,17 +106,6 @@ def test_a_full_ring_skips_samples_without_a_gap_in_seq(fleet: TwoCars) -> None:
     assert fleet.sent() == list(range(1, RING - ACKNOWLEDGED_KEPT + 2))
 
 
-def test_silent_brokers_are_found(fleet: TwoCars) -> None:
-    """A car that waits for a PUBACK and received nothing for too long is overdue; an idle one is not."""
-    fleet.connect()
-    for car in fleet.cars:
-        car.heard_at = fleet.now
-    fleet.sample()
-    fleet.answer(1, car=1)
-    assert list(fleet.uplink.overdue(fleet.now + 5, 20)) == []
-    assert list(fleet.uplink.overdue(fleet.now + 30, 20)) == [fleet.cars[0]]
-
-
 def test_packet_ids_wrap_without_confusion(fleet: TwoCars) -> None:
     """Around seq 65535 the packet ids start again; PUBACKs are still matched to their seq."""
     for counts in (fleet.journal.sampled, fleet.journal.acknowledged, fleet.journal.confirmed):
