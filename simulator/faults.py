@@ -139,18 +139,6 @@ class Wear:
             raise ValueError(f"kinds {self.kinds} must be some of {', '.join(FIRST_ROW)}")
 
 
-@dataclass(frozen=True)
-class WorkshopReport:
-    """A workshop's report about a component of a car. Times are in seconds of the run."""
-
-    car: int  # number of the car
-    report_id: str
-    component: str
-    action: str  # failed or repaired
-    occurred_s: float
-    reported_s: float  # some time after it occurred
-
-
 class FaultPlan:
     """The incidents of the cars first … first+len(keys)-1, ordered by car. Times in seconds of the run."""
 
@@ -185,9 +173,11 @@ class FaultPlan:
         self.repaired_s = self.failed_s + _by_car(workshop_s)
         failure_reported_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
         repair_reported_s = self.repaired_s + _by_car((0.1 + 0.4 * u[:, 6]) * hour_s)
-        # Report 2i is about the failure of incident i, report 2i+1 about its repair.
-        self.reported_s = np.stack([failure_reported_s, repair_reported_s], axis=1).ravel()
-        self.report_order = np.argsort(self.reported_s, kind="stable")
+        reported_s = np.stack([failure_reported_s, repair_reported_s], axis=1).ravel()
+        # Entry 2i is about the failure of incident i, entry 2i+1 about its repair.
+        self._report_order = np.argsort(reported_s, kind="stable")
+        # (reports + 1,) time of each report, in ascending order; the one after the last never comes.
+        self.reported_s = np.append(reported_s[self._report_order], np.inf)
 
     def severity(self, now_s: float, incidents: slice = slice(None)) -> F4:
         """Severity, 0 to 1, of these incidents of the plan; 0 before the onset and after the repair."""
@@ -219,20 +209,22 @@ class FaultPlan:
         """Name of the component of an incident, with the wheel where there are four: wheel_bearing_1_2."""
         return _COMPONENTS[int(self.row[incident])]
 
-    def report(self, number: int) -> WorkshopReport:
-        """Report number 0, 1, 2, … of this plan in the order of time. Raises IndexError after the last."""
-        incident, repaired = divmod(int(self.report_order[number]), 2)
-        car, component = int(self.car[incident]), self.component(incident)
-        action = "repaired" if repaired else "failed"
-        occurred_s = self.repaired_s if repaired else self.failed_s
-        return WorkshopReport(
-            car=car,
-            report_id=f"{car_id(car)}-{incident % INCIDENTS_PER_CAR}-{component}-{action}",
-            component=component,
-            action=action,
-            occurred_s=float(occurred_s[incident]),
-            reported_s=float(self.reported_s[2 * incident + repaired]),
-        )
+    def report(self, number: int, epoch_ms: int) -> dict[str, Any]:
+        """The workshop's report number 0, 1, 2, … in the order of time, as a record of `maintenance`.
+
+        epoch_ms: second 0 of the run, ms since 1970. Raises IndexError after the last report.
+        """
+        incident, repaired = divmod(int(self._report_order[number]), 2)
+        car, component = car_id(int(self.car[incident])), self.component(incident)
+        action, occurred_s = ("repaired", self.repaired_s) if repaired else ("failed", self.failed_s)
+        return {
+            "car_id": car,
+            "report_id": f"{car}-{incident % INCIDENTS_PER_CAR}-{component}-{action}",
+            "component": component,
+            "action": action,
+            "occurred_at": epoch_ms + round(1000 * float(occurred_s[incident])),
+            "reported_at": epoch_ms + round(1000 * float(self.reported_s[number])),
+        }
 
     def truth(self, epoch_ms: int) -> list[dict[str, Any]]:
         """Every incident, for the scorecard; no telemetry contains this. Times in ms since 1970."""

@@ -1,14 +1,13 @@
 """The workshop: sends a report for every failed or repaired component until it is acknowledged."""
 
-import math
 from collections.abc import Callable
 
 import mqtt5
+import numpy as np
 
 from contract.records import body, single_object_header
 from contract.schema import latest
 from contract.topics import MAINTENANCE, mqtt_topic
-from simulator.cars import car_id
 from simulator.connections import Client
 from simulator.faults import FaultPlan
 from simulator.journal import Journal
@@ -29,41 +28,26 @@ class Workshop(Client):
         self._plan, self._journal, self._counts = plan, journal, counts
         self._in_flight: int | None = None  # number of the report
         self._resumed = False  # the broker kept the session: the next report may be a duplicate
-        self._due_s = 0.0  # second of the run before which nothing is to be sent
+        self._retry_s = 0.0  # second of the run before which nothing is sent after a refusal
 
     def connected(self, *, session_present: bool, now_s: float, resend_s: float) -> None:
         """Continue on a new connection; resend the reports of the last resend_s if the session was lost."""
-        self._in_flight, self._due_s = None, 0.0
+        self._in_flight, self._retry_s = None, 0.0
         self._resumed = session_present
-        count = self._journal.reports_acknowledged
-        while not session_present and count and self._plan.report(count - 1).reported_s > now_s - resend_s:
-            count -= 1
-        self._journal.reports_acknowledged = count
+        if not session_present:
+            before = int(np.searchsorted(self._plan.reported_s, now_s - resend_s, side="right"))
+            self._journal.reports_acknowledged = min(before, self._journal.reports_acknowledged)
 
     def send_due(self, now_s: float, send: Callable[[Client, bytes], bool]) -> None:
         """Send the next report if it is due at second now_s of the run."""
-        if not self.online or self._in_flight is not None or now_s < self._due_s:
-            return
         number = self._journal.reports_acknowledged
-        if number >= len(self._plan.reported_s):
-            self._due_s = math.inf
+        due_s = max(self._plan.reported_s[number], self._retry_s)
+        if not self.online or self._in_flight is not None or now_s < due_s:
             return
-        report = self._plan.report(number)
-        if report.reported_s > now_s:
-            self._due_s = report.reported_s
-            return
-        epoch_ms = self._journal.identity.epoch_ms
-        record = {
-            "car_id": car_id(report.car),
-            "report_id": report.report_id,
-            "component": report.component,
-            "action": report.action,
-            "occurred_at": epoch_ms + round(1000 * report.occurred_s),
-            "reported_at": epoch_ms + round(1000 * report.reported_s),
-        }
+        report = self._plan.report(number, self._journal.identity.epoch_ms)
         packet = mqtt5.PublishPacket(
-            mqtt_topic(car_id(report.car), MAINTENANCE),
-            _HEADER + body(_SCHEMA, record),
+            mqtt_topic(report["car_id"], MAINTENANCE),
+            _HEADER + body(_SCHEMA, report),
             qos=mqtt5.QoS.AT_LEAST_ONCE,
             packet_id=number % PACKET_IDS + 1,
             duplicate=self._resumed,
@@ -83,5 +67,5 @@ class Workshop(Client):
             self._journal.reports_acknowledged = number + 1
             self._counts.reports += 1
         else:
-            self._due_s = now_s + REFUSED_WAIT_S
+            self._retry_s = now_s + REFUSED_WAIT_S
             self._counts.refused += 1

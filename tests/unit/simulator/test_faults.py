@@ -101,17 +101,18 @@ def test_growth_takes_the_hours_of_its_kind() -> None:
 def test_reports_come_in_order_and_after_the_event() -> None:
     """Each incident is reported as failed, then as repaired, some time after it occurred; ids are unique."""
     p = plan(600, share=0.2)
-    reports = [p.report(i) for i in range(2 * len(p.car))]
-    assert [r.reported_s for r in reports] == sorted(r.reported_s for r in reports)
-    assert all(r.reported_s > r.occurred_s for r in reports)
-    assert len({r.report_id for r in reports}) == len(reports)
-    assert sum(r.action == "failed" for r in reports) == len(p.car)
-    reported_s = {r.report_id: r.reported_s for r in reports}
-    for report_id, at in reported_s.items():
+    reports = [p.report(i, epoch_ms=0) for i in range(2 * len(p.car))]
+    assert [r["reported_at"] for r in reports] == sorted(r["reported_at"] for r in reports)
+    assert all(r["reported_at"] > r["occurred_at"] for r in reports)
+    assert len({r["report_id"] for r in reports}) == len(reports)
+    assert sum(r["action"] == "failed" for r in reports) == len(p.car)
+    reported_at = {r["report_id"]: r["reported_at"] for r in reports}
+    for report_id, at in reported_at.items():
         if report_id.endswith("-repaired"):
-            assert reported_s[report_id.removesuffix("repaired") + "failed"] < at
+            assert reported_at[report_id.removesuffix("repaired") + "failed"] < at
     with pytest.raises(IndexError):
-        p.report(len(reports))
+        p.report(len(reports), epoch_ms=0)
+    assert p.reported_s[len(reports)] == np.inf
 
 
 def test_a_split_of_the_fleet_has_the_same_incidents() -> None:
