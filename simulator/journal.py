@@ -50,7 +50,7 @@ class Identity:
         return self.ring - self.ring // 3
 
 
-_HEADER_WORDS = ("magic", *(field.name for field in fields(Identity)), "reports_acknowledged")
+_HEADER_WORDS = ("magic", *(field.name for field in fields(Identity)), "reports")
 
 
 class Journal:
@@ -65,6 +65,7 @@ class Journal:
     sampled: I8  # (cars,) seq of the last sample taken; 0: none, the first one has seq 1
     acknowledged: I8  # (cars,) all samples up to this seq are acknowledged; a lost session sets it back
     confirmed: I8  # (cars,) the highest value that `acknowledged` has had
+    reports: I8  # (1,) number of workshop reports that are acknowledged; they are sent in order
 
     def __init__(self, path: Path, identity: Identity) -> None:
         """Open or begin a journal.
@@ -74,24 +75,25 @@ class Journal:
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
         self._file = locked(path)
-        header = _read_header(path)
-        fresh = not header.any()  # new, or its process was killed before it wrote the header
+        written = _read_header(path)
+        fresh = not written.any()  # new, or its process was killed before it wrote the header
         if fresh:
             _reserve(self._file, path, sum(sizes))
-        elif other := _difference(path, header, identity):
+        elif other := _difference(path, written, identity):
             self._file.close()
             raise SettingsError(other)
         self._map = mmap.mmap(self._file.fileno(), sum(sizes))
         starts = np.cumsum((0, *sizes))
-        self._header = np.frombuffer(self._map, np.int64, len(_HEADER_WORDS))
+        header = np.frombuffer(self._map, np.int64, len(_HEADER_WORDS))
+        self.reports = header[-1:]
         counts = np.frombuffer(self._map, np.int64, _COUNTS * n, starts[1]).reshape(_COUNTS, n)
         self.sampled, self.acknowledged, self.confirmed = counts
         self._at_ms = np.frombuffer(self._map, np.int64, n * k, starts[2]).reshape(n, k)
         signals = np.frombuffer(self._map, np.float32, n * k * len(SIGNALS), starts[3])
         self._signals: F4 = signals.reshape(n, k, len(SIGNALS))
         if fresh:
-            self._header[1:] = (*asdict(identity).values(), 0)
-            self._header[0] = _MAGIC  # written last: a journal without it is not begun
+            header[1:] = (*asdict(identity).values(), 0)
+            header[0] = _MAGIC  # written last: a journal without it is not begun
 
     def append(self, group: slice, at_ms: int, signals: F4, take: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Store a sample of each car of `group` where `take` (k,) is true; signals is (k, signals).
@@ -117,16 +119,6 @@ class Journal:
         """The broker lost the car's session: its last acknowledged samples become unacknowledged again."""
         forgotten = max(0, int(self.confirmed[car]) - self.identity.kept)
         self.acknowledged[car] = min(int(self.acknowledged[car]), forgotten)
-
-    @property
-    def reports_acknowledged(self) -> int:
-        """Number of workshop reports that are acknowledged; they are sent in order."""
-        return int(self._header[-1])
-
-    @reports_acknowledged.setter
-    def reports_acknowledged(self, count: int) -> None:
-        """Store the number."""
-        self._header[-1] = count
 
     def close(self) -> None:
         """Flush to the disk and release the file; the arrays stay readable. May be called again."""

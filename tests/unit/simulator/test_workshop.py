@@ -137,17 +137,17 @@ def test_after_a_lost_session_the_last_reports_are_sent_again(workshop: Workshop
     for _ in range(2):
         workshop.send_due(now_s)
         workshop.answer(now_s)
-    assert workshop.journal.reports_acknowledged == 2
+    assert workshop.journal.reports[0] == 2
     workshop.connect(now_s=SECOND_S + 50, present=False)
-    assert workshop.journal.reports_acknowledged < 2
-    workshop.journal.reports_acknowledged = 2
+    assert workshop.journal.reports[0] < 2
+    workshop.journal.reports[0] = 2
     workshop.connect(now_s=SECOND_S + 100, present=False)
-    assert workshop.journal.reports_acknowledged == 2
+    assert workshop.journal.reports[0] == 2
 
 
 def test_after_the_last_report_nothing_is_sent(workshop: WorkshopOnWire) -> None:
     """The end of the plan is not an error."""
-    workshop.journal.reports_acknowledged = 2 * len(PLAN.car)
+    workshop.journal.reports[0] = 2 * len(PLAN.car)
     workshop.connect(now_s=1e9, present=True)
     workshop.send_due(1e9)
     assert workshop.wire == []
