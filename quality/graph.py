@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from quality.detectors.autoencoder import Autoencoder
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 from trainer.model.state import Window
 
 _CARS, _SAMPLES, _INTERVAL_S, _SEED = 200, 500, 20.0, 1
@@ -18,7 +18,7 @@ _CARS, _SAMPLES, _INTERVAL_S, _SEED = 200, 500, 20.0, 1
 
 def main(path: Path) -> None:
     """Train, convert and write the file, completely or not at all."""
-    fleet = Fleet(seed=_SEED, first=0, cars=_CARS, wear=Wear(share=0.0))
+    fleet = Fleet(seed=_SEED, first=0, cars=_CARS, scenario=Scenario(faulty_share=0.0))
     moments = [
         fleet.step(slice(0, _CARS), _INTERVAL_S * (number + 1), _INTERVAL_S) for number in range(_SAMPLES)
     ]

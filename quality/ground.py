@@ -12,7 +12,7 @@ map, so that pages once read do not count as this process's memory.
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import simulator
 from contract.telemetry import SIGNALS, Floats
 from quality.settings import CHANGES, HOUR_S, PARTS, Settings
 from simulator.chance import F8
-from simulator.changes import Changes
-from simulator.faults import KINDS, FaultPlan, Wear
+from simulator.faults import KINDS, FaultPlan
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 
 # Each part begins at a car number of its own, so that parts share no cars, whatever their sizes.
 _PART_CARS_MAX = 100_000
@@ -123,19 +123,12 @@ class Ground:
         unfinished.rename(part.path)
 
     def fleet(self, name: str, first: int = 0, cars: int | None = None) -> Fleet:
-        """The cars first, first+1, … of a part, at second 0; all cars of the part by default.
-
-        Faults of test cars begin after the learning period, those of spoilt cars at any time.
-        """
+        """The cars first, first+1, … of a part, at second 0; all cars of the part by default."""
         return Fleet(
             seed=self.seed,
             first=self._first(name) + first,
             cars=cars or self.settings.cars(name),
-            wear=Wear(
-                share=float(name in ("faulty", "spoilt")),
-                healthy_s=self._learned_s if name == "faulty" else 0.0,
-            ),
-            changes=self._changes(name),
+            scenario=self._scenario(name),
         )
 
     def failures(self) -> tuple[list[Failure], list[Failure]]:
@@ -167,13 +160,20 @@ class Ground:
     def _first(self, name: str) -> int:
         return PARTS.index(name) * _PART_CARS_MAX
 
-    def _changes(self, name: str) -> Changes:
+    def _scenario(self, name: str) -> Scenario:
+        """Faults of test cars begin after the learning period, those of spoilt cars at any time."""
         at_s = self.changes_from_s(name)
+        sound = Scenario(faulty_share=0.0)
+        if name == "faulty":
+            return Scenario(faulty_share=1.0, healthy_s=self._learned_s)
+        if name == "spoilt":
+            return Scenario(faulty_share=1.0)
         if name == "firmware":
-            return Changes(firmware_share=1.0, firmware_at_s=at_s, firmware_over_s=_ROLL_OUT_H * HOUR_S)
+            over_s = _ROLL_OUT_H * HOUR_S
+            return replace(sound, firmware_share=1.0, firmware_at_s=at_s, firmware_over_s=over_s)
         if name == "cold_snap":
-            return Changes(cold_k=_COLD_K, cold_at_s=at_s)
-        return Changes(new_model_from=self._first(name)) if name == "new_model" else Changes()
+            return replace(sound, cold_k=_COLD_K, cold_at_s=at_s)
+        return replace(sound, new_model_from=self._first(name)) if name == "new_model" else sound
 
 
 def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
@@ -183,7 +183,7 @@ def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:
     """
     hours = defaultdict[tuple[str, float, str], list[float]](list)
     for plan in plans:
-        wear_h = (plan.failed_s - plan.onset_s) * (plan.wear.ageing / HOUR_S)
+        wear_h = (plan.failed_s - plan.onset_s) * (plan.scenario.ageing / HOUR_S)
         for incident, hours_to_failure in enumerate(wear_h.tolist()):
             kind = KINDS[plan.kind[incident]]
             hours[(kind.name, *kind.components[plan.component(incident)])].append(hours_to_failure)

@@ -3,7 +3,7 @@
 __main__ → worker_pool   the parent process: starts the workers, serves the sum of their counts
   worker → pipeline      a worker process: its loop samples a group of cars per tick
     fleet                the physics of the cars: one step at a time
-      trips, driving, powertrain, chassis, sensors, faults, changes; cars: their parameters
+      trips, driving, powertrain, chassis, sensors, faults; scenario, cars: their parameters
     journal              what the cars keep on disk: how far they have counted, their last samples
     uplink, workshop     which samples and reports to send, and which are acknowledged
     connections          the MQTT connections of the worker, on one epoll

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from simulator import chance
 from simulator.chance import F4, F8, U8
-from simulator.changes import NEVER
 
 # Shares and typical values of the three usual models. The last model, the crossover, is new: only cars from
-# changes.Changes.new_model_from on are crossovers.
+# scenario.Scenario.new_model_from on are crossovers.
 MODELS = ("compact", "saloon", "van", "crossover")
 _MODEL_SHARE = np.array([0.45, 0.35, 0.20])
 _MASS_KG = np.array([1550.0, 1900.0, 2250.0, 2150.0])
@@ -28,7 +27,7 @@ _DUCT_M2 = np.array([0.020, 0.020, 0.020, 0.026])
 _TYRE_PSI = np.array([34.0, 37.0, 42.0, 40.0])
 
 FIRMWARES = (1000.0, 2000.0)
-FIRMWARE_NEXT = 3000.0  # rolled out during the run (changes.Changes)
+FIRMWARE_NEXT = 3000.0  # rolled out during the run (scenario.Scenario)
 _FIRMWARE_NEW_SHARE = 0.4
 _WALLBOX_SHARE = 0.6  # of the cars, charged at home
 CELL_NOMINAL_V = 3.65
@@ -38,7 +37,6 @@ _PURPOSE = 1
 DAY_S, YEAR_DAYS = 86_400.0, 365.25
 # Central Europe (DWD, 1991-2020): warmest in the middle of July and in the afternoon.
 WARMEST_DAY, WARMEST_HOUR = 198.0, 15.5
-FIRST_DAY = 120.0  # the end of April, when the temperature is near the mean of the year
 
 _SENSORS_MAX = 64  # errors are drawn for this many, so that an added sensor does not change the others
 
@@ -104,7 +102,7 @@ def car_id(index: int) -> str:
     return f"car-{index:06d}"
 
 
-def models(keys: U8, first: int = 0, new_from: int = NEVER) -> NDArray[np.intp]:
+def models(keys: U8, first: int, new_from: int) -> NDArray[np.intp]:
     """(n,) index in MODELS of the cars first, first+1, …; the last model from car new_from on."""
     index: NDArray[np.intp] = np.searchsorted(
         np.cumsum(_MODEL_SHARE)[:-1], chance.uniforms(keys, _PURPOSE, 1)[0]

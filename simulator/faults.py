@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from simulator import chance
 from simulator.cars import car_id
 from simulator.chance import F4, F8, U8
+from simulator.scenario import Scenario
 
 WHEELS = ("1_1", "1_2", "2_1", "2_2")
 HOUR_S = 3600.0
@@ -123,52 +124,34 @@ class Damage:
         self.vibration: F4 = self.bearing_mps2.max(axis=0) * _VIBRATION_OF_BEARING
 
 
-@dataclass(frozen=True)
-class Wear:
-    """Parameters of a fault plan."""
-
-    share: float = 0.05  # of the cars that are prone to faults
-    ageing: float = 1.0  # divides all durations of wear and repair
-    healthy_s: float = 0.0  # no fault begins in these first seconds of the run
-    spread_h: float = 24.0  # the next fault of a prone car begins within these hours
-    kinds: tuple[str, ...] = tuple(FIRST_ROW)  # the kinds that occur
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for an unknown kind."""
-        if not self.kinds or not {*self.kinds} <= {*FIRST_ROW}:
-            raise ValueError(f"kinds {self.kinds} must be some of {', '.join(FIRST_ROW)}")
-
-
 class FaultPlan:
     """The incidents of the cars first … first+len(keys)-1, ordered by car. Times in seconds of the run."""
 
-    def __init__(self, keys: U8, first: int, wear: Wear) -> None:
-        prone = np.flatnonzero(chance.uniforms(keys, _PURPOSE, 1)[0] < wear.share)
+    def __init__(self, keys: U8, first: int, scenario: Scenario) -> None:
+        prone = np.flatnonzero(chance.uniforms(keys, _PURPOSE, 1)[0] < scenario.faulty_share)
         u = chance.uniforms(keys[prone], _PURPOSE + 1, 8 * INCIDENTS_PER_CAR).reshape(
             INCIDENTS_PER_CAR, 8, -1
         )
-        self.wear, self._keys, self._first = wear, keys, first
+        self.scenario, self._keys, self._first = scenario, keys, first
         self.car = (np.repeat(prone, INCIDENTS_PER_CAR) + first).astype(np.int64)
-        names = [kind.name for kind in KINDS]
-        allowed = np.array([names.index(name) for name in wear.kinds], np.intp)
-        kind = allowed[(u[:, 0] * len(allowed)).astype(np.intp)]
+        kind = (u[:, 0] * len(KINDS)).astype(np.intp)
         self.kind = _by_car(kind)
         components = np.array([len(k.components) for k in KINDS])[kind]
         first_row = np.array(list(FIRST_ROW.values()))[kind]
         self.row = _by_car(first_row + (u[:, 1] * components).astype(np.intp))
         self.upwards = _by_car(u[:, 7] < 0.5)  # direction of the drift of a sensor
         self._shape = np.array([k.shape for k in KINDS], np.float32)[self.kind]
-        self._schedule(kind, u, wear)
+        self._schedule(kind, u)
         self._cars_sorted = self.car.tolist()
 
-    def _schedule(self, kind: NDArray[np.intp], u: F8, wear: Wear) -> None:
-        hour_s = HOUR_S / wear.ageing
+    def _schedule(self, kind: NDArray[np.intp], u: F8) -> None:
+        hour_s = HOUR_S / self.scenario.ageing
         low, high = (np.array([k.hours[i] for k in KINDS])[kind] for i in (0, 1))
-        wait_s = u[:, 2] * wear.spread_h * hour_s
+        wait_s = u[:, 2] * self.scenario.fault_spread_h * hour_s
         growth_s = (low + (high - low) * u[:, 3]) * hour_s
         workshop_s = (1 + 5 * u[:, 4]) * hour_s
         before = np.cumsum(wait_s + growth_s + workshop_s, axis=0) - (wait_s + growth_s + workshop_s)
-        self.onset_s = _by_car(wear.healthy_s + before + wait_s)
+        self.onset_s = _by_car(self.scenario.healthy_s + before + wait_s)
         self.failed_s = self.onset_s + _by_car(growth_s)
         self.repaired_s = self.failed_s + _by_car(workshop_s)
         failure_reported_s = self.failed_s + _by_car((0.2 + 0.8 * u[:, 5]) * hour_s)
@@ -199,7 +182,7 @@ class FaultPlan:
 
     def out_of_contact(self, faults: ActiveFaults, now_s: float) -> NDArray[np.bool_]:
         """(m,) whether each loose contact is open at now_s; its severity is the share of time that it is."""
-        lasts_s = max(STUCK_WINDOW_S / self.wear.ageing, STUCK_WINDOW_MIN_S)
+        lasts_s = max(STUCK_WINDOW_S / self.scenario.ageing, STUCK_WINDOW_MIN_S)
         window = _STUCK_PURPOSE + max(0, int(now_s // lasts_s))
         car_keys = self._keys[self.car[faults.incident] - self._first]
         is_open: NDArray[np.bool_] = chance.uniforms(car_keys, window, 1)[0] < faults.severity

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from contract.telemetry import SIGNALS
 from simulator import cars as car_parameters
 from simulator import chance, chassis, driving, powertrain, sensors, trips
-from simulator.cars import DAY_S, FIRST_DAY, CarParameters
+from simulator.cars import DAY_S, CarParameters
 from simulator.chance import F4, U8
-from simulator.changes import Changes
 from simulator.driving import SENSOR_NOISE, DrivingState, TimeStep
-from simulator.faults import Damage, FaultPlan, Wear
+from simulator.faults import Damage, FaultPlan
+from simulator.scenario import Scenario
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache
@@ -27,17 +27,14 @@ class Fleet:
         seed: int,
         first: int,
         cars: int,
-        wear: Wear | None = None,
-        changes: Changes | None = None,
+        scenario: Scenario,
         now_s: float = 0.0,
-        first_day: float = FIRST_DAY,
     ) -> None:
-        """Begin at second now_s of the run; first_day is the day of the year at second 0."""
-        self.first, self.cars, self.changes = first, cars, changes or Changes()
-        self._first_day = first_day
+        """Begin at second now_s of the run."""
+        self.first, self.cars, self._scenario = first, cars, scenario
         self._keys = chance.keys(seed, first, cars)
-        self.plan = FaultPlan(self._keys, first, wear or Wear())
-        model = car_parameters.models(self._keys, first, self.changes.new_model_from)
+        self.plan = FaultPlan(self._keys, first, scenario)
+        model = car_parameters.models(self._keys, first, scenario.new_model_from)
         self.parameters = car_parameters.draw(self._keys, model, sensors.GAIN_SPREAD, sensors.BIAS_SPREAD)
         self._held: F4 = np.full(len(self.plan.car), np.nan, np.float32)  # see sensors.stick
         charge = (0.25 + 0.5 * chance.uniforms(self._keys, 0, 1)[0]).astype(np.float32)
@@ -87,7 +84,7 @@ class Fleet:
             state=self._state[group],
             trip=trip,
             damage=Damage(faults, len(keys)),
-            updated=self.changes.updated(car.turn, now_s),
+            updated=self._scenario.updated(car.turn, now_s),
             noise=noise,
             dt_s=dt_s,
         )
@@ -105,8 +102,8 @@ class Fleet:
         return readings
 
     def _air_c(self, car: CarParameters, trip: Trips, now_s: float) -> F4:
-        day = self._first_day + (now_s + trip.parked_s) * (1 / DAY_S)
-        return car.ambient_c(day) - self.changes.colder_k(now_s)
+        day = self._scenario.first_day + (now_s + trip.parked_s) * (1 / DAY_S)
+        return car.ambient_c(day) - self._scenario.colder_k(now_s)
 
 
 def _end_legs(step: TimeStep, keys: U8, now_ms: int) -> tuple[NDArray[np.intp], F4]:

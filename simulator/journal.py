@@ -40,7 +40,7 @@ class Identity:
     first: int  # number of the first car
     cars: int
     ring: int  # samples in the ring of a car, unacknowledged and acknowledged ones
-    wear: int  # checksum of the settings of faults and changes
+    scenario: int  # checksum of the settings of the scenario
     epoch_ms: int  # second 0 of the run, ms since 1970
     signals: int = len(SIGNALS)  # in a sample
 

@@ -48,10 +48,8 @@ class Pipeline:
             seed=settings.seed,
             first=job.cars.start,
             cars=len(job.cars),
-            wear=settings.wear,
-            changes=settings.changes,
+            scenario=settings,
             now_s=self._now_s(),
-            first_day=settings.first_day,
         )
         self._connections = Connections(
             keep_alive_s=settings.keep_alive_s,

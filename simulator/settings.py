@@ -10,10 +10,8 @@ from contract.schema import latest, versions
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
-from simulator.cars import FIRST_DAY
-from simulator.changes import NEVER, Changes
-from simulator.faults import Wear
 from simulator.journal import Identity, path_of
+from simulator.scenario import Scenario
 
 # Open files of a process besides the cars' connections: journal, epoll, libraries, the workshop.
 SPARE_FILES = 200
@@ -23,8 +21,8 @@ PROCESSES_MAX = 250  # each has its own source addresses (connections.source_add
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Scenario):
     """Filled from flags, then the environment (SIMULATOR_…), then these defaults."""
 
     mqtt_brokers: tuple[str, ...] = setting(
@@ -38,43 +36,10 @@ class Settings:
     rate_hz: float = setting("samples per second of each car", default=1.0, above=0)
     seed: int = setting("determines the fleet: its cars, their trips, their faults", default=1, least=0)
     duration_s: float = setting("end after this many seconds; 0: run until stopped", default=0.0, least=0)
-    faulty_share: float = setting(
-        "share of the cars that are prone to faults, 0 to 1", default=0.05, least=0, most=1
-    )
-    ageing: float = setting(
-        "how much faster than in reality components wear; does not change the driving", default=1.0, above=0
-    )
     time_lapse: float = setting(
         "seconds of driving per second of the run; does not change how fast faults grow, see --ageing",
         default=1.0,
         above=0,
-    )
-    healthy_s: float = setting("no fault begins in this many first seconds of the run", default=0.0, least=0)
-    fault_spread_h: float = setting(
-        "the next fault of a car prone to faults begins within this many hours (divided by --ageing)",
-        default=24.0,
-        least=0,
-    )
-    first_day: float = setting(
-        "day of the year on which the run begins, which determines the season", default=FIRST_DAY, least=0
-    )
-    firmware_share: float = setting(
-        "share of the cars that get the next firmware, 0 to 1", default=0.0, least=0, most=1
-    )
-    firmware_at_s: float = setting(
-        "second of the run at which the first car gets the next firmware", default=0.0, least=0
-    )
-    firmware_over_s: float = setting(
-        "seconds until the last car gets the next firmware", default=0.0, least=0
-    )
-    cold_k: float = setting("cold snap: kelvin by which the air gets colder", default=0.0)
-    cold_at_s: float = setting("second of the run at which the cold snap begins", default=0.0, least=0)
-    cold_over_s: float = setting(
-        "seconds in which the air gets colder, and later warmer again", default=21600.0, least=0
-    )
-    cold_for_s: float = setting("seconds for which the air stays cold", default=172800.0, least=0)
-    new_model_from: int = setting(
-        "cars from this number on are of a model that is new in the fleet", default=NEVER, least=0
     )
     schema_version: int = setting(
         "version of the telemetry schema that the cars send; older cars send an older one",
@@ -172,16 +137,6 @@ class Settings:
         """Number of worker processes."""
         return self.processes or -(-self.cars // cars_per_process_max())
 
-    @property
-    def wear(self) -> Wear:
-        """Parameters of the fault plan."""
-        return Wear(self.faulty_share, self.ageing, self.healthy_s, self.fault_spread_h)
-
-    @property
-    def changes(self) -> Changes:
-        """Legitimate changes of the fleet."""
-        return Changes(**{field.name: getattr(self, field.name) for field in fields(Changes)})
-
 
 @dataclass(frozen=True)
 class WorkerJob:
@@ -212,7 +167,7 @@ class WorkerJob:
             first=self.cars.start,
             cars=len(self.cars),
             ring=s.ring,
-            wear=zlib.crc32(repr((s.wear, s.changes, s.first_day)).encode()),
+            scenario=zlib.crc32(repr([getattr(s, field.name) for field in fields(Scenario)]).encode()),
             epoch_ms=self.epoch_ms,
         )
 

@@ -61,7 +61,7 @@ class WorkerPool:
         """Write every fault of the fleet to a file for the scorecard; no telemetry contains them."""
         settings = self._settings
         keys = chance.keys(settings.seed, settings.first_car, settings.cars)
-        plan = FaultPlan(keys, settings.first_car, settings.wear)
+        plan = FaultPlan(keys, settings.first_car, settings)
         partial = settings.run_dir / f"{TRUTH}.partial"
         partial.write_text(json.dumps(plan.truth(self.epoch_ms), indent=0), encoding="utf-8")
         partial.replace(settings.run_dir / TRUTH)

@@ -13,8 +13,8 @@ from contract.topics import TELEMETRY
 from plumbing import kafka
 from plumbing.life import WorldDown
 from simulator.cars import car_id
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 
 # This share of the records is odd: the engine vibrates this many times as strongly as it should.
 ODD_SHARE, _ODD_FACTOR = 0.01, 4.0
@@ -28,7 +28,7 @@ class Records:
     def __init__(self, cars: int, seed: int, odd_share: float = ODD_SHARE, first_seq: int = 1) -> None:
         schema = latest(TELEMETRY)
         self.cars = cars
-        self._fleet = Fleet(seed=seed, first=0, cars=cars, wear=Wear(share=0.0))
+        self._fleet = Fleet(seed=seed, first=0, cars=cars, scenario=Scenario(faulty_share=0.0))
         self._keys = [car_id(number) for number in range(cars)]
         header = confluent_header(schema.schema_id)
         self._prefixes = [header + telemetry.prefix(schema, key) for key in self._keys]

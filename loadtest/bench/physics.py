@@ -4,8 +4,8 @@ import itertools
 import tracemalloc
 
 from loadtest.bench.run import BenchRun, cpu_s
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 
 # The fleet of a demo, and as many cars as one process holds; one sample a second, and one every ten seconds.
 SIZES, STEPS_S = (1_000, 20_000), (1.0, 10.0)
@@ -17,7 +17,7 @@ def measure(run: BenchRun) -> dict[str, float]:
     figures: dict[str, float] = {}
     for cars in SIZES:
         tracemalloc.start()
-        fleet = Fleet(seed=1, first=0, cars=cars, wear=Wear(share=0.05))
+        fleet = Fleet(seed=1, first=0, cars=cars, scenario=Scenario(faulty_share=0.05))
         bytes_per_car = tracemalloc.get_traced_memory()[0] / cars
         tracemalloc.stop()
         for dt_s in STEPS_S:

@@ -17,7 +17,7 @@ def settings_classes(files: dict[Path, str]) -> dict[SettingsClass, set[str]]:
     """The settings classes in these sources, and the prefixes of environment variables each is loaded with.
 
     A call with a settings class and a prefix among its arguments loads it: `settings.load(Settings,
-    prefix="BRIDGE", …)`, or a function that passes both on.
+    prefix="BRIDGE", …)`, or a function that passes both on. The base of a settings class is loaded with it.
     """
     modules = {_module_name(path): ast.parse(text) for path, text in files.items()}
     class_names = {name: _classes(module) for name, module in modules.items()}
@@ -32,6 +32,11 @@ def settings_classes(files: dict[Path, str]) -> dict[SettingsClass, set[str]]:
                     owner, _, cls = loaded.rpartition(".")
                     if SettingsClass(owner, cls) in prefixes:
                         prefixes[SettingsClass(owner, cls)] |= _prefix(call)
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and node.name in class_names[name]:
+                for base in node.bases:
+                    owner, _, cls = imported.get(ast.unparse(base), "").rpartition(".")
+                    prefixes.pop(SettingsClass(owner, cls), None)
     return prefixes
 
 

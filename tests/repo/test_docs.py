@@ -77,7 +77,7 @@ def test_every_settings_class_is_loaded_with_one_prefix(settings: dict[SettingsC
 
 
 def test_settings_classes_are_found_however_they_are_imported_and_loaded():
-    """Own class, imported class, class of an imported module; a prefix by keyword, by position, as a name."""
+    """Own, imported, of an imported module; a prefix by keyword, by position, as a name; not a base class."""
     definition = "class Settings:\n    cars: int = setting('number of cars')\n"
     sources = {
         Path("a/own.py"): definition + "load(Settings, prefix='OWN')",
@@ -87,9 +87,18 @@ def test_settings_classes_are_found_however_they_are_imported_and_loaded():
         Path("c/__init__.py"): "from c import fit\nread(fit.Settings, 'FIT', argv)",
         Path("d/unused.py"): definition,
         Path("e/plain.py"): "class Settings:\n    cars: int = 3\n",
+        Path("f/part.py"): definition.replace("Settings", "Part"),
+        Path("f/whole.py"): "from f.part import Part\n" + definition.replace("Settings", "Settings(Part)"),
+        Path("f/__main__.py"): "from f.whole import Settings\nload(Settings, prefix='WHOLE')",
     }
     prefixes = {module: prefixes for (module, _), prefixes in settings_classes(sources).items()}
-    assert prefixes == {"a.own": {"OWN"}, "b.settings": {"B"}, "c.fit": {"FIT"}, "d.unused": set()}
+    assert prefixes == {
+        "a.own": {"OWN"},
+        "b.settings": {"B"},
+        "c.fit": {"FIT"},
+        "d.unused": set(),
+        "f.whole": {"WHOLE"},
+    }
 
 
 def test_every_setting_is_documented(tree: Any, settings: dict[SettingsClass, set[str]]):

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from contract.telemetry import SIGNALS
 from simulator.journal import Identity, Journal
-journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0))
+journal = Journal(Path(sys.argv[1]), Identity(seed=1, first=0, cars=500, ring=12, scenario=7, epoch_ms=0))
 everyone = slice(0, 500)
 for written in itertools.count():
     seq = (journal.sampled + 1).astype(np.float32)
@@ -37,7 +37,7 @@ for written in itertools.count():
 def test_seq_has_no_gap_over_kill_9_and_samples_survive(tmp_path: Path) -> None:
     """If the writer is killed while it writes, every unacknowledged sample is complete and has its seq."""
     path = path_of(tmp_path, 0)
-    identity = Identity(seed=1, first=0, cars=500, ring=12, wear=7, epoch_ms=0)
+    identity = Identity(seed=1, first=0, cars=500, ring=12, scenario=7, epoch_ms=0)
     reached = 0
     for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE) as writer:

@@ -23,8 +23,8 @@ from contract.telemetry import SIGNALS, Floats
 from contract.topics import MAINTENANCE, TELEMETRY, cloud_topics, mirrored
 from plumbing.tflite import Interpreter
 from simulator.cars import car_id
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 from tests.conftest import MEAN, SPREAD
 from tests.integration.trainer.closed_loop import CARS, SECONDS, loop, taught
 from trainer.model.graph import Graph
@@ -36,9 +36,9 @@ ROOT = Path(__file__).parents[3]
 BEGAN_MS = 1_790_000_000_000
 
 
-def drive(cars: int, seconds: int, seed: int, wear: Wear | None = None) -> NDArray[np.float32]:
+def drive(cars: int, seconds: int, seed: int, scenario: Scenario | None = None) -> NDArray[np.float32]:
     """Signals (seconds, cars, K) of a fleet at one sample a second."""
-    fleet = Fleet(seed=seed, first=0, cars=cars, wear=wear or Wear(share=0.0))
+    fleet = Fleet(seed=seed, first=0, cars=cars, scenario=scenario or Scenario(faulty_share=0.0))
     return np.stack([fleet.step(slice(0, cars), float(second), 1.0) for second in range(1, seconds + 1)])
 
 

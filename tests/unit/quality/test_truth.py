@@ -2,11 +2,12 @@
 
 from quality.ground import severities
 from simulator import chance
-from simulator.faults import INCIDENTS_PER_CAR, KINDS, FaultPlan, Wear
+from simulator.faults import INCIDENTS_PER_CAR, KINDS, FaultPlan
+from simulator.scenario import Scenario
 
 
 def plan(first: int = 0, share: float = 0.5) -> FaultPlan:
-    return FaultPlan(chance.keys(1, first, 2000), first, Wear(share=share, ageing=10.0))
+    return FaultPlan(chance.keys(1, first, 2000), first, Scenario(faulty_share=share, ageing=10.0))
 
 
 def test_severities_are_in_physical_units() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from simulator import driving, trips
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 
 CARS, STEPS, DT_S = 800, 150, 10.0
 
@@ -14,7 +14,7 @@ class Drive:
     """Readings and state of some cars over 25 minutes."""
 
     def __init__(self) -> None:
-        self.fleet = Fleet(seed=6, first=0, cars=CARS, wear=Wear(share=0.0))
+        self.fleet = Fleet(seed=6, first=0, cars=CARS, scenario=Scenario(faulty_share=0.0))
         self.readings, self.road, self.parked_s, self.charge = [], [], [], []
         for step in range(1, STEPS + 1):
             self.readings.append(self.fleet.step(slice(0, CARS), step * DT_S, DT_S))
@@ -96,6 +96,8 @@ def test_a_wallbox_charges_the_parked_car(half_hour: Drive) -> None:
 
 def test_winter_is_colder_than_summer() -> None:
     """Between the middle of January and of July the intake air differs by 18 K, as in Central Europe."""
-    winter, summer = (Fleet(seed=1, first=0, cars=300, first_day=day) for day in (15.0, 198.0))
+    winter, summer = (
+        Fleet(seed=1, first=0, cars=300, scenario=Scenario(first_day=day)) for day in (15.0, 198.0)
+    )
     cold, warm = (fleet.step(slice(0, 300), 1.0, 1.0)[:, 1].mean() for fleet in (winter, summer))
     assert warm - cold == pytest.approx(18, abs=2)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from contract.telemetry import SIGNALS
-from simulator.faults import DRIFTS, FIRST_ROW, KINDS, ActiveFaults, Wear
+from simulator.faults import DRIFTS, FIRST_ROW, KINDS, ActiveFaults
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 from simulator.trips import CHARGING
 
 COLUMN = {name: i for i, name in enumerate(SIGNALS)}
@@ -64,7 +65,7 @@ class Everyone:
 @cache
 def fleet() -> Fleet:
     """A fleet without faults, warmed up; the tests drive copies of it."""
-    return Fleet(seed=4, first=0, cars=CARS, wear=Wear(share=0.0))
+    return Fleet(seed=4, first=0, cars=CARS, scenario=Scenario(faulty_share=0.0))
 
 
 @cache

@@ -3,17 +3,17 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from simulator import chance
-from simulator.faults import HOUR_S, INCIDENTS_PER_CAR, KINDS, ActiveFaults, FaultPlan, Wear
+from simulator.faults import FIRST_ROW, HOUR_S, INCIDENTS_PER_CAR, KINDS, ActiveFaults, FaultPlan
+from simulator.scenario import Scenario
 
 
-def plan(cars: int = 4000, first: int = 0, seed: int = 1, **wear: Any) -> FaultPlan:
-    return FaultPlan(chance.keys(seed, first, cars), first, Wear(**wear))
+def plan(cars: int = 4000, first: int = 0, seed: int = 1, share: float = 0.05, **options: float) -> FaultPlan:
+    return FaultPlan(chance.keys(seed, first, cars), first, Scenario(faulty_share=share, **options))
 
 
 def test_the_share_of_prone_cars_is_the_configured_one() -> None:
@@ -45,15 +45,6 @@ def test_alerts_can_name_every_component() -> None:
     settings = Path(__file__).parents[3] / "contract" / "schemas" / "signals.toml"
     named = tomllib.loads(settings.read_text(encoding="utf-8"))["components"]
     assert set(named) == {component for kind in KINDS for component in kind.components}
-
-
-def test_a_plan_of_chosen_kinds_has_no_others() -> None:
-    """With two kinds chosen, every incident is one of them."""
-    chosen = FaultPlan(chance.keys(1, 0, 500), 0, Wear(share=0.5, kinds=("brake_drag", "slow_puncture")))
-    assert {truth["kind"] for truth in chosen.truth(0)} == {"brake_drag", "slow_puncture"}
-    for kinds in ((), ("gremlins",)):
-        with pytest.raises(ValueError, match="must be some of coolant_leak"):
-            Wear(kinds=kinds)
 
 
 def test_severity_grows_from_onset_to_failure_and_ends_with_the_repair() -> None:
@@ -144,10 +135,11 @@ def test_the_active_faults_of_a_group_are_those_of_its_cars() -> None:
 
 def test_the_severity_of_a_loose_contact_is_its_share_of_time_without_contact() -> None:
     """Over many minutes a sensor with severity 0.3 has no contact in 30 % of them, one with 1 in all."""
-    p = plan(300, share=1.0, kinds=("sensor_stuck",))
+    p = plan(300, share=1.0)
     first = np.arange(300) * INCIDENTS_PER_CAR
+    stuck = np.full(300, FIRST_ROW["sensor_stuck"])
     for severity in (0.0, 0.3, 1.0):
-        faults = ActiveFaults(first, np.arange(300), p.row[first], np.full(300, severity, np.float32))
+        faults = ActiveFaults(first, np.arange(300), stuck, np.full(300, severity, np.float32))
         open_ = [p.out_of_contact(faults, 60.0 * minute).mean() for minute in range(40)]
         assert np.mean(open_) == pytest.approx(severity, abs=0.02)
 

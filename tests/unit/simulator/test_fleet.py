@@ -9,12 +9,11 @@ import pytest
 from contract.telemetry import SIGNALS
 from simulator import fleet as module
 from simulator import trips
-from simulator.changes import Changes
-from simulator.faults import Wear
 from simulator.fleet import Fleet
+from simulator.scenario import Scenario
 
 COLUMN = {name: i for i, name in enumerate(SIGNALS)}
-SOUND = Wear(share=0.0)
+SOUND = Scenario(faulty_share=0.0)
 
 # Generous bounds for a healthy battery-electric car in a temperate climate.
 BOUNDS = {
@@ -50,7 +49,7 @@ class Minutes:
 
 @pytest.fixture(scope="module")
 def healthy() -> Minutes:
-    fleet = Fleet(seed=8, first=0, cars=400, wear=SOUND)
+    fleet = Fleet(seed=8, first=0, cars=400, scenario=SOUND)
     driving = fleet._trips.road != trips.CHARGING
     before, parked_s = fleet._state.charge.copy(), fleet._trips.parked_s.copy()
     readings = drive(fleet, steps=150)
@@ -80,7 +79,7 @@ def test_energy_is_that_of_an_electric_car(healthy: Minutes) -> None:
 
 def test_the_first_minutes_are_like_later_ones() -> None:
     """Cars begin warm and on the road: the mean of every signal hardly changes within two hours."""
-    fleet = Fleet(seed=5, first=0, cars=400, wear=SOUND)
+    fleet = Fleet(seed=5, first=0, cars=400, scenario=SOUND)
     readings = drive(fleet, steps=120, dt_s=60.0)
     first, last = readings[:3].reshape(-1, len(SIGNALS)), readings[-30:].reshape(-1, len(SIGNALS))
     shift = np.abs(first.mean(axis=0) - last.mean(axis=0)) / first.std(axis=0).clip(1e-6)
@@ -91,7 +90,7 @@ def test_the_first_minutes_are_like_later_ones() -> None:
 
 def test_a_car_sampled_every_ten_seconds_is_like_one_sampled_every_second(healthy: Minutes) -> None:
     """Steps are exact: every signal has the same mean and standard deviation at 1 s and at 10 s."""
-    tens = drive(Fleet(seed=8, first=0, cars=400, wear=SOUND), steps=15, dt_s=10.0)
+    tens = drive(Fleet(seed=8, first=0, cars=400, scenario=SOUND), steps=15, dt_s=10.0)
     (mean_1, spread_1), (mean_10, spread_10) = (
         (readings.mean(axis=(0, 1)), readings.std(axis=(0, 1))) for readings in (healthy.readings, tens)
     )
@@ -110,9 +109,15 @@ def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
     """
     options: Any = {
         "seed": 11,
-        "wear": Wear(share=0.9, ageing=2000),
-        "changes": Changes(
-            firmware_share=0.5, firmware_over_s=30, cold_k=9, cold_over_s=10, cold_for_s=9, new_model_from=41
+        "scenario": Scenario(
+            faulty_share=0.9,
+            ageing=2000,
+            firmware_share=0.5,
+            firmware_over_s=30,
+            cold_k=9,
+            cold_over_s=10,
+            cold_for_s=9,
+            new_model_from=41,
         ),
     }
     whole = Fleet(**options, first=0, cars=100)
@@ -129,20 +134,22 @@ def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
 def test_large_groups_are_stepped_in_chunks_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group over the chunk size equals the same cars stepped one half after the other."""
     monkeypatch.setattr(module, "_CHUNK_CARS", 16)
-    one, two = (Fleet(seed=2, first=0, cars=25, wear=SOUND) for _ in range(2))
+    one, two = (Fleet(seed=2, first=0, cars=25, scenario=SOUND) for _ in range(2))
     halves = [two.step(slice(0, 13), 1.0, 1.0), two.step(slice(13, 25), 1.0, 1.0)]
     np.testing.assert_array_equal(one.step(slice(0, 25), 1.0, 1.0), np.concatenate(halves))
 
 
 def test_another_seed_is_another_fleet() -> None:
     """Another seed gives other readings."""
-    one, two = (Fleet(seed=seed, first=0, cars=5).step(slice(0, 5), 1.0, 1.0) for seed in (1, 2))
+    one, two = (
+        Fleet(seed=seed, first=0, cars=5, scenario=SOUND).step(slice(0, 5), 1.0, 1.0) for seed in (1, 2)
+    )
     assert not np.array_equal(one, two)
 
 
 def test_cars_differ_by_more_than_the_noise_of_their_sensors() -> None:
     """The pressures of the same tyre differ between cars by more than 1 psi."""
-    pressures = Fleet(seed=1, first=0, cars=300, wear=SOUND).step(slice(0, 300), 1.0, 1.0)[:, 9]
+    pressures = Fleet(seed=1, first=0, cars=300, scenario=SOUND).step(slice(0, 300), 1.0, 1.0)[:, 9]
     assert pressures.std() > 1.0
 
 
@@ -151,7 +158,9 @@ def test_ageing_never_touches_the_driving() -> None:
 
     Healthy cars have the same readings of all signals.
     """
-    slow, fast = (Fleet(seed=4, first=0, cars=300, wear=Wear(share=0.5, ageing=a)) for a in (1, 1000))
+    slow, fast = (
+        Fleet(seed=4, first=0, cars=300, scenario=Scenario(faulty_share=0.5, ageing=a)) for a in (1, 1000)
+    )
     before, after = drive(slow, 30), drive(fast, 30)
     sound = ~np.isin(np.arange(300), slow.plan.car)
     np.testing.assert_array_equal(before[:, sound], after[:, sound])

@@ -15,7 +15,7 @@ from simulator.journal import Identity, Journal, path_of
 from simulator.settings import Settings, WorkerJob
 from simulator.worker_pool import CUT, WorkerPool
 
-IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, wear=7, epoch_ms=1_700_000_000_000)
+IDENTITY = Identity(seed=1, first=0, cars=3, ring=12, scenario=7, epoch_ms=1_700_000_000_000)
 EVERYONE, ALL = slice(0, 3), np.ones(3, np.bool_)
 
 
@@ -97,7 +97,9 @@ def test_a_young_car_sends_everything_again_after_a_lost_session(
     assert journal.acknowledged.tolist() == [1, 1, 0]
 
 
-@pytest.mark.parametrize("other", [{"seed": 2}, {"cars": 4}, {"ring": 6}, {"wear": 8}, {"first": 9}], ids=str)
+@pytest.mark.parametrize(
+    "other", [{"seed": 2}, {"cars": 4}, {"ring": 6}, {"scenario": 8}, {"first": 9}], ids=str
+)
 def test_the_journal_of_another_run_is_refused(
     path: Path, other: dict[str, int], begin: Callable[..., Journal]
 ) -> None:

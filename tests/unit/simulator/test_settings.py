@@ -5,7 +5,7 @@ import pytest
 from plumbing import settings
 from plumbing.settings import SettingsError
 from simulator import settings as simulator_settings
-from simulator.changes import Changes
+from simulator.scenario import NEVER
 from simulator.settings import Settings, WorkerJob
 
 
@@ -98,5 +98,5 @@ def test_a_second_simulator_has_the_cars_after_those_of_the_first() -> None:
     """Cars that join a fleet later run in a second simulator, with their own numbers and car model."""
     newcomers = load("--first-car", "1000", "--cars", "100", "--processes", "3", "--new-model-from", "1000")
     assert cars_of_all_workers(newcomers) == list(range(1000, 1100))
-    assert newcomers.changes.new_model_from == 1000
-    assert load().changes == Changes()
+    assert newcomers.new_model_from == 1000
+    assert load().new_model_from == NEVER

@@ -10,13 +10,14 @@ import pytest
 from contract.records import decode_single_object
 from simulator import chance
 from simulator.connections import Client
-from simulator.faults import FaultPlan, Wear
+from simulator.faults import FaultPlan
 from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import WorkerCounts
+from simulator.scenario import Scenario
 from simulator.workshop import Workshop
 
 EPOCH_MS = 1_700_000_000_000
-PLAN = FaultPlan(chance.keys(1, 0, 50), 0, Wear(share=0.5, ageing=1000))
+PLAN = FaultPlan(chance.keys(1, 0, 50), 0, Scenario(faulty_share=0.5, ageing=1000))
 FIRST, SECOND = PLAN.report(0, EPOCH_MS), PLAN.report(1, EPOCH_MS)
 FIRST_S, SECOND_S = PLAN.reported_s[:2].tolist()
 
@@ -25,7 +26,7 @@ class WorkshopOnWire:
     """A workshop and the messages that it sent."""
 
     def __init__(self, run_dir: Path) -> None:
-        identity = Identity(seed=1, first=0, cars=50, ring=4, wear=0, epoch_ms=EPOCH_MS)
+        identity = Identity(seed=1, first=0, cars=50, ring=4, scenario=0, epoch_ms=EPOCH_MS)
         self.journal = Journal(path_of(run_dir, 0), identity)
         self.counts = WorkerCounts()
         self.workshop = Workshop(("127.0.0.1", 1), PLAN, self.journal, self.counts)

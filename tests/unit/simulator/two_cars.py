@@ -23,7 +23,7 @@ class TwoCars:
     """Two cars with their uplink, and the messages that they sent."""
 
     def __init__(self, run_dir: Path) -> None:
-        identity = Identity(seed=1, first=0, cars=2, ring=RING, wear=0, epoch_ms=0)
+        identity = Identity(seed=1, first=0, cars=2, ring=RING, scenario=0, epoch_ms=0)
         self.journal = Journal(path_of(run_dir, 0), identity)
         self.counts = WorkerCounts()
         self.cars = [CarConnection(f"car-00000{i}", ("127.0.0.1", 1), None, index=i) for i in range(2)]
