@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import mqtt5
 
@@ -19,6 +20,7 @@ from simulator.settings import is_local
 CONNECTING_MAX = 64  # mosquitto's backlog of connections not accepted yet is 100
 CONNECT_TIMEOUT_S = 10.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
+SESSION_EXPIRY_S = 3600  # time for which a broker keeps the session of a disconnected client
 RESOLVED_FOR_S = 30.0  # time for which the address of a host is cached
 SOURCES_PER_WORKER = 32  # with a single source address the kernel searches its ports one by one
 READ_BYTES = 4096
@@ -49,25 +51,17 @@ class Client:
     window: int = 0  # messages that may be in flight
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """An event instead of a packet: the connection of the client ended."""
-
-    why: str
-
-
-# A PUBACK with success, by far the most frequent packet, is represented by its packet id alone.
-Received = int | mqtt5.PubAckPacket | mqtt5.ConnAckPacket | Lost
+# A PUBACK with success, by far the most frequent packet, is represented by its packet id alone. A text says
+# why the connection was lost.
+Received = int | mqtt5.PubAckPacket | mqtt5.ConnAckPacket | str
 Event = tuple[Client, Received]
 
 
 class Connections:
     """Keeps its clients connected; `turn` returns what they received."""
 
-    def __init__(
-        self, *, keep_alive_s: int, session_expiry_s: int, connects_per_s: float, counts: WorkerCounts
-    ) -> None:
-        self._keep_alive_s, self._session_expiry_s = keep_alive_s, session_expiry_s
+    def __init__(self, *, keep_alive_s: int, connects_per_s: float, counts: WorkerCounts) -> None:
+        self._keep_alive_s = keep_alive_s
         self._per_s, self._allowance, self._allowed_at = connects_per_s, 0.0, time.monotonic()
         self._counts = counts
         self._epoll = select.epoll()
@@ -75,7 +69,6 @@ class Connections:
         self._connecting: dict[Client, float] = {}  # deadlines, in ascending order
         self._waiting: list[tuple[float, int, Client]] = []  # a heap by the time to connect
         self._ticket = itertools.count()  # makes the entries of the heap comparable
-        self._resolved: dict[str, tuple[str, float]] = {}  # host: address, valid until
         self._events: list[Event] = []
 
     def add(self, client: Client) -> None:
@@ -121,7 +114,7 @@ class Connections:
                 self.send(client, _PING)
 
     def lose(self, client: Client, why: str) -> None:
-        """End the connection of a client, schedule a reconnect with back-off, and report a Lost event."""
+        """End the connection of a client, schedule a reconnect with back-off, and report why."""
         if client.online:
             self._counts.connected -= 1
             self._counts.lost_connections += 1
@@ -130,7 +123,7 @@ class Connections:
         doubled_s = BACK_OFF_FIRST_S * 2 ** min(client.attempts - 1, 10)
         due = time.monotonic() + min(doubled_s, BACK_OFF_MAX_S) * random.uniform(0.5, 1.5)
         heapq.heappush(self._waiting, (due, next(self._ticket), client))
-        self._events.append((client, Lost(why)))
+        self._events.append((client, why))
 
     def cut(self) -> None:
         """End all connections at once without a DISCONNECT, including those being established."""
@@ -174,7 +167,8 @@ class Connections:
         try:
             host, port = client.address
             family = socket.AF_UNSPEC if client.source is None else socket.AF_INET
-            client.connection = dial(self._address(host, family, now), port, source=client.source)
+            resolved = _address(host, family, int(now // RESOLVED_FOR_S))
+            client.connection = dial(resolved, port, source=client.source)
         except (ConnectionLost, OSError) as error:
             self.lose(client, str(error))
             return
@@ -183,14 +177,6 @@ class Connections:
         self._by_fd[fd] = client
         self._connecting[client] = now + CONNECT_TIMEOUT_S
         self._epoll.register(fd, select.EPOLLOUT)
-
-    def _address(self, host: str, family: int, now: float) -> str:
-        """Address of the host, cached because a look-up blocks and there are many clients."""
-        address, valid_until = self._resolved.get(host, ("", 0.0))
-        if valid_until < now:
-            address = str(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0])
-            self._resolved[host] = (address, now + RESOLVED_FOR_S)
-        return address
 
     def _serve(self, client: Client, mask: int, now: float) -> None:
         connection = client.connection
@@ -213,7 +199,7 @@ class Connections:
                 client.id,
                 clean_start=False,
                 keep_alive=self._keep_alive_s,
-                session_expiry_interval=self._session_expiry_s,
+                session_expiry_interval=SESSION_EXPIRY_S,
             )
             connection.send(connect.write())
         else:
@@ -250,6 +236,12 @@ class Connections:
         self._counts.connected += 1
         self._counts.connections += 1
         self._events.append((client, packet))
+
+
+@lru_cache
+def _address(host: str, family: int, _period: int) -> str:
+    """Address of the host, looked up once a period: it blocks, and there are many clients."""
+    return str(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0])
 
 
 def source_address(broker: str, worker: int, number: int) -> str | None:

@@ -5,7 +5,6 @@ divides the durations of wear and repair and does not change the driving. The se
 component and 1 for a failed one; `FaultKind.components` and `Damage` give its physical effect.
 """
 
-import bisect
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +141,6 @@ class FaultPlan:
         self.upwards = _by_car(u[:, 7] < 0.5)  # direction of the drift of a sensor
         self._shape = np.array([k.shape for k in KINDS], np.float32)[self.kind]
         self._schedule(kind, u)
-        self._cars_sorted = self.car.tolist()
 
     def _schedule(self, kind: NDArray[np.intp], u: F8) -> None:
         hour_s = HOUR_S / self.scenario.ageing
@@ -172,8 +170,7 @@ class FaultPlan:
 
     def active(self, group: slice, now_s: float) -> ActiveFaults:
         """The incidents that affect the cars of `group` (start:stop within this plan) at now_s."""
-        start = bisect.bisect_left(self._cars_sorted, self._first + group.start)
-        stop = bisect.bisect_left(self._cars_sorted, self._first + group.stop, start)
+        start, stop = self.car.searchsorted((self._first + group.start, self._first + group.stop))
         severity = self.severity(now_s, slice(start, stop))
         active = np.flatnonzero(severity)
         incident = active + start
@@ -215,7 +212,7 @@ class FaultPlan:
         return [
             {"car_id": car_id(car), "kind": KINDS[self.kind[i]].name, "component": self.component(i)}
             | {name: epoch_ms + round(1000 * float(times_s[i])) for name, times_s in times.items()}
-            for i, car in enumerate(self._cars_sorted)
+            for i, car in enumerate(self.car.tolist())
         ]
 
 

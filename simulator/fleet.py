@@ -34,8 +34,10 @@ class Fleet:
         self.first, self.cars, self._scenario = first, cars, scenario
         self._keys = chance.keys(seed, first, cars)
         self.plan = FaultPlan(self._keys, first, scenario)
-        model = car_parameters.models(self._keys, first, scenario.new_model_from)
-        self.parameters = car_parameters.draw(self._keys, model, sensors.GAIN_SPREAD, sensors.BIAS_SPREAD)
+        self.model = car_parameters.models(self._keys, first, scenario.new_model_from)  # in cars.MODELS
+        self.parameters = car_parameters.draw(
+            self._keys, self.model, sensors.GAIN_SPREAD, sensors.BIAS_SPREAD
+        )
         self._held: F4 = np.full(len(self.plan.car), np.nan, np.float32)  # see sensors.stick
         charge = (0.25 + 0.5 * chance.uniforms(self._keys, 0, 1)[0]).astype(np.float32)
         self._trips = trips.start(self._keys, self.parameters, charge)

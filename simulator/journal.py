@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Identity:
         return self.ring - self.ring // 3
 
 
-_HEADER_WORDS = ("magic", *(field.name for field in fields(Identity)), "reports")
+_HEADER_WORDS = 1 + len(fields(Identity)) + 1  # _MAGIC, the identity, the number of reports
 
 
 class Journal:
@@ -74,17 +74,14 @@ class Journal:
         """
         self.identity, n, k = identity, identity.cars, identity.ring
         sizes = (_HEADER_BYTES, 8 * _COUNTS * n, 8 * n * k, 4 * n * k * len(SIGNALS))
+        refuse_other(path, identity)
         self._file = locked(path)
-        written = _read_header(path)
-        fresh = not written.any()  # new, or its process was killed before it wrote the header
+        fresh = identity_of(path) is None
         if fresh:
             _reserve(self._file, path, sum(sizes))
-        elif other := _difference(path, written, identity):
-            self._file.close()
-            raise SettingsError(other)
         self._map = mmap.mmap(self._file.fileno(), sum(sizes))
         starts = np.cumsum((0, *sizes))
-        header = np.frombuffer(self._map, np.int64, len(_HEADER_WORDS))
+        header = np.frombuffer(self._map, np.int64, _HEADER_WORDS)
         self.reports = header[-1:]
         counts = np.frombuffer(self._map, np.int64, _COUNTS * n, starts[1]).reshape(_COUNTS, n)
         self.sampled, self.acknowledged, self.confirmed = counts
@@ -134,11 +131,27 @@ def path_of(run_dir: Path, first: int) -> Path:
     return run_dir / f"cars-{first:06d}.journal"
 
 
-def epoch_ms(run_dir: Path, first: int) -> int | None:
-    """Second 0 of the run in `run_dir` whose first car is `first`; None if there is no journal yet."""
-    header = _read_header(path_of(run_dir, first))
-    valid = len(header) == len(_HEADER_WORDS) and header[0] == _MAGIC
-    return int(header[_HEADER_WORDS.index("epoch_ms")]) if valid else None
+def identity_of(path: Path) -> Identity | None:
+    """What the journal at `path` was begun with; None if it has not been begun.
+
+    Raises SettingsError if the file is no journal of this version.
+    """
+    words = np.fromfile(path, np.int64, _HEADER_WORDS).tolist() if path.exists() else []
+    if not any(words):  # no file, a new one, or its process was killed before it wrote the header
+        return None
+    if len(words) < _HEADER_WORDS or words[0] != _MAGIC:
+        raise SettingsError(f"{path} is not a journal of this version; delete it or use another --run-dir")
+    return Identity(*words[1:-1])
+
+
+def refuse_other(path: Path, identity: Identity) -> None:
+    """Raises SettingsError if there is a file at `path` that is not the journal of `identity`."""
+    before, now = asdict(identity_of(path) or identity), asdict(identity)
+    if other := [f"{name} {before[name]} (now {now[name]})" for name in now if before[name] != now[name]]:
+        raise SettingsError(
+            f"{path} was begun with {', '.join(other)}: use the same settings as before, another --run-dir, "
+            f"or delete {path.parent}"
+        )
 
 
 def published(run_dir: Path, ranges: Iterable[range]) -> NDArray[np.void]:
@@ -163,13 +176,6 @@ def _reserve(file: BinaryIO, path: Path, size: int) -> None:
         raise WorldDown(f"no space for the journal {path} of {size >> 20} MiB: {error}") from error
 
 
-def refuse_other(path: Path, identity: Identity) -> None:
-    """Raises SettingsError if there is a journal at `path` that belongs to another run."""
-    header = _read_header(path)
-    if header.any() and (other := _difference(path, header, identity)):
-        raise SettingsError(other)
-
-
 def locked(path: Path) -> BinaryIO:
     """The file at `path`, created if missing and locked. Raises SettingsError if another process uses it."""
     path.touch()
@@ -187,23 +193,3 @@ def locked(path: Path) -> BinaryIO:
                     "stop it or use another folder"
                 ) from error
         time.sleep(0.05)
-
-
-def _read_header(path: Path) -> I8:
-    """The words of the header, shorter if the file is; none if there is no file."""
-    return np.fromfile(path, np.int64, len(_HEADER_WORDS)) if path.exists() else np.zeros(0, np.int64)
-
-
-def _difference(path: Path, header: I8, identity: Identity) -> str:
-    """Why this is not the journal of `identity`; empty if it is."""
-    if len(header) < len(_HEADER_WORDS) or header[0] != _MAGIC:
-        return f"{path} is not a journal of this version; delete it or use another --run-dir"
-    written = dict(zip(_HEADER_WORDS, header.tolist(), strict=True))
-    expected: dict[str, Any] = asdict(identity)
-    other = [f"{name} {written[name]} (now {now})" for name, now in expected.items() if written[name] != now]
-    if not other:
-        return ""
-    return (
-        f"{path} was begun with {', '.join(other)}: use the same settings as before or another --run-dir, "
-        f"or delete {path.parent}"
-    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge, Histogram
 
 PUBACK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -74,23 +75,16 @@ _COLUMNS = len(_SCALARS) + len(PUBACK_BUCKETS_S) + 1
 class CountsTable:
     """The counts of all workers in a shared file. It outlives a worker, so counters never decrease.
 
-    A last row holds how often the parent was asked to cut all connections.
+    A last row holds a single number, `cut_requests`.
     """
+
+    cut_requests: NDArray[np.int64]  # (1,) how often the parent was asked to cut all connections
 
     def __init__(self, path: Path, workers: int, *, new: bool = False) -> None:
         shape, mode = (workers + 1, _COLUMNS), "w+" if new else "r+"
         table = np.asarray(np.memmap(path, np.int64, mode, shape=shape))  # type: ignore[call-overload]
-        self._rows, self._requests = table[:-1], table[-1]
+        self._rows, self.cut_requests = table[:-1], table[-1, :1]
         self._before, self._cuts_before = WorkerCounts(), 0
-
-    @property
-    def cut_requests(self) -> int:
-        """How often the workers were asked to cut all their connections."""
-        return int(self._requests[0])
-
-    def request_cut(self) -> None:
-        """Ask all workers to cut their connections. May be called by a handler of a signal."""
-        self._requests[0] += 1
 
     def load(self, worker: int) -> WorkerCounts:
         """The counts of this worker's predecessor, without its connections."""
@@ -123,9 +117,9 @@ class CountsTable:
             puback._buckets, now.puback_counts, before.puback_counts, strict=True
         ):
             bucket.inc(count - counted)
-        requests = self.cut_requests
-        cuts.inc(requests - self._cuts_before)
-        self._before, self._cuts_before = now, requests
+        requested = int(self.cut_requests[0])
+        cuts.inc(requested - self._cuts_before)
+        self._before, self._cuts_before = now, requested
         return now
 
 

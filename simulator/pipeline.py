@@ -6,17 +6,18 @@ import logging
 import time
 
 import mqtt5
+import numpy as np
+from numpy.typing import NDArray
 
 from contract.records import single_object_header
 from contract.schema import Schema, get
 from contract.telemetry import prefix
 from contract.topics import TELEMETRY
 from plumbing.life import Stop
-from simulator import cars as car_parameters
-from simulator import chance
-from simulator.connections import Connections, Lost, Received, source_address
+from simulator.cars import MODELS, car_id
+from simulator.connections import Connections, Received, source_address
 from simulator.fleet import Fleet
-from simulator.journal import Journal
+from simulator.journal import Journal, path_of
 from simulator.metrics import CountsTable
 from simulator.settings import WorkerJob
 from simulator.uplink import CarConnection, Uplink
@@ -40,7 +41,7 @@ class Pipeline:
         self._job, self._settings, self._stop = job, settings, stop
         # The wall clock is read once: from here on the time of the run never jumps.
         self._epoch = time.monotonic() - (time.time() - job.epoch_ms / 1000)
-        self._journal = Journal(job.journal_path, job.identity)
+        self._journal = Journal(path_of(settings.run_dir, job.cars.start), job.identity)
         self._table = CountsTable(settings.run_dir / "counts", settings.workers)
         self._counts = self._table.load(job.worker)
         self._cpu_before_us = self._counts.cpu_us  # of predecessors that died
@@ -53,7 +54,6 @@ class Pipeline:
         )
         self._connections = Connections(
             keep_alive_s=settings.keep_alive_s,
-            session_expiry_s=settings.session_expiry_s,
             connects_per_s=settings.connects_per_s / settings.workers,
             counts=self._counts,
         )
@@ -61,7 +61,7 @@ class Pipeline:
         schema = get(TELEMETRY, settings.schema_version)
         self._uplink = Uplink(
             clients,
-            _prefixes(job, schema),
+            _prefixes(job, schema, self._fleet.model),
             self._journal,
             self._counts,
             self._connections.send,
@@ -72,7 +72,7 @@ class Pipeline:
         )
         for client in (self._workshop, *clients):
             self._connections.add(client)
-        self._cut_requests = self._table.cut_requests
+        self._cuts = int(self._table.cut_requests[0])
         self._ping_due = self._store_due = self._warn_due = 0.0
 
     def run(self) -> None:
@@ -90,8 +90,9 @@ class Pipeline:
             self._end()
 
     def _cut_on_request(self) -> None:
-        if self._table.cut_requests != self._cut_requests:
-            self._cut_requests = self._table.cut_requests
+        requested = int(self._table.cut_requests[0])
+        if requested != self._cuts:
+            self._cuts = requested
             _log.warning("cutting all connections on request")
             self._connections.cut()
 
@@ -99,7 +100,7 @@ class Pipeline:
         """Divide the cars into groups, one per tick; every period each car is sampled once."""
         cars, period_s = len(self._job.cars), self._settings.period_s
         tick_s = min(max(period_s * GROUP_CARS / cars, TICK_MIN_S), TICK_MAX_S)
-        count = max(1, round(period_s / tick_s))
+        count = min(cars, max(1, round(period_s / tick_s)))
         self._groups = itertools.cycle(
             [slice(n * cars // count, (n + 1) * cars // count) for n in range(count)]
         )
@@ -114,8 +115,6 @@ class Pipeline:
             late_s = now - self._tick_due
             self._tick_due += self._tick_s
             group = next(self._groups)
-            if group.start == group.stop:
-                continue
             self._counts.ticks += 1
             self._counts.late_ticks += late_s > self._tick_s
             if late_s > self._settings.period_s:
@@ -151,9 +150,9 @@ class Pipeline:
             self._uplink.refused(car, received.packet_id, now)
         elif isinstance(received, mqtt5.ConnAckPacket):
             self._uplink.connected(car, session_present=received.session_present)
-        elif isinstance(received, Lost) and now >= self._warn_due and not self._stop.requested:
+        elif isinstance(received, str) and now >= self._warn_due and not self._stop.requested:
             self._warn_due = now + WARN_EVERY_S
-            _log.warning("connection lost", extra={"client": car.id, "why": received.why})
+            _log.warning("connection lost", extra={"client": car.id, "why": received})
 
     def _handle_workshop(self, received: Received) -> None:
         now_s = self._now_s()
@@ -173,15 +172,9 @@ class Pipeline:
         self._table.store(self._job.worker, self._counts)
 
     def _end(self) -> None:
-        unacknowledged = self._uplink.unacknowledged
         self._connections.close()
         self._store_counts()
         self._journal.close()
-        if unacknowledged:
-            _log.warning(
-                "ended with unacknowledged samples; the next start sends them again",
-                extra={"worker": self._job.worker, "samples": unacknowledged},
-            )
 
     def _now_s(self) -> float:
         """Second of the run."""
@@ -193,17 +186,14 @@ def _clients(job: WorkerJob) -> list[CarConnection]:
     for index, number in enumerate(job.cars):
         broker = brokers[number % len(brokers)]
         source = source_address(broker[0], job.worker, number)
-        clients.append(CarConnection(car_parameters.car_id(number), broker, source, index=index))
+        clients.append(CarConnection(car_id(number), broker, source, index=index))
     return clients
 
 
-def _prefixes(job: WorkerJob, schema: Schema) -> list[bytes]:
+def _prefixes(job: WorkerJob, schema: Schema, models: NDArray[np.intp]) -> list[bytes]:
     """Per car the bytes of its records before `seq`, which never change: the frame and the strings."""
-    settings = job.settings
     header = single_object_header(schema)
-    keys = chance.keys(settings.seed, job.cars.start, len(job.cars))
-    models = car_parameters.models(keys, job.cars.start, settings.new_model_from)
     return [
-        header + prefix(schema, car_parameters.car_id(number), car_parameters.MODELS[model])
+        header + prefix(schema, car_id(number), MODELS[model])
         for number, model in zip(job.cars, models.tolist(), strict=True)
     ]

@@ -10,7 +10,7 @@ from contract.schema import latest, versions
 from contract.topics import TELEMETRY
 from plumbing.log import LogFormat
 from plumbing.settings import addresses, setting
-from simulator.journal import Identity, path_of
+from simulator.journal import Identity
 from simulator.scenario import Scenario
 
 # Open files of a process besides the cars' connections: journal, epoll, libraries, the workshop.
@@ -35,7 +35,6 @@ class Settings(Scenario):
     )
     rate_hz: float = setting("samples per second of each car", default=1.0, above=0)
     seed: int = setting("determines the fleet: its cars, their trips, their faults", default=1, least=0)
-    duration_s: float = setting("end after this many seconds; 0: run until stopped", default=0.0, least=0)
     time_lapse: float = setting(
         "seconds of driving per second of the run; does not change how fast faults grow, see --ageing",
         default=1.0,
@@ -56,9 +55,6 @@ class Settings(Scenario):
         "keep alive of the MQTT connections in seconds: reconnect if the broker is silent for this long",
         default=30,
         least=1,
-    )
-    session_expiry_s: int = setting(
-        "seconds for which a broker keeps the session of a disconnected car", default=3600, least=0
     )
     connects_per_s: float = setting("new connections per second of the whole fleet", default=2500.0, above=0)
     processes: int = setting(
@@ -152,11 +148,6 @@ class WorkerJob:
         s = self.settings
         begin, end = (s.first_car + n * s.cars // s.workers for n in (self.worker, self.worker + 1))
         return range(begin, end)
-
-    @property
-    def journal_path(self) -> Path:
-        """Path of the worker's journal."""
-        return path_of(self.settings.run_dir, self.cars.start)
 
     @property
     def identity(self) -> Identity:

@@ -44,18 +44,18 @@ class WorkerPool:
         except OSError as error:
             raise SettingsError(f"--run-dir {settings.run_dir}: {error}") from error
         self._lock = journal.locked(settings.run_dir / "lock")  # held as long as this process lives
-        epoch_ms = journal.epoch_ms(settings.run_dir, settings.first_car)
-        self.epoch_ms = int(time.time() * 1000) if epoch_ms is None else epoch_ms
+        begun = journal.identity_of(journal.path_of(settings.run_dir, settings.first_car))
+        self.epoch_ms = begun.epoch_ms if begun else int(time.time() * 1000)
         self._jobs = [WorkerJob(settings, worker, self.epoch_ms) for worker in range(settings.workers)]
         for job in self._jobs:
-            journal.refuse_other(job.journal_path, job.identity)
+            journal.refuse_other(journal.path_of(settings.run_dir, job.cars.start), job.identity)
         self._counts = CountsTable(settings.run_dir / "counts", settings.workers, new=True)
         metrics.cars.set(settings.cars)
         metrics.workers.set(settings.workers)
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
         self._probe_due, self._unreachable = 0.0, ""
-        signal.signal(CUT, lambda *_: self._counts.request_cut())
+        signal.signal(CUT, self._request_cut)
 
     def write_truth(self) -> None:
         """Write every fault of the fleet to a file for the scorecard; no telemetry contains them."""
@@ -67,17 +67,15 @@ class WorkerPool:
         partial.replace(settings.run_dir / TRUTH)
 
     def run(self, stop: Stop, health: Health) -> None:
-        """Run the workers until `stop` is requested or the duration is over.
+        """Run the workers until `stop` is requested.
 
         Raises WorldDown if workers keep dying or samples stay unacknowledged, SettingsError if a worker
         refuses its settings.
         """
-        duration_s = self._settings.duration_s or float("inf")
-        end_at = time.monotonic() + duration_s
         try:
             for job in self._jobs:
                 self._start(job)
-            while not stop.requested and time.monotonic() < end_at:
+            while not stop.requested:
                 time.sleep(POLL_S)
                 self._restart_dead()
                 self._update(health)
@@ -89,7 +87,9 @@ class WorkerPool:
                 process.wait()
             unacknowledged = self._write_published()
         if unacknowledged:
-            raise WorldDown(f"{unacknowledged} samples were not acknowledged before the end")
+            raise WorldDown(
+                f"{unacknowledged} samples were not acknowledged; the next start sends them again"
+            )
 
     def _start(self, job: WorkerJob) -> None:
         # It has the flags and the environment of this process, so it loads the same settings.
@@ -97,6 +97,9 @@ class WorkerPool:
         command = [sys.executable, "-m", "simulator.worker", *numbers, *sys.argv[1:]]
         # In a process group of its own a worker does not receive Ctrl-C; the parent terminates it once.
         self._running[job.worker] = subprocess.Popen(command, process_group=0)
+
+    def _request_cut(self, _number: int, _frame: object) -> None:
+        self._counts.cut_requests += 1
 
     def _restart_dead(self) -> None:
         for worker, process in self._running.items():
@@ -142,7 +145,6 @@ class WorkerPool:
             )
 
     def _drain(self, stop: Stop) -> None:
-        stop.request()
         for process in self._running.values():
             process.terminate()
         while stop.left_s and any(process.poll() is None for process in self._running.values()):

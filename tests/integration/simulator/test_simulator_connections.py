@@ -9,7 +9,7 @@ import mqtt5
 import pytest
 
 from simulator import connections
-from simulator.connections import CONNECTING_MAX, Client, Connections, Event, Lost
+from simulator.connections import CONNECTING_MAX, Client, Connections, Event
 from simulator.metrics import WorkerCounts
 
 pytestmark = pytest.mark.integration
@@ -59,7 +59,6 @@ def fleet() -> Iterator[Callable[..., Connections]]:
         opened.append(
             Connections(
                 keep_alive_s=keep_alive_s,
-                session_expiry_s=3600,
                 connects_per_s=connects_per_s,
                 counts=counts,
             )
@@ -139,8 +138,7 @@ def test_a_refused_client_reconnects_later(peer: Peer, fleet: Callable[..., Conn
     no = mqtt5.ConnAckPacket(reason_code=mqtt5.ConnAckReasonCode.NOT_AUTHORIZED).write()
     met(peer, all_cars, car, answer=no)
     events = turn_until(all_cars, bool)
-    assert isinstance(events[0][1], Lost)
-    assert "NOT_AUTHORIZED" in events[0][1].why
+    assert "NOT_AUTHORIZED" in str(events[0][1])
     assert (counts.refused_connections, counts.connected, car.attempts) == (1, 0, 1)
     sock = None
     with contextlib.suppress(TimeoutError):
@@ -157,14 +155,14 @@ def test_refused_tcp_connections_are_retried(fleet: Callable[..., Connections]) 
     for number in range(10):
         all_cars.add(Client(f"car-{number}", address, None))
     events = turn_until(all_cars, lambda seen: len(seen) >= 10)
-    assert all(isinstance(lost, Lost) and "ECONNREFUSED" in lost.why for _, lost in events)
+    assert all(isinstance(why, str) and "ECONNREFUSED" in why for _, why in events)
 
 
 def test_an_unknown_host_is_retried(fleet: Callable[..., Connections]) -> None:
     """A name that does not resolve (a broker not yet deployed) is a lost connection, not a crash."""
     all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", ("broker.invalid", 1883), None))
-    assert isinstance(turn_until(all_cars, bool, within_s=20)[0][1], Lost)
+    assert isinstance(turn_until(all_cars, bool, within_s=20)[0][1], str)
 
 
 def test_a_connect_without_an_answer_times_out(
@@ -175,7 +173,7 @@ def test_a_connect_without_an_answer_times_out(
     all_cars = fleet(WorkerCounts())
     all_cars.add(Client("car-1", peer.address, None))
     events = turn_until(all_cars, bool)
-    assert events[0][1] == Lost("no CONNACK in time")
+    assert events[0][1] == "no CONNACK in time"
 
 
 def test_bytes_that_are_not_mqtt_end_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
@@ -185,7 +183,7 @@ def test_bytes_that_are_not_mqtt_end_the_connection(peer: Peer, fleet: Callable[
     sock = met(peer, all_cars, car)
     turn_until(all_cars, bool)
     sock.sendall(b"\xff" * 20)
-    assert isinstance(turn_until(all_cars, bool)[0][1], Lost)
+    assert isinstance(turn_until(all_cars, bool)[0][1], str)
     assert (counts.connected, counts.lost_connections) == (0, 1)
 
 
@@ -202,7 +200,7 @@ def test_a_silent_broker_is_pinged_and_the_connection_ended(
     all_cars.keep_alive(car.heard_at + 6)
     assert sock.recv(10) == b"\xc0\x00"
     all_cars.keep_alive(car.heard_at + 11)
-    assert all_cars.turn(0)[0][1] == Lost("no answer to a ping")
+    assert all_cars.turn(0)[0][1] == "no answer to a ping"
 
 
 def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:

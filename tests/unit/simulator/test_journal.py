@@ -138,10 +138,10 @@ def test_a_journal_without_a_header_is_begun_again(path: Path, begin: Callable[.
 
 def test_the_run_keeps_its_second_0(tmp_path: Path, begin: Callable[..., Journal]) -> None:
     """A later start finds second 0 of the run; a new folder has none."""
-    assert journals.epoch_ms(tmp_path, 0) is None
+    assert journals.identity_of(path_of(tmp_path, 0)) is None
     begin(path_of(tmp_path, 0)).close()
-    assert journals.epoch_ms(tmp_path, 0) == IDENTITY.epoch_ms
-    assert journals.epoch_ms(tmp_path, 3) is None  # a second simulator, whose cars begin there
+    assert journals.identity_of(path_of(tmp_path, 0)) == IDENTITY
+    assert journals.identity_of(path_of(tmp_path, 3)) is None  # a second simulator, whose cars begin there
 
 
 def test_what_the_cars_sent_is_read_from_all_journals(tmp_path: Path, begin: Callable[..., Journal]) -> None:
@@ -170,7 +170,7 @@ def test_a_fleet_that_does_not_begin_with_car_0_continues_its_run(tmp_path: Path
     """With --first-car, second 0 of the run is found in the first journal of that simulator."""
     settings = Settings(mqtt_brokers=("127.0.0.1:1",), run_dir=tmp_path, cars=2, first_car=5)
     job = WorkerJob(settings, worker=0, epoch_ms=1_700_000_000_000)
-    Journal(job.journal_path, job.identity).close()
+    Journal(path_of(tmp_path, 5), job.identity).close()
     handler = signal.getsignal(CUT)
     pool = WorkerPool(settings)
     signal.signal(CUT, handler)

@@ -43,7 +43,6 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--buffer-s", "100000"),
         ("--processes", "-1"),
         ("--processes", "2000"),
-        ("--duration-s", "-5"),
         ("--mqtt-brokers", "nowhere"),
         ("--mqtt-brokers", "127.0.0.1:1883,127.0.0.1"),
         ("--mqtt-brokers", ""),
