@@ -1,4 +1,4 @@
-"""Settings of the simulator, and the job that each worker process has by them."""
+"""Settings of the simulator, and the share of the fleet that each worker process runs."""
 
 import math
 import resource
@@ -136,7 +136,7 @@ class Settings(Scenario):
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What a worker process has to do."""
+    """The share of the fleet that a worker process runs."""
 
     settings: Settings
     worker: int  # number of the worker, from 0
