@@ -54,8 +54,7 @@ def _golden(manifest: Manifest, interpreter: Interpreter) -> list[str]:
     """Differences from the golden vectors, run one by one and within a large batch."""
 
     def single(signals: Floats, state: Floats) -> tuple[Floats, Floats, Floats]:
-        rows = [slice(row, row + 1) for row in range(len(signals))]
-        outputs = [interpreter.run(signals[row], state[row]) for row in rows]
+        outputs = [interpreter.run(*row) for row in zip(signals[:, None], state[:, None], strict=True)]
         score, contribution, after = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
         return score, contribution, after
 
@@ -77,9 +76,8 @@ def _hostile(interpreter: Interpreter, count: int) -> list[str]:
     """Whatever a broken sensor sends, in one signal or in all: no infinite score, and a finite state."""
     values: Floats = np.array([0, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40], np.float32)
     in_all = np.repeat(values, count).reshape(-1, count)
-    in_one = np.zeros((len(values) * count, count), np.float32)
-    in_one[np.arange(len(in_one)), np.tile(np.arange(count), len(values))] = np.repeat(values, count)
-    hostile = np.concatenate([in_all, in_one])
+    in_one = [np.where(np.eye(count, dtype=bool), value, np.float32(0)) for value in values]
+    hostile = np.concatenate([in_all, *in_one])
     state = np.zeros((len(hostile), interpreter.state_width), np.float32)
     for _ in range(HOSTILE_SAMPLES):
         score, contribution, state = interpreter.run(hostile, state)

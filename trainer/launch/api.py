@@ -21,8 +21,8 @@ LOG_BYTES_MAX = 1_000_000  # of a log at once; the rest comes with the next requ
 LISTED_MAX = 100
 _BATCH, _CORE = "/apis/batch/v1", "/api/v1"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_REFUSALS = (400, 401, 403, 409, 422)  # waiting does not change them
-_HINTS = {  # what helps, beside the server's own words
+# Refusals that waiting does not change, with what helps beside the server's own words.
+_REFUSALS = dict.fromkeys((400, 409, 422), "") | {
     401: "; log in again",
     403: "; the Role trainer-launcher (k8s/apps/trainer/launcher.yaml) grants all that is needed",
 }
@@ -117,7 +117,7 @@ class JobApi:
         if answer.status == 404:
             raise Gone(refusal)
         if answer.status in _REFUSALS:
-            raise SettingsError(refusal + _HINTS.get(answer.status, ""))
+            raise SettingsError(refusal + _REFUSALS[answer.status])
         raise WorldDown(refusal)
 
 
@@ -146,15 +146,14 @@ def connect(kubeconfig: Path | None, context: str, namespace: str) -> JobApi:
         return JobApi(client.ApiClient(configuration), namespace, "this cluster")
     try:
         file = str(kubeconfig) if kubeconfig else None
-        contexts, chosen = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
-        if context:
-            by_name = {each["name"]: each for each in contexts}
-            if context not in by_name:
-                raise SettingsError(f"no context {context}; known are {', '.join(sorted(by_name))}")
-            chosen = by_name[context]
+        contexts, current = config.list_kube_config_contexts(file)  # type: ignore[no-untyped-call]
+        by_name = {each["name"]: each["context"] for each in contexts}
+        chosen = context or current["name"]
+        if chosen not in by_name:
+            raise SettingsError(f"no context {chosen}; known are {', '.join(sorted(by_name))}")
         load = config.load_kube_config
-        load(file, chosen["name"], configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        load(file, chosen, configuration, persist_config=False)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError) as error:
         raise SettingsError(f"no usable kubeconfig ({error}): set KUBECONFIG or --kubeconfig") from error
-    namespace = namespace or chosen["context"].get("namespace") or "default"
-    return JobApi(client.ApiClient(configuration), namespace, f"context {chosen['name']}")
+    namespace = namespace or by_name[chosen].get("namespace") or "default"
+    return JobApi(client.ApiClient(configuration), namespace, f"context {chosen}")
