@@ -1,5 +1,7 @@
 """python -m trainer: train (the default), list, show, rollback, rebuild, launch."""
 
+import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -42,6 +44,8 @@ def _run() -> int:
     if sys.argv[1:2] in (["--help"], ["-h"], ["help"]):
         print(USAGE)
         return 0
+    if sys.argv[1:2] and sys.argv[1] in _MOVED:
+        become_files(sys.argv[1:])
     command, version, flags = split_command(sys.argv[1:])
     if command == "launch":
         from trainer.launch import command as launch
@@ -85,13 +89,20 @@ def check_signals() -> None:
         raise SettingsError(str(error)) from error
 
 
+def become_files(arguments: Sequence[str]) -> None:
+    """Replace this process by `python -m files`. Raises SettingsError where that is not installed."""
+    moved = f"`python -m trainer {arguments[0]}` is now `python -m files {arguments[0]}`"
+    if importlib.util.find_spec("files") is None:
+        raise SettingsError(f"{moved}, which is not installed here")
+    print(moved, file=sys.stderr)
+    os.execv(sys.executable, [sys.executable, "-m", "files", *arguments])
+
+
 def split_command(arguments: Sequence[str]) -> tuple[str, int, Sequence[str]]:
     """(command, version or 0, flags). Raises SettingsError for an unknown command or a missing version."""
     if not arguments or arguments[0].startswith("-"):
         return "train", 0, arguments
     command, flags = arguments[0], arguments[1:]
-    if command in _MOVED:
-        raise SettingsError(f"`python -m trainer {command}` is now `python -m files {command}`")
     if command not in _COMMANDS:
         raise SettingsError(f"{command!r} is none of {', '.join(_COMMANDS)}")
     if command not in _VERSIONED or flags[:1] in (["--help"], ["-h"]):

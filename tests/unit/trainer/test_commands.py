@@ -1,6 +1,8 @@
 """The command line, what it shows, and what it refuses."""
 
 import dataclasses
+import importlib.util
+import os
 import sys
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from contract.manifest import Decision, Manifest
 from plumbing.settings import SettingsError, load
-from trainer.__main__ import listing, main, pretty, split_command
+from trainer.__main__ import become_files, listing, main, pretty, split_command
 from trainer.judge.comparison import as_text
 from trainer.publication import Entry, NotPublishable, newest, newest_published
 from trainer.settings import Settings
@@ -153,10 +155,22 @@ def test_a_shown_manifest_is_json_and_fits_a_screen(history: list[Entry]) -> Non
 
 
 @pytest.mark.parametrize("command", ["fit", "score", "example"])
-def test_a_command_that_has_moved_says_where(command: str) -> None:
-    """They are in files/, which the trainer's image does not have."""
-    with pytest.raises(SettingsError, match=f"is now `python -m files {command}`"):
-        split_command([command, "--data", "x.csv"])
+def test_the_old_name_of_a_command_runs_the_new_one_and_says_so(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python -m trainer fit …` becomes `python -m files fit …` with the same arguments."""
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, argv: became.append(argv))
+    become_files([command, "--data", "x.csv"])
+    assert became == [[sys.executable, "-m", "files", command, "--data", "x.csv"]]
+    assert f"is now `python -m files {command}`" in capsys.readouterr().err
+
+
+def test_where_files_is_not_installed_an_old_name_says_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer's image has no files/."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match="is now `python -m files fit`, which is not installed here"):
+        become_files(["fit"])
 
 
 @pytest.mark.parametrize("command", ["launch", "train", "list"])
