@@ -22,7 +22,7 @@ class Column:
     def __init__(self, capacity: int, fill: Any, dtype: Any, width: int | None) -> None:
         self._fill = fill
         shape = (capacity,) if width is None else (capacity, width)
-        self.values: NDArray[Any] = np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
+        self.values: NDArray[Any] = np.zeros(shape, dtype) if fill == 0 else np.full(shape, fill, dtype)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` cars."""
@@ -80,11 +80,8 @@ class CarTable:
         """The cars of these partitions."""
         return np.flatnonzero(np.isin(self.partition.values[: len(self)], list(partitions)))
 
-    def forget(self, partitions: Collection[int]) -> CarNumbers:
-        """Drop the cars of partitions that another replica scores from now on.
-
-        Returns the former numbers of the cars that stay, in the order of their new numbers 0, 1, …
-        """
+    def forget(self, partitions: Collection[int]) -> None:
+        """Drop the cars of partitions that another replica scores from now on; the others get new numbers."""
         gone = np.zeros(len(self), np.bool_)
         gone[self.in_partitions(partitions)] = True
         kept = np.flatnonzero(~gone)
@@ -92,7 +89,6 @@ class CarTable:
         self._capacity = max(_CAPACITY, len(kept))
         for column in self._columns:
             column.keep(kept, self._capacity)
-        return kept
 
 
 @dataclass(frozen=True)

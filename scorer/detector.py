@@ -1,6 +1,6 @@
 """Everything known of this replica's cars, and the results of one more batch of their samples."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,6 @@ class AnomalyDetector:
         by_car, fresh, late = self.sift(keys, partitions, decoded.seq)
         newer = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
         self.detect(by_car, newer, late, decoded)
-
-    def forget(self, partitions: Collection[int]) -> None:
-        """Drop the cars of partitions that another replica scores from now on."""
-        kept = self.cars.forget(partitions)
-        self.seen.keep(kept)
-        self.alerts.keep_known()
 
     def _score(
         self, cars: CarNumbers, signals: Floats, rows: Rows, moves: bool = True

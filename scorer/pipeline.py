@@ -148,9 +148,9 @@ class Pipeline:
         scored = score(batch, self.decoder, self.detector, now_ms=now_ms, scorer=self.settings.scorer_id)
         self.results.write(scored, self.snapshots.due(time.monotonic(), with_a_batch=True))
         self._next_offsets |= {partition: last + 1 for partition, (_, last) in batch.spans.items()}
-        metrics.scored.inc(scored.scored)
-        metrics.duplicates.inc(scored.duplicates)
-        metrics.late.inc(scored.late)
+        metrics.scored.inc(sum(audit["scored"] for audit in scored.audits))
+        metrics.duplicates.inc(sum(audit["duplicates"] for audit in scored.audits))
+        metrics.late.inc(sum(audit["late"] for audit in scored.audits))
         metrics.anomalies.inc(len(scored.anomalies))
         for alert in scored.alerts:
             (metrics.alerts_opened if alert["action"] == "opened" else metrics.alerts_closed).inc()
@@ -229,7 +229,7 @@ class Pipeline:
         numbers = {each.partition for each in lost}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
-        self.detector.forget(numbers)
+        self.detector.cars.forget(numbers)
         self.snapshots.forget()
         metrics.partitions.set(len(self._next_offsets))
         if numbers:

@@ -25,10 +25,7 @@ class Scored:
     alerts: Sequence[Mapping[str, Any]] = ()  # records of the schema alert
     rejected: Sequence[tuple[Malformed, Record]] = ()
     audits: Sequence[Mapping[str, Any]] = ()  # records of the schema audit, one a partition
-    scored: int = 0  # number of records
-    duplicates: int = 0
-    late: int = 0  # of the scored ones
-    oldest_sample_ms: int = 0  # time of the oldest scored sample, ms since 1970; none scored: `now_ms`
+    oldest_sample_ms: int = 0  # time of the oldest scored sample, ms since 1970, at most `now_ms`
 
 
 def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: int, scorer: str) -> Scored:
@@ -44,16 +41,12 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
-    scored = int(np.count_nonzero(fresh))
     return Scored(
         anomalies(keys, decoded, detections, now_ms),
         [alert | {"scored_at": now_ms} for alert in alerts],
         [(error, batch.record(row)) for row, error in decoded.rejected],
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
-        scored=scored,
-        duplicates=len(fresh) - scored,
-        late=int(np.count_nonzero(late)),
-        oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min()) if scored else now_ms,
+        oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min(initial=now_ms)),
     )
 
 

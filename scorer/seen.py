@@ -8,7 +8,6 @@ import numpy as np
 
 from contract.varints import Longs
 from scorer.cars import ByCar, CarTable, Mask
-from scorer.index import CarNumbers
 
 # Gaps remembered for a car. Above it the oldest gap is dropped, and its records count as seen.
 GAPS_MAX = 32
@@ -21,7 +20,7 @@ class SeenSequences:
 
     def __init__(self, cars: CarTable) -> None:
         self._highest = cars.column(_UNKNOWN, np.int64)
-        self._gaps: dict[int, list[range]] = {}  # by car number, ascending
+        self._gaps = cars.column(None, object)  # a car's open gaps, list[range], ascending; None: no gap yet
 
     def sift(self, by_car: ByCar, seq: Longs) -> tuple[Mask, Mask]:
         """(fresh (n,), late (n,)) for n records with `seq` (n,), which count as seen from now on.
@@ -43,29 +42,17 @@ class SeenSequences:
         highest[car] = sorted_seq  # of several records of a car the last one is stored
         return fresh, late
 
-    def keep(self, cars: CarNumbers) -> None:
-        """Keep only these cars, which get the numbers 0, 1, … (`CarTable.forget`)."""
-        new = {old: number for number, old in enumerate(cars.tolist())}
-        self._gaps = {new[old]: gaps for old, gaps in self._gaps.items() if old in new}
-
     def _see(self, car: int, seq: int) -> tuple[bool, bool]:
         """(fresh, late) for one record of a car with gaps or repetitions."""
-        highest = int(self._highest.values[car])
+        highest, gaps = int(self._highest.values[car]), self._gaps.values[car] or []
         if seq > highest:
             self._highest.values[car] = seq
             if highest != _UNKNOWN and seq > highest + 1:
-                self._set_gaps(car, [*self._gaps.get(car, ()), range(highest + 1, seq)])
+                self._gaps.values[car] = [*gaps, range(highest + 1, seq)][-GAPS_MAX:]
             return True, False
-        gaps = self._gaps.get(car, [])
         for number, gap in enumerate(gaps):
             if seq in gap:
                 parts = [part for part in (range(gap.start, seq), range(seq + 1, gap.stop)) if part]
-                self._set_gaps(car, gaps[:number] + parts + gaps[number + 1 :])
+                self._gaps.values[car] = (gaps[:number] + parts + gaps[number + 1 :])[-GAPS_MAX:]
                 return True, True
         return False, False
-
-    def _set_gaps(self, car: int, gaps: list[range]) -> None:
-        if gaps:
-            self._gaps[car] = gaps[-GAPS_MAX:]
-        else:
-            del self._gaps[car]

@@ -82,7 +82,7 @@ class Snapshots:
             alert_level=detector.alerts.level.values[cars],
             state=generations.newest.column.values[cars],
         )
-        unusual = (generations.age.values[cars] > 0) | detector.alerts.are_open(cars)
+        unusual = (generations.age.values[cars] > 0) | detector.alerts.is_open.values[cars]
         for row in np.flatnonzero(unusual).tolist():
             values[row] = self._encode(int(cars[row]))
         return list(zip(partitions, keys, values, strict=True))
@@ -91,7 +91,7 @@ class Snapshots:
         """The record of a car with an alert, or with the states of two models."""
         detector, generations = self.detector, self.detector.generations
         key, serving = detector.cars.ids[car], generations.scored_by(car)
-        alert = detector.alerts.get(key)
+        alert = detector.alerts.get(car)
         fields = {
             "car_id": key.decode(errors="replace"),
             "model_name": self.model_name,

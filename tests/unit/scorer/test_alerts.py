@@ -104,7 +104,7 @@ def test_batches_of_many_cars_follow_the_rule() -> None:
         assert changes == expected
         count_changes += len(changes)
         np.testing.assert_array_equal(alerts.level.values[:count], level)
-        np.testing.assert_array_equal(alerts.are_open(np.arange(count)), is_open)
+        np.testing.assert_array_equal(alerts.is_open.values[:count], is_open)
     assert count_changes > 100
 
 
@@ -194,7 +194,7 @@ def test_a_state_tells_components_with_the_same_signals_apart(remembering: Any) 
     signals = np.tile(remembering.mean, (20, 2, 1))
     signals[12:, :, tyre] += remembering.spread[tyre] * np.array([-9, 9])
     fleet.samples(["soft", "hot"] * 20, signals.reshape(-1, len(SIGNALS)))
-    alerts = {car: fleet.detector.alerts.get(car.encode()) for car in ("soft", "hot")}
+    alerts = {car: fleet.detector.alerts.get(number) for number, car in enumerate(("soft", "hot"))}
     assert {car: alert.component for car, alert in alerts.items() if alert} == {
         "soft": "tire",
         "hot": "brake",

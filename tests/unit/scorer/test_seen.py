@@ -23,10 +23,10 @@ class Seen:
 
     @property
     def gaps(self) -> dict[int, list[range]]:
-        return self.sequences._gaps
+        return {car: gaps for car, gaps in enumerate(self.sequences._gaps.values) if gaps}
 
     def forget(self, partitions: set[int]) -> None:
-        self.sequences.keep(self.cars.forget(partitions))
+        self.cars.forget(partitions)
 
 
 def sift(seen: Seen, *records: tuple[str, int], partition: int = 0) -> str:

@@ -152,7 +152,7 @@ def test_only_partitions_that_are_given_up_are_written_at_once(make: Any, rememb
         fleet.records([(f"car-{partition}", 1)], remembering.mean[None], partition)
     writer = snapshots(fleet.detector)
     assert [(partition, key) for partition, key, _ in writer.changed_in([5])] == [(5, b"car-5")]
-    fleet.detector.forget({5})
+    fleet.detector.cars.forget({5})
     writer.forget()
     assert [(partition, key) for partition, key, _ in writer.due(1e9, with_a_batch=True)] == [(3, b"car-3")]
 

@@ -117,7 +117,7 @@ def test_cars_of_other_partitions_keep_their_states(remembering: Any, model: Mod
         signals = np.tile(remembering.mean + number, (3, 1))
         fleet.records([(f"car-{number}", seq) for seq in (1, 2, 3)], signals, partition)
     kept = {car: fleet.state(car, 1).copy() for car in ("car-1", "car-3")}
-    fleet.detector.forget({0})
+    fleet.detector.cars.forget({0})
     assert fleet.detector.cars.ids == [b"car-1", b"car-3"]
     for car, state in kept.items():
         np.testing.assert_array_equal(fleet.state(car, 1), state)
