@@ -7,23 +7,13 @@ from numpy.typing import NDArray
 
 from contract.records import confluent_header
 from contract.schema import latest
-from contract.telemetry import SEQ_BYTES_MAX, SIGNALS, STAMP_BYTES, Floats
-from contract.varints import Longs, packed, padded, string, varint
+from contract.telemetry import SIGNALS, STAMP_BYTES, Floats, assemble, floats
+from contract.varints import Longs, padded, string, varint
 
 _NAMES = [string(name.encode()) for name in SIGNALS]
 _END = b"\x00"
-_FLOATS_BYTES = 8
+_PAIR_BYTES = 8  # a share and a value
 _COUNTS = [varint(count) for count in range(len(SIGNALS) + 1)]
-# The fields between car_id and model_version.
-_NUMBERS = np.dtype(
-    [
-        ("seq", np.uint8, SEQ_BYTES_MAX),
-        ("sampled_at", np.uint8, STAMP_BYTES),
-        ("scored_at", np.uint8, STAMP_BYTES),
-        ("score", "<f4"),
-        ("threshold", "<f4"),
-    ]
-)
 
 
 def encode(
@@ -45,30 +35,22 @@ def encode(
     and values (n, k) belong to them. Signals without a share are left out. The others are (n,), as in the
     schema.
     """
-    if not len(cars):
-        return []
-    block = np.empty(len(cars), _NUMBERS)
-    block["seq"], sizes = packed(seq, SEQ_BYTES_MAX)
-    block["sampled_at"] = padded(sampled_at_ms, STAMP_BYTES)
-    block["scored_at"] = padded(np.array([scored_at_ms]), STAMP_BYTES)
-    block["score"], block["threshold"] = score, threshold
-    data, width = block.tobytes(), block.itemsize
-    starts = (np.arange(len(cars)) * width + SEQ_BYTES_MAX - sizes).tolist()
-    most = signals.shape[1]
-    pairs = np.empty((len(cars), most, 2), "<f4")
-    pairs[..., 0], pairs[..., 1] = shares, values
-    floats, counts = pairs.tobytes(), np.count_nonzero(shares > 0, axis=1).tolist()
-    version_bytes = {version: varint(version) for version in set(versions)}
     head = confluent_header(latest("anomaly").schema_id)
+    scored_at = padded(np.array([scored_at_ms]), STAMP_BYTES)
+    numbers = scored_at, floats(score[:, None]), floats(threshold[:, None])
+    begun = assemble([head + string(car) for car in cars], seq, sampled_at_ms, *numbers)
+    pairs, most = floats(np.stack([shares, values], axis=2)).tobytes(), signals.shape[1]
+    counts = np.count_nonzero(shares > 0, axis=1).tolist()
+    version_bytes = {version: varint(version) for version in set(versions)}
     records = []
-    for row, (car, columns) in enumerate(zip(cars, signals.tolist(), strict=True)):
-        parts = [head, string(car), data[starts[row] : (row + 1) * width], version_bytes[versions[row]]]
+    for row, (begin, columns) in enumerate(zip(begun, signals.tolist(), strict=True)):
+        parts = [begin, version_bytes[versions[row]]]
         if count := counts[row]:
             parts.append(_COUNTS[count])
-            offset = _FLOATS_BYTES * most * row
+            offset = _PAIR_BYTES * most * row
             for column in columns[:count]:
-                parts += (_NAMES[column], floats[offset : offset + _FLOATS_BYTES])
-                offset += _FLOATS_BYTES
+                parts += (_NAMES[column], pairs[offset : offset + _PAIR_BYTES])
+                offset += _PAIR_BYTES
         parts.append(_END)
         records.append(b"".join(parts))
     return records

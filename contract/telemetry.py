@@ -35,6 +35,7 @@ _SEQ_SHIFT_BITS[0] = 0  # shifting by a whole word is undefined; a size of 0 is 
 _BYTE = np.dtype(np.uint8)
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,31 @@ def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals:
         raise ValueError(f"seq must be 0 to {SEQ_MAX}, not {seq.min()} to {seq.max()}")
     if sampled_at_ms.min() < _STAMP_MS_MIN or sampled_at_ms.max() > _STAMP_MS_MAX:
         raise ValueError("sampled_at must be ms since 1970, from July 1970 to September 2039")
-    width = SEQ_BYTES_MAX + STAMP_BYTES + 4 * signals.shape[1]
-    block = np.empty((count, width), np.uint8)
-    block[:, :SEQ_BYTES_MAX], length = packed(seq, SEQ_BYTES_MAX)
-    block[:, SEQ_BYTES_MAX : SEQ_BYTES_MAX + STAMP_BYTES] = padded(sampled_at_ms, STAMP_BYTES)
-    block[:, SEQ_BYTES_MAX + STAMP_BYTES :] = np.ascontiguousarray(signals, "<f4").view(np.uint8)
-    data = block.tobytes()
-    ends = range(width, (count + 1) * width, width)
-    starts = (np.arange(count) * width + SEQ_BYTES_MAX - length).tolist()
+    return assemble(prefixes, seq, sampled_at_ms, floats(signals))
+
+
+def assemble(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, *blocks: Bytes) -> list[bytes]:
+    """The n records of any schema in which seq and sampled_at follow the prefix, then a row of each block.
+
+    seq and sampled_at_ms (n,) within the bounds of `encode`; blocks (n, bytes), or (1, bytes) for what is the
+    same in all records.
+    """
+    numbers, sizes = packed(seq, SEQ_BYTES_MAX)
+    columns = (numbers, padded(sampled_at_ms, STAMP_BYTES), *blocks)
+    width, begin = sum(each.shape[1] for each in columns), 0
+    rows = np.empty((len(seq), width), np.uint8)
+    for column in columns:
+        rows[:, begin : begin + column.shape[1]] = column
+        begin += column.shape[1]
+    data = rows.tobytes()
+    starts = (np.arange(len(seq)) * width + SEQ_BYTES_MAX - sizes).tolist()
+    ends = range(width, len(data) + 1, width)
     return [head + data[start:end] for head, start, end in zip(prefixes, starts, ends, strict=True)]
+
+
+def floats(values: Floats) -> Bytes:
+    """The bytes (n, 4 k) of floats (n, k), as Avro has them."""
+    return np.ascontiguousarray(values, "<f4").view(np.uint8)
 
 
 @dataclass(frozen=True)
