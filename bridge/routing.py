@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from contract import records
 from contract.errors import Malformed
-from contract.records import SINGLE_OBJECT_BYTES, confluent_header, single_object_header
 from contract.schema import Schema
 from contract.telemetry import Layout
 from contract.topics import MAINTENANCE, TELEMETRY, split_mqtt_topic
@@ -21,8 +20,8 @@ class Frame:
     """How the records of one schema are checked and framed."""
 
     header: bytes  # of the Kafka value
-    rest_bytes: range  # sizes that what follows the car id can have
-    read_as: Schema | None  # the body is decoded with this schema to check it; None: it is not decoded
+    schema: Schema
+    rest_bytes: range | None  # sizes that what follows the car id can have; None: the body is decoded instead
 
 
 class Router:
@@ -34,16 +33,11 @@ class Router:
         """`ids`: schema fingerprint to the id that a registry gave; others get the id of the schema file."""
         self._payload_bytes_max = payload_bytes_max
         self._frames: dict[str, dict[bytes, Frame]] = {TELEMETRY: {}, MAINTENANCE: {}}
-        for schema in schemas:
+        for number, schema in records.schema_ids(schemas, ids).items():
             if schema.name in self._frames:
-                kafka_header = confluent_header((ids or {}).get(schema.fingerprint, schema.schema_id))
-                if schema.name == TELEMETRY:
-                    layout = Layout.of(schema)
-                    sizes = range(layout.rest_bytes_min, layout.rest_bytes_max + 1)
-                    frame = Frame(kafka_header, sizes, None)
-                else:
-                    frame = Frame(kafka_header, range(1, 1 << 30), schema)
-                self._frames[schema.name][single_object_header(schema)] = frame
+                sizes = Layout.of(schema).rest_bytes if schema.name == TELEMETRY else None
+                frame = Frame(records.confluent_header(number), schema, sizes)
+                self._frames[schema.name][schema.fingerprint] = frame
 
     def route(self, topic: str, payload: bytes) -> tuple[str, bytes, bytes] | None:
         """(Kafka topic, key, value) of a message; None for a command, which is not forwarded.
@@ -59,19 +53,16 @@ class Router:
             raise Malformed("wrong_topic", f"{kind[:200]!r} is none of {', '.join(self._frames)}, {COMMAND}")
         if len(payload) > self._payload_bytes_max:
             raise Malformed("oversized", f"{len(payload)} bytes, at most {self._payload_bytes_max}")
-        frames, head, body = self._frames[kind], payload[:SINGLE_OBJECT_BYTES], payload[SINGLE_OBJECT_BYTES:]
-        if (frame := frames.get(head)) is None:
-            if len(head) < SINGLE_OBJECT_BYTES or head[:2] != b"\xc3\x01":
-                what = f"{len(payload)} bytes do not begin with C3 01 and a fingerprint"
-                raise Malformed("bad_frame", what)
-            known = ", ".join(each[2:].hex() for each in frames)
-            raise Malformed("unknown_schema", f"fingerprint {head[2:].hex()}; known for {kind} are {known}")
+        frames, (fingerprint, body) = self._frames[kind], records.split_single_object(payload)
+        if (frame := frames.get(fingerprint)) is None:
+            known = ", ".join(each.hex() for each in frames)
+            raise Malformed("unknown_schema", f"{fingerprint.hex()}; known for {kind} are {known}")
         key = car_id.encode()
         car = bytes([2 * len(key)]) + key  # the body must begin with this Avro string
         if not body.startswith(car):
             raise Malformed("wrong_car", f"the record does not begin with the car id {car_id} of the topic")
-        if len(body) - len(car) not in frame.rest_bytes:
+        if frame.rest_bytes is None:
+            records.read(frame.schema, body)
+        elif len(body) - len(car) not in frame.rest_bytes:
             raise Malformed("malformed_record", f"{len(payload)} bytes cannot be a whole {kind} record")
-        if frame.read_as is not None:
-            records.read(frame.read_as, body)
         return kind, key, frame.header + body

@@ -61,18 +61,14 @@ class Layout:
     @property
     def bytes_min(self) -> int:
         """Least size of a framed record; car_id has at least one character."""
-        return CONFLUENT_BYTES + 2 + self.rest_bytes_min
+        return CONFLUENT_BYTES + 2 + self.rest_bytes.start
 
     @property
-    def rest_bytes_min(self) -> int:
-        """Least number of bytes after car_id: the other strings empty, seq of one byte."""
-        return self.strings - 1 + 1 + STAMP_BYTES + self.block.itemsize
-
-    @property
-    def rest_bytes_max(self) -> int:
-        """Largest number of bytes after car_id."""
-        strings_bytes = (self.strings - 1) * (1 + STRING_BYTES_MAX)
-        return strings_bytes + SEQ_BYTES_MAX + STAMP_BYTES + self.block.itemsize
+    def rest_bytes(self) -> range:
+        """Sizes that what follows car_id can have: the other strings, each with its length, and seq vary."""
+        others, fixed_bytes = self.strings - 1, STAMP_BYTES + self.block.itemsize
+        most = others * (1 + STRING_BYTES_MAX) + SEQ_BYTES_MAX + fixed_bytes
+        return range(others + 1 + fixed_bytes, most + 1)
 
     def signals(self, blocks: NDArray[np.void]) -> Floats:
         """(n, K) signals of the float blocks (n,); NaN in the columns that the schema lacks."""
