@@ -1,9 +1,9 @@
 """The settings of the bridge."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from plumbing.log import LogFormat
+from plumbing.kafka import KafkaSettings
+from plumbing.service import ServiceSettings
 from plumbing.settings import addresses, setting
 
 # MQTT's packet ids have 16 bits, which bounds how many messages of a connection can wait for their PUBACK.
@@ -11,19 +11,11 @@ PACKET_IDS = 65_535
 PAYLOAD_BYTES_MAX = 900_000  # Kafka's own limit of 1 MB counts key, headers and framing too
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(KafkaSettings, ServiceSettings):
     """Flags, environment (BRIDGE_…) or these defaults."""
 
     mqtt_brokers: tuple[str, ...] = setting("all broker shards in order: host:port,host:port,…")
-    kafka_bootstrap: str = setting("edge Kafka: host:port,host:port,…")
-    kafka_properties: Path | None = setting(
-        "file with more Kafka client settings (security, …)", default=None
-    )
-    schema_registry_url: str | None = setting(
-        "URL of a schema registry (Confluent API) that assigns schema ids; none: the ids in the schema files",
-        default=None,
-    )
     ordinal: int = setting(
         "number of this replica, from 0; it owns the shards with shard % replicas == ordinal", default=0
     )
@@ -52,17 +44,14 @@ class Settings:
         "exit (to be restarted) when Kafka has confirmed nothing for this long", default=120.0, above=0
     )
     keep_alive_s: int = setting("MQTT keep-alive interval", default=30, least=1, most=65_535)
-    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
-    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
-    log_format: LogFormat = setting("format of log lines", default="auto")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
         if twice := sorted({f"{host}:{port}" for host, port in brokers if brokers.count((host, port)) > 1}):
             raise ValueError(
                 f"--mqtt-brokers names {', '.join(twice)} more than once: every message would be read twice"
             )
-        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
         if not 0 <= self.ordinal < self.replicas:
             raise ValueError(
                 f"--ordinal {self.ordinal} must be from 0 to --replicas - 1 = {self.replicas - 1}"

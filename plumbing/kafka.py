@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from plumbing.life import Stop, WorldDown
-from plumbing.settings import SettingsError
+from plumbing.settings import SettingsError, addresses, setting
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,23 @@ _CONSUMER: dict[str, Any] = _COMMON | {
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class KafkaSettings:
+    """The settings of a service that reads or writes Kafka. Raises ValueError for an address that is none."""
+
+    kafka_bootstrap: str = setting("Kafka of the edge, for the trainer of the cloud: host:port,host:port,…")
+    kafka_properties: Path | None = setting(
+        "file with more Kafka client settings (security, …)", default=None
+    )
+    schema_registry_url: str | None = setting(
+        "URL of a schema registry (Confluent API) that assigns schema ids; none: the ids in the schema files",
+        default=None,
+    )
+
+    def __post_init__(self) -> None:
+        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
 
 
 def producer(

@@ -2,23 +2,23 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from plumbing import health, life, log, settings
+from plumbing.settings import setting
 
 
-class _ServiceSettings(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
     """The settings that every service has."""
 
-    @property
-    def metrics_host(self) -> str: ...
-    @property
-    def metrics_port(self) -> int: ...
-    @property
-    def log_format(self) -> log.LogFormat: ...
+    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
+    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
+    log_format: log.LogFormat = setting("format of log lines", default="auto")
 
 
-S = TypeVar("S", bound=_ServiceSettings)
+S = TypeVar("S", bound=ServiceSettings)
 
 
 def run(

@@ -2,25 +2,17 @@
 
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
-from plumbing.log import LogFormat
-from plumbing.settings import addresses, setting
+from plumbing.kafka import KafkaSettings
+from plumbing.service import ServiceSettings
+from plumbing.settings import setting
 from plumbing.tflite import RuntimeName
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(KafkaSettings, ServiceSettings):
     """Flags, environment (SCORER_…) or these defaults."""
 
-    kafka_bootstrap: str = setting("edge Kafka: host:port,host:port,…")
-    kafka_properties: Path | None = setting(
-        "file with more Kafka client settings (security, …)", default=None
-    )
-    schema_registry_url: str | None = setting(
-        "URL of a schema registry (Confluent API) that assigns schema ids; none: the ids in the schema files",
-        default=None,
-    )
     group_id: str = setting("consumer group, whose members share the partitions", default="scorer")
     scorer_id: str = setting("name of this replica in audit records", default=socket.gethostname())
     model_name: str = setting(
@@ -50,9 +42,3 @@ class Settings:
     delivery_timeout_s: float = setting(
         "exit (to be restarted) when Kafka has confirmed nothing for this long", default=60.0, above=0
     )
-    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
-    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
-    log_format: LogFormat = setting("format of log lines", default="auto")
-
-    def __post_init__(self) -> None:
-        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")

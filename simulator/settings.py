@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contract.schema import latest, versions
 from contract.topics import TELEMETRY
-from plumbing.log import LogFormat
+from plumbing.service import ServiceSettings
 from plumbing.settings import addresses, setting
 from simulator.journal import Identity
 from simulator.scenario import Scenario
@@ -22,7 +22,7 @@ _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Scenario):
+class Settings(Scenario, ServiceSettings):
     """Filled from flags, then the environment (SIMULATOR_…), then these defaults."""
 
     mqtt_brokers: tuple[str, ...] = setting(
@@ -61,9 +61,6 @@ class Settings(Scenario):
         "worker processes; 0: as many as the limit of open files requires", default=0, least=0
     )
     drain_s: float = setting("seconds to wait for outstanding PUBACKs at the end", default=10.0)
-    metrics_host: str = setting("address of /metrics, /healthz, /readyz", default="127.0.0.1")
-    metrics_port: int = setting("port of /metrics, /healthz, /readyz; 0: none", default=0)
-    log_format: LogFormat = setting("format of log lines", default="auto")
 
     def __post_init__(self) -> None:
         _ = self.brokers  # raises SettingsError for a wrong address

@@ -2,25 +2,17 @@
 
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
 from contract.alert_rule import SMOOTHED, AlertRule
+from plumbing.kafka import KafkaSettings
 from plumbing.log import LogFormat
-from plumbing.settings import addresses, setting
+from plumbing.settings import setting
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(KafkaSettings):
     """Flags, environment (TRAINER_…) or these defaults. All commands take all of them."""
 
-    kafka_bootstrap: str = setting("cloud Kafka: host:port,host:port,…")
-    kafka_properties: Path | None = setting(
-        "file with more Kafka client settings (security, …)", default=None
-    )
-    schema_registry_url: str | None = setting(
-        "Confluent-API schema registry to take schema ids from; none: the ids of the schema files",
-        default=None,
-    )
     model_name: str = setting("key of the model on the models topic", default="failure-detector")
     edge_names: tuple[str, ...] = setting(
         "names of the edge clusters in replication: telemetry comes from <edge>.telemetry", default=("edge",)
@@ -60,7 +52,7 @@ class Settings:
     log_format: LogFormat = setting("log lines", default="auto")
 
     def __post_init__(self) -> None:
-        addresses(self.kafka_bootstrap.split(","), "--kafka-bootstrap")
+        super().__post_init__()
         if self.wait_records > self.records_max:
             raise ValueError("--wait-records must not be more than --records-max")
         if self.memory_s > self.learning_s:

@@ -137,8 +137,8 @@ class Bridge:
         self.stop, self.health = Stop(deadline_s), Health()
         self.raised: list[Exception] = []
         settings = Settings(
-            (f"127.0.0.1:{self.broker.port}",),
-            "k:1",
+            mqtt_brokers=(f"127.0.0.1:{self.broker.port}",),
+            kafka_bootstrap="k:1",
             read_nap_ms=0.0,
             payload_bytes_max=1_000,
             in_flight_max=500,

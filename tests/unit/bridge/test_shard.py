@@ -64,7 +64,13 @@ def _forward(data: bytes) -> Forwarded:
 
 def _shard(number: int, shared_group: str | None = None) -> Shard:
     brokers = tuple(f"broker-{n}:1883" for n in range(4))
-    settings = Settings(brokers, "k:1", in_flight_max=10, keep_alive_s=30, shared_group=shared_group)
+    settings = Settings(
+        mqtt_brokers=brokers,
+        kafka_bootstrap="k:1",
+        in_flight_max=10,
+        keep_alive_s=30,
+        shared_group=shared_group,
+    )
     return Shard(number, settings, _forward)
 
 
