@@ -6,7 +6,7 @@ import numpy as np
 
 from contract.records import confluent_header
 from contract.schema import latest
-from contract.telemetry import Bytes, Floats, assemble, floats
+from contract.telemetry import Floats, assemble, floats
 from contract.varints import Longs, string, varint
 
 _NO_ALERT, _ONE_STATE, _END = b"\x00", b"\x02", b"\x00"
@@ -26,12 +26,9 @@ def encode(
     seq and sampled_at_ms (n,) as in telemetry, alert_level (n,), state (n, width).
     """
     name, version = model
-    before = _NO_ALERT + _ONE_STATE + varint(version) + varint(4 * state.shape[1])
-    blocks = floats(alert_level[:, None]), _row(before), floats(state), _row(_END)
+    constant = _NO_ALERT + _ONE_STATE + varint(version) + varint(4 * state.shape[1])
+    before, end = (np.frombuffer(data, np.uint8)[None] for data in (constant, _END))
+    blocks = floats(alert_level[:, None]), before, floats(state), end
     head, middle = confluent_header(latest("car_state").schema_id), string(name.encode())
     prefixes = [head + string(car) + middle for car in cars]
     return assemble(prefixes, seq, sampled_at_ms, *blocks)
-
-
-def _row(data: bytes) -> Bytes:
-    return np.frombuffer(data, np.uint8)[None]

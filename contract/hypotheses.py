@@ -72,8 +72,3 @@ class Hypotheses:
         with np.errstate(invalid="ignore", divide="ignore"):
             lengths = np.sqrt(np.einsum("dm,mn,dn->d", rows, self._norm, rows))
             return np.asarray(rows @ self._norm / lengths[:, None])
-
-
-def without_wheel(component: str) -> str:
-    """The component without the wheel that it belongs to: `tire_1_2` is a `tire`."""
-    return component.rstrip("_0123456789")

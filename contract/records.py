@@ -69,15 +69,6 @@ def decode(value: bytes) -> tuple[str, dict[str, Any]]:
     raise Malformed("unknown_schema", f"schema id {schema_id}")
 
 
-def decode_single_object(payload: bytes) -> tuple[Schema, dict[str, Any]]:
-    """(schema, record) of an MQTT payload. Raises Malformed like `decode`."""
-    crc, data = split_single_object(payload)
-    for schema in SCHEMAS:
-        if schema.fingerprint == crc:
-            return schema, read(schema, data)
-    raise Malformed("unknown_schema", f"fingerprint {crc.hex()}")
-
-
 def body(schema: Schema, record: Mapping[str, Any]) -> bytes:
     """The record's Avro bytes without a frame."""
     out = io.BytesIO()

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule
-from contract.hypotheses import without_wheel
 from contract.telemetry import Floats
 from quality.ground import Failure
 from trainer.judge import alarms
@@ -138,10 +137,15 @@ def summary(lead_h: NDArray[np.float64]) -> dict[str, float | None]:
     }
 
 
+def without_wheel(component: str) -> str:
+    """The component without the wheel that it belongs to: `tire_1_2` is a `tire`."""
+    return component.rstrip("_0123456789")
+
+
 def confusion(alerts: Sequence[tuple[Failure, str | None]]) -> Mapping[str, Mapping[str, int]]:
     """Kind of fault → component that alerts named, without its wheel → count, most frequent first.
 
-    Components are compared as in the scorers; the right one at a wrong wheel counts as OTHER_WHEEL.
+    The right one at a wrong wheel counts as OTHER_WHEEL.
     """
     counts = defaultdict[str, Counter[str]](Counter)
     for failure, name in alerts:

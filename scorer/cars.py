@@ -82,9 +82,7 @@ class CarTable:
 
     def forget(self, partitions: Collection[int]) -> None:
         """Drop the cars of partitions that another replica scores from now on; the others get new numbers."""
-        gone = np.zeros(len(self), np.bool_)
-        gone[self.in_partitions(partitions)] = True
-        kept = np.flatnonzero(~gone)
+        kept = np.delete(np.arange(len(self)), self.in_partitions(partitions))
         self._index = Index([self.ids[car] for car in kept.tolist()])
         self._capacity = max(_CAPACITY, len(kept))
         for column in self._columns:

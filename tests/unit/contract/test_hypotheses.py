@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from contract.hypotheses import Hypotheses, without_wheel
+from contract.hypotheses import Hypotheses
 
 # Columns 1, 2 and 3 of a state; healthy cars move the first two together, and hardly apart.
 COVARIANCE = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.04]])
@@ -80,12 +80,3 @@ def test_what_compares_nothing_is_refused(changes: dict[str, object]):
     """Sizes that differ, no component, a direction without a length."""
     with pytest.raises(ValueError, match=r"must|every"):
         known(**changes)
-
-
-@pytest.mark.parametrize(
-    ("component", "kind"),
-    [("tire_1_2", "tire"), ("wheel_bearing_2_1", "wheel_bearing"), ("coolant_circuit", "coolant_circuit")],
-)
-def test_components_that_exist_once_per_wheel_are_one_kind(component: str, kind: str) -> None:
-    """The row and column of the wheel go, nothing else does."""
-    assert without_wheel(component) == kind

@@ -8,6 +8,7 @@ from contract import records
 from contract.errors import Malformed
 from contract.records import confluent_header, single_object_header
 from contract.schema import latest
+from tests.payloads import read_payload
 
 NOW_MS = 1_795_000_000_123
 RECORDS: dict[str, dict[str, Any]] = {
@@ -107,21 +108,10 @@ def test_garbage_is_refused_with_its_reason(value: bytes, reason: str):
 
 
 def test_single_object_encoding_is_read_as_a_car_sends_it(apache: Any):
-    """decode_single_object() finds the schema by its fingerprint and reads Apache's body."""
+    """The fingerprint in the frame finds the schema, and Apache's body is read."""
     schema = latest("maintenance")
     payload = single_object_header(schema) + apache.write(schema, RECORDS["maintenance"])
-    assert records.decode_single_object(payload) == (schema, RECORDS["maintenance"])
-
-
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [(b"\xc3\x01", "bad_frame"), (b"\0" * 40, "bad_frame"), (b"\xc3\x01" + b"?" * 40, "unknown_schema")],
-)
-def test_a_bad_single_object_is_refused(payload: bytes, reason: str):
-    """A payload without the frame or with a fingerprint of no schema has its reason."""
-    with pytest.raises(Malformed) as refusal:
-        records.decode_single_object(payload)
-    assert refusal.value.reason == reason
+    assert read_payload(payload) == (schema, RECORDS["maintenance"])
 
 
 @pytest.mark.parametrize(

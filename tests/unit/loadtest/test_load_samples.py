@@ -2,18 +2,18 @@
 
 import pytest
 
-from contract import records
 from contract.telemetry import SIGNALS
 from loadtest.load import command_line, flags, target
 from loadtest.load.samples import Sensors
 from plumbing.settings import SettingsError
+from tests.payloads import read_payload
 
 
 def test_samples_are_valid_telemetry_without_a_gap():
     """An Avro reader decodes car, seq from 1, time and all signals; a faulty sample differs."""
     sensors = Sensors("load-0-000001")
     payloads = [sensors.sample(1_700_000_000_000 + i, faulty=i == 2) for i in range(50)]
-    read = [records.decode_single_object(payload) for payload in payloads]
+    read = [read_payload(payload) for payload in payloads]
     assert {schema.name for schema, _ in read} == {"telemetry"}
     assert [record["seq"] for _, record in read] == list(range(1, 51))
     assert [record["sampled_at"] - 1_700_000_000_000 for _, record in read] == list(range(50))

@@ -1,7 +1,9 @@
 """What alerts named, counted beside what failed."""
 
+import pytest
+
 from quality.ground import Failure
-from quality.metrics import confusion
+from quality.metrics import confusion, without_wheel
 
 
 def _failed(kind: str, component: str) -> Failure:
@@ -20,3 +22,12 @@ def test_a_sensor_is_right_only_by_its_own_name():
     drift = _failed("sensor_drift", "coolant_temp_sensor")
     alerts = [(drift, name) for name in ("coolant_temp_sensor", "current_draw_sensor", "")]
     assert confusion(alerts) == {"sensor_drift": {"": 1, "current_draw_sensor": 1, "the sensor": 1}}
+
+
+@pytest.mark.parametrize(
+    ("component", "kind"),
+    [("tire_1_2", "tire"), ("wheel_bearing_2_1", "wheel_bearing"), ("coolant_circuit", "coolant_circuit")],
+)
+def test_components_that_exist_once_per_wheel_are_one_kind(component: str, kind: str):
+    """The row and column of the wheel go, nothing else does."""
+    assert without_wheel(component) == kind

@@ -7,7 +7,6 @@ import mqtt5
 import numpy as np
 import pytest
 
-from contract.records import decode_single_object
 from simulator import chance
 from simulator.connections import Client
 from simulator.faults import FaultPlan
@@ -15,6 +14,7 @@ from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import WorkerCounts
 from simulator.scenario import Scenario
 from simulator.workshop import Workshop
+from tests.payloads import read_payload
 
 EPOCH_MS = 1_700_000_000_000
 PLAN = FaultPlan(chance.keys(1, 0, 50), 0, Scenario(faulty_share=0.5, ageing=1000))
@@ -51,7 +51,7 @@ class WorkshopOnWire:
         self.workshop.answered(packet_id, now_s, delivered=not code)
 
     def report_ids(self) -> list[str]:
-        return [decode_single_object(packet.payload)[1]["report_id"] for packet in self.wire]
+        return [read_payload(packet.payload)[1]["report_id"] for packet in self.wire]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_report_names_car_component_action_and_times(workshop: WorkshopOnWire)
     """It is sent on the maintenance topic of the car, with times in ms since 1970."""
     workshop.connect()
     workshop.send_due(FIRST_S + 0.1)
-    schema, record = decode_single_object(workshop.wire[0].payload)
+    schema, record = read_payload(workshop.wire[0].payload)
     assert schema.name == "maintenance"
     assert workshop.wire[0].topic == f"fleet/v1/{record['car_id']}/maintenance"
     incident = int(np.argmin(PLAN.failed_s))

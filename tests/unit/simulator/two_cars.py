@@ -5,12 +5,13 @@ from pathlib import Path
 import mqtt5
 import numpy as np
 
-from contract.records import decode_single_object, single_object_header
+from contract.records import single_object_header
 from contract.schema import get
 from contract.telemetry import SIGNALS, prefix
 from simulator.journal import Identity, Journal, path_of
 from simulator.metrics import WorkerCounts
 from simulator.uplink import PACKET_IDS, CarConnection, Uplink
+from tests.payloads import read_payload
 
 K = len(SIGNALS)
 
@@ -40,7 +41,7 @@ class TwoCars:
             return False
         packet, _ = mqtt5.read(memoryview(data))
         assert isinstance(packet, mqtt5.PublishPacket)
-        _, record = decode_single_object(packet.payload)
+        _, record = read_payload(packet.payload)
         assert packet.topic == f"fleet/v1/{record['car_id']}/telemetry"
         assert packet.packet_id == record["seq"] % PACKET_IDS + 1
         assert packet.qos == mqtt5.QoS.AT_LEAST_ONCE
