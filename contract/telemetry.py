@@ -44,7 +44,6 @@ class Layout:
 
     schema: Schema
     strings: int  # number of string fields
-    floats: int  # number of signals
     block: np.dtype[np.void]  # all floats of a record as one item
 
     @classmethod
@@ -56,7 +55,7 @@ class Layout:
                 f"{schema.name} v{schema.version} has the signals {', '.join(signals) or 'none'}; "
                 f"they must be the first ones of {', '.join(SIGNALS)}"
             )
-        return cls(schema, len(schema.names("string")), len(signals), np.dtype(f"V{4 * len(signals)}"))
+        return cls(schema, len(schema.names("string")), np.dtype(f"V{4 * len(signals)}"))
 
     @property
     def bytes_min(self) -> int:
@@ -72,10 +71,11 @@ class Layout:
 
     def signals(self, blocks: NDArray[np.void]) -> Floats:
         """(n, K) signals of the float blocks (n,); NaN in the columns that the schema lacks."""
-        if self.floats == len(SIGNALS):
+        lacking = len(SIGNALS) - self.block.itemsize // 4
+        if not lacking:
             rows = blocks if blocks.flags.owndata else blocks.copy()
-            return rows.view("<f4").reshape(len(blocks), self.floats)
-        rows = np.empty(len(blocks), [("sent", self.block), ("lacks", "<f4", len(SIGNALS) - self.floats)])
+            return rows.view("<f4").reshape(len(blocks), len(SIGNALS))
+        rows = np.empty(len(blocks), [("sent", self.block), ("lacks", "<f4", lacking)])
         rows["sent"], rows["lacks"] = blocks, np.nan
         return rows.view("<f4").reshape(len(blocks), len(SIGNALS))
 
@@ -142,9 +142,7 @@ class Decoder:
 
     def __init__(self, schemas: Mapping[int, Schema]) -> None:
         """`schemas`: id in Kafka's frame to schema; those that are not telemetry are ignored."""
-        telemetry = {number: schema for number, schema in schemas.items() if schema.name == "telemetry"}
-        self._layouts = {number: Layout.of(schema) for number, schema in telemetry.items()}
-        self._heads = {n: np.uint64(int.from_bytes(confluent_header(n), "little")) for n in telemetry}
+        self._layouts = {n: Layout.of(schema) for n, schema in schemas.items() if schema.name == "telemetry"}
         self._by_header = {confluent_header(n): layout for n, layout in self._layouts.items()}
 
     @classmethod
@@ -169,8 +167,8 @@ class Decoder:
         ends = np.cumsum(sizes)
         heads = at(values.data, ends - sizes) & low_bytes(CONFLUENT_BYTES)
         parts = []
-        for schema_id, head in self._heads.items():
-            layout = self._layouts[schema_id]
+        for header, layout in self._by_header.items():
+            head = np.uint64(int.from_bytes(header, "little"))
             rows = np.flatnonzero((heads == head) & (sizes >= layout.bytes_min))
             if len(rows):
                 bounds = ends[rows] - sizes[rows], ends[rows]
