@@ -7,6 +7,7 @@ import base64
 import hashlib
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,13 @@ class Broker:
             argv,
             lambda: kafka_answers(self.port),
             may_start=lambda: shutil.disk_usage(self.folder).free >= ROOM_MIB_MIN << 20,
+            on_return=Child(
+                f"{self.name}-transactions",
+                [sys.executable, "-m", "local.transactions", self.bootstrap],
+                restart=False,
+                tells=True,
+                env={"PYTHONPATH": str(java.ROOT)},
+            ),
             env={"MALLOC_ARENA_MAX": "2"},
         )
 

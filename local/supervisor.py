@@ -39,16 +39,20 @@ class Child:
     stuck: Callable[[], bool] = lambda: False  # whether it runs but will not work again: it is then restarted
     may_start: Callable[[], bool] = lambda: True  # whether it may be started again now
     restart: bool = True  # False: a job that ends by itself
+    tells: bool = False  # whether what a job has printed becomes events
+    on_return: "Child | None" = None  # a job to run whenever the child works again after it did not
     env: Mapping[str, str] = field(default_factory=dict)
     stop_within_s: float = 25.0
 
     state: State = "ended"
     status: int | None = None  # the exit status of a job, or of a child that was stopped
     restarts: int = 0
+    log_from: int = 0  # where the log of its last process begins, bytes
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # time.monotonic, as the two below
     retry_at: float = 0.0
     away_until: float = 0.0
+    _worked: bool = False
     _quick_deaths: int = 0
 
     @property
@@ -83,7 +87,7 @@ class Supervisor:
     def tick(self) -> None:
         """Notice dead children, restart those that are due, ask the others whether they are ready."""
         now = time.monotonic()
-        for child in self.children.values():
+        for child in list(self.children.values()):
             if child.process is not None and (status := child.process.poll()) is not None:
                 self._ended(child, status, now)
             elif child.state == "waiting" and now >= child.retry_at and child.may_start():
@@ -93,7 +97,9 @@ class Supervisor:
                 self.events.append(f"{child.name} runs but no longer works: killed")
                 self.kill(child.name)
             elif child.process is not None:
-                child.state = "ready" if child.ready() else "starting"
+                before, child.state = child.state, "ready" if child.ready() else "starting"
+                if child.state == "ready" != before:
+                    self._works(child)
 
     def wait_ready(self, names: Sequence[str], timeout_s: float) -> None:
         """Wait until all are ready. Raises WorldDown with the end of the log of one that is not in time."""
@@ -140,10 +146,10 @@ class Supervisor:
         return self.logs / f"{name}.log"
 
     def last_lines(self, name: str) -> str:
-        """The last lines of a child's log."""
-        with contextlib.suppress(OSError):
-            lines = self.log_of(name).read_text(errors="replace").splitlines()
-            return "\n".join(lines[-_LOG_LINES_SHOWN:])
+        """The last lines of a child's log, of its last process."""
+        with contextlib.suppress(OSError, KeyError):
+            log = self.log_of(name).read_bytes()[self.children[name].log_from :]
+            return "\n".join(log.decode(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
         return ""
 
     def memory_mib(self) -> float:
@@ -155,8 +161,16 @@ class Supervisor:
         """How often children were restarted, all together."""
         return sum(child.restarts for child in self.children.values())
 
+    def _works(self, child: Child) -> None:
+        if child._worked and child.on_return is not None:
+            if child.on_return.process is not None:
+                self.stop(child.on_return.name)  # of an earlier return
+            self.start(child.on_return)
+        child._worked = True
+
     def _spawn(self, child: Child) -> None:
         with self.log_of(child.name).open("ab") as log:
+            child.log_from = log.tell()
             child.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *child.argv],
                 env={**os.environ, **child.env},
@@ -172,6 +186,8 @@ class Supervisor:
         child.process, child.status = None, status
         if not child.restart:
             child.state = "ended"
+            if child.tells:
+                self.events += [f"{child.name}: {line}" for line in self.last_lines(child.name).splitlines()]
             return
         sound = now - child.started_at > _SOUND_AFTER_S
         child._quick_deaths = 0 if sound else child._quick_deaths + 1

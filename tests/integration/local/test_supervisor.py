@@ -84,6 +84,20 @@ def test_a_child_that_is_stuck_is_killed_and_comes_back(supervisor: Supervisor):
     assert child.restarts == 1
 
 
+def test_a_job_is_run_whenever_a_child_works_again(supervisor: Supervisor, tmp_path: Path):
+    """After a kill and after a pause, not at the first start; what it prints becomes events."""
+    works, job = [True], Child("mend", ["echo", "mended"], restart=False, tells=True)
+    child = supervisor.start(Child("one", FOREVER, lambda: works[0], on_return=job))
+    supervisor.wait_ready(["one"], 5)
+    assert "mend" not in supervisor.children
+    supervisor.kill("one")
+    until(lambda: "mend: mended" in supervisor.events, supervisor)
+    works[0] = False
+    until(lambda: child.state == "starting", supervisor)
+    works[0] = True
+    until(lambda: supervisor.events.count("mend: mended") == 2, supervisor)
+
+
 def test_the_pause_before_a_restart_grows(supervisor: Supervisor):
     """A child that cannot live takes less and less of the machine."""
     child = supervisor.start(Child("one", ["false"]))
