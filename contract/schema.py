@@ -64,10 +64,7 @@ def latest(name: str) -> Schema:
 
 def get(name: str, version: int) -> Schema:
     """One version of a record type. Raises KeyError if it does not exist."""
-    for schema in SCHEMAS:
-        if (schema.name, schema.version) == (name, version):
-            return schema
-    raise KeyError(f"no schema {name!r} has a version {version}")
+    return {schema.version: schema for schema in versions(name)}[version]
 
 
 def read(own: Path | None) -> tuple[Schema, ...]:

@@ -92,8 +92,7 @@ def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals:
     seq (n,) from 0 to 2**34-1, sampled_at_ms (n,) ms since 1970, signals (n, k): the first k of SIGNALS, as
     many as the schema of the prefixes has. Raises ValueError for a seq or a time outside of these bounds.
     """
-    count = len(prefixes)
-    if count == 0:
+    if not prefixes:
         return []
     if seq.min() < 0 or seq.max() > SEQ_MAX:
         raise ValueError(f"seq must be 0 to {SEQ_MAX}, not {seq.min()} to {seq.max()}")
