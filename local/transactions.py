@@ -97,11 +97,13 @@ def end_hanging(bootstrap: str) -> int:
         for hanging in found:
             stable = _offsets(admin, IsolationLevel.READ_COMMITTED)
             # Asked after the search: one that has ended meanwhile no longer holds up its partition.
-            if stable[hanging.topic, hanging.partition] == hanging.start:
+            if stable.get((hanging.topic, hanging.partition)) == hanging.start:
                 commit = commit_was_decided(decisions, hanging)
                 write_marker(bootstrap, hanging, commit=commit)
                 where = f"{hanging.topic}-{hanging.partition} from offset {hanging.start}"
-                print(f"ended a transaction in {where} that its coordinator forgot: {_WHY[commit]}")
+                print(
+                    f"ended a transaction in {where} that its coordinator forgot: {_WHY[commit]}", flush=True
+                )
     left = held_up(ends, _offsets(admin, IsolationLevel.READ_COMMITTED))
     if left:
         print(f"an open transaction still holds up the readers of {left}")

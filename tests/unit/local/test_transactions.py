@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from local import transactions as module
 from local.transactions import Hanging, commit_was_decided, held_up, parse
 
 ONGOING, PREPARE_COMMIT, PREPARE_ABORT, COMPLETE_COMMIT = 1, 2, 3, 4
@@ -69,3 +70,19 @@ def test_decisions_on_earlier_and_later_transactions_of_its_producer_do_not_coun
     ]
     stays[4] = entry(PREPARE_ABORT, at=1_101)
     assert not commit_was_decided(stays, HANGING)
+
+
+@pytest.mark.parametrize(("stable", "ended"), [(10, True), (12, False)], ids=["hangs", "has ended meanwhile"])
+def test_only_what_still_holds_up_its_partition_is_ended(
+    monkeypatch: pytest.MonkeyPatch, stable: int, ended: bool
+):
+    """A transaction that ends while Kafka's tool looks is found too: its producer may have begun the next."""
+    markers = []
+    answers = iter([20, 10, stable, 20])  # the end, before the search, after it, at last
+    monkeypatch.setattr(module, "_WAITS_S", (0.0,))
+    monkeypatch.setattr(module, "_offsets", lambda *_: {("t", 0): next(answers)})
+    monkeypatch.setattr(module, "_find", lambda _: [HANGING])
+    monkeypatch.setattr(module, "_decisions", lambda *_: [])
+    monkeypatch.setattr(module, "write_marker", lambda *_, **how: markers.append(how))
+    assert module.end_hanging("127.0.0.1:1") == 0
+    assert markers == ([{"commit": False}] if ended else [])
