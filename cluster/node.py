@@ -1,6 +1,5 @@
 """The node: containerd and kubelet in namespaces of their own (node.sh), and their settings."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +17,8 @@ _CGROUP = "connected-cars"
 _UNSHARE = ["unshare", "--cgroup", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
             "--propagation", "private"]  # fmt: skip
 
-_CONTAINERD = """\
-version = 2
-root = "{store}/containerd"
-state = "/run/containerd"
-disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
-
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{pause}"
-# Without the rights of the machine's root no score can be lower than containerd's own.
-restrict_oom_score_adj = true
-disable_apparmor = true
-stream_server_address = "127.0.0.1"
-
-[plugins."io.containerd.grpc.v1.cri".cni]
-# Pods on the host's network need no plug-in, but without one the node is never ready.
-bin_dir = "{folder}/cni-bin"
-conf_dir = "{folder}/cni"
-"""
+_CONTAINERD = Path(__file__).with_name("containerd.toml").read_text(encoding="utf-8")
+_KUBELET = Path(__file__).with_name("kubelet.yaml").read_text(encoding="utf-8")
 _CNI = '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "loopback"}]}\n'
 
 
@@ -55,7 +37,14 @@ def prepare(folder: Path, own: Credentials, ports: ClusterPorts) -> None:
     for name in ("pod-logs", "volume-plugins"):
         (folder / name).mkdir(exist_ok=True)
     shutil.copy(own.kubeconfig("kubelet"), folder / "kubelet.kubeconfig")
-    (folder / "kubelet.yaml").write_text(json.dumps(_kubelet(folder, own, ports), indent=1), encoding="utf-8")
+    text = _KUBELET.format(
+        port=ports.kubelet,
+        health_port=ports.kubelet_health,
+        authority=own.authority,
+        cgroup=_CGROUP,
+        folder=folder,
+    )
+    (folder / "kubelet.yaml").write_text(text, encoding="utf-8")
 
 
 def child(kube: Path, folder: Path, ports: ClusterPorts) -> Child:
@@ -94,39 +83,3 @@ def remove_cgroups() -> None:
             folder.rmdir()
         if root.is_dir():
             root.rmdir()
-
-
-def _kubelet(folder: Path, own: Credentials, ports: ClusterPorts) -> dict[str, object]:
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "address": "127.0.0.1",
-        "port": ports.kubelet,
-        "healthzPort": ports.kubelet_health,
-        "readOnlyPort": 0,
-        # Only clients with a certificate of our authority: the API server.
-        "authentication": {
-            "anonymous": {"enabled": False},
-            "webhook": {"enabled": False},
-            "x509": {"clientCAFile": str(own.authority)},
-        },
-        "authorization": {"mode": "AlwaysAllow"},
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{_CGROUP}",
-        "failCgroupV1": False,
-        "failSwapOn": False,
-        "enforceNodeAllocatable": [],
-        "oomScoreAdj": 0,
-        "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
-        "podLogsDir": str(folder / "pod-logs"),
-        "volumePluginDir": str(folder / "volume-plugins"),
-        # By default it removes images once the disk is 85 % full, and nothing could fetch them again.
-        "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "1%", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "maxPods": 50,
-        # With these iptables chains, which stay behind, the kernel tracks every connection on the loopback:
-        # 10 % more CPU for cars and MQTT brokers until the machine is restarted. Pods here do not need them.
-        "makeIPTablesUtilChains": False,
-        # Changes are reported after 5 s instead of 10.
-        "nodeStatusUpdateFrequency": "5s",
-    }

@@ -12,6 +12,7 @@ from local.java import ROOT
 NAMESPACE = "connected-cars"
 # The user of the images (Dockerfile).
 USER = 10001
+_VOLUME = Path(__file__).with_name("volume.yaml").read_text(encoding="utf-8")
 
 
 def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
@@ -39,7 +40,7 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [os.path.relpath(ROOT / "k8s/clusters/local", folder.resolve()), "volume.json"],
+        "resources": [os.path.relpath(ROOT / "k8s/clusters/local", folder.resolve()), "volume.yaml"],
         "configMapGenerator": [
             {
                 "name": f"{service}-settings",
@@ -51,23 +52,7 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
         ],
         "images": [{"name": name(service, "").rstrip(":"), "newTag": tag} for service, tag in tags.items()],
     }
-    (folder / "volume.json").write_text(json.dumps(_volume(fleet), indent=1), encoding="utf-8")
+    volume = _VOLUME.format(namespace=NAMESPACE, fleet=fleet.resolve())
+    (folder / "volume.yaml").write_text(volume, encoding="utf-8")
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization, indent=1), encoding="utf-8")
     return folder
-
-
-def _volume(fleet: Path) -> dict[str, object]:
-    """The volume for the first simulator's claim; no provisioner runs here."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "journal-simulator-0"},
-        "spec": {
-            "capacity": {"storage": "2Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "",
-            "claimRef": {"namespace": NAMESPACE, "name": "journal-simulator-0"},
-            "hostPath": {"path": str(fleet.resolve()), "type": "Directory"},
-        },
-    }
