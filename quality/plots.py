@@ -16,13 +16,8 @@ mpl.use("Agg")
 
 
 def draw(outcomes: Sequence[Outcome], card: Card, folder: Path) -> None:
-    """Write recall.png, leads.png, budgets.png and example.png."""
-    figures = {
-        "recall": _recall(card),
-        "leads": _leads(outcomes, card),
-        "budgets": _budgets(card),
-        "example": _example(outcomes[0], card),
-    }
+    """Write recall.png, leads.png and budgets.png."""
+    figures = {"recall": _recall(card), "leads": _leads(outcomes, card), "budgets": _budgets(card)}
     for name, figure in figures.items():
         figure.tight_layout()
         figure.savefig(folder / f"{name}.png", dpi=110)
@@ -74,25 +69,4 @@ def _budgets(card: Card) -> Any:
     )
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)
-    return figure
-
-
-def _example(outcome: Outcome, card: Card) -> Any:
-    """One car's smoothed score over time with onset and failure, for the main detectors."""
-    names = [n for n in ("autoencoder_stateless", "linear_conditional", "ours") if n in outcome.answers]
-    names = names or list(outcome.answers)[-1:]
-    failure, fleet = outcome.failures[outcome.example], card["fleet"]
-    figure, rows = plt.subplots(len(names), 1, figsize=(12, 3 * len(names)), sharex=True, squeeze=False)
-    for axes, name in zip(rows[:, 0], names, strict=True):
-        answer = outcome.answers[name]
-        hours = np.linspace(fleet["learning_h"], fleet["hours"], len(answer.example_level))
-        axes.plot(hours, answer.example_level, linewidth=0.8)
-        axes.axhline(answer.at(BUDGETS[0]).threshold, color="grey", linestyle="--", label="threshold at 0.1")
-        axes.axvline(failure.onset_s / 3600, color="orange", label="onset")
-        axes.axvline(failure.failed_s / 3600, color="red", label="failure")
-        axes.set(ylabel=name)
-        axes.grid(visible=True, alpha=0.3)
-    rows[0, 0].set_title(f"{failure.component}: the smoothed score of one car")
-    rows[0, 0].legend(fontsize=8, loc="upper left")
-    rows[-1, 0].set_xlabel("hours of telemetry")
     return figure

@@ -23,7 +23,6 @@ from trainer.model.state import Window
 # Detectors without a memory are judged by single scores, all others by smoothed ones; the figure with the
 # other rule is shown beside it.
 SINGLE_RULE = AlertRule(smoothing=1.0)
-_EXAMPLE_POINTS = 3_000
 _AUROC_EVERY = 8  # neighbouring samples are alike
 
 Report = Callable[[str, float], None]  # (the present step, the share of it that is done)
@@ -37,7 +36,6 @@ class Answers:
     otherwise: Foresight  # at the first of metrics.BUDGETS, by the other rule
     auroc: float
     auroc_per_fault: Mapping[str, float]
-    example_level: Floats  # of the example's car, thinned
     named: tuple[str | None, ...]  # per failure: the component named; None: not foreseen
     seconds: float
 
@@ -52,7 +50,6 @@ class Outcome:
 
     seed: int
     failures: tuple[Failure, ...]
-    example: int  # index of the failure that is plotted
     answers: Mapping[str, Answers]  # per detector
     spoilt: Mapping[str, Answers]  # per detector that also learned from faulty cars
 
@@ -74,7 +71,7 @@ def run(settings: Settings, seed: int, folder: Path, report: Report) -> Outcome:
         for name in set(settings.spoilt) & set(settings.detectors):
             report(f"{name}, learning from faulty cars too", 1.0)
             spoilt[name] = test.answers(name, spoilt=True)
-        return Outcome(seed, tuple(test.failures), test.example, answers, spoilt)
+        return Outcome(seed, tuple(test.failures), answers, spoilt)
     finally:
         if not settings.keep_data:
             shutil.rmtree(folder, ignore_errors=True)
@@ -88,10 +85,6 @@ class _Test:
         self.every, self.failures = ground.failures()
         if not self.failures:
             raise ValueError("no component failed: give more --faulty-cars or more --hours")
-        # The plotted example: a car's first fault, of median speed.
-        cars = [failure.car for failure in self.failures]
-        firsts = sorted({cars.index(car) for car in cars}, key=lambda i: self.failures[i].growth_h)
-        self.example = firsts[len(firsts) // 2]
 
     def answers(self, name: str, *, spoilt: bool = False) -> Answers:
         """Fit one detector, set its thresholds and test it. `spoilt`: it also learns from faulty cars."""
@@ -113,13 +106,11 @@ class _Test:
         levels, otherwise = (self._levels(scores, one, spoilt) for one in (rule, other))
         aurocs = self._aurocs(scores["healthy"], scores["faulty"])
         foresights = tuple(self._foresight(levels, budget) for budget in metrics.CURVE)
-        whole = levels["faulty"].level[self.failures[self.example].car]
         return Answers(
             foresights=foresights,
             otherwise=self._foresight(otherwise, metrics.BUDGETS[0]),
             auroc=aurocs.pop(""),
             auroc_per_fault=aurocs,
-            example_level=whole[:: max(1, len(whole) // _EXAMPLE_POINTS)],
             named=self._named(detector, foresights[metrics.CURVE.index(metrics.BUDGETS[0])].lead_h),
             seconds=time.monotonic() - started,
         )

@@ -112,7 +112,7 @@ def test_our_model_is_the_trainers_graph_and_names_components(tmp_path: Path):
 def test_pictures_and_tables_are_made_and_samples_removed(scorecard: tuple[Path, str]):
     """What a person looks at; gigabytes of samples are gone."""
     folder, output = scorecard
-    for name in ("recall", "leads", "budgets", "example"):
+    for name in ("recall", "leads", "budgets"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Scorecard over 2 seeds" in output
     assert not (folder / "data").exists()

@@ -26,13 +26,13 @@ def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     components = ["leak_part", "other_part", "drift_part", "drift_part"]
     named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, components, strict=True))
     aurocs = {"leak": 0.9, "drift": 0.6}
-    return Answers(foresights, foresights[1], 0.75, aurocs, np.zeros(4, np.float32), named, 1.0)
+    return Answers(foresights, foresights[1], 0.75, aurocs, named, 1.0)
 
 
 def _outcome(seed: int, **leads: list[float]) -> Outcome:
     answers = {name: _answers(lead_h) for name, lead_h in leads.items()}
     spoilt = {"ours": _answers([np.nan] * 4)} if "ours" in answers else {}
-    return Outcome(seed, FAILURES, 0, answers, spoilt)
+    return Outcome(seed, FAILURES, answers, spoilt)
 
 
 @pytest.fixture(scope="module")
