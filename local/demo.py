@@ -7,7 +7,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from contract.alert_rule import SMOOTHED, AlertRule
 from local import champion, ledger, report, screen
 from local.deployment import TRAINER, Deployment, Plan
 from local.foresight import AlertVerdicts
@@ -41,20 +40,10 @@ class Settings:
     faulty_share: float = setting(
         "share of the cars in which components wear out", default=0.05, least=0, most=1
     )
-    fault_spread_h: float = setting(
-        "the next fault of such a car begins within this many hours of driving", default=6.0
-    )
     false_alarms_per_car_week: float = setting(
         "budget of false alarms per car-week of driving, from which the trainer sets the alarm threshold",
         default=0.01,
         above=0,
-    )
-    alert_smoothing: float = setting(
-        "share of the newest score in the level that is held against the threshold",
-        default=SMOOTHED.smoothing,
-    )
-    alert_close_ratio: float = setting(
-        "hysteresis: an open alert closes below this share of the threshold", default=SMOOTHED.close_ratio
     )
     scorers: int = setting("scorer replicas", default=2, least=1)
     shards: int = setting("MQTT broker shards; 0: as many as the limit of open files requires", default=0)
@@ -93,10 +82,9 @@ class Settings:
             faulty_share=self.faulty_share,
             ageing=self.time_lapse,
             healthy_s=_FIRST_SLICE_S + 5.0,
-            fault_spread_h=self.fault_spread_h,
+            fault_spread_h=6.0,
             time_lapse=self.time_lapse,
             false_alarms_per_car_week=self.false_alarms_per_car_week,
-            alert_rule=AlertRule(smoothing=self.alert_smoothing, close_ratio=self.alert_close_ratio),
             scorers=self.scorers,
             shards=self.shards,
             port_offset=self.port_offset,

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from contract.alert_rule import SMOOTHED, AlertRule
 from contract.schema import OWN_FOLDER
 from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_topics
 from local import java, kafka, mosquitto, preflight, topics
@@ -48,7 +47,6 @@ class Plan:
     learning_s: float = 10.0  # how long the trainer learns a car, in seconds of the run
     memory_s: float = 5.0  # how far back it averages a car's deviations, in seconds of the run
     false_alarms_per_car_week: float = 0.1  # the trainer's budget, per car-week of driving
-    alert_rule: AlertRule = SMOOTHED
     scorers: int = 2
     bridges: int = 1
     shards: int = 0  # of the MQTT broker; 0: as many as the limit of open files requires
@@ -194,8 +192,6 @@ class Deployment:
             "learning_s": plan.learning_s,
             "memory_s": plan.memory_s,
             "false_alarms_per_car_week": plan.false_alarms_per_car_week * plan.time_lapse,
-            "alert_smoothing": plan.alert_rule.smoothing,
-            "alert_close_ratio": plan.alert_rule.close_ratio,
         }
         return self.trainer_command("train", *flags(settings))
 
