@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from files import BadData
-from files.recording import Recording, constants, resolutions
+from files.recording import Recording, resolutions
 from trainer.model.domain import Domain
 from trainer.model.state import Window, state_columns
 
@@ -29,15 +29,23 @@ def useful(recording: Recording, training: Rows, signals: Sequence[str]) -> tupl
 
     Raises BadData where no signal is left.
     """
-    empty, constant = constants(recording, training)
+    rows, columns = recording.signals[training], np.array(recording.columns)
+    low, high = np.fmin.reduce(rows), np.fmax.reduce(rows)  # NaN for a column without values
+    empty, constant = columns[np.isnan(low)].tolist(), columns[low == high].tolist()
     if not empty and not constant:
         return recording, []
     notes = [f"{name} has no value in the training rows and was left out" for name in empty]
     notes += [f"{name} is constant in the training rows and was left out" for name in constant]
-    left = [name for name in recording.columns if name not in {*empty, *constant}]
-    if not set(left) & set(signals):
+    keep = low < high
+    if not keep[np.isin(columns, signals)].any():
         raise BadData(f"no signal is left to judge. {'; '.join(notes)}: name other columns in --signals")
-    return recording.only(left, notes), [*empty, *constant]
+    left = replace(
+        recording,
+        columns=tuple(columns[keep].tolist()),
+        signals=recording.signals[:, keep],
+        notes=(*recording.notes, *notes),
+    )
+    return left, [*empty, *constant]
 
 
 def domain(recording: Recording, training: Rows, signals: Sequence[str], conditions: Sequence[str]) -> Domain:
@@ -46,9 +54,14 @@ def domain(recording: Recording, training: Rows, signals: Sequence[str], conditi
     Raises BadData for more signals than fit into a machine's state.
     """
     columns = recording.columns
-    kept = [name for name in signals if name in columns]
     rows = recording.signals[training]
-    made = plain_domain(kept, [name for name in conditions if name in columns], resolutions(rows).tolist())
+    made = Domain(
+        signals=columns,
+        judged=np.isin(columns, signals),
+        conditions=np.isin(columns, conditions),
+        resolution=resolutions(rows),
+        restless=np.zeros(len(columns), bool),
+    )
     same = np.diff(recording.machine[training]) == 0
     repeats = (np.diff(rows, axis=0)[same] == 0).mean(axis=0)
     watched = replace(made, restless=made.judged & (repeats < _RESTLESS_REPEATS))
@@ -60,32 +73,6 @@ def domain(recording: Recording, training: Rows, signals: Sequence[str], conditi
     except ValueError as error:
         raise BadData(f"too many columns: {error}") from error
     return made
-
-
-def plain_domain(
-    signals: Sequence[str], conditions: Sequence[str] = (), resolution: Sequence[float] | None = None
-) -> Domain:
-    """The domain of any columns, without ratios: all `signals` are judged, each by itself.
-
-    `conditions` make the operating point; those that are not among `signals` are added behind them and are
-    not judged. `resolution`: a positive number for each of both, in this order; None: 1e-6 for all.
-    Raises ValueError without a signal, for a name that occurs twice, or a resolution that does not fit.
-    """
-    names = (*signals, *[name for name in conditions if name not in signals])
-    if not signals or len(set(names)) != len(names) or len(set(conditions)) != len(conditions):
-        raise ValueError("signals must be at least one, and no column may be named twice")
-    sizes = np.full(len(names), 1e-6) if resolution is None else np.array(resolution, np.float64)
-    if sizes.shape != (len(names),) or not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise ValueError(
-            f"resolution must be {len(names)} positive numbers, one for each of {', '.join(names)}"
-        )
-    return Domain(
-        signals=names,
-        judged=np.isin(names, signals),
-        conditions=np.isin(names, conditions),
-        resolution=sizes,
-        restless=np.zeros(len(names), bool),
-    )
 
 
 def lengths(recording: Recording, training: Rows, learning_s: float | None, memory_s: float | None) -> Window:

@@ -52,13 +52,6 @@ class Recording:
         """(N,) number of each row within its machine, from 0."""
         return ranks(self.machine)
 
-    def only(self, columns: Sequence[str], notes: Sequence[str]) -> "Recording":
-        """This recording with these columns only; `notes` say why."""
-        keep = [self.columns.index(name) for name in columns]
-        return replace(
-            self, columns=tuple(columns), signals=self.signals[:, keep], notes=(*self.notes, *notes)
-        )
-
 
 def from_table(
     table: Table, columns: Sequence[str], *, group: str | None, time: str | None, interval_s: float
@@ -173,18 +166,6 @@ def until(recording: Recording, text: str) -> NDArray[np.bool_]:
         first, last = times.shown(float(times.seconds.min())), times.shown(float(times.seconds.max()))
         raise BadData(f"--train-until {text} is before the first row: the file spans {first} to {last}")
     return np.asarray(chosen)
-
-
-def constants(recording: Recording, chosen: NDArray[np.bool_]) -> tuple[list[str], list[str]]:
-    """(columns without any value in the chosen rows, columns with the same value in all of them)."""
-    empty, constant = [], []
-    for name, column in zip(recording.columns, recording.signals[chosen].T, strict=True):
-        known = column[~np.isnan(column)]
-        if not len(known):
-            empty.append(name)
-        elif known.min() == known.max():
-            constant.append(name)
-    return empty, constant
 
 
 def resolutions(signals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -58,6 +58,7 @@ def test_conditions_are_not_judged_unless_they_are_signals_too():
     assert domain.judged.tolist() == [True, True, False]
     assert domain.conditions.tolist() == [False, True, True]
     assert domain.restless.tolist() == [True, False, False]
+    assert domain.targets().tolist() == [0, 1, 2]
 
 
 def test_more_signals_than_a_state_holds_are_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from files import BadData
-from files.recording import ALONE, constants, resolutions, until
+from files.recording import ALONE, resolutions, until
 
 Recorded = Callable[..., Any]
 THREE = "p1,1,10,0\np1,2,11,0\np1,3,12,0\n"
@@ -110,13 +110,6 @@ def test_an_end_that_leaves_nothing_is_refused(recorded: Recorded, text: str, ti
     recording = recorded(THREE, time=time)
     with pytest.raises(BadData, match=message):
         until(recording, text)
-
-
-def test_columns_without_news_are_found(recorded: Recorded):
-    """What has no value, and what has one only, in the rows that count."""
-    recording = recorded("p1,1,7,\np1,2,7,\np1,3,8,1\n")
-    assert constants(recording, np.array([True, True, False])) == (["b"], ["a"])
-    assert constants(recording, np.array([True, True, True])) == ([], ["b"])
 
 
 def test_the_finest_step_of_a_column_is_its_resolution():

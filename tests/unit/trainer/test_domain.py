@@ -1,10 +1,8 @@
 """The domain: which coordinate may be used to predict which signal."""
 
 import numpy as np
-import pytest
 
 from contract.telemetry import SIGNALS
-from files.material import plain_domain
 from trainer.model.domain import columns, fleet_domain
 
 
@@ -48,30 +46,3 @@ def test_columns_are_picked_by_name() -> None:
         columns(signals, ("a", "b"), ("b", "x", "a")), [[2, np.nan, 1], [4, np.nan, 3]]
     )
     assert columns(signals, ("a", "b"), ("a", "b")) is signals
-
-
-def test_a_plain_file_needs_names_alone() -> None:
-    """Signals are judged; conditions that are not signals are added and not judged."""
-    domain = plain_domain(("a", "b"), ("b", "x"))
-    assert domain.signals == ("a", "b", "x")
-    assert domain.judged.tolist() == [True, True, False]
-    assert domain.conditions.tolist() == [False, True, True]
-    assert np.array_equal(domain.targets(), np.arange(3))
-
-
-@pytest.mark.parametrize(
-    ("signals", "conditions", "resolution"),
-    [
-        ((), (), None),
-        (("a", "a"), (), None),
-        (("a",), ("x", "x"), None),
-        (("a",), (), (0.0,)),
-        (("a",), (), (1, 1)),
-    ],
-)
-def test_a_malformed_domain_is_refused(
-    signals: tuple[str, ...], conditions: tuple[str, ...], resolution: tuple[float, ...] | None
-) -> None:
-    """A repeated column, no signal, and a resolution that does not fit are errors."""
-    with pytest.raises(ValueError, match=r"must be|twice"):
-        plain_domain(signals, conditions, resolution)

@@ -9,13 +9,12 @@ import pytest
 
 from contract.alert_rule import AlertRule
 from contract.telemetry import SIGNALS, Floats
-from files.material import plain_domain
 from trainer.judge.baselines import Contender
 from trainer.judge.deviations import artificial_faults, grown
 from trainer.judge.evaluate import auroc, difference, judge
 from trainer.judge.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
 from trainer.log_slice import MaintenanceReport, Telemetry
-from trainer.model.domain import fleet_domain
+from trainer.model.domain import Domain, fleet_domain
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING, parts_of
 
@@ -199,7 +198,8 @@ def test_deviations_grow_in_one_signal_once_the_car_is_learned() -> None:
 
 def test_signals_without_a_known_fault_are_moved_by_two_spreads() -> None:
     """A domain without deviations gets one for each judged signal."""
-    domain = plain_domain(("a", "b"), ("x",))
+    judged = np.array([True, True, False])
+    domain = Domain(("a", "b", "x"), judged, ~judged, np.full(3, 1e-6), np.zeros(3, bool))
     rows = np.random.default_rng(1).normal(0, (1, 5, 9), (20_000, 3)).astype(np.float32)
     assert [(each.signals, round(each.offset)) for each in artificial_faults(domain, rows)] == [
         (("a",), 2),
