@@ -4,7 +4,6 @@ They are made anew for each run and only their owner can read them: another user
 start a pod would have a process of root.
 """
 
-import json
 import os
 import secrets
 import subprocess
@@ -21,6 +20,7 @@ _WHO = {
     "kubelet": ("system:node:localhost", "system:nodes"),
 }
 _DAYS = "30"
+_KUBECONFIG = Path(__file__).with_name("kubeconfig.yaml").read_text(encoding="utf-8")
 
 
 class Credentials:
@@ -60,23 +60,10 @@ class Credentials:
         rows = [f'{tokens[who]},{user},{user},"{groups}"' for who, (user, groups) in _WHO.items()]
         self.tokens.write_text("\n".join(rows) + "\n", encoding="utf-8")
         for who, token in tokens.items():
-            self.kubeconfig(who).write_text(self._kubeconfig(api_port, token), encoding="utf-8")
-
-    def _kubeconfig(self, api_port: int, token: str) -> str:
-        cluster = {"server": f"https://127.0.0.1:{api_port}", "certificate-authority": str(self.authority)}
-        return json.dumps(  # JSON is YAML
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "local",
-                "clusters": [{"name": "local", "cluster": cluster}],
-                "users": [{"name": "me", "user": {"token": token}}],
-                "contexts": [
-                    {"name": "local", "context": {"cluster": "local", "user": "me", "namespace": NAMESPACE}}
-                ],
-            },
-            indent=1,
-        )
+            text = _KUBECONFIG.format(
+                api_port=api_port, authority=self.authority, token=token, namespace=NAMESPACE
+            )
+            self.kubeconfig(who).write_text(text, encoding="utf-8")
 
     @staticmethod
     def _openssl(*arguments: str | Path) -> None:
