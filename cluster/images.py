@@ -1,6 +1,7 @@
 """Our images, built by buildah on a base made by debootstrap; no image registry is needed."""
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -82,7 +83,10 @@ def _export(image: str, archive: Path, say: Say) -> Path:
 
 def _base(say: Say) -> str:
     """The base image: this machine's release of Debian or Ubuntu, with its Python."""
-    suite = _os_release("VERSION_CODENAME")
+    release = platform.freedesktop_os_release()
+    suite = release.get("VERSION_CODENAME")
+    if suite is None:
+        raise WorldDown("/etc/os-release names no release: the base image is made on Debian or Ubuntu")
     image = f"{_PREFIX}/base:{suite}-{digest([], _PACKAGES, *_TRIMMED)}"
     if subprocess.run([*_buildah(), "inspect", image], capture_output=True, check=False).returncode == 0:
         return image
@@ -91,11 +95,11 @@ def _base(say: Say) -> str:
     argv = [
         "debootstrap",
         "--variant=minbase",
-        "--components=main,universe" if _os_release("ID") == "ubuntu" else "--components=main",
+        "--components=main,universe" if release["ID"] == "ubuntu" else "--components=main",
         f"--include={_PACKAGES}",
         suite,
         folder,
-        _mirror(),
+        _mirror(suite),
     ]
     run("making the base image (debootstrap)", argv, say)
     for trimmed in _TRIMMED:
@@ -117,17 +121,9 @@ def _revision() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _os_release(key: str) -> str:
-    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{key}="):
-            return line.partition("=")[2].strip('"')
-    raise WorldDown(f"/etc/os-release has no {key}: the base image is made on Debian or Ubuntu")
-
-
-def _mirror() -> str:
-    """The mirror that this machine's apt uses. Raises WorldDown."""
+def _mirror(suite: str) -> str:
+    """The mirror from which this machine's apt gets the suite. Raises WorldDown."""
     argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]
-    suite = _os_release("VERSION_CODENAME")
     for line in subprocess.run(argv, capture_output=True, text=True, check=False).stdout.splitlines():
         uri, _, codename = line.partition(" ")
         if codename == suite:
