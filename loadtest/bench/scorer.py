@@ -27,7 +27,6 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 from confluent_kafka import OFFSET_END, ConsumerGroupTopicPartitions, TopicPartition
 
 from contract import records as avro
@@ -49,7 +48,6 @@ CARS, SEED = 10_000, 5
 _TICK_S = 0.005
 _WARM_UP_S = 3.0
 _SCORED_WITHIN_S = 120.0
-_BINS_MS = (5, 10, 15, 20, 25, 30, 50, 100, 1_000)
 
 
 def measure(run: BenchRun) -> dict[str, float]:
@@ -193,7 +191,7 @@ def _steady(run: BenchRun, child: Child, first_seq: int) -> dict[str, float]:
     micros = 1e6 * (run.cpu_s(child.name)[child.name] - spent) / (sent - measured_sent)
     producer.flush(10)
     consumer.close()
-    run.say(f"{child.name}: {len(latencies)} anomalies; ms from sample to anomaly: {_histogram(latencies)}")
+    run.say(f"{child.name}: {len(latencies)} anomalies")
     if not 0.9 < sent / ((_WARM_UP_S + seconds) * rate) < 1.1:
         raise WorldDown(f"{sent} records sent instead of {rate} a second")
     return {
@@ -203,9 +201,3 @@ def _steady(run: BenchRun, child: Child, first_seq: int) -> dict[str, float]:
         "steady_scored_p99_ms": percentiles(scored_after)[1],
         "steady_us_per_record": round(micros, 2),
     }
-
-
-def _histogram(latencies_ms: list[float]) -> str:
-    counts, _ = np.histogram(latencies_ms, [0, *_BINS_MS, np.inf])
-    names = [*(f"≤{bound}" for bound in _BINS_MS), f">{_BINS_MS[-1]}"]
-    return " ".join(f"{name}: {count}" for name, count in zip(names, counts.tolist(), strict=True) if count)

@@ -127,11 +127,7 @@ def edge_pause(scene: Scene) -> None:
 @_fault
 def link_cut(scene: Scene) -> None:
     """the connection between edge and cloud cut for 60 s"""
-    scene.relay.cut()
-    try:
-        scene.wait(60)
-    finally:
-        scene.relay.restore()
+    scene.kill("relay", away_s=60)
 
 
 @_fault

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import time
 from contextlib import ExitStack
 
@@ -14,13 +15,13 @@ from loadtest import output
 from loadtest.chaos import auditor, report, volume
 from loadtest.chaos.faults import FAULTS
 from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
-from loadtest.chaos.relay import Relay
 from loadtest.chaos.report import ChaosResults, FaultOutcome
-from loadtest.chaos.scene import NotBack, RunInterrupted, Scene, Skipped
+from loadtest.chaos.scene import RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
 from local import ledger, preflight
-from local.deployment import Deployment
+from local.deployment import ENVIRONMENT, Deployment
 from local.screen import clock, number
+from local.supervisor import Child
 from local.watch import scrape
 from plumbing import kafka, life, log
 from plumbing.life import WorldDown
@@ -51,11 +52,11 @@ def main(settings: Settings) -> int:
                 at_end.callback(own_disk.close)
             except WorldDown as error:
                 own_disk = str(error)
-        relay = Relay(plan.ports.relay, plan.ports.edge_far)
-        at_end.callback(relay.close)
         at_end.callback(deployment.stop)
+        relay = [sys.executable, "-m", "loadtest.relay", str(plan.ports.relay), str(plan.ports.edge_far)]
+        deployment.supervisor.start(Child("relay", relay, env=ENVIRONMENT))
         run = ChaosRun(settings, deployment, console)
-        run.scene = Scene(deployment, relay, own_disk, stop, run.observe)
+        run.scene = Scene(deployment, own_disk, stop, run.observe)
         try:
             run.start(at_end)
         except RunInterrupted:
@@ -94,14 +95,11 @@ class ChaosRun:
         self.follower = LogFollower(deployment.edge.bootstrap, deployment.cloud.bootstrap, car_ids)
         at_end.callback(self.follower.close)
         self._activity = "waiting until every stage keeps pace"
-        try:
-            self.scene.until(
-                lambda: recovered_at(self.follower.timeline, self._began_at, settings.bound_s, _HOLD_S),
-                "every record reaches every stage in time",
-                _FLOWING_WITHIN_S,
-            )
-        except NotBack as error:
-            raise WorldDown(str(error)) from error
+        self.scene.until(
+            lambda: recovered_at(self.follower.timeline, self._began_at, settings.bound_s, _HOLD_S),
+            "every record reaches every stage in time",
+            _FLOWING_WITHIN_S,
+        )
         self._began_at = time.time()
 
     def finish(self) -> ChaosResults:
@@ -116,7 +114,7 @@ class ChaosRun:
                 self._drain()
             except RunInterrupted:
                 incomplete = "interrupted"
-            except NotBack as error:
+            except WorldDown as error:
                 incomplete = str(error)
         if incomplete:  # what was sent until then is audited nevertheless
             self._deployment.supervisor.stop("simulator")
@@ -142,7 +140,7 @@ class ChaosRun:
             self._skipped[name] = str(why)
             self._console.print(f"[bold yellow]SKIPPED {name}: {why}[/]")
             return
-        except (NotBack, WorldDown) as error:
+        except WorldDown as error:
             outcome.broken.append(str(error))
         away = f"{outcome.away_s:.1f} s" if outcome.away_s is not None else "for good"
         recovery = "not" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s after its return"

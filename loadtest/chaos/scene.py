@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from contract.topics import MODELS, MODELS_LOG
-from loadtest.chaos.relay import Relay
 from loadtest.chaos.volume import Volume
 from local.deployment import ENVIRONMENT, TRAINER, Deployment
 from local.ledger import read_topic
 from local.supervisor import Child, Supervisor
 from local.watch import scrape
-from plumbing.life import Stop
+from plumbing.life import Stop, WorldDown
 
 BACK_WITHIN_S = 120.0
 _POLL_S = 0.05
@@ -20,10 +19,6 @@ _POLL_S = 0.05
 
 class Skipped(Exception):
     """The fault cannot be injected on this machine; the message says why."""
-
-
-class NotBack(Exception):
-    """What the fault waited for did not happen in time; the message says what."""
 
 
 class RunInterrupted(Exception):
@@ -36,13 +31,12 @@ class Scene:
     def __init__(
         self,
         deployment: Deployment,
-        relay: Relay,
         volume: Volume | str,
         stop: Stop,
         observe: Callable[[], Any],
     ) -> None:
         """`volume` is edge Kafka's, or why there is none; `observe` is called while time passes."""
-        self.deployment, self.relay = deployment, relay
+        self.deployment = deployment
         self.broken: list[str] = []  # promises of the present fault that did not hold
         self.returned_at: float | None = None  # when what the fault took away was back, s since 1970
         self._volume, self._stop, self._observe = volume, stop, observe
@@ -73,11 +67,11 @@ class Scene:
             time.sleep(min(_POLL_S, left_s))
 
     def until(self, condition: Callable[[], object], what: str, within_s: float = BACK_WITHIN_S) -> None:
-        """Raises NotBack, naming `what`, where the condition does not come true in time."""
+        """Raises WorldDown, naming `what`, where the condition does not come true in time."""
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
-                raise NotBack(f"not within {within_s:.0f} s: {what}")
+                raise WorldDown(f"not within {within_s:.0f} s: {what}")
             self.wait(_POLL_S)
 
     def kill(self, name: str, *, away_s: float = 0.0) -> None:

@@ -23,7 +23,7 @@ from local.champion import KEPT
 from local.deployment import Plan
 from local.screen import number
 from plumbing.life import WorldDown
-from plumbing.settings import load, setting
+from plumbing.settings import setting
 
 # Share of a core that a process may use: above it a queue grows at every hiccup.
 _BUSY_MAX = 0.6
@@ -41,9 +41,6 @@ class Settings:
 
     cars: int = setting("how many cars", default=1_000, least=1)
     rate_hz: float = setting("samples a second of each car", default=1.0, above=0)
-    open_files: int = setting(
-        "connections that a broker's process may hold; 0: this machine's limit", default=0
-    )
     measured: Path | None = setting(
         "file of the measured runs that the costs come from; none: loadtest/plan/measured.json", default=None
     )
@@ -63,8 +60,6 @@ class Settings:
     run_dir: Path = setting("folder of logs and state of these runs", default=Path("var/plan"))
 
     def __post_init__(self) -> None:
-        if self.open_files < 0 or 0 < self.open_files <= preflight.SPARE_FILES:
-            raise ValueError(f"--open-files {self.open_files} must be above {preflight.SPARE_FILES}, or 0")
         if self.measure and len(set(self.rates)) < 2:
             raise ValueError("--rates: a line needs two rates at least")
 
@@ -80,11 +75,8 @@ class Need:
     why: str
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(settings: Settings) -> int:
     """Exit status 1 where a prediction was checked and is more than 20 % off."""
-    settings = load(
-        Settings, prefix="PLAN", argv=arguments, description=__doc__, command="python -m loadtest plan"
-    )
     console = output.console(120)
     try:
         held_out = _measure(settings, console) if settings.measure else []
@@ -95,9 +87,8 @@ def main(arguments: Sequence[str]) -> int:
     if settings.check:
         return _check(cost, held_out or _climb(settings, settings.check_rates, console)[1:], console)
     if not settings.measure:
-        open_files = settings.open_files - preflight.SPARE_FILES
-        cars_per_shard = open_files if settings.open_files else preflight.cars_per_shard()
-        _show(settings, needs(settings.cars, settings.rate_hz, cost, cars_per_shard), about, console)
+        sizes = needs(settings.cars, settings.rate_hz, cost, preflight.cars_per_shard())
+        _show(settings, sizes, about, console)
     return 0
 
 
@@ -164,20 +155,19 @@ def _show(settings: Settings, sizes: list[Need], about: Mapping[str, Any], conso
 def _climb(settings: Settings, rates: Sequence[int], console: Console) -> list[MeasuredRun]:
     """Half of the fleet at the highest rate, then all of it at each of `rates`. Raises WorldDown."""
     ensure_model(KEPT, settings.run_dir, settings.port_offset, console.print)
-    journals = memory_dir(settings.port_offset)
     plan = Plan(
         run_dir=settings.run_dir,
         cars=settings.measure_cars,
         shards=settings.shards,
-        fleet_dir=journals,
+        fleet_dir=memory_dir(settings.port_offset),
         port_offset=settings.port_offset,
     )
     say, warm_s, hold_s = partial(console.print, soft_wrap=True), settings.warm_s, 60 * settings.minutes
     try:
         return staircase.climb(plan, sorted(rates), warm_s=warm_s, hold_s=hold_s, say=say)
     finally:
-        if journals is not None:
-            shutil.rmtree(journals, ignore_errors=True)
+        if plan.fleet_dir is not None:
+            shutil.rmtree(plan.fleet_dir, ignore_errors=True)
 
 
 def _measure(settings: Settings, console: Console) -> list[MeasuredRun]:

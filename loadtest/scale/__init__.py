@@ -1,23 +1,18 @@
 """`make scale`: a fleet of 100 000 cars on this machine: connect, hold, measure, account for every record."""
 
 import shutil
-from collections.abc import Sequence
 
 from loadtest import output
 from loadtest.deployment import ensure_model
 from loadtest.scale.run import ScaleRun
-from loadtest.scale.settings import Settings, memory_dir
+from loadtest.scale.settings import Settings
 from local import preflight
 from local.deployment import Deployment
 from plumbing import life, log
-from plumbing.settings import load
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(settings: Settings) -> int:
     """Exit status 0 where the whole fleet connected and nothing was lost."""
-    settings = load(
-        Settings, prefix="SCALE", argv=arguments, description=__doc__, command="python -m loadtest scale"
-    )
     log.configure("scale", "text")
     console = output.console(130)
     settings.check_room()
@@ -31,5 +26,5 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         console.print("ending all processes")
         deployment.stop()
-        if settings.fleet_dir is None and (journals := memory_dir(settings.port_offset)) is not None:
-            shutil.rmtree(journals, ignore_errors=True)
+        if plan.fleet_dir is not None:
+            shutil.rmtree(plan.fleet_dir, ignore_errors=True)

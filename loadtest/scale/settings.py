@@ -48,10 +48,6 @@ class Settings:
         default="c1",
     )
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
-    fleet_dir: Path | None = setting(
-        "folder of the cars' journals, emptied at the start; none: one in memory (/dev/shm)",
-        default=None,
-    )
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/scale"))
 
     def __post_init__(self) -> None:
@@ -79,7 +75,7 @@ class Settings:
             processes=self.processes,
             connects_per_s=max(1_000.0, self.cars / self.connect_s),
             compiler=self.jvm,
-            fleet_dir=self.fleet_dir or memory_dir(self.port_offset),
+            fleet_dir=memory_dir(self.port_offset),
             port_offset=self.port_offset,
         )
         return paced_like_demo(plan)
@@ -92,7 +88,7 @@ class Settings:
 
 
 def memory_dir(port_offset: int) -> Path | None:
-    """The folder of the cars' journals where none is given; None without a /dev/shm.
+    """A folder in memory for the cars' journals; None without a /dev/shm.
 
     A real car has a flash memory of its own. Here they would share a disk with two Kafka brokers, and a write
     to a mapped page can wait while that page is written back (docs/decisions/one-session.md).

@@ -1,9 +1,12 @@
 """A run observed second by second, and the rates and latencies between two of its moments."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
+
+import numpy as np
 
 from local.screen import Picture
 from local.watch import Latency
@@ -111,11 +114,5 @@ def quantile(counts: Mapping[float, float], share: float) -> float | None:
     total = max(counts.values(), default=0.0)
     if total <= 0:
         return None
-    low, below = 0.0, 0.0
-    for bound, count in counts.items():
-        if count >= share * total and count > below:
-            inside = (share * total - below) / (count - below)
-            value = low if bound == float("inf") else low + inside * (bound - low)
-            return round(1000 * value, 1)
-        low, below = (bound, count)
-    return round(1000 * low, 1)
+    finite = {bound: count for bound, count in counts.items() if bound < math.inf}
+    return round(1000 * float(np.interp(share * total, [0.0, *finite.values()], [0.0, *finite])), 1)

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtest.chaos.relay import Relay
 from loadtest.chaos.volume import Volume
+from local.deployment import ENVIRONMENT
 from local.java import ROOT
+from local.ports import port_is_open
+from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 
 pytestmark = pytest.mark.integration
@@ -85,25 +88,36 @@ def test_an_unknown_fault_is_refused() -> None:
     assert "earthquake: none of bridge-kill" in done.stderr
 
 
-def test_a_relay_can_be_cut_and_restored() -> None:
-    """It carries both ways; a cut aborts connections and refuses new ones; then it carries again."""
+def test_a_relay_can_be_cut_and_restored(tmp_path: Path) -> None:
+    """It carries both ways; killing it ends connections and refuses new ones; its successor carries again."""
     target, port = PORT_OFFSET + 20_000, PORT_OFFSET + 20_001
+    argv = [sys.executable, "-m", "loadtest.relay", str(port), str(target)]
+    supervisor = Supervisor(tmp_path)
     with socket.create_server(("127.0.0.1", target)) as server:
         threading.Thread(target=_echo, args=(server,), daemon=True).start()
-        relay = Relay(port, target)
+        supervisor.start(Child("relay", argv, lambda: port_is_open(port), env=ENVIRONMENT))
         try:
+            supervisor.wait_ready(["relay"], 10)
             with socket.create_connection(("127.0.0.1", port), 5) as line:
                 assert _ask(line) == b"ping"
-                relay.cut()
+                supervisor.kill("relay")
                 with pytest.raises(ConnectionError):
                     _ask(line)
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port), 5)
-            relay.restore()
+            _until_it_works_again(supervisor)
             with socket.create_connection(("127.0.0.1", port), 5) as line:
                 assert _ask(line) == b"ping"
         finally:
-            relay.close()
+            supervisor.stop_all()
+
+
+def _until_it_works_again(supervisor: Supervisor) -> None:
+    deadline = time.monotonic() + 10
+    while not (supervisor.restarts and supervisor.children["relay"].state == "ready"):
+        assert time.monotonic() < deadline, "the relay does not come back"
+        supervisor.tick()
+        time.sleep(0.05)
 
 
 def test_a_volume_can_be_filled_and_freed(tmp_path: Path) -> None:
