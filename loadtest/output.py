@@ -1,4 +1,4 @@
-"""Progress, tables, bars and JSON files, written the same way by every command."""
+"""Progress, bars and JSON files, written the same way by every command."""
 
 import json
 import sys
@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from local.screen import number
 
@@ -72,14 +71,6 @@ class ProgressLine:
 def console(width: int) -> Console:
     """A console on standard output, `width` columns wide where that is not a terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else width)
-
-
-def table(title: str, *columns: str, left: tuple[str, ...] = ()) -> Table:
-    """An empty table; the first column and those in `left` are left-aligned, the others right-aligned."""
-    result = Table(title=title, title_justify="left")
-    for column in columns:
-        result.add_column(column, justify="left" if column in (columns[0], *left) else "right")
-    return result
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

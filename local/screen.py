@@ -87,9 +87,7 @@ def render(picture: Picture, width: int, height: int) -> RenderableType:
         f"{number(picture.cars_connected)} of {number(picture.cars)} cars · ",
         f"{number(picture.memory_mib)} MiB · {picture.restarts} restarts",
     )
-    stages = _table(
-        "", ("stage", "messages/s", "total", "waiting", "by"), narrow=narrow, left=("stage", "by")
-    )
+    stages = table("", "stage", "messages/s", "total", "waiting", "by", narrow=narrow, left=("by",))
     for row in picture.rows:
         stages.add_row(row.stage, number(row.per_s), number(row.total), number(row.waiting), row.by)
     title = "" if narrow else "Alerts, and what the workshops reported"
@@ -123,9 +121,9 @@ def _facts(picture: Picture) -> Text:
     )
 
 
-def _table(title: str, heads: Sequence[str], *, narrow: bool, left: Sequence[str]) -> Table:
-    """An empty table; a narrow one has no frame. Columns are right-justified but for those in `left`."""
-    table = Table(
+def table(title: str, *heads: str, left: Sequence[str] = (), narrow: bool = False) -> Table:
+    """An empty table; a narrow one has no frame. The first column and those in `left` begin at the left."""
+    result = Table(
         title=title or None,
         title_justify="left",
         box=None if narrow else box.HEAVY_HEAD,
@@ -133,8 +131,8 @@ def _table(title: str, heads: Sequence[str], *, narrow: bool, left: Sequence[str
         pad_edge=not narrow,
     )
     for head in heads:
-        table.add_column(head, justify="left" if head in left else "right", no_wrap=narrow)
-    return table
+        result.add_column(head, justify="left" if head in (heads[0], *left) else "right", no_wrap=narrow)
+    return result
 
 
 def foresight_table(
@@ -145,21 +143,21 @@ def foresight_table(
              "recall", "lead"]  # fmt: skip
     if narrow:
         heads = [head for head in heads if head not in ("late", "pending", "precision")]
-    table = _table(title, ("component", *heads), narrow=narrow, left=("component",))
+    result = table(title, "component", *heads, narrow=narrow)
     for name, tally in tallies.items():
         if name == ALL and len(tallies) > 1 and not narrow:
-            table.add_section()
+            result.add_section()
         shares = {"precision": share(tally.precision), "recall": share(tally.recall)}
         cells = shares | {"lead": driving(tally.median_lead_s, time_lapse)}
-        table.add_row(name, *(cells.get(head) or number(getattr(tally, head)) for head in heads))
-    return table
+        result.add_row(name, *(cells.get(head) or number(getattr(tally, head)) for head in heads))
+    return result
 
 
 def anomalies_table(recent: Sequence[dict[str, Any]], *, narrow: bool) -> Table:
     """The latest anomalies with the signals that made them; a narrow one has the first signal only."""
     heads = ("sampled", "car", "score", "signals") if narrow else (
         "sampled", "car", "seq", "score", "threshold", "model", "signals")  # fmt: skip
-    table = _table("" if narrow else "latest anomalies", heads, narrow=narrow, left=heads)
+    result = table("" if narrow else "latest anomalies", *heads, narrow=narrow, left=heads)
     for anomaly in reversed(recent):
         signals = [f"{s['name']} {s['value']:.4g} ({s['share']:.0%})" for s in anomaly["signals"]]
         cells = {
@@ -171,8 +169,8 @@ def anomalies_table(recent: Sequence[dict[str, Any]], *, narrow: bool) -> Table:
             "model": str(anomaly["model_version"]),
             "signals": ", ".join(signals[:1] if narrow else signals),
         }
-        table.add_row(*(cells[head] for head in heads))
-    return table
+        result.add_row(*(cells[head] for head in heads))
+    return result
 
 
 def line(picture: Picture) -> str:
@@ -193,14 +191,12 @@ def line(picture: Picture) -> str:
 def show_ledger(console: Console, stages: Sequence[Stage]) -> None:
     """Print the ledger."""
     heads = ("stage", "expected", "distinct", "duplicates", "lost")
-    table = _table(
-        "Ledger: records by (car_id, seq)", heads, narrow=console.width < WIDE_COLUMNS, left=("stage",)
-    )
+    ledger = table("Ledger: records by (car_id, seq)", *heads, narrow=console.width < WIDE_COLUMNS)
     for stage in stages:
         lost = Text(number(stage.lost), style="bold red" if stage.lost else "green")
         counts = (number(stage.expected), number(stage.distinct), number(stage.duplicates))
-        table.add_row(stage.stage, *counts, lost)
-    console.print(table)
+        ledger.add_row(stage.stage, *counts, lost)
+    console.print(ledger)
 
 
 def show_foresight(
@@ -223,14 +219,14 @@ def show_scorecard(console: Console, card: Scorecard) -> None:
     columns = ("present", "half_grown", "failed", "foreseen", "found", "hypothesis_right")
     heads = ("present", "half grown", "failed", "foreseen", "found", "right", "lead")
     title = "Scorecard: the simulator's faults"
-    table = _table(title, ("fault", *heads), narrow=console.width < WIDE_COLUMNS, left=("fault",))
+    faults = table(title, "fault", *heads, narrow=console.width < WIDE_COLUMNS)
     rows = card.rows(lambda fault: fault.kind) | {ALL: card.row(card.faults)}
     for name, row in rows.items():
         if name == ALL:
-            table.add_section()
+            faults.add_section()
         lead = driving(row["median_lead_s"], card.time_lapse)
-        table.add_row(name, *(str(row[column]) for column in columns), lead)
-    console.print(table)
+        faults.add_row(name, *(str(row[column]) for column in columns), lead)
+    console.print(faults)
     per_week = card.false_alarms_per_car_week()
     console.print(
         "foreseen: failed, with an alert between onset and failure; found: an alert before the repair; "

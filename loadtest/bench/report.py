@@ -9,6 +9,7 @@ from loadtest import machine, output
 from loadtest.bench import physics
 from loadtest.bench.run import BenchRun
 from loadtest.output import Bar, shown
+from local import screen
 
 BARS: dict[str, dict[str, Bar]] = {
     "bridge": {
@@ -61,7 +62,7 @@ def report(run: BenchRun) -> None:
 def _table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, float]]) -> Table:
     """One row a figure: ours, the bar, and that of each peer."""
     bars = BARS.get(stage, {})
-    result = output.table(stage, "figure", "ours", "bar", *peers)
+    result = screen.table(stage, "figure", "ours", "bar", *peers)
     for key in dict.fromkeys([*figures, *(key for theirs in peers.values() for key in theirs)]):
         bar, value = bars.get(key), figures.get(key)
         style = "" if bar is None or value is None else "green" if bar.met(value) else "bold red"

@@ -17,8 +17,6 @@ Then what a restart costs: the states of 100 000 cars, written to car-state and 
 With --peers the same records and the model without state run through a Quix Streams application.
 """
 
-import contextlib
-import http.client
 import statistics
 import time
 from collections import Counter
@@ -95,21 +93,11 @@ def _start_scorer(run: BenchRun, name: str) -> Child:
     client = admin(run.edge)  # its futures complete only as long as it is referenced
     for deleted in client.delete_records(audits, request_timeout=20).values():
         deleted.result()
-    port = run.ports.scorer(0)
     settings = {"kafka_bootstrap": run.edge, "group_id": name, "scorer_id": name, "model_name": name}
-    child = run.python(name, "scorer", *flags({**settings, "metrics_port": port}))
-    what = "the scorer waits for a model"
-    run.wait_until(lambda: "no model yet" in _readiness(port), child, READY_WITHIN_S, what)
+    child = run.python(name, "scorer", *flags({**settings, "metrics_port": run.ports.scorer(0)}))
+    waits = "waiting for the first model"
+    run.wait_until(lambda: waits in run.supervisor.last_lines(name), child, READY_WITHIN_S, waits)
     return child
-
-
-def _readiness(port: int) -> str:
-    """What /readyz answers; empty where nothing answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    with contextlib.closing(connection), contextlib.suppress(OSError):
-        connection.request("GET", "/readyz")
-        return connection.getresponse().read().decode()
-    return ""
 
 
 def uncovered(audits: Sequence[Mapping[str, Any]]) -> int:

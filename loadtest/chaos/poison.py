@@ -1,22 +1,22 @@
 """Invalid messages that no car sends: each must end in telemetry.rejected with its reason."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 import mqtt5
-import numpy as np
 
-from contract import telemetry
-from contract.records import SINGLE_OBJECT_BYTES, single_object_header
-from contract.schema import latest
+from contract.records import SINGLE_OBJECT_BYTES
 from contract.telemetry import SIGNALS, STAMP_BYTES
 from contract.topics import REJECTED, TELEMETRY, mqtt_topic
 from loadtest.bench.traffic import Publisher
+from loadtest.load.samples import Sensors
 from local.ledger import read_topic
 from plumbing.life import WorldDown
 from plumbing.mqtt import ConnectionLost
 
 EACH_KIND = 400
+_CARS, _SAMPLED_AT_MS = 10, 1_700_000_000_000
 _OVERSIZED_BYTES = 20_000  # the bridge takes 16 384
 
 
@@ -37,9 +37,9 @@ def flood(mqtt: str) -> Counter[str]:
 
 def messages() -> Iterator[tuple[str, str, bytes]]:
     """(reason, MQTT topic, payload) of EACH_KIND rounds with one message of every kind."""
-    for number in range(EACH_KIND):
-        car = f"poison-{number % 10}"
-        topic, valid = mqtt_topic(car, TELEMETRY), _record(car, 1 + number)
+    cars = {f"poison-{number}": Sensors(f"poison-{number}") for number in range(_CARS)}
+    for car, sensors in itertools.islice(itertools.cycle(cars.items()), EACH_KIND):
+        topic, valid = mqtt_topic(car, TELEMETRY), sensors.sample(_SAMPLED_AT_MS)
         stamp_at = len(valid) - 4 * len(SIGNALS) - STAMP_BYTES
         yield "bad_frame", topic, b"\x00" + valid
         yield "unknown_schema", topic, valid[:2] + bytes(8) + valid[SINGLE_OBJECT_BYTES:]
@@ -58,10 +58,3 @@ def dead_letters(edge_bootstrap: str) -> Counter[str]:
         for batch in read_topic(edge_bootstrap, REJECTED)
         for message in batch
     )
-
-
-def _record(car: str, seq: int) -> bytes:
-    schema = latest(TELEMETRY)
-    start = single_object_header(schema) + telemetry.prefix(schema, car)
-    signals = np.zeros((1, len(SIGNALS)), np.float32)
-    return telemetry.encode([start], np.array([seq]), np.array([1_700_000_000_000]), signals)[0]

@@ -14,7 +14,7 @@ from loadtest.chaos.auditor import Findings, per_window
 from loadtest.chaos.follower import STAGES
 from loadtest.chaos.settings import Settings
 from local.ledger import Log, Published, Stage
-from local.screen import clock, number, show_ledger
+from local.screen import clock, number, show_ledger, table
 
 
 @dataclass
@@ -160,19 +160,19 @@ class ChaosResults:
 
 def show(results: ChaosResults, console: Console) -> None:
     """Print the faults, the ledger and the verdict."""
-    table = output.table("Faults", "fault", "at", "away s", "recovery s", "lost", "duplicates", "order",
+    faults = table("Faults", "fault", "at", "away s", "recovery s", "lost", "duplicates", "order",
                          "twice", "worst ms to edge", "to score", "to cloud")  # fmt: skip
     for row in results.as_dict()["faults"]:
         worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
         late = recovery_s is None or recovery_s > results.settings.recovery_s_max
-        table.add_row(
+        faults.add_row(
             row["fault"], clock(row["at_s"]), output.shown(row["away_s"]),
             Text(output.shown(recovery_s), style="bold red" if late else "green"),
             _must_be_0(row["lost"]), number(row["duplicates"]),
             _must_be_0(row["order_violations"]), _must_be_0(row["scored_twice"]),
             *(number(worst[stage]) if stage in worst else "-" for stage in STAGES),
         )  # fmt: skip
-    console.print(table)
+    console.print(faults)
     for fault, why in results.skipped.items():
         console.print(f"[bold yellow]SKIPPED {fault}: {why}[/]")
     show_ledger(console, results.stages)

@@ -18,7 +18,7 @@ from loadtest.deployment import ensure_model
 from loadtest.plan import costs, staircase
 from loadtest.plan.costs import COMPONENTS, Cost, MeasuredRun
 from loadtest.scale.settings import memory_dir
-from local import preflight
+from local import preflight, screen
 from local.champion import KEPT
 from local.deployment import Plan
 from local.screen import number
@@ -131,7 +131,7 @@ def _processes(cost: Cost, rate: float) -> int:
 def _show(settings: Settings, sizes: list[Need], about: Mapping[str, Any], console: Console) -> None:
     rate = settings.cars * settings.rate_hz
     title = f"{number(settings.cars)} cars at {settings.rate_hz:g} Hz: {number(rate)} messages/s"
-    table = output.table(title, "component", "replicas", "cores", "memory, MiB", "", left=("",))
+    table = screen.table(title, "component", "replicas", "cores", "memory, MiB", "", left=("",))
     for need in sizes:
         table.add_row(
             need.component, str(need.replicas), f"{need.cores:.2f}", number(need.memory_mib), need.why
@@ -198,7 +198,7 @@ def _check(cost: Mapping[str, Cost], runs: Sequence[MeasuredRun], console: Conso
 def _compare(run: MeasuredRun, cost: Mapping[str, Cost], console: Console) -> float:
     """Relative error of the predicted sum of cores."""
     title = f"{number(run.rate)} messages/s, cores"
-    table = output.table(title, "component", "measured", "predicted", "off")
+    table = screen.table(title, "component", "measured", "predicted", "off")
     predicted = {name: cost[name].cores(run.processes[name], run.rate) for name in COMPONENTS}
     rows = [(name, run.cores[name], predicted[name]) for name in COMPONENTS]
     rows.append(("all", sum(run.cores.values()), sum(predicted.values())))

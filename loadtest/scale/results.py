@@ -133,7 +133,7 @@ class ScaleResults:
 
     def _components_table(self) -> Table:
         summary, latencies = self.summary, self._latencies()
-        table = output.table(
+        table = screen.table(
             f"Components over {summary['hold_s']:.0f} s with {screen.number(summary['connected'])} cars",
             "component", "processes", "CPU, %", "MiB", "µs/message", "latency", left=("latency",),
         )  # fmt: skip
@@ -190,7 +190,7 @@ def barred_figures(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _bars_table(bars: Sequence[Mapping[str, Any]]) -> Table:
-    table = output.table("Bars", "what", "figure", "bar", "", left=("",))
+    table = screen.table("Bars", "what", "figure", "bar", "", left=("",))
     for bar in bars:
         verdict = Text("met", style="green") if bar["met"] else Text("missed", style="bold red")
         limit = str(Bar(bar["limit"], bar["must_be"] == "at least"))

@@ -35,7 +35,6 @@ class ScaleRun:
         self._settings, self._deployment = settings, deployment
         self._console, self._stop = console, stop
         self._timeline = Timeline()
-        self._usage = Usage(deployment.supervisor)
         self._progress = output.ProgressLine(console)
 
     def run(self) -> int:
@@ -49,7 +48,7 @@ class ScaleRun:
         try:
             with self._progress:
                 deployment.start_simulator()
-                if self._connect():
+                if self._until(lambda p: p.cars_connected >= settings.cars, _CONNECT_S_MAX, "connect"):
                     connected_at = time.time()
                     self._settle()
                     hold = self._hold(kernel_before_mib)
@@ -86,16 +85,6 @@ class ScaleRun:
             time.sleep(max(0.0, due - time.monotonic()))
         return False
 
-    def _connect(self) -> bool:
-        """Whether all cars connected in time."""
-        cars = self._settings.cars
-        connected = self._until(lambda p: p.cars_connected >= cars, _CONNECT_S_MAX, "connect")
-        if connected:
-            self._console.print(f"all {screen.number(cars)} cars are connected")
-        else:
-            self._console.print("[bold red]the fleet did not connect[/]")
-        return connected
-
     def _settle(self) -> None:
         """Wait until the JVMs have warmed up and no stage is behind."""
         self._until(lambda _: False, self._settings.warm_s, "warm up")
@@ -103,14 +92,14 @@ class ScaleRun:
         self._until(lambda p: all(row.waiting <= behind for row in p.rows), _STEADY_WITHIN_S, "settle")
 
     def _hold(self, kernel_before_mib: float) -> Hold:
-        self._usage = Usage(self._deployment.supervisor)
+        usage = Usage(self._deployment.supervisor)
         own_cpu_s, from_s = time.process_time(), time.time()
         self._until(lambda _: False, self._settings.hold_s, "hold")
         to_s, fleet = time.time(), self._deployment.supervisor.children["simulator"]
         return Hold(
             from_s=from_s,
             to_s=to_s,
-            components=self._usage.by_component(),
+            components=usage.by_component(),
             own_cpu_s=time.process_time() - own_cpu_s,
             kernel_mib=max(0.0, kernel_mib() - kernel_before_mib),
             simulators_rss_mib=[rss_mib(pid) for pid in fleet.tree()],

@@ -33,7 +33,6 @@ class Settings:
         "seconds before the measurement, in which the JVMs compile their hot code", default=15.0, least=0
     )
     seed: int = setting("seed of the fleet and of a training", default=1)
-    faulty_share: float = setting("share of the cars in which components wear out", default=0.05)
     bridges: int = setting(
         "bridge processes; each owns shards with shard % bridges == ordinal", default=1, least=1
     )
@@ -66,7 +65,6 @@ class Settings:
             cars=self.cars,
             rate_hz=self.rate / self.cars,
             seed=self.seed,
-            faulty_share=self.faulty_share,
             ageing=40 * 60 / self.minutes,
             healthy_s=self.connect_s + 30,
             bridges=self.bridges,

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from loadtest.children import flags
 from loadtest.deployment import require_fleet
-from loadtest.output import Bar, ProgressLine, table
+from loadtest.output import Bar, ProgressLine
+from local.screen import table
 
 
 def test_settings_become_flags():
