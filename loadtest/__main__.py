@@ -1,10 +1,10 @@
-"""python -m loadtest: a command is a package with `Settings` and `main(settings)`, imported when called."""
+"""python -m loadtest: each command is a package with `main(arguments)`, imported only when it is called."""
 
 import importlib
 import sys
 
 from plumbing import life
-from plumbing.settings import SettingsError, load
+from plumbing.settings import SettingsError
 
 USAGE = """\
 usage: python -m loadtest COMMAND [settings]
@@ -32,17 +32,7 @@ def _run() -> int:
         return 0
     if command not in COMMANDS:
         raise SettingsError(f"{command!r} is not one of {', '.join(COMMANDS)}; see python -m loadtest --help")
-    package = importlib.import_module(f"loadtest.{command}")
-    if command == "load":  # locust reads its flags itself
-        return int(package.main(arguments))
-    settings = load(
-        package.Settings,
-        prefix=command.upper(),
-        argv=arguments,
-        description=package.__doc__,
-        command=f"python -m loadtest {command}",
-    )
-    return int(package.main(settings))
+    return int(importlib.import_module(f"loadtest.{command}").main(arguments))
 
 
 if __name__ == "__main__":

@@ -11,14 +11,19 @@ wrong (a message was lost, for example), or where a peer cannot run here.
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 from loadtest.bench.report import report
 from loadtest.bench.run import BenchRun, Settings
 from plumbing.life import WorldDown
+from plumbing.settings import load
 
 
-def main(settings: Settings) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Measure the stages one after another; exit status 0 where everything could be measured."""
+    settings = load(
+        Settings, prefix="BENCH", argv=arguments, description=__doc__, command="python -m loadtest bench"
+    )
     run = BenchRun(settings)
     for name in settings.stages:
         stage = importlib.import_module(f"loadtest.bench.{name}")

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,16 +48,11 @@ class Settings:
             raise ValueError(f"--stages must name at least one of {','.join(STAGES)}")
 
 
-def cpu_s(step: Callable[[], object], seconds: float, times: int = 5) -> float:
-    """CPU time of a call of `step`: the least mean of `times` series of `seconds`, because load only adds."""
-    least = float("inf")
-    for _ in range(times):
-        began, calls = time.thread_time(), 0
-        while time.thread_time() - began < seconds:
-            step()
-            calls += 1
-        least = min(least, (time.thread_time() - began) / calls)
-    return least
+def cpu_s(step: Callable[[], object]) -> float:
+    """CPU time of a call of `step`: the least mean of five series of about 0.1 s, because load only adds."""
+    timer = timeit.Timer(step, timer=time.thread_time)
+    calls = 1 + int(0.1 / timer.timeit(1))
+    return min(timer.repeat(5, calls)) / calls
 
 
 class BenchRun:

@@ -23,7 +23,7 @@ from local.champion import KEPT
 from local.deployment import Plan
 from local.screen import number
 from plumbing.life import WorldDown
-from plumbing.settings import setting
+from plumbing.settings import load, setting
 
 # Share of a core that a process may use: above it a queue grows at every hiccup.
 _BUSY_MAX = 0.6
@@ -75,8 +75,11 @@ class Need:
     why: str
 
 
-def main(settings: Settings) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Exit status 1 where a prediction was checked and is more than 20 % off."""
+    settings = load(
+        Settings, prefix="PLAN", argv=arguments, description=__doc__, command="python -m loadtest plan"
+    )
     console = output.console(120)
     try:
         held_out = _measure(settings, console) if settings.measure else []

@@ -1,6 +1,7 @@
 """`make scale`: a fleet of 100 000 cars on this machine: connect, hold, measure, account for every record."""
 
 import shutil
+from collections.abc import Sequence
 
 from loadtest import output
 from loadtest.deployment import ensure_model
@@ -9,10 +10,14 @@ from loadtest.scale.settings import Settings
 from local import preflight
 from local.deployment import Deployment
 from plumbing import life, log
+from plumbing.settings import load
 
 
-def main(settings: Settings) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Exit status 0 where the whole fleet connected and nothing was lost."""
+    settings = load(
+        Settings, prefix="SCALE", argv=arguments, description=__doc__, command="python -m loadtest scale"
+    )
     log.configure("scale", "text")
     console = output.console(130)
     settings.check_room()

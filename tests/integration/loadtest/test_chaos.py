@@ -1,5 +1,6 @@
 """`python -m loadtest chaos` with the most important faults: three minutes in which nothing is lost."""
 
+import contextlib
 import json
 import os
 import socket
@@ -95,12 +96,14 @@ def test_a_relay_can_be_cut_and_restored(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path)
     with socket.create_server(("127.0.0.1", target)) as server:
         threading.Thread(target=_echo, args=(server,), daemon=True).start()
-        supervisor.start(Child("relay", argv, lambda: port_is_open(port), env=ENVIRONMENT))
+        relay = supervisor.start(Child("relay", argv, lambda: port_is_open(port), env=ENVIRONMENT))
         try:
             supervisor.wait_ready(["relay"], 10)
             with socket.create_connection(("127.0.0.1", port), 5) as line:
                 assert _ask(line) == b"ping"
                 supervisor.kill("relay")
+                assert relay.process is not None
+                relay.process.wait(5)
                 with pytest.raises(ConnectionError):
                     _ask(line)
             with pytest.raises(ConnectionRefusedError):
@@ -140,11 +143,12 @@ def test_a_volume_can_be_filled_and_freed(tmp_path: Path) -> None:
 
 
 def _echo(server: socket.socket) -> None:
-    while True:
-        line, _ = server.accept()
-        with line:
-            line.sendall(line.recv(4))
-            line.recv(4)
+    with contextlib.suppress(OSError):  # the test has closed the server
+        while True:
+            line, _ = server.accept()
+            with line, contextlib.suppress(ConnectionError):  # the relay was killed
+                line.sendall(line.recv(4))
+                line.recv(4)
 
 
 def _ask(line: socket.socket) -> bytes:
