@@ -51,9 +51,10 @@ class Settings(Scenario, ServiceSettings):
         default=60.0,
         above=0,
     )
+    # Above 20, so that cars with a message each 10 s never ping; below half of buffer_s, which cars can wait.
     keep_alive_s: int = setting(
         "keep alive of the MQTT connections in seconds: reconnect if the broker is silent for this long",
-        default=30,
+        default=24,
         least=1,
     )
     connects_per_s: float = setting("new connections per second of the whole fleet", default=2500.0, above=0)
