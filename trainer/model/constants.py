@@ -15,7 +15,7 @@ from trainer.model.state import Window
 COORDINATE_MAX = 100.0
 _NORM_MAX = 20.0  # spreads at which deviations are clipped before the norm is fitted
 # Inputs of the regression are clipped half as far again from the median as nearly all training samples are.
-_INPUT_QUANTILES, _INPUT_BEYOND = (0.001, 0.999), 1.5
+_INPUT_QUANTILES, INPUT_BEYOND = (0.001, 0.999), 1.5
 _TARGET_MAX = 8.0  # spreads: targets are clipped to it when the regression is fitted
 # A residual counts by itself beyond twice what nearly all of the fleet's samples have.
 _LIMIT_QUANTILE, _LIMIT_BEYOND = 0.99998, 2.0
@@ -85,7 +85,7 @@ def fit_regression(constants: Constants, inputs: Floats, targets: Floats, car: C
     """
     width = constants.domain.width
     kept = constants.baseline_weight = _unshown(constants.domain, inputs[:, :width], car)
-    low, high = _INPUT_BEYOND * np.quantile(inputs, _INPUT_QUANTILES, axis=0)
+    low, high = INPUT_BEYOND * np.quantile(inputs, _INPUT_QUANTILES, axis=0)
     constants.low, constants.high = np.minimum(low, 0), np.maximum(high, 0)
     inputs = np.clip(inputs, constants.low, constants.high)
     targets = np.clip(targets, -_TARGET_MAX, _TARGET_MAX)
@@ -125,8 +125,11 @@ def fit_limits(constants: Constants, residual: Floats, car: CarNumbers) -> None:
     constants.pull = _PULL_SPREADS * np.maximum(np.clip(own, low, high).std(axis=0), 1)
 
 
-def fit_norm(constants: Constants, vectors: Floats) -> None:
-    """Fit `usual` and `precision` to the vectors (n, M) of healthy cars; constant components get a floor."""
+def fit_norm(constants: Constants, vectors: Floats, *, tails: bool) -> None:
+    """Fit `usual` and `precision` to the vectors (n, M) of healthy cars; constant components get a floor.
+
+    `tails`: the rare ones count most, as in `robust.precision`.
+    """
     judged = int(constants.domain.judged.sum())
     samples = constants.window.memory_samples
     # A single repeat by chance moves the repeat rate by 1 / samples: that counts as two deviations, no more.
@@ -137,4 +140,4 @@ def fit_norm(constants: Constants, vectors: Floats) -> None:
     constants.usual = np.where(np.arange(len(usual)) < judged, 0.0, usual)  # deviations are from the baseline
     scaled = np.clip((vectors - constants.usual) / spread, -_NORM_MAX, _NORM_MAX)
     least = np.where(spread > floor, 1e-3, 1.0)  # a component that never moves in healthy cars has its floor
-    constants.precision = robust.precision(scaled, least=least) / spread / spread[:, None]
+    constants.precision = robust.precision(scaled, least=least, tails=tails) / spread / spread[:, None]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from trainer.model.constants import COORDINATE_MAX, Constants
+from trainer.model.constants import COORDINATE_MAX, INPUT_BEYOND, Constants
 from trainer.model.coordinates import coordinates, presence
 from trainer.model.network import no_network
 from trainer.model.rows import column, matmul, scatter, select, stack
@@ -74,7 +74,7 @@ class Graph:
         # Cars that vary more than usual are scaled down by as much, as far as it is known to be their own.
         excess = 1.0 + tf.maximum(variance_ratio - 1.0, 0.0) * c.variance_confidence
         # Weight of the averages in the score: 0 while the car is learned or if it is unfamiliar (1, n).
-        weight = familiar / (excess * excess) * warm
+        weight = familiar * self._charted(point) / (excess * excess) * warm
         # EWMA of how often each restless signal repeats itself, its last value, and its mask (R, n).
         repeat_rate, last, restless_mask = self._repeats(values, present, before)
         # Where the slices were too short to show how cars vary, part of the baseline counts as deviation.
@@ -178,6 +178,15 @@ class Graph:
         rate = tf.maximum(1.0 / (before.count + 1.0), 1 / self.constants.window.memory_samples)
         point = before.point + rate * (select(now, np.flatnonzero(domain.conditions)) - before.point)
         return stack(now, _clip(point, low[domain.width :], high[domain.width :])), point
+
+    def _charted(self, point: Any) -> Any:
+        """(1, n) 1 at operating points (C, n) of the training cars; outside predictions extrapolate: less."""
+        import tensorflow as tf
+
+        c, width = self.constants, self.constants.domain.width
+        low, high = (column(bound[width:] / INPUT_BEYOND) for bound in (c.low, c.high))
+        outside = tf.reduce_sum(tf.abs(point - _clip(point, low, high)), axis=0, keepdims=True)
+        return 1.0 / (1.0 + outside)
 
     def _residual(self, values: Any, present: Any, inputs: Any) -> tuple[Any, Any]:
         """(observed minus expected, in resolutions, 0 outside of the mask; mask) (J, n) each."""

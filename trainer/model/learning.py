@@ -125,7 +125,7 @@ def fit(
     """Fit the linear detector to some of the `trusted` rows (N,), which are all rows of some cars.
 
     The others are passed through it as well: a copy without them would be as large as the slice. Returns the
-    detector and the scores (N,) of all rows.
+    detector and scores (N,) of all rows, in which faulty cars stand out.
     """
     rows = some_rows(np.isfinite(signals).all(axis=1) & trusted)
     graph = Graph(Constants(domain, window, np.asarray(coordinates(domain, signals[rows].T)).T))
@@ -140,7 +140,10 @@ def fit(
 
 
 def fit_norm(graph: Graph, signals: Floats, car: CarNumbers, trusted: Mask, fitted: Fitted) -> Floats:
-    """Fit the limits of the residual and the norm of its averages; returns the scores (N,) of all rows."""
+    """Fit the limits of the residual and the norm of its averages; returns scores (N,) of all rows.
+
+    These are by the norm of most samples, in which faulty cars stand out.
+    """
     c, columns = graph.constants, graph.columns
     (residual,) = in_blocks(lambda *block: (graph.residual(*block),), signals[fitted.rows], fitted.states)
     constants.fit_limits(c, residual, fitted.car)
@@ -158,11 +161,14 @@ def fit_norm(graph: Graph, signals: Floats, car: CarNumbers, trusted: Mask, fitt
     )
     # Slices that do not show how a car varies understate its variance, too.
     c.usual_variance = max(float(np.median(variance)), 1e-3) / max(1 - c.baseline_weight, 1e-3)
-    # The vector as Graph.run makes it.
+    # The vector as Graph.run makes it of these cars, whose operating points are all known.
     weight = 1 / (1 + np.maximum(variance / c.usual_variance - 1, 0) * c.variance_confidence) ** 2
     departure = deviation + c.baseline_weight * baseline
-    constants.fit_norm(c, np.concatenate([departure, repeat_rate], axis=1) * weight)
-    return replay(graph.convert(), signals, car).score
+    vectors = np.concatenate([departure, repeat_rate], axis=1) * weight
+    constants.fit_norm(c, vectors, tails=False)
+    score = replay(graph.convert(), signals, car).score
+    constants.fit_norm(c, vectors, tails=True)
+    return score
 
 
 def some_rows(wanted: Mask) -> Rows:

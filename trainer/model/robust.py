@@ -14,6 +14,7 @@ CarNumbers = NDArray[np.integer[Any]]  # (n,) which car each of n rows is of: 0,
 # A car is suspect when the score that it exceeds in a tenth of its samples is this many robust deviations
 # above that of the other cars: so a fault that came or went within the slice counts, too.
 SUSPECT_DEVIATIONS, SUSPECT_QUANTILE = 5.0, 0.9
+_TAIL_WEIGHTS = 1e-3, 10.0  # least and most that a sample counts in the precision of the tails
 _MAD_TO_DEVIATION = 1.4826  # of a normal distribution
 
 
@@ -46,23 +47,30 @@ def _covariance(values: F8) -> F8:
     return np.asarray(values.T @ values * (1 / (len(values) - 1)))
 
 
-def precision(residual: NDArray[Any], shrinkage: float = 0.05, least: float | F8 = 1e-3) -> F8:
+def precision(
+    residual: NDArray[Any], shrinkage: float = 0.05, least: float | F8 = 1e-3, *, tails: bool = False
+) -> F8:
     """(k, k) precision matrix (inverse covariance) divided by k, so that a typical norm is 1.
 
     The covariance is shrunk towards its diagonal, whose variances are at least `least` (k,). It is estimated
-    three times, each time without the 3 % of the samples with the largest norm.
+    three times, each time without the 3 % of the samples with the largest norm. `tails`: then once more, of
+    all samples, each counted by the square of its norm, but at most by a few times the typical one: the very
+    largest may be a faulty car's. A threshold lies in the tails of healthy cars, and in some directions these
+    reach much further than the bulk of the samples shows.
     """
-    k, kept = residual.shape[1], residual.astype(np.float64)
-    samples = kept
-    for _ in range(3):
-        covariance = np.cov(kept.T).reshape(k, k)
+    samples, k = residual.astype(np.float64), residual.shape[1]
+    weights = np.ones(len(samples))
+    for step in range(4 if tails else 3):
+        covariance = np.cov(samples.T, aweights=weights).reshape(k, k)
         diagonal = np.maximum(np.diag(covariance), least)
         covariance *= 1 - shrinkage
         np.fill_diagonal(covariance, diagonal)
         inverse = np.linalg.inv(covariance) / k
         square = np.einsum("ni,ij,nj->n", samples, inverse, samples, optimize=True)
-        kept = samples[square <= np.quantile(square, 0.97)]
-    return np.asarray((inverse + inverse.T) / 2)
+        kept = square <= np.quantile(square, 0.97)
+        weights = np.clip(square, *_TAIL_WEIGHTS) if step == 2 else kept.astype(np.float64)
+    typical = max(float(np.median(square)), _TAIL_WEIGHTS[0]) if tails else 1.0
+    return np.asarray((inverse + inverse.T) / (2 * typical))
 
 
 def suspects(score: NDArray[Any], car: CarNumbers) -> NDArray[np.bool_]:

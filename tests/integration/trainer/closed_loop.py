@@ -91,7 +91,9 @@ def numpy_step(graph: Graph, signals: Floats, state: NDArray[np.float64]) -> tup
     ratio_of_variance = before.variance / c.usual_variance
     familiar = np.clip(7 - ratio_of_variance, 0, 1)
     confidence = WINDOW.learning_samples / (WINDOW.learning_samples + 60)
-    weight = familiar / (1 + np.maximum(ratio_of_variance - 1, 0) * confidence) ** 2 * warm
+    known = np.clip(point, c.low[width:] / 1.5, c.high[width:] / 1.5)
+    charted = 1 / (1 + np.abs(point - known).sum(axis=1, keepdims=True))
+    weight = familiar * charted / (1 + np.maximum(ratio_of_variance - 1, 0) * confidence) ** 2 * warm
     departure = (deviation + c.baseline_weight * baseline) * mask
     repeats = (repeat_rate - c.usual[len(JUDGED) :]) * there
     vector = np.concatenate([departure, repeats], axis=1) * weight

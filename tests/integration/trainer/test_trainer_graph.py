@@ -126,6 +126,18 @@ def test_a_new_car_scores_nothing_until_it_is_known(served: Interpreter, past: F
     assert (score[:, -1] > 0).all()
 
 
+def test_a_deviation_counts_less_where_no_training_car_has_been(
+    graph: Graph, served: Interpreter, past: Floats, warm: Floats
+) -> None:
+    """Predictions extrapolate there: ten spreads away a deviation counts a fifth at most."""
+    deviating = warm.copy()
+    deviating[:, slice(*graph.columns.deviation)] += 100
+    away = deviating.copy()
+    away[:, slice(*graph.columns.point)] += 10
+    known, unknown = (served.run(past[:, -1], state)[0] for state in (deviating, away))
+    assert (unknown < 0.2 * known).mean() > 0.9
+
+
 def test_a_stuck_sensor_is_seen_by_its_silence(served: Interpreter, past: Floats, warm: Floats) -> None:
     """A coolant sensor that repeats a usual value has the largest contribution."""
     limit = np.quantile(loop(served, past)[0][:, WINDOW.learning_samples :].max(axis=1), 0.99)

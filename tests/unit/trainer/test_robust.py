@@ -84,3 +84,24 @@ def test_the_precision_is_of_most_samples_and_scaled() -> None:
     spoilt = samples.copy()
     spoilt[:200] *= 100
     assert np.allclose(robust.precision(spoilt), inverse, rtol=0.2, atol=0.02)
+
+
+def test_the_precision_of_the_tails_is_of_rare_states_too() -> None:
+    """Two signals that usually move together and rarely apart: apart is then less strange than usually."""
+    rng = np.random.default_rng(1)
+    samples = rng.normal(size=(20_000, 1)) + 0.1 * rng.normal(size=(20_000, 2))
+    samples[:400] += 5 * rng.normal(size=(400, 1)) * [1, -1]
+    apart, usual = np.array([1.0, -1.0]), robust.precision(samples)
+    tails = robust.precision(samples, tails=True)
+    assert apart @ tails @ apart < 0.1 * (apart @ usual @ apart)
+    assert np.isclose(np.median(np.einsum("ni,ij,nj->n", samples, tails, samples)), 1)
+
+
+def test_the_precision_of_the_tails_is_not_that_of_a_faulty_car() -> None:
+    """A car whose samples are far beyond all others counts only a few times as much as another."""
+    rng = np.random.default_rng(1)
+    samples = rng.normal(size=(20_000, 4))
+    spoilt = samples.copy()
+    spoilt[:20, 0] += 10
+    tails = robust.precision(samples, tails=True)
+    assert np.allclose(robust.precision(spoilt, tails=True), tails, rtol=0.4, atol=0.02)
