@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from contract.foresight import AlertVerdicts
 from local import champion, ledger, report, screen
 from local.deployment import TRAINER, Deployment, Plan
-from local.foresight import AlertVerdicts
 from local.observer import Observer
 from local.watch import Watch
 from plumbing.life import Stop

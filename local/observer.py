@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from contract.foresight import AlertVerdicts, ForesightTally
 from local import screen
 from local.deployment import TRAINER, Deployment
-from local.foresight import AlertVerdicts, ForesightTally
 from local.supervisor import Child
 from local.watch import Watch, scrape
 

@@ -1,7 +1,7 @@
 """The scorecard against the truth: the faults that were there, the alerts on them, and false alarms.
 
 The truth is the simulator's plan of faults, which no telemetry carries. What a running deployment can know
-from the workshops' reports alone is in local/foresight.py.
+from the workshops' reports alone is in contract/foresight.py.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from local.foresight import JudgedAlert, kind
+from contract.foresight import JudgedAlert, kind
 
 # An alert this soon after a repair is not false: the smoothed score still remembers the fault.
 AFTERMATH_S = 10.0

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from local.foresight import ALL, AlertVerdicts, ForesightTally
+from contract.foresight import ALL, AlertVerdicts, ForesightTally
 from local.ledger import Stage
 from local.scorecard import Scorecard
 from local.watch import Latency

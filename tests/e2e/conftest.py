@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from contract.foresight import AlertVerdicts
 from local.deployment import Deployment, Plan
-from local.foresight import AlertVerdicts
 from local.watch import Watch, scrape
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000")) + 500

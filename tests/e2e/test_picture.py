@@ -8,9 +8,9 @@ import time
 import pytest
 from confluent_kafka import Producer
 
+from contract.foresight import JudgedAlert
 from contract.topics import MODELS, mirrored
 from local import ledger
-from local.foresight import JudgedAlert
 from local.scorecard import draw_up
 from tests.e2e.conftest import CARS, SCORERS, Running
 from trainer.publication import Publication

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from contract.foresight import AlertVerdicts
 from local import report, screen
-from local.foresight import AlertVerdicts
 from local.ledger import Stage
 from local.watch import Latency, Observed
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local.foresight import JudgedAlert
+from contract.foresight import JudgedAlert
 from local.scorecard import AFTERMATH_S, Scorecard, draw_up
 
 WEEK_S = 7 * 86_400

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local import foresight as module
-from local.foresight import ALL, AlertVerdicts, kind
+from contract import foresight as module
+from contract.foresight import ALL, AlertVerdicts, kind
 
 HORIZON_S, REPORT_S = 100.0, 10.0
 

@@ -96,6 +96,7 @@ class AlertVerdicts:
         self.left_out = 0  # alerts beyond ALERTS_MAX
         self._cars: dict[str, _CarHistory] = defaultdict(_CarHistory)
         self._count = 0
+        self._unjudged: set[str] = set()  # cars with news: judged when somebody asks, not once an alert
 
     def take(self, news: deque[tuple[str, dict[str, Any]]]) -> None:
         """Take all (type, record) pairs out of the queue; types other than these two are ignored."""
@@ -126,7 +127,7 @@ class AlertVerdicts:
                 model_version=record["model_version"],
             )
         )
-        self._judge(car)
+        self._unjudged.add(record["car_id"])
 
     def take_report(self, record: Mapping[str, Any]) -> None:
         """Take one record of topic `maintenance`."""
@@ -143,10 +144,11 @@ class AlertVerdicts:
                 at for at, part in car.repaired if part == failure.component and at >= failure.failed_s
             )
             failure.repaired_s = next(repairs, math.inf)
-        self._judge(car)
+        self._unjudged.add(record["car_id"])
 
     def alerts(self, now_s: float) -> list[JudgedAlert]:
         """All alerts with their verdicts at `now_s`, in the order in which they were raised."""
+        self._judge_all()
         alerts = [alert for car in self._cars.values() for alert in car.alerts]
         for alert in alerts:
             if alert.verdict in ("pending", "false"):
@@ -156,6 +158,7 @@ class AlertVerdicts:
 
     def failures(self, since_s: float) -> list[ReportedFailure]:
         """Reported failures that occurred at or after `since_s`, in order of time."""
+        self._judge_all()
         failures = [f for car in self._cars.values() for f in car.failures if f.failed_s >= since_s]
         return sorted(failures, key=lambda failure: (failure.failed_s, failure.car_id))
 
@@ -189,6 +192,11 @@ class AlertVerdicts:
                 for failure in failures[:_LISTED_MAX]
             ],
         }
+
+    def _judge_all(self) -> None:
+        for car_id in self._unjudged:
+            self._judge(self._cars[car_id])
+        self._unjudged.clear()
 
     def _judge(self, car: _CarHistory) -> None:
         """Draw the verdicts on a car's alerts anew."""
