@@ -15,6 +15,7 @@ AUDIT = "scores.audit"
 CAR_STATE = "car-state"
 MODELS = "models"
 MODELS_LOG = "models.log"
+MODELS_SLICES = "models.slices"
 
 MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS)
 MIRRORED_DOWN = (MODELS,)
@@ -65,6 +66,8 @@ _ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
 _MODELS = Topic(
     MODELS, 1, cleanup_policy="compact", retention_hours=None, compaction_lag_hours=HAND_OVER_HOURS
 )
+# The records that published models learned from, for `trainer rebuild` after their telemetry is gone.
+_MODELS_SLICES = Topic(MODELS_SLICES, 1, retention_hours=24 * 90)
 # Scorers read all of it at a takeover: small segments leave few records that are not compacted yet.
 _CAR_STATE = Topic(
     CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None, segment_bytes=4 * 2**20
@@ -94,7 +97,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
 def cloud_topics(edge: str = "edge") -> tuple[Topic, ...]:
     """All topics of the cloud cluster for one edge; several edges add their own mirrors."""
     mirrors = tuple(_mirror_of(topic, edge) for topic in (_TELEMETRY, _MAINTENANCE, _ANOMALIES, _ALERTS))
-    return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), *mirrors)
+    return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), _MODELS_SLICES, *mirrors)
 
 
 def _mirror_of(topic: Topic, source: str) -> Topic:

@@ -51,18 +51,14 @@ ARROWS = (
     Arrow("trainer", topics.MAINTENANCE, "reads"),
     Arrow("trainer", topics.MODELS, "both"),
     Arrow("trainer", topics.MODELS_LOG, "both"),
+    Arrow("trainer", topics.MODELS_SLICES, "both"),
 )
 # Colour of a topic's row and arrows; a topic without one is refused.
 COLOURS = {
-    topics.TELEMETRY: "data",
-    topics.MAINTENANCE: "data",
-    topics.ANOMALIES: "result",
-    topics.ALERTS: "result",
-    topics.MODELS: "model",
-    topics.MODELS_LOG: "model",
-    topics.REJECTED: "proof",
-    topics.AUDIT: "proof",
-    topics.CAR_STATE: "proof",
+    **dict.fromkeys((topics.TELEMETRY, topics.MAINTENANCE), "data"),
+    **dict.fromkeys((topics.ANOMALIES, topics.ALERTS), "result"),
+    **dict.fromkeys((topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES), "model"),
+    **dict.fromkeys((topics.REJECTED, topics.AUDIT, topics.CAR_STATE), "proof"),
 }
 LEGEND = (
     ("data", "from the cars and workshops"),
@@ -73,7 +69,7 @@ LEGEND = (
 # Top to bottom as drawn: the bridge writes the first three.
 EDGE_ROWS = (topics.TELEMETRY, topics.MAINTENANCE, topics.REJECTED, topics.ANOMALIES, topics.ALERTS,
              topics.AUDIT, topics.CAR_STATE, topics.MODELS)  # fmt: skip
-CLOUD_ROWS = (*topics.MIRRORED_UP, topics.MODELS, topics.MODELS_LOG)
+CLOUD_ROWS = (*topics.MIRRORED_UP, topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES)
 
 WIDTH, ROW, HEAD = 1000, 26, 54
 PANEL_X, PANEL_WIDTH, RIGHT_X, RIGHT_WIDTH = 402, 318, 800, 176

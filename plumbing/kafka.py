@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient
 
 from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError, addresses, setting
@@ -79,6 +80,22 @@ def producer(
 def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Consumer:
     """A consumer that commits nothing by itself; `overrides` as for `producer`."""
     return Consumer(_config(_CONSUMER, bootstrap, properties, overrides), logger=_log)
+
+
+def topic_ids(bootstrap: str, properties: Path | None, topics: Iterable[str]) -> dict[str, str]:
+    """The id that Kafka gave each topic when it was made; one that does not exist is left out.
+
+    A topic that is deleted and made anew has another id, and its offsets begin at 0 again. Raises WorldDown.
+    """
+    admin = AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
+    ids = {}
+    for topic, asked in admin.describe_topics(TopicCollection([*topics]), request_timeout=10.0).items():
+        try:
+            ids[topic] = str(asked.result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise WorldDown(f"Kafka does not describe {topic}: {error.args[0].str()}") from error
+    return ids
 
 
 def wait_for_topics(

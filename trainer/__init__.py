@@ -9,5 +9,6 @@ replay       the graph over the past of many cars                              m
 judgement    threshold, recall and false alarms on held-out cars               judge/
 gate         what a candidate must show to be published                        judge/gate
 publication  the champion on `models`, every decision on `models.log`          publication
+history      models of the past: rebuilt, rescored side by side, shown in MLflow   history/
 launch       the job in a Kubernetes cluster                                   launch/
 """

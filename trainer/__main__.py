@@ -68,7 +68,7 @@ def _command(command: str, version: int, settings: Settings, publication: Public
         check_signals()
         return train.run(settings, publication, life.Stop().install())
     if command == "rebuild":
-        from trainer import rebuild
+        from trainer.history import rebuild
 
         return rebuild.run(settings, newest(publication.history(), version), life.Stop().install())
     if command == "list":

@@ -6,20 +6,22 @@ the bounds every transaction has ended by then: no record appears there later.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Message
 from numpy.typing import NDArray
 
 from contract import records
 from contract.errors import Malformed
-from contract.telemetry import SIGNALS, Decoder, Floats
+from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
 from plumbing import kafka
 from plumbing.offsets import Bounds, read
+
+SLICE = "slice"  # header of the records of a kept slice: its id (history/slices.py)
 
 
 @dataclass
@@ -46,9 +48,17 @@ class MaintenanceReport:
 
 
 def consumer(bootstrap: str, properties: Path | None, group: str) -> Consumer:
-    """A consumer for `plumbing.offsets.read`: it reports the end of a partition, and at once."""
+    """A consumer for `plumbing.offsets.read`: it reports the end of a partition, and at once.
+
+    Offsets that the log does not hold any more are an error: it must not go on from others.
+    """
     return kafka.consumer(
-        bootstrap, properties, group_id=group, enable_partition_eof=True, fetch_wait_max_ms=50
+        bootstrap,
+        properties,
+        group_id=group,
+        enable_partition_eof=True,
+        fetch_wait_max_ms=50,
+        auto_offset_reset="error",
     )
 
 
@@ -72,26 +82,39 @@ def newest(ranges: Bounds, records_max: int) -> Bounds:
 
 
 def telemetry(
-    consumer: Consumer, ranges: Bounds, decoder: Decoder, progress: Callable[[int], None]
+    consumer: Consumer,
+    ranges: Bounds,
+    decoder: Decoder,
+    progress: Callable[[int], None],
+    slice_id: str | None = None,
 ) -> Telemetry:
     """The telemetry records of the ranges; other records are left out and counted by reason.
 
-    `progress` is called with the number of records read so far, also while none come.
+    `progress` is called with the number of records read so far, also while none come. `slice_id`: only the
+    records of this kept slice.
     """
     cars: dict[bytes, int] = {}  # id -> number, in the order in which they come
     none = np.empty(0, np.int64)
     blocks = [(none.astype(np.int32), none, none, np.empty((0, len(SIGNALS)), np.float32))]
     rejected: Counter[str] = Counter()
 
-    for batch in read(consumer, ranges):
-        keys = [message.key() for message in batch]
-        decoded = decoder.decode([message.value() for message in batch], keys)
+    for numbers, decoded in batches(consumer, ranges, decoder, cars, slice_id):
         rejected.update(error.reason for _, error in decoded.rejected)
-        numbers = [cars.setdefault(keys[row], len(cars)) for row in decoded.rows.tolist()]
-        blocks.append((np.array(numbers, np.int32), decoded.seq, decoded.sampled_at_ms, decoded.signals))
+        blocks.append((numbers, decoded.seq, decoded.sampled_at_ms, decoded.signals))
         progress(sum(len(block[0]) for block in blocks))
     car, seq, sampled_at_ms, signals = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return ordered(Telemetry(tuple(cars), car, seq, sampled_at_ms, signals, rejected=rejected))
+
+
+def batches(
+    consumer: Consumer, ranges: Bounds, decoder: Decoder, cars: dict[bytes, int], slice_id: str | None = None
+) -> Iterator[tuple[NDArray[np.int32], Decoded]]:
+    """Yields (the car's number (m,), m telemetry records) as they come; a new car gets the next number."""
+    for batch in _records(consumer, ranges, slice_id):
+        keys = [message.key() for message in batch]
+        decoded = decoder.decode([message.value() for message in batch], keys)
+        numbers = [cars.setdefault(keys[row], len(cars)) for row in decoded.rows.tolist()]
+        yield np.array(numbers, np.int32), decoded
 
 
 def ordered(read: Telemetry) -> Telemetry:
@@ -113,10 +136,10 @@ def ordered(read: Telemetry) -> Telemetry:
     )
 
 
-def reports(consumer: Consumer, ranges: Bounds) -> list[MaintenanceReport]:
+def reports(consumer: Consumer, ranges: Bounds, slice_id: str | None = None) -> list[MaintenanceReport]:
     """The workshop reports of the ranges, each report id once; other records are left out."""
     by_id: dict[str, MaintenanceReport] = {}
-    for message in chain.from_iterable(read(consumer, ranges)):
+    for message in chain.from_iterable(_records(consumer, ranges, slice_id)):
         try:
             name, record = records.decode(message.value() or b"")
         except Malformed:
@@ -129,3 +152,14 @@ def reports(consumer: Consumer, ranges: Bounds) -> list[MaintenanceReport]:
                 occurred_at_ms=record["occurred_at"],
             )
     return sorted(by_id.values(), key=lambda report: (report.occurred_at_ms, report.car))
+
+
+def _records(consumer: Consumer, ranges: Bounds, slice_id: str | None) -> Iterator[list[Message]]:
+    """The records of the ranges or, of these, those of a kept slice."""
+    if slice_id is None:
+        return read(consumer, ranges)
+    mark = (SLICE, slice_id.encode())
+    return (
+        [message for message in batch if mark in (message.headers() or ())]
+        for batch in read(consumer, ranges)
+    )

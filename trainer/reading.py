@@ -41,7 +41,7 @@ def read(settings: Settings, stop: Stop) -> Slice:
     Raises WorldDown, Stopped, and SettingsError as soon as it is clear that the slice can never hold enough.
     """
     deadline = time.monotonic() + settings.wait_seconds
-    with closing(_consumer(settings)) as consumer:
+    with closing(open_log(settings)) as consumer:
         probe_records = min(settings.wait_records, capacity.PROBE_RECORDS)
         first = wait(consumer, settings, stop, records=probe_records, deadline=deadline)
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
@@ -52,15 +52,19 @@ def read(settings: Settings, stop: Stop) -> Slice:
     return read_again(settings, offsets, stop)
 
 
-def read_again(settings: Settings, offsets: Bounds, stop: Stop) -> Slice:
-    """Read the slice of these offsets, which a manifest has. Raises WorldDown, Stopped."""
+def read_again(settings: Settings, offsets: Bounds, stop: Stop, slice_id: str | None = None) -> Slice:
+    """Read the slice of these offsets, which a manifest has, or of them the records of a kept slice.
+
+    Raises WorldDown, also where the log does not hold all of these offsets any more, and Stopped.
+    """
     telemetry_bounds, report_bounds = (
-        {topic: offsets[topic] for topic in _topics(settings, kind)} for kind in (TELEMETRY, MAINTENANCE)
+        offsets if slice_id else {topic: offsets[topic] for topic in _topics(settings, kind)}
+        for kind in (TELEMETRY, MAINTENANCE)
     )
-    progress = _log_progress("reading", log_slice.records_in(telemetry_bounds), stop)
-    with closing(_consumer(settings)) as consumer:
-        telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress)
-        reports = log_slice.reports(consumer, report_bounds)
+    progress = log_progress("reading", log_slice.records_in(telemetry_bounds), stop)
+    with closing(open_log(settings)) as consumer:
+        telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress, slice_id)
+        reports = log_slice.reports(consumer, report_bounds, slice_id)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
     _log.info("the slice is read", extra=counts | left_out)
@@ -71,7 +75,8 @@ def _topics(settings: Settings, kind: str) -> list[str]:
     return [mirrored(edge, kind) for edge in settings.edge_names]
 
 
-def _consumer(settings: Settings) -> Consumer:
+def open_log(settings: Settings) -> Consumer:
+    """A consumer of the cloud cluster for `plumbing.offsets`."""
     return log_slice.consumer(
         settings.kafka_bootstrap, settings.kafka_properties, f"trainer-{settings.model_name}"
     )
@@ -83,7 +88,7 @@ def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, de
     Raises WorldDown at the deadline (time.monotonic), Stopped.
     """
     topics = _topics(settings, TELEMETRY)
-    progress = _log_progress("waiting for records", settings.wait_records, stop)
+    progress = log_progress("waiting for records", settings.wait_records, stop)
     while (count := log_slice.records_in(held := bounds(consumer, topics))) < records:
         if time.monotonic() > deadline:
             raise WorldDown(
@@ -107,7 +112,7 @@ def stop_if_asked(stop: Stop) -> None:
         raise Stopped
 
 
-def _log_progress(message: str, wanted: int, stop: Stop) -> Callable[[int], None]:
+def log_progress(message: str, wanted: int, stop: Stop) -> Callable[[int], None]:
     """A callback that logs now and then how many records there are. It raises Stopped."""
     log_at = 0.0
 

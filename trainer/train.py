@@ -29,6 +29,7 @@ from plumbing.life import Stop, WorldDown
 from plumbing.tflite import Interpreter
 from trainer import capacity, reading
 from trainer.capacity import CARS_MIN
+from trainer.history import slices
 from trainer.judge import comparison, gate
 from trainer.judge.held_out import held_out
 from trainer.judge.verify import verified
@@ -120,7 +121,7 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
             metrics=metrics,
         )
         # 6. Decide.
-        return decide(draft, tflite, evidence, publication)
+        return decide(draft, tflite, evidence, publication, settings)
     except Stopped:
         _log.info("stopped: nothing was published")
         return EXIT_STOPPED
@@ -255,13 +256,17 @@ def golden_vectors(tflite: bytes, rows: TrainingRows) -> Golden:
     return Golden.of(signals, state, interpreter.run)
 
 
-def decide(draft: Manifest, tflite: bytes, evidence: gate.Evidence, publication: Publication) -> int:
+def decide(
+    draft: Manifest, tflite: bytes, evidence: gate.Evidence, publication: Publication, settings: Settings
+) -> int:
     """Publish or refuse; either is logged with its reasons and printed. Returns the exit code.
 
     Raises WorldDown where another champion was published since the candidate was compared with the old one.
     """
     proven = dataclasses.replace(evidence, unsound=verified(draft, tflite))
     reasons = tuple(gate.reasons(proven))
+    note = slices.noted(settings, draft.training_offsets, keep=not reasons)
+    draft = dataclasses.replace(draft, metrics=dict(draft.metrics) | {"slice": note})
     publication.open()
     champion = publication.champion()
     if (champion.manifest.version if champion else None) != draft.parent:

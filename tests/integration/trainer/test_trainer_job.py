@@ -8,12 +8,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 
 from contract.manifest import Manifest
@@ -21,8 +23,10 @@ from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError
-from trainer import reading, rebuild, train
+from trainer import reading, train
+from trainer.history import rebuild
 from trainer.model.learning import learn
+from trainer.publication import Entry
 from trainer.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -36,6 +40,10 @@ def settings(cloud: Any, **changes: Any) -> Settings:
     values = {"kafka_bootstrap": cloud.bootstrap, "edge_names": (cloud.edge,), "model_name": cloud.model}
     values |= {"learning_s": 10.0, "memory_s": 5.0, "false_alarms_per_car_week": 100.0}
     return Settings(**values | changes)
+
+
+def telemetry_of(entry: Entry, topic: str) -> Iterable[tuple[int, tuple[int, int]]]:
+    return entry.manifest.training_offsets[topic].items()
 
 
 def show(cloud: Any, version: int) -> Manifest:
@@ -105,6 +113,23 @@ def test_a_model_is_rebuilt_from_its_manifest(trained: Trained, capsys: pytest.C
     assert rebuild.run(settings(trained.cloud), first, Stop()) == 0
     assert f"version 1: the same {first.manifest.tflite_bytes} bytes" in capsys.readouterr().out
     assert trained.cloud.trainer("rebuild", "9").returncode == 2
+
+
+def test_a_model_is_rebuilt_after_its_telemetry_is_gone(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Retention has deleted what it learned from: the same bytes, from the slice that was kept.
+
+    Without one the message says what the log still holds; a topic that was made anew is not the same log.
+    """
+    cloud, (first, *_) = trained.cloud, trained.cloud.publication().history()
+    topic = f"{cloud.edge}.{TELEMETRY}"
+    ends = [TopicPartition(topic, number, after) for number, (_, after) in telemetry_of(first, topic)]
+    admin = AdminClient({"bootstrap.servers": cloud.bootstrap})
+    for deleted in admin.delete_records(ends).values():
+        deleted.result(30)
+    assert rebuild.run(settings(cloud), first, Stop()) == 0
+    assert f"version 1: the same {first.manifest.tflite_bytes} bytes" in capsys.readouterr().out
 
 
 def test_an_earlier_model_is_brought_back(trained: Trained) -> None:

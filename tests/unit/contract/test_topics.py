@@ -24,6 +24,7 @@ def test_every_topic_of_the_picture_is_there():
     assert set(CLOUD) == {
         topics.MODELS,
         topics.MODELS_LOG,
+        topics.MODELS_SLICES,
         "edge.telemetry",
         "edge.maintenance",
         "edge.anomalies",

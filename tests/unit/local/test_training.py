@@ -52,5 +52,5 @@ def test_an_ended_training_says_how():
 def test_the_trainer_says_these_messages():
     """Every message that is shown stands in the trainer's source."""
     sources = "".join(path.read_text() for path in Path(observer.__file__).parents[1].glob("trainer/**/*.py"))
-    logged = set(re.findall(r'_log(?:\.info|_progress)\("([^"]+)"', sources))
+    logged = set(re.findall(r'\b(?:_log\.info|log_progress)\("([^"]+)"', sources))
     assert set(observer._SHOWN) - logged == set()

@@ -1,6 +1,6 @@
 """`trainer rebuild VERSION`: learn a model again from its manifest, to prove what the manifest says.
 
-The same offsets, seed and settings give the same bytes on a CPU with the same libraries; elsewhere the
+The same slice, seed and settings give the same bytes on a CPU with the same libraries; elsewhere the
 largest difference of a weight says how far apart the two are.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from contract.manifest import Manifest, sha256
 from plumbing.life import Stop, WorldDown
-from trainer import reading, train
+from trainer import train
+from trainer.history import slices
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn, load_tensorflow
 from trainer.publication import Entry
@@ -30,8 +31,7 @@ def run(settings: Settings, entry: Entry, stop: Stop) -> int:
     if (revision := settings.git_revision or git_revision()) != manifest.git_revision:
         _log.warning("other source", extra={"now": revision, "then": manifest.git_revision})
     load_tensorflow()
-    offsets = {topic: dict(partitions) for topic, partitions in manifest.training_offsets.items()}
-    data = train.with_signals(reading.read_again(settings, offsets, stop), manifest.signals)
+    data = train.with_signals(slices.read_again(settings, manifest, stop), manifest.signals)
     rows = train.training_rows(data, settings)
     graph, _ = learn(
         fleet_domain(manifest.signals),
