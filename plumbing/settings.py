@@ -33,6 +33,8 @@ def setting(
 ) -> Any:
     """A field of a settings dataclass; required if it has no default. Its name ends with its unit.
 
+    A name that Python keeps to itself ends with `_` (`from_`), which its flag and its variable do not have.
+
     `load` refuses a value that is less than `least`, not above `above`, or more than `most`.
     """
     bounds = (("at least", least, operator.ge), ("above", above, operator.gt), ("at most", most, operator.le))
@@ -54,7 +56,7 @@ def load(
     prints every setting and exits; it begins with `command`, by default `python -m <prefix>`.
     """
     hints = typing.get_type_hints(cls)
-    fields = {f"{prefix}_{field.name.upper()}": field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {f"{prefix}_{field.name.strip('_').upper()}": field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     parser = argparse.ArgumentParser(
         prog=command or f"python -m {prefix.lower()}",
         description=description,
@@ -86,7 +88,7 @@ def load(
 
 
 def _flag(field: dataclasses.Field[Any]) -> str:
-    return "--" + field.name.replace("_", "-")
+    return "--" + field.name.strip("_").replace("_", "-")
 
 
 def _parse(text: str, hint: Any, where: str) -> Any:

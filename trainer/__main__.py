@@ -1,4 +1,4 @@
-"""python -m trainer: train (the default), list, show, rollback, rebuild, launch."""
+"""python -m trainer: train (the default), list, show, rollback, rebuild, rescore, track, launch."""
 
 import importlib.util
 import os
@@ -23,6 +23,8 @@ usage: python -m trainer [COMMAND] [settings]
   show VERSION      the manifest of a version
   rollback VERSION  publish an earlier version again
   rebuild VERSION   learn a version again from its manifest, and say whether it is the same
+  rescore           replay a range of the log through some versions, and compare their alerts with the reports
+  track             show every decision as a run in MLflow (extra `track`)
   launch            start the training Job in a Kubernetes cluster and follow it (launch --help)
 
 Detectors from a plain CSV or Parquet file, without Kafka: `python -m files --help`.
@@ -32,7 +34,7 @@ Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 re
 """
 _MOVED = ("fit", "score", "example")  # to files/
 _VERSIONED = ("show", "rollback", "rebuild")
-_COMMANDS = ("train", "list", "launch", *_VERSIONED)
+_COMMANDS = ("train", "list", "rescore", "track", "launch", *_VERSIONED)
 
 
 def main() -> None:
@@ -71,6 +73,14 @@ def _command(command: str, version: int, settings: Settings, publication: Public
         from trainer.history import rebuild
 
         return rebuild.run(settings, newest(publication.history(), version), life.Stop().install())
+    if command == "track":
+        from trainer.history import track
+
+        return track.run(settings, publication.history(), life.Stop().install())
+    if command == "rescore":
+        from trainer.history import rescore
+
+        return rescore.run(settings, publication.history(), life.Stop().install())
     if command == "list":
         print(listing(publication.history(), publication.champion()))
     elif command == "show":

@@ -42,6 +42,7 @@ class Entry:
 
     manifest: Manifest
     tflite: bytes
+    offset: int = 0  # in its topic, which has one partition
 
 
 class Publication:
@@ -133,7 +134,7 @@ class Publication:
                 if message.key() != self._name.encode() or value is None:
                     continue
                 try:
-                    entries.append(Entry(*unpack(value)))
+                    entries.append(Entry(*unpack(value), message.offset() or 0))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
         return entries

@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from contract.alert_rule import SMOOTHED, AlertRule
 from plumbing.kafka import KafkaSettings
@@ -47,6 +48,20 @@ class Settings(KafkaSettings):
         "artificial deviations of healthy cars are",
         default=20,
         least=1,
+    )
+    models: tuple[int, ...] = setting("rescore: versions to compare, separated by commas", default=())
+    from_: str = setting(
+        "rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), or "
+        "empty: the oldest record",
+        default="",
+    )
+    to: str = setting(
+        "rescore: where the range ends, as --from; empty: the newest record",
+        default="",
+    )
+    out: Path = setting("rescore: file for the results", default=Path("var/rescore.json"))
+    tracking_uri: str = setting(
+        "track: MLflow's store; artifacts lie beside a SQLite file", default="sqlite:///var/mlflow/mlflow.db"
     )
     git_revision: str = setting("source revision for the manifest; empty: ask git", default="")
     log_format: LogFormat = setting("log lines", default="auto")

@@ -33,9 +33,10 @@ def _settings_rows(settings: dict[SettingsClass, set[str]]) -> list[str]:
     for (module, name), (prefix,) in settings.items():
         for field in dataclasses.fields(getattr(importlib.import_module(module), name)):
             default = "required" if field.default is dataclasses.MISSING else f"`{_shown(field.default)}`"
-            variable = f"{prefix}_{field.name.upper()}"
+            flag = field.name.strip("_")  # `from_` is --from
+            variable = f"{prefix}_{flag.upper()}"
             meaning = field.metadata["help"].replace("|", "\\|")
-            rows.append(f"| `--{field.name.replace('_', '-')}` | `{variable}` | {default} | {meaning} |")
+            rows.append(f"| `--{flag.replace('_', '-')}` | `{variable}` | {default} | {meaning} |")
     return rows
 
 

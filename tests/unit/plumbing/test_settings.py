@@ -149,3 +149,16 @@ def test_a_wrong_address_is_named(text: str):
         address(text, "--x")
     with pytest.raises(SettingsError, match="--x"):
         addresses([], "--x")
+
+
+def test_a_name_that_python_keeps_to_itself_ends_with_an_underscore():
+    """Neither its flag nor its variable has it."""
+
+    @dataclass(frozen=True)
+    class Range:
+        from_: int = setting("first record", default=0)
+
+    assert load(Range, prefix="SHIP", argv=["--from", "3"], environ={}).from_ == 3
+    assert load(Range, prefix="SHIP", argv=[], environ={"SHIP_FROM": "4"}).from_ == 4
+    with pytest.raises(SettingsError, match="--from: 'x' is not a whole number"):
+        load(Range, prefix="SHIP", argv=["--from", "x"], environ={})
