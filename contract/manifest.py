@@ -84,6 +84,8 @@ class Manifest:
         if version != MANIFEST_VERSION:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
         try:
+            if isinstance(state := document.get("state"), dict):
+                document["state"] = {"variance": None} | state
             manifest = read(cls, {"hypotheses": None} | document)
             manifest._check()
         except ValueError as error:

@@ -11,6 +11,8 @@ Columns = tuple[int, int]
 
 WIDTH_MAX = 64  # columns: 256 bytes per car
 SEEN = 0  # the column that counts a car's samples, up to `learning_samples`
+_HANDOVER = 0.5  # share of the learning period that a hand-over takes
+_CALMER = 0.5  # of an older model's variance: less is no chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class StateLayout:
     baseline: Columns  # (first, next): the mean residual of the learning period
     deviation: Columns  # (first, next): the moving average of residual minus baseline
     units: str  # fingerprint of the units of both; models with the same one can inherit them
+    # How restless the car was in its learning period, one column; None in old manifests.
+    variance: Columns | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= WIDTH_MAX or self.learning_samples < 1:
@@ -34,7 +38,7 @@ class StateLayout:
                 f"a state has 1 to {WIDTH_MAX} columns, not {self.width}, "
                 f"and learns from 1 sample at least, not {self.learning_samples}"
             )
-        for first, following in (self.baseline, self.deviation):
+        for first, following in (self.baseline, self.deviation, self.variance or self.baseline):
             if not SEEN < first <= following <= self.width:
                 raise ValueError(
                     f"columns {first} to {following} are out of range for a width of {self.width}"
@@ -47,16 +51,60 @@ class StateLayout:
         warm: Mask = state[:, SEEN] >= self.learning_samples
         return warm
 
-    def inherited(self, state: Floats, old: "StateLayout", old_state: Floats) -> Floats:
-        """The states (n, width) with what an older model knew of the same cars, whose states are `old_state`.
+    @property
+    def handover_samples(self) -> int:
+        """Samples after which a car is handed over to this model by an older one with the same units.
 
-        The new baselines were learned when the cars may have drifted already. The drift that the old model
-        knew is moved from the baseline into the deviation. Unchanged if the units differ.
+        Both saw the same samples, so what differs between them shows sooner than a baseline does.
         """
-        if self.units != old.units:
-            return state
-        drift = old_state[:, slice(*old.deviation)]
+        return max(1, round(_HANDOVER * self.learning_samples))
+
+    def watch(self, state: Floats, old: "StateLayout", before: Floats, after: Floats) -> None:
+        """Take one more deviation from an older model's baseline into the running mean, in place.
+
+        state (n, width) after a sample of n cars; before and after (n, old width) the older model's states
+        around the same sample. The mean stands in the columns of the deviation, which the graph leaves alone
+        while it learns a car.
+        """
+        deviation = slice(*old.deviation)
+        mean, seen = state[:, slice(*self.deviation)], np.maximum(state[:, SEEN : SEEN + 1], 1)
+        new = ~mean.any(axis=1)
+        mean += (after[:, deviation] - mean) / seen
+        if new.any():  # see `compared`; a former release kept no mean, so it may begin late
+            late = before[new, deviation] * ((old.memory_samples - 1) / seen[new])
+            mean[new] = after[new, deviation] - late
+
+    def compared(self, state: Floats, old: "StateLayout", old_state: Floats) -> tuple[Floats, Floats]:
+        """(drift (n, J), difference (n, J)), both means over the samples watched so far.
+
+        Drift: the older model's residual minus its baseline. Difference: the residual of this model minus
+        that of the older one. An average over `memory_samples` lags behind what it averages: what it knew
+        before is subtracted where the running mean begins, and what it has not yet taken in is added here.
+        """
+        late = np.float32(old.memory_samples - 1) / np.maximum(state[:, SEEN : SEEN + 1], 1)
+        drift: Floats = np.add(
+            state[:, slice(*self.deviation)], old_state[:, slice(*old.deviation)] * late, dtype=np.float32
+        )
+        return drift, state[:, slice(*self.baseline)] - drift - old_state[:, slice(*old.baseline)]
+
+    def inherited(
+        self, state: Floats, old: "StateLayout", old_state: Floats, *, difference: Floats, normal: Floats
+    ) -> Floats:
+        """The states (n, width) with which this model scores on n cars that an older model scored.
+
+        The baseline is the older model's plus the difference between the models, so that neither a drift nor
+        the noise of the time of learning counts as normal; the deviation goes on from the older model's.
+        difference and normal (n, J): the difference as in `compared`, and what of the drift is normal from
+        now on. A car that was watched for less than `handover_samples` gets as much less of both.
+        """
         state = state.copy()
-        state[:, slice(*self.baseline)] -= drift
-        state[:, slice(*self.deviation)] = drift
+        baseline, deviation = state[:, slice(*self.baseline)], state[:, slice(*self.deviation)]
+        known = np.minimum(state[:, SEEN : SEEN + 1] / self.handover_samples, 1) * (baseline != 0)
+        baseline[:] = old_state[:, slice(*old.baseline)] + known * (difference + normal)
+        deviation[:] = old_state[:, slice(*old.deviation)] - known * normal
+        if self.variance and old.variance:
+            # A fault that grew meanwhile made the car restless; a model that knows its kind finds it calm.
+            before, now = old_state[:, slice(*old.variance)], state[:, slice(*self.variance)]
+            now[:] = np.where(now < _CALMER * before, now, before)
+        state[:, SEEN] = self.learning_samples
         return state

@@ -13,9 +13,10 @@ from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
-from scorer.generations import Ages, Generations, ModelStates
+from scorer.generations import Ages, Generations
 from scorer.index import CarNumbers
 from scorer.model import Model
+from scorer.model_states import ModelStates
 from scorer.seen import SeenSequences
 from scorer.shares import Components, Shares, named, shares_of
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract import car_state, records
 from contract.errors import Malformed
@@ -19,9 +20,10 @@ from contract.joined import Joined
 from scorer import metrics
 from scorer.alerts import Alert
 from scorer.detector import AnomalyDetector
-from scorer.generations import ModelStates
+from scorer.generations import GENERATIONS_MAX
 from scorer.index import CarNumbers
 from scorer.model import Model
+from scorer.model_states import ModelStates
 
 _log = logging.getLogger("scorer")
 
@@ -90,7 +92,7 @@ class Snapshots:
     def _encode(self, car: int) -> bytes:
         """The record of a car with an alert, or with the states of two models."""
         detector, generations = self.detector, self.detector.generations
-        key, serving = detector.cars.ids[car], generations.scored_by(car)
+        key = detector.cars.ids[car]
         alert = detector.alerts.get(car)
         fields = {
             "car_id": key.decode(errors="replace"),
@@ -101,7 +103,7 @@ class Snapshots:
             "alert": None if alert is None else vars(alert),
             "states": [
                 {"model_version": states.version, "state": states.column.values[car].astype(_FLOAT).tobytes()}
-                for states in dict.fromkeys((serving, generations.newest))
+                for states in dict.fromkeys((generations.scored_by(car), generations.learned_by(car)))
             ],
         }
         return records.encode("car_state", fields)
@@ -141,26 +143,48 @@ class Snapshots:
             detector.alerts.open(int(cars[row]), Alert(**restored[row]["alert"]))
 
     def _put_states(self, cars: CarNumbers, restored: list[dict[str, Any]]) -> None:
-        """Give each model its states; the first state of a car is that of the model that scores it."""
+        """Give each model its states: the first of a car is that of the model that scores it.
+
+        The last one is that of the model that learns it.
+        """
         generations = self.detector.generations
+        versions = [[entry["model_version"] for entry in fields["states"]] for fields in restored]
+        for place in (0, -1):  # those that score cars first: there may not be room for all
+            self._add_older({of_car[place] for of_car in versions if of_car})
         written: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)  # version to (row, state)
         scored: defaultdict[int, list[int]] = defaultdict(list)  # version to rows of the cars that it scores
+        learned: defaultdict[int, list[int]] = defaultdict(list)  # likewise
+        gone: defaultdict[int, list[int]] = defaultdict(list)  # likewise, of versions that are not at work
         for row, fields in enumerate(restored):
             for entry in fields["states"]:
                 written[entry["model_version"]].append((row, entry["state"]))
-            for entry in fields["states"][:1]:
-                scored[entry["model_version"]].append(row)
-        for version in sorted(scored.keys() - generations.versions.keys()):
+            if at_work := [version for version in versions[row] if version in generations.versions]:
+                scored[at_work[0]].append(row)
+                learned[at_work[-1]].append(row)
+            if versions[row][:1] != at_work[:1]:
+                gone[versions[row][0]].append(row)
+        refused = {
+            version: _fill(states, cars, written[version]) for version, states in generations.versions.items()
+        }
+        for version, states in generations.versions.items():
+            generations.serve(cars[_without(scored[version], refused[version])], states)
+        for version, states in generations.versions.items():
+            generations.learn(cars[_without(learned[version], refused[version])], states)
+        for version, rows in gone.items():
+            for states in generations.versions.values():  # what they watched of this model has no end now
+                states.unwatch(cars[rows])
+            metrics.states_refused.labels("unknown_model").inc(len(rows))
+            _log.warning("%d car states are of model version %d, which is gone", len(rows), version)
+
+    def _add_older(self, versions: set[int]) -> None:
+        """Add those of these models that are not at work but still known, as many as there is room for."""
+        generations = self.detector.generations
+        for version in sorted(versions, reverse=True):
+            if version in generations.versions or len(generations) == GENERATIONS_MAX:
+                continue
             if model := self.earlier(version):
                 generations.add_older(model)
                 _log.info("an earlier model goes on until its cars are learned", extra={"version": version})
-        for version, states in generations.versions.items():
-            refused = _fill(states, cars, written[version])
-            served = np.setdiff1d(scored.pop(version, []), refused).astype(np.intp)
-            generations.serve(cars[served], states)
-        for version, rows in scored.items():
-            metrics.states_refused.labels("unknown_model").inc(len(rows))
-            _log.warning("%d car states are of model version %d, which is gone", len(rows), version)
 
 
 def _fill(states: ModelStates, cars: CarNumbers, written: list[tuple[int, bytes]]) -> list[int]:
@@ -176,3 +200,8 @@ def _fill(states: ModelStates, cars: CarNumbers, written: list[tuple[int, bytes]
     for reason, count in (("malformed", len(refused)), ("not_finite", int((~finite).sum()))):
         metrics.states_refused.labels(reason).inc(count)
     return [*refused, *rows[~finite].tolist()]
+
+
+def _without(rows: list[int], refused: list[int]) -> NDArray[np.intp]:
+    """The rows that are not among the refused ones."""
+    return np.setdiff1d(rows, refused).astype(np.intp)

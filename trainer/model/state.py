@@ -74,6 +74,7 @@ def state_layout(domain: Domain, window: Window, interval_s: float) -> StateLayo
         baseline=columns.baseline,
         deviation=columns.deviation,
         units=units(domain),
+        variance=columns.variance,
     )
 
 

@@ -82,25 +82,49 @@ def test_a_hand_over_goes_on_after_a_restart(make: Any, remembering: Any) -> Non
     old, new = Fleet(make(1)), Fleet(make(2, by=0.5))
     old.samples(["a"] * 8, remembering.mean)
     old.detector.add(make(2, by=0.5))
-    old.samples(["a"] * 5 + ["b"], remembering.mean)
+    old.samples(["a"] * 2 + ["b"], remembering.mean)
     hand_over(old, new, make(1))
     assert new.detector.generations.counts() == (2, 1)
     for version in (1, 2):
         np.testing.assert_array_equal(new.state("a", version), old.state("a", version))
-    new.samples(["a"] * 4, remembering.mean + remembering.spread * 5)
-    assert [new.versions.get(("a", seq)) for seq in (14, 15, 16, 17)] == [1, 1, 1, 2]
+    new.samples(["a"] * 3, remembering.mean + remembering.spread * 5)
+    assert [new.versions.get(("a", seq)) for seq in (11, 12, 13)] == [1, 1, 2]
+
+
+def test_what_was_watched_of_the_old_model_survives_a_restart(make: Any, remembering: Any) -> None:
+    """The car is handed over with the same baseline as without a restart, by the model that it began with."""
+    noise = np.random.default_rng(1)
+    signals = (remembering.mean + remembering.spread * noise.normal(size=(20, K))).astype(np.float32)
+    one, first, second = Fleet(make(1)), Fleet(make(1)), Fleet(make(3, by=1.0))
+    for fleet in (one, first):
+        fleet.samples(["a"] * 12, signals[:12])
+        fleet.detector.add(make(2, by=0.5))
+        fleet.samples(["a"] * 2, signals[12:14])
+        fleet.detector.add(make(3, by=1.0))
+    hand_over(first, second, make(1), make(2, by=0.5))
+    for fleet in (one, second):
+        fleet.samples(["a"] * 2, signals[14:16])
+        assert fleet.detector.generations.scored_by(0).version == 2
+        fleet.samples(["a"] * 3, signals[16:19])
+    np.testing.assert_allclose(second.state("a", 2), one.state("a", 2), atol=1e-6)
+    np.testing.assert_allclose(second.state("a", 3), one.state("a", 3), atol=1e-6)
 
 
 def test_states_of_a_model_that_is_gone_are_refused(make: Any, remembering: Any) -> None:
     """The newest model goes on learning the car from its own state."""
     old, new, before = Fleet(make(1)), Fleet(make(2)), refused("unknown_model")
     old.samples(["a"] * 8, remembering.mean)
+    old.samples(["a"], remembering.mean + remembering.spread)
     old.detector.add(make(2))
-    old.samples(["a"] * 5, remembering.mean)
+    old.samples(["a"] * 3, remembering.mean)
+    assert old.state("a", 2)[slice(*remembering.layout.deviation)].any()
     hand_over(old, new)
     assert refused("unknown_model") == before + 1
     assert new.detector.generations.counts() == (1, 0)
-    assert new.state("a", 2)[0] == 5
+    assert new.state("a", 2)[0] == 3
+    assert not new.state("a", 2)[
+        slice(*remembering.layout.deviation)
+    ].any()  # watched of a model that is gone
 
 
 def test_records_of_other_models_and_malformed_ones_are_refused(make: Any, remembering: Any) -> None:

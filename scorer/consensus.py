@@ -1,0 +1,72 @@
+"""What the cars agree on while a newer model learns them beside an older one.
+
+Three things many cars can tell better than one: what all of them drifted, by how much a sound car seems to
+drift, and how much two models may differ for one car.
+"""
+
+import numpy as np
+
+from contract.telemetry import Floats
+
+# With fewer cars the faults of some could be taken for a change of the fleet, and a median would be noise.
+CARS_MIN = 30
+CARS_MAX = 1_000  # more cars do not change a median
+_ROWS_A_CAR = 8  # samples between two looks at the cars, so that a look costs nothing measurable
+_USUAL = 3.0  # spreads of the cars around their median: a car further away may be faulty
+_COMMON = 1.0  # a median over this many spreads is a drift of the fleet
+# At each hand-over this share of a usual drift becomes normal. Without it the small errors of hand-overs
+# would add up; a fault outgrows it.
+_FORGOTTEN = 0.2
+# The difference between two models for a car is half the car's own and half that of all cars: what the car
+# drove in a few hours is not all that it drives.
+_OWN = 0.5
+_TO_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median distances from its median
+
+
+class Consensus:
+    """Of the cars that one model learns, in the units of its baselines (J,)."""
+
+    def __init__(self) -> None:
+        self.watched = 0  # samples since the last look
+        self._pause = 0  # samples until the next one
+        self._drift: tuple[Floats, Floats] | None = None  # median and spread; None: of too few cars
+        self._difference: tuple[Floats, Floats] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether enough was watched for another look."""
+        return self.watched >= self._pause
+
+    def look(self, drift: Floats, difference: Floats) -> None:
+        """Take in drift and difference (m, J) of some cars, see `StateLayout.compared`."""
+        self.watched, self._pause = 0, _ROWS_A_CAR * max(len(drift), CARS_MIN)
+        if len(drift) >= CARS_MIN:
+            self._drift, self._difference = _middle(drift), _middle(difference)
+
+    def normal(self, drift: Floats) -> Floats:
+        """What of the drift (n, J) of n cars is normal from now on: that of all cars, and a little more.
+
+        Nothing where too few cars are known.
+        """
+        if self._drift is None:
+            return np.zeros_like(drift)
+        median, spread = self._drift
+        common = np.where(np.abs(median) > _COMMON * spread, median, np.float32(0))
+        own: Floats = np.clip(drift - common, -_USUAL * spread, _USUAL * spread)
+        normal: Floats = common + np.float32(_FORGOTTEN) * own
+        return normal
+
+    def settled(self, difference: Floats) -> Floats:
+        """The difference (n, J) between two models for n cars, without what only a fault can explain."""
+        if self._difference is None:
+            return difference
+        median, spread = self._difference
+        own: Floats = np.clip(difference - median, -_USUAL * spread, _USUAL * spread)
+        return median + np.float32(_OWN) * own
+
+
+def _middle(values: Floats) -> tuple[Floats, Floats]:
+    """(median (J,), spread (J,)) of values (m, J), which a few faulty cars hardly move."""
+    median: Floats = np.median(values, axis=0)
+    spread: Floats = np.float32(_TO_DEVIATION) * np.median(np.abs(values - median), axis=0)
+    return median, spread

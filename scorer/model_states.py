@@ -1,0 +1,126 @@
+"""The states of all cars for one model, and how a car is handed over from an older model to a newer one.
+
+While the newer model learns the car, the mean of the older model's deviation stands in the columns of its
+own, which the graph leaves alone until then: nothing else has to be kept or written to car-state.
+"""
+
+import numpy as np
+
+from contract.state_layout import SEEN
+from contract.telemetry import Floats
+from scorer import metrics
+from scorer.cars import CarTable, Mask
+from scorer.consensus import Consensus
+from scorer.index import CarNumbers
+from scorer.model import Model
+
+
+class ModelStates:
+    """The states of all cars for one model, in one array (cars, width); a new car's is all zeros."""
+
+    def __init__(self, model: Model, cars: CarTable) -> None:
+        self._cars = cars
+        self.model = model
+        self.layout = model.manifest.state
+        self.column = cars.column(0, np.float32, model.width)
+        # If this model was replaced and has come back: the cars that it had learned before.
+        self._learned_before = cars.column(False, np.bool_)
+        self.consensus = Consensus()  # of the cars that this model learns
+
+    @property
+    def version(self) -> int:
+        """The version of the model."""
+        return self.model.manifest.version
+
+    def step(self, cars: CarNumbers, signals: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Of one sample each of n different cars: score, contribution, states before and after it (n, …).
+
+        A state that is not finite would stay so for ever, so it is zero here and the car is learned anew.
+        """
+        before = self.column.values.take(cars, axis=0)
+        score, contribution, after = self.model.step(signals, before)
+        finite = np.isfinite(after)
+        if not finite.all():
+            broken = ~finite.all(axis=1)
+            metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
+            after[broken] = 0
+        return score, contribution, before, after
+
+    def warm(self, cars: CarNumbers | slice) -> Mask:
+        """Whether the model has learned each car; one without state has nothing to learn."""
+        states = self.column.values[cars]
+        return np.ones(len(states), np.bool_) if self.layout is None else self.layout.warm(states)
+
+    def all_warm(self) -> Mask:
+        """Whether the model has learned each car, for all cars (without a copy of their states)."""
+        return self.warm(slice(len(self._cars)))
+
+    def come_back(self) -> None:
+        """Note that this model was replaced and is the newest again."""
+        self._learned_before.values[: len(self._cars)] = self.all_warm()
+
+    def begin(self, cars: CarNumbers) -> None:
+        """Learn these cars anew, except those that this model had learned before."""
+        self.column.values[cars[~self._learned_before.values[cars]]] = 0
+
+    def drop(self) -> None:
+        """Free the arrays."""
+        self._cars.drop(self.column)
+        self._cars.drop(self._learned_before)
+
+    def watch(self, learned: Floats, old: "ModelStates", before: Floats, after: Floats) -> Mask:
+        """Whether n cars are ready to be handed over from an older model to this one.
+
+        learned (n, width): their states after a sample; before and after (n, old width): the older model's
+        around the same sample. The mean of the old deviation is moved on in `learned`, in place.
+        """
+        mine, theirs = self.layout, old.layout
+        if mine is None or theirs is None:
+            return np.ones(len(learned), np.bool_) if mine is None else mine.warm(learned)
+        ready, was_warm = mine.warm(learned), theirs.warm(after)
+        if mine.units == theirs.units:
+            watched = was_warm & ~ready
+            if watched.all():
+                mine.watch(learned, theirs, before, after)
+            elif watched.any():
+                part = learned[watched]
+                mine.watch(part, theirs, before[watched], after[watched])
+                learned[watched] = part
+            ready |= was_warm & (learned[:, SEEN] >= mine.handover_samples)
+        if not was_warm.all():  # the old model keeps it only until this one has seen as many samples
+            ready |= ~was_warm & (learned[:, SEEN] >= after[:, SEEN])
+        return ready
+
+    def inherit(self, cars: CarNumbers, old: "ModelStates") -> None:
+        """Take over what an older model knew of these cars."""
+        if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
+            return
+        theirs = old.column.values[cars]
+        knew = old.layout.warm(theirs) & (self.column.values[cars, SEEN] > 0)
+        self.unwatch(cars[~knew])
+        cars, theirs = cars[knew], theirs[knew]
+        mine, baseline = self.column.values[cars], slice(*self.layout.baseline)
+        drift, difference = self.layout.compared(mine, old.layout, theirs)
+        normal, difference = self.consensus.normal(drift), self.consensus.settled(difference)
+        inherited = self.layout.inherited(mine, old.layout, theirs, difference=difference, normal=normal)
+        # A baseline that was learned before the model was replaced contains nothing of the drift that the
+        # other model saw, so it stays; only the memory has missed the time in between.
+        before = self._learned_before.values[cars]
+        inherited[before, baseline] = mine[before, baseline]
+        self.column.values[cars] = inherited
+        self._learned_before.values[cars] = False
+
+    def unwatch(self, cars: CarNumbers) -> None:
+        """Forget what was watched of an older model's deviation, of those of these cars still learned."""
+        if self.layout is not None:
+            cars = cars[~self.warm(cars)]
+            self.column.values[cars, slice(*self.layout.deviation)] = 0
+
+    def compared(self, cars: CarNumbers, old: "ModelStates") -> Floats:
+        """(2, m, J) drift and difference from an older model, of those of the cars that show them by now."""
+        if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
+            return np.empty((2, 0, 0), np.float32)
+        mine, theirs = self.column.values[cars], old.column.values[cars]
+        shows = old.layout.warm(theirs) & ~self.layout.warm(mine)
+        shows &= mine[:, SEEN] >= self.layout.handover_samples // 2
+        return np.stack(self.layout.compared(mine[shows], old.layout, theirs[shows]))

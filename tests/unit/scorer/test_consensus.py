@@ -1,0 +1,60 @@
+"""What many cars can tell of a hand-over, and few cannot."""
+
+import numpy as np
+
+from contract.telemetry import Floats
+from scorer.consensus import CARS_MIN, Consensus
+
+
+def of(cars: int, middle: float, faulty: int = 0) -> tuple[Consensus, Floats]:
+    """A consensus of drifts around `middle` with a spread of 1, and these; faulty cars drift by 20 more."""
+    drift = (middle + np.random.default_rng(1).normal(size=(cars, 2))).astype(np.float32)
+    drift[:faulty] += 20
+    consensus = Consensus()
+    consensus.look(drift, drift)
+    return consensus, drift
+
+
+def test_the_drift_of_the_fleet_is_normal() -> None:
+    """Although some cars are faulty. Of what a car drifts besides, a fifth of what is usual is normal."""
+    consensus, drift = of(cars=100, middle=5.0, faulty=30)
+    normal = consensus.normal(drift)
+    np.testing.assert_allclose(np.median(normal[30:], axis=0), 5, atol=0.8)
+    assert (normal[:30] < 7).all()
+
+
+def test_a_median_within_the_spread_of_the_cars_is_no_drift_of_the_fleet() -> None:
+    """A fifth of it is forgotten at each hand-over, as of any car's drift."""
+    consensus, drift = of(cars=100, middle=0.5)
+    usual = np.abs(drift) < 2
+    np.testing.assert_allclose(consensus.normal(drift)[usual], 0.2 * drift[usual], rtol=1e-5)
+
+
+def test_too_few_cars_agree_on_nothing() -> None:
+    """All of the drift is inherited, and each car has its own difference between the models."""
+    consensus, drift = of(cars=CARS_MIN - 1, middle=5.0)
+    assert not consensus.normal(drift).any()
+    np.testing.assert_array_equal(consensus.settled(drift), drift)
+
+
+def test_a_difference_that_only_a_fault_can_explain_is_cut() -> None:
+    """Two models differ for a car by about as much as for the others."""
+    consensus, difference = of(cars=100, middle=5.0, faulty=10)
+    assert (consensus.settled(difference)[:10] < 8).all()
+
+
+def test_a_look_is_taken_now_and_then() -> None:
+    """At first, and then after some samples of each car."""
+    assert Consensus().due
+    consensus, _ = of(cars=100, middle=0.0)
+    assert not consensus.due
+    consensus.watched += 800
+    assert consensus.due
+
+
+def test_a_later_look_at_too_few_cars_changes_nothing() -> None:
+    """Cars that are handed over late, after most, inherit as the others did."""
+    consensus, drift = of(cars=100, middle=5.0)
+    before = consensus.normal(drift)
+    consensus.look(drift[:3] - 5, drift[:3])
+    np.testing.assert_array_equal(consensus.normal(drift), before)
