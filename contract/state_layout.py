@@ -68,9 +68,12 @@ class StateLayout:
         """
         deviation = slice(*old.deviation)
         mean, seen = state[:, slice(*self.deviation)], np.maximum(state[:, SEEN : SEEN + 1], 1)
-        new = ~mean.any(axis=1)
-        mean += (after[:, deviation] - mean) / seen
-        if new.any():  # see `compared`; a former release kept no mean, so it may begin late
+        new = np.flatnonzero(mean[:, 0] == 0)
+        new = new[~mean[new].any(axis=1)]
+        step = after[:, deviation] - mean
+        step *= 1 / seen
+        mean += step
+        if len(new):  # see `compared`; a former release kept no mean, so it may begin late
             late = before[new, deviation] * ((old.memory_samples - 1) / seen[new])
             mean[new] = after[new, deviation] - late
 

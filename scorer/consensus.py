@@ -24,7 +24,7 @@ _TO_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median 
 
 
 class Consensus:
-    """Of the cars that one model learns, in the units of its baselines (J,)."""
+    """What is known of the cars that one model learns, in the units of its baselines (J,)."""
 
     def __init__(self) -> None:
         self.watched = 0  # samples since the last look

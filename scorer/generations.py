@@ -97,24 +97,35 @@ class Generations:
             if moves:
                 self.newest.column.values[cars] = after
             return score, contribution, None
-        ages, learners = self.age.values[cars], self._learner.values[cars]
-        score, contribution = np.empty(len(cars), np.float32), np.empty_like(signals)
+        ages, learners = self.age.values.take(cars), self._learner.values.take(cars)
         pairs = ages * GENERATIONS_MAX + learners
+        if len(pairs) and (pairs == pairs[0]).all():
+            old, new = map(self.by_age, divmod(int(pairs[0]), GENERATIONS_MAX))
+            return *self._step_pair(old, new, cars, signals, moves), ages
+        score, contribution = np.empty(len(cars), np.float32), np.empty_like(signals)
         for pair in np.flatnonzero(np.bincount(pairs)).tolist():
             rows = np.flatnonzero(pairs == pair)
             old, new = map(self.by_age, divmod(pair, GENERATIONS_MAX))
-            score[rows], contribution[rows], before, after = old.step(cars[rows], signals[rows])
-            if not moves:
-                continue
-            old.column.values[cars[rows]] = after
-            if new is not old:
-                *_, learned = new.step(cars[rows], signals[rows])
-                ready = new.watch(learned, old, before, after)
-                new.column.values[cars[rows]] = learned
-                new.consensus.watched += len(rows)
-                if ready.any():
-                    self._hand_over(cars[rows[ready]], old, new)
+            score[rows], contribution[rows] = self._step_pair(
+                old, new, cars.take(rows), signals.take(rows, axis=0), moves
+            )
         return score, contribution, ages
+
+    def _step_pair(
+        self, old: ModelStates, new: ModelStates, cars: CarNumbers, signals: Floats, moves: bool
+    ) -> tuple[Floats, Floats]:
+        """(score, contribution) by the model that scores these cars; `new` learns them, or is the same."""
+        score, contribution, before, after = old.step(cars, signals)
+        if moves:
+            old.column.values[cars] = after
+            if new is not old:
+                *_, learned = new.step(cars, signals)
+                ready = new.watch(learned, old, before, after)
+                new.column.values[cars] = learned
+                new.consensus.watched += len(cars)
+                if ready.any():
+                    self._hand_over(cars[ready], old, new)
+        return score, contribution
 
     def by_age(self, age: int) -> ModelStates:
         """The states of the model of this age."""

@@ -33,7 +33,7 @@ class ModelStates:
         return self.model.manifest.version
 
     def step(self, cars: CarNumbers, signals: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Of one sample each of n different cars: score, contribution, states before and after it (n, …).
+        """Score, contribution, states before and after one sample each of n different cars (n, …).
 
         A state that is not finite would stay so for ever, so it is zero here and the car is learned anew.
         """
