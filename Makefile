@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load plan quality terraform cluster cluster-up proofs clean
+.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load plan quality life terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -65,6 +65,9 @@ plan: setup-dev ## cores, memory and replicas for CARS=… HZ=…
 
 quality: setup-dev ## failures foreseen by 8 models: SEEDS=4 QUICK=1 CHECK=1
 	@exec $(PYTHON) -m quality $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(if $(CHECK),--check) $(if $(KEEP),--keep-data)
+
+life: setup-dev ## hand-overs from model to model on simulated fleets: SEEDS=3 ONLY=handovers
+	@exec $(PYTHON) -m quality.life $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
 cluster: ## the manifests with real pods here (root; builds 15 min)
 	@local/setup --dev --cluster

@@ -28,7 +28,7 @@ _LOG_EVERY_S = 10.0
 _END_S = 5.0
 _PR_SET_PDEATHSIG = 1
 # One thread each: several processes with several threads would only wait for each other.
-_LIBRARIES = {
+LIBRARIES = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
     "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -115,7 +115,7 @@ def _started(settings: Settings, number: int, data: Path) -> Member:
     ours, theirs = context.Pipe()
     arguments = (theirs, settings, number, data / f"seed-{number}", os.getpid())
     process = context.Process(target=_work, args=arguments, daemon=True, name=f"seed {number}")
-    os.environ.update(_LIBRARIES)  # the libraries that the new process imports read them
+    os.environ.update(LIBRARIES)  # the libraries that the new process imports read them
     # SIGINT is blocked, so that Ctrl-C cannot end the process before it ignores SIGINT.
     resource_tracker.ensure_running()  # a tracker started below would inherit the blocked signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
