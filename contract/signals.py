@@ -32,6 +32,8 @@ class Signal:
     condition: bool = False  # part of the operating point, from which other signals are expected
     judged: bool = True  # whether it can raise the score
     restless: bool = False  # a healthy sensor hardly ever repeats a value, so one that does is stuck
+    least: float = -math.inf  # what no sound sensor falls below, in the signal's unit
+    most: float = math.inf  # what no sound sensor exceeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,8 @@ def _settings(document: Mapping[str, Any], names: tuple[str, ...]) -> SignalSett
     sizes = {entry.name: entry.resolution for entry in signals} | {r.name: r.resolution for r in ratios}
     if bad := [name for name, size in sizes.items() if not 0 < size < math.inf]:
         raise ValueError(f"resolution must be a positive number: {', '.join(bad)}")
+    if bad := [signal.name for signal in signals if not signal.least < signal.most]:
+        raise ValueError(f"least must be less than most: {', '.join(bad)}")
     if not any(signal.judged for signal in signals):
         raise ValueError("no signal is judged, so nothing could ever be an anomaly")
     judged = [ratio.judges for ratio in ratios if ratio.judges]

@@ -16,6 +16,7 @@ CAR_STATE = "car-state"
 MODELS = "models"
 MODELS_LOG = "models.log"
 MODELS_SLICES = "models.slices"
+MODELS_EXAM = "models.exam"
 
 MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS)
 MIRRORED_DOWN = (MODELS,)
@@ -32,7 +33,7 @@ _CAR_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{CAR_ID_BYTES_MAX}}}", re.ASCII)
 
 @dataclass(frozen=True)
 class Topic:
-    """A Kafka topic. Keys are car ids, on the model topics model names."""
+    """A Kafka topic. Keys are car ids, on the model topics model names (of exams with version and part)."""
 
     name: str
     partitions: int
@@ -68,6 +69,8 @@ _MODELS = Topic(
 )
 # The records that published models learned from, for `trainer rebuild` after their telemetry is gone.
 _MODELS_SLICES = Topic(MODELS_SLICES, 1, retention_hours=24 * 90)
+# Telemetry that a champion was judged on, some megabytes a version: the next candidate is judged on it, too.
+_MODELS_EXAM = Topic(MODELS_EXAM, 1, cleanup_policy="compact", retention_hours=None, segment_bytes=16 * 2**20)
 # Scorers read all of it at a takeover: small segments leave few records that are not compacted yet.
 _CAR_STATE = Topic(
     CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None, segment_bytes=4 * 2**20
@@ -97,7 +100,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
 def cloud_topics(edge: str = "edge") -> tuple[Topic, ...]:
     """All topics of the cloud cluster for one edge; several edges add their own mirrors."""
     mirrors = tuple(_mirror_of(topic, edge) for topic in (_TELEMETRY, _MAINTENANCE, _ANOMALIES, _ALERTS))
-    return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), _MODELS_SLICES, *mirrors)
+    return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), _MODELS_SLICES, _MODELS_EXAM, *mirrors)
 
 
 def _mirror_of(topic: Topic, source: str) -> Topic:

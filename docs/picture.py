@@ -52,12 +52,13 @@ ARROWS = (
     Arrow("trainer", topics.MODELS, "both"),
     Arrow("trainer", topics.MODELS_LOG, "both"),
     Arrow("trainer", topics.MODELS_SLICES, "both"),
+    Arrow("trainer", topics.MODELS_EXAM, "both"),
 )
 # Colour of a topic's row and arrows; a topic without one is refused.
 COLOURS = {
     **dict.fromkeys((topics.TELEMETRY, topics.MAINTENANCE), "data"),
     **dict.fromkeys((topics.ANOMALIES, topics.ALERTS), "result"),
-    **dict.fromkeys((topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES), "model"),
+    **dict.fromkeys((topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES, topics.MODELS_EXAM), "model"),
     **dict.fromkeys((topics.REJECTED, topics.AUDIT, topics.CAR_STATE), "proof"),
 }
 LEGEND = (
@@ -69,7 +70,7 @@ LEGEND = (
 # Top to bottom as drawn: the bridge writes the first three.
 EDGE_ROWS = (topics.TELEMETRY, topics.MAINTENANCE, topics.REJECTED, topics.ANOMALIES, topics.ALERTS,
              topics.AUDIT, topics.CAR_STATE, topics.MODELS)  # fmt: skip
-CLOUD_ROWS = (*topics.MIRRORED_UP, topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES)
+CLOUD_ROWS = (*topics.MIRRORED_UP, topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES, topics.MODELS_EXAM)
 
 WIDTH, ROW, HEAD = 1000, 26, 54
 PANEL_X, PANEL_WIDTH, RIGHT_X, RIGHT_WIDTH = 402, 318, 800, 176

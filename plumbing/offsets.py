@@ -31,6 +31,12 @@ def bounds(consumer: Consumer, topics: Iterable[str]) -> Bounds:
     return held
 
 
+def exists(consumer: Consumer, topic: str) -> bool:
+    """Whether the cluster has this topic. Raises WorldDown: no answer."""
+    known = _ask(lambda: consumer.list_topics(timeout=_ANSWER_S_MAX)).topics
+    return topic in known and known[topic].error is None
+
+
 def bounds_of(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """(first offset, offset after the last) that one partition holds now. Raises WorldDown as `bounds`."""
     asked = TopicPartition(topic, partition)

@@ -8,6 +8,7 @@ graph        raw signals and a car's state to score and new state, as TFLite   m
 replay       the graph over the past of many cars                              model/replay
 judgement    threshold, recall and false alarms on held-out cars               judge/
 gate         what a candidate must show to be published                        judge/gate
+exam         a champion's held-out cars, on which the next candidate is judged  judge/exam
 publication  the champion on `models`, every decision on `models.log`          publication
 history      models of the past: rebuilt, rescored side by side, shown in MLflow   history/
 launch       the job in a Kubernetes cluster                                   launch/

@@ -1,6 +1,7 @@
-"""Models on their topics: `models` (compacted, the champion) and `models.log` (every decision ever made).
+"""Models on their topics: `models` (compacted, the champion), `models.log` (every decision ever made), and
+`models.exam` (compacted, telemetry on which the next candidate is judged, in parts: judge/exam.py).
 
-One transaction writes both, so a reader of committed records sees a candidate whole or not at all. The
+One transaction writes all, so a reader of committed records sees a candidate whole or not at all. The
 transactional id contains the model's name: a second trainer of that name fences off the first one, so no
 version is given twice.
 """
@@ -18,10 +19,10 @@ from confluent_kafka import KafkaException, Producer
 
 from contract.errors import Malformed
 from contract.manifest import Decision, Manifest, pack, unpack
-from contract.topics import MODELS, MODELS_LOG
+from contract.topics import MODELS, MODELS_EXAM, MODELS_LOG
 from plumbing import kafka
 from plumbing.life import WorldDown
-from plumbing.offsets import bounds, read
+from plumbing.offsets import bounds, exists, read
 from trainer import log_slice
 
 _log = logging.getLogger("trainer")
@@ -30,6 +31,11 @@ _ANSWER_S_MAX = 30.0
 # Two records take milliseconds. A transaction that a killed trainer left open blocks readers for so long.
 _TRANSACTION_S_MAX = 10.0
 _SETTLED_WITHIN_S, _LOOK_EVERY_S = 20.0, 0.05
+
+
+# Of the newest versions. A roll-back to an older one leaves the next candidate without an exam.
+EXAMS_KEPT = 3
+EXAM_PART_BYTES_MAX = 900_000  # a record has to stay below 1 MB
 
 
 class NotPublishable(ValueError):
@@ -66,6 +72,14 @@ class Publication:
         """One above the highest version that was ever decided about."""
         return 1 + max((entry.manifest.version for entry in self.history()), default=0)
 
+    def exam(self, version: int) -> bytes:
+        """The packed exam of this version; empty where none was kept. Raises WorldDown."""
+        parts = self._exams().get(version, {})
+        keys = sorted(parts)
+        if not keys or len(keys) != int(keys[0].rpartition(b"/")[2]):
+            return b""
+        return b"".join(parts[key] for key in keys)
+
     def open(self) -> None:
         """Become the only publisher of this model: others are fenced off, their open transactions aborted."""
         self._producer = kafka.producer(
@@ -79,24 +93,64 @@ class Publication:
         except KafkaException as error:
             raise WorldDown(f"cannot become the publisher of {self._name}: {error}") from error
 
-    def write(self, manifest: Manifest, tflite: bytes) -> None:
+    def write(self, manifest: Manifest, tflite: bytes, exam: bytes = b"") -> None:
         """Log the decision and, if it says published, make the model the champion: both or neither.
 
-        To be called after `open`. Raises WorldDown when another trainer has taken over or Kafka does not
-        answer.
+        A published model's `exam` is kept with it, and exams of versions before the newest EXAMS_KEPT are
+        deleted. To be called after `open`. Raises WorldDown when another trainer has taken over or Kafka does
+        not answer.
         """
         if self._producer is None:
             raise RuntimeError("open() comes before write()")
-        topics = [MODELS_LOG, MODELS] if manifest.decision.published else [MODELS_LOG]
-        value = pack(manifest, tflite)
+        value, name = pack(manifest, tflite), self._name.encode()
+        records: list[tuple[str, bytes, bytes | None]] = [(MODELS_LOG, name, value)]
+        if manifest.decision.published:
+            records.append((MODELS, name, value))
+            records += self._exam_records(manifest.version, exam) if exam else []
         try:
             self._producer.begin_transaction()
-            for topic in topics:
-                self._producer.produce(topic, key=self._name.encode(), value=value)
+            for topic, key, value_or_none in records:
+                self._producer.produce(topic, key=key, value=value_or_none)
             self._producer.commit_transaction(_ANSWER_S_MAX)
             self._settle()
         except KafkaException as error:
             raise WorldDown(f"version {manifest.version} was not written: {error}") from error
+
+    def _exam_records(self, version: int, exam: bytes) -> list[tuple[str, bytes, bytes | None]]:
+        """(topic, key, value) of an exam's parts and of the deletion of old exams; none without the topic."""
+        if MODELS_EXAM not in self._topics():
+            _log.warning("no topic %s: the exam is not kept (docs/operations.md)", MODELS_EXAM)
+            return []
+        starts = range(0, len(exam), EXAM_PART_BYTES_MAX)
+        keys = [f"{self._name}/{version}/{part:02}/{len(starts):02}".encode() for part in range(len(starts))]
+        parts = [exam[start : start + EXAM_PART_BYTES_MAX] for start in starts]
+        exams = self._exams()
+        old = sorted(exams.keys() - {version})[: 1 - EXAMS_KEPT]
+        gone = [(MODELS_EXAM, key, None) for each in old for key in exams[each]]
+        return [*((MODELS_EXAM, key, part) for key, part in zip(keys, parts, strict=True)), *gone]
+
+    def _exams(self) -> dict[int, dict[bytes, bytes]]:
+        """The parts of all exams of this model: {version: {key: part}}; empty without the topic."""
+        exams: dict[int, dict[bytes, bytes]] = {}
+        if MODELS_EXAM not in self._topics():
+            return exams
+        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
+            for message in chain.from_iterable(read(consumer, bounds(consumer, [MODELS_EXAM]))):
+                key = message.key() or b""
+                name, *numbers = key.rsplit(b"/", 3)
+                if name != self._name.encode() or len(numbers) != 3 or not b"".join(numbers).isdigit():
+                    continue
+                parts, value = exams.setdefault(int(numbers[0]), {}), message.value()
+                if value is None:
+                    parts.pop(key, None)
+                else:
+                    parts[key] = value
+        return {version: parts for version, parts in exams.items() if parts}
+
+    def _topics(self) -> tuple[str, ...]:
+        """The model topics that the cluster has: one from before exams has no topic for them."""
+        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
+            return tuple(topic for topic in (MODELS, MODELS_LOG, MODELS_EXAM) if exists(consumer, topic))
 
     def roll_back(self, version: int) -> Manifest:
         """Make an earlier published version the champion again; the manifest's decision says so.
@@ -116,7 +170,7 @@ class Publication:
 
     def _settle(self) -> None:
         """Wait until readers see every transaction: a commit returns before its markers are written."""
-        topics, deadline = (MODELS, MODELS_LOG), time.monotonic() + _SETTLED_WITHIN_S
+        topics, deadline = self._topics(), time.monotonic() + _SETTLED_WITHIN_S
         group = f"trainer-{self._name}"
         every = kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
         with closing(every), closing(kafka.consumer(*self._cluster, group_id=group)) as committed:

@@ -49,6 +49,11 @@ class Settings(KafkaSettings):
         default=20,
         least=1,
     )
+    trust_slice: bool = setting(
+        "a person vouches for the slice: neither the champion's exam nor its recall in the slice nor the "
+        "physical bounds refuse; for a fleet that has really changed",
+        default=False,
+    )
     models: tuple[int, ...] = setting("rescore: versions to compare, separated by commas", default=())
     from_: str = setting(
         "rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), or "

@@ -30,7 +30,8 @@ from plumbing.tflite import Interpreter
 from trainer import capacity, reading
 from trainer.capacity import CARS_MIN
 from trainer.history import slices
-from trainer.judge import comparison, gate
+from trainer.judge import bounds, comparison, gate
+from trainer.judge.exam import Exam, exam_of, pack
 from trainer.judge.held_out import held_out
 from trainer.judge.verify import verified
 from trainer.log_slice import Telemetry
@@ -59,72 +60,78 @@ def run(settings: Settings, publication: Publication, stop: Stop) -> int:
     """Train and publish. Returns the exit code. Raises WorldDown, and SettingsError for a hopeless slice."""
     began_s = time.monotonic()
     try:
-        device = load_tensorflow()
+        load_tensorflow()
         # 1. Read. The offsets are fixed first: reading them again gives the same slice.
         data = reading.read(settings, stop)
-        read_s = time.monotonic()
-        # 2. Select. Cars are split by a hash of their id, so no model is judged on cars that it learned from.
-        domain = fleet_domain(sent_signals(data.telemetry))
-        data = with_signals(data, domain.signals)
-        rows = training_rows(data, settings)
-        # 3. Learn.
-        graph, learned = learn(
-            domain,
-            rows.signals,
-            rows.car,
-            rows.window,
-            settings.seed,
-            steps_max=settings.steps_max,
-            stop=stop,
-        )
-        tflite = graph.convert()
-        learned_s = time.monotonic()
-        # 4. Judge: every detector gets the same cars, the same replay and the same budget of false alarms.
-        champion = publication.champion()
-        held = held_out(
-            domain,
-            data.telemetry,
-            rows.part,
-            data.reports,
-            settings,
-            judged_from=judged_from(rows.window, champion, data.telemetry.car),
-            interval_s=rows.interval_s,
-        )
-        complete = some_rows(np.asarray(np.isfinite(rows.signals).all(axis=1)))
-        evidence, judged = comparison.compare(
-            graph,
-            learned,
-            tflite,
-            training=rows.signals[complete],
-            data=held,
-            champion=champion,
-            budget=settings.false_alarms_per_car_week,
-            rule=settings.alert_rule,
-        )
-        stop_if_asked(stop)
-        # 5. Record.
-        metrics = judged | {
-            "network": learned.metrics["network"],
-            "training": learned.metrics
-            | {"device": device, "read_s": read_s - began_s, "learn_s": learned_s - read_s},
-            "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
-        }
-        draft = manifest(
-            settings,
-            data,
-            rows,
-            graph,
-            tflite=tflite,
-            threshold=evidence.candidate.threshold,
-            version=publication.next_version(),
-            parent=champion.manifest.version if champion else None,
-            metrics=metrics,
-        )
-        # 6. Decide.
-        return decide(draft, tflite, evidence, publication, settings)
+        return train(data, settings, publication, stop, read_s=time.monotonic() - began_s)
     except Stopped:
         _log.info("stopped: nothing was published")
         return EXIT_STOPPED
+
+
+def train(
+    data: Slice, settings: Settings, publication: Publication, stop: Stop, *, read_s: float = 0.0
+) -> int:
+    """Train on the slice and publish. Returns the exit code. Raises WorldDown, Stopped."""
+    device, began_s = load_tensorflow(), time.monotonic()
+    outside = bounds.outside(data.telemetry.signals)
+    # 2. Select. Cars are split by a hash of their id, so no model is judged on cars that it learned from.
+    domain = fleet_domain(sent_signals(data.telemetry))
+    data = with_signals(data, domain.signals)
+    rows = training_rows(data, settings)
+    # 3. Learn.
+    graph, learned = learn(
+        domain, rows.signals, rows.car, rows.window, settings.seed, steps_max=settings.steps_max, stop=stop
+    )
+    tflite = graph.convert()
+    learn_s = time.monotonic() - began_s
+    # 4. Judge: every detector gets the same cars, the same replay and the same budget of false alarms.
+    champion = publication.champion()
+    held = held_out(
+        domain,
+        data.telemetry,
+        rows.part,
+        data.reports,
+        settings,
+        judged_from=judged_from(rows.window, champion, data.telemetry.car),
+        interval_s=rows.interval_s,
+    )
+    complete = some_rows(np.asarray(np.isfinite(rows.signals).all(axis=1)))
+    evidence, judged = comparison.compare(
+        graph,
+        learned,
+        tflite,
+        training=rows.signals[complete],
+        data=held,
+        champion=champion,
+        exam=comparison.champions_exam(champion, publication),
+        budget=settings.false_alarms_per_car_week,
+        rule=settings.alert_rule,
+    )
+    evidence = dataclasses.replace(evidence, outside=outside, trusted=settings.trust_slice)
+    stop_if_asked(stop)
+    # 5. Record.
+    training = {"device": device, "read_s": read_s, "learn_s": learn_s}
+    metrics = judged | {
+        "network": learned.metrics["network"],
+        "training": learned.metrics | training,
+        "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
+        "outside_bounds": outside,
+    }
+    draft = manifest(
+        settings,
+        data,
+        rows,
+        graph,
+        tflite=tflite,
+        threshold=evidence.candidate.threshold,
+        version=publication.next_version(),
+        parent=champion.manifest.version if champion else None,
+        metrics=metrics,
+    )
+    # 6. Decide. Its own held-out cars become the exam of the next candidate.
+    own_exam = exam_of(held, domain.signals, data.telemetry.cars, settings.seed)
+    return decide(draft, tflite, evidence, publication, settings=settings, own_exam=own_exam)
 
 
 def sent_signals(telemetry: Telemetry) -> tuple[str, ...]:
@@ -257,7 +264,13 @@ def golden_vectors(tflite: bytes, rows: TrainingRows) -> Golden:
 
 
 def decide(
-    draft: Manifest, tflite: bytes, evidence: gate.Evidence, publication: Publication, settings: Settings
+    draft: Manifest,
+    tflite: bytes,
+    evidence: gate.Evidence,
+    publication: Publication,
+    *,
+    settings: Settings,
+    own_exam: Exam | None,
 ) -> int:
     """Publish or refuse; either is logged with its reasons and printed. Returns the exit code.
 
@@ -276,6 +289,6 @@ def decide(
     if len(tflite) > TFLITE_BYTES_MAX:  # the log keeps the reasons, not the bytes
         tflite = b""
         final = dataclasses.replace(final, tflite_bytes=0, tflite_sha256=sha256(tflite))
-    publication.write(final, tflite)
+    publication.write(final, tflite, pack(own_exam) if own_exam and not reasons else b"")
     print(comparison.as_text(final), flush=True)
     return EXIT_REFUSED if reasons else EXIT_PUBLISHED

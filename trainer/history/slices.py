@@ -32,6 +32,8 @@ def noted(settings: Settings, offsets: Offsets, *, keep: bool) -> dict[str, Any]
 
     Raises WorldDown.
     """
+    if not offsets:  # a simulated slice (quality/life) is of no log
+        return {}
     copied = _copied(settings, _bounds(offsets)) if keep else None
     return {"topic_ids": _topic_ids(settings, [*offsets, MODELS_SLICES]), "kept": copied}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.alert_rule import AlertRule
-from contract.manifest import Manifest
 from contract.telemetry import Floats
 from trainer.model import robust
 from trainer.model.domain import Domain, columns
@@ -30,13 +29,15 @@ def tflite_contender(name: str, tflite: bytes, rule: AlertRule) -> Contender:
     return Contender(name, lambda signals, car: replay(tflite, signals, car).score, rule)
 
 
-def champion_contender(manifest: Manifest, tflite: bytes, names: tuple[str, ...]) -> Contender:
-    """The champion; it may judge other signals than the candidate, whose signals are `names`."""
+def model_contender(
+    name: str, tflite: bytes, rule: AlertRule, own: tuple[str, ...], given: tuple[str, ...]
+) -> Contender:
+    """A model that judges the signals `own`, on rows that have the signals `given`."""
 
     def score(signals: Floats, car: CarNumbers) -> Floats:
-        return replay(tflite, columns(signals, names, manifest.signals), car).score
+        return replay(tflite, columns(signals, given, own), car).score
 
-    return Contender("champion", score, manifest.alert)
+    return Contender(name, score, rule)
 
 
 def max_abs_z(domain: Domain, training: Floats, rule: AlertRule) -> Contender:

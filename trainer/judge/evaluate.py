@@ -34,19 +34,33 @@ class Judgement:
     recall_by_fault: dict[str, float]
     auroc: float  # of levels while a fault grows against those of healthy cars
     recall_drawn: NDArray[np.float64]  # (draws,) the same draws for every detector
+    thresholds_drawn: NDArray[np.float64]  # (draws,)
 
     def metrics(self) -> dict[str, Any]:
         """For the manifest."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "recall_drawn"}
+        return {
+            item.name: getattr(self, item.name) for item in fields(self) if not item.name.endswith("_drawn")
+        }
 
 
 def judge(contender: Contender, data: HeldOut, budget: float) -> Judgement:
     """Set the threshold on the calibration cars; count on the test cars."""
-    rule, faulty = contender.rule, data.faulty
     calibration, car = _judged_levels(contender, data.calibration, data.calibration_car, data.judged_from)
-    alerts = alarms.healthy_alerts(calibration, car, rule, data.interval_s)
-    threshold = float(alerts.thresholds(budget)[0])
+    alerts = alarms.healthy_alerts(calibration, car, contender.rule, data.interval_s)
     thresholds_drawn = alerts.thresholds(budget, _draws(len(alerts.weeks)))
+    return judge_at(contender, data, float(alerts.thresholds(budget)[0]), thresholds_drawn)
+
+
+def judge_at(
+    contender: Contender,
+    data: HeldOut,
+    threshold: float,
+    thresholds_drawn: NDArray[np.float64] | None = None,
+) -> Judgement:
+    """Count on the test cars, with this threshold; `thresholds_drawn` (draws,): None where it is certain."""
+    rule, faulty = contender.rule, data.faulty
+    if thresholds_drawn is None:
+        thresholds_drawn = np.full(_DRAWS, threshold)
     # False alarms of the healthy test cars.
     healthy, car = _judged_levels(contender, data.healthy, data.healthy_car, data.judged_from)
     trusted = ~robust.suspects(healthy.finite, car)
@@ -71,6 +85,7 @@ def judge(contender: Contender, data: HeldOut, budget: float) -> Judgement:
         },
         auroc=auroc(healthy[trusted].at(threshold), level[_growing(faulty)].at(threshold)),
         recall_drawn=_recall_drawn(level, faulty, thresholds_drawn, contender),
+        thresholds_drawn=thresholds_drawn,
     )
 
 

@@ -74,7 +74,7 @@ def held_out(
     healthy, healthy_car = telemetry.signals[test], telemetry.car[test]
     faulty = _from_workshops(telemetry, part, reports, settings.label_window_s, judged_from)
     if len(np.unique(faulty.failing_car)) < settings.labelled_cars_min:
-        faulty = _from_deviations(domain, healthy, healthy_car, judged_from, settings.seed)
+        faulty = from_deviations(domain, healthy, healthy_car, judged_from, settings.seed)
     return HeldOut(
         judged_from=judged_from,
         interval_s=interval_s,
@@ -123,7 +123,7 @@ def _from_workshops(
     )
 
 
-def _from_deviations(
+def from_deviations(
     domain: Domain, healthy: Floats, car: CarNumbers, judged_from: int, seed: int
 ) -> Labelled:
     """Every deviation grown into healthy cars, or into some of them where there are too many rows."""

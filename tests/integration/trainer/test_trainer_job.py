@@ -165,6 +165,28 @@ def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
     assert "refused" in cloud.trainer("list").stdout
 
 
+def test_a_poisoned_slice_is_refused_and_the_next_sound_one_published(
+    new_cloud: Callable[[], Any], fleet: Fleet, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway sends 0 V for all cars: refused by name, champion and exam stay; then it is mended."""
+    monkeypatch.setattr(train, "learn", lambda *_, **__: trained.learned)
+    signals, clouds = fleet(400, 3 * SECONDS, seed=5), [new_cloud() for _ in range(3)]
+    signals[SECONDS : 2 * SECONDS, :, SIGNALS.index("battery_voltage")] = 0
+    publication, decisions = clouds[0].publication(), []
+    for cloud, slice_ in zip(clouds, np.split(signals, 3), strict=True):  # one model, each slice of an edge
+        cloud.drive(slice_)
+        train.run(settings(clouds[0], edge_names=(cloud.edge,)), publication, Stop())
+        decisions.append(publication.history()[-1].manifest)
+    assert [manifest.decision.published for manifest in decisions] == [True, False, True]
+    reasons = "; ".join(decisions[1].decision.reasons)
+    assert re.search(r"values outside of physical bounds: battery_voltage 100\.0%", reasons)
+    assert "the slice is unsound: the champion foresees" in reasons
+    assert decisions[0].metrics["exam"] == {}
+    assert decisions[2].metrics["exam"]["failures"] > 100
+    assert publication.champion().manifest.version == 3
+    assert [bool(publication.exam(version)) for version in (1, 2, 3)] == [True, False, True]
+
+
 def test_nan_weights_are_refused(
     cloud: Any, fleet: Fleet, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,10 @@ import pytest
 from confluent_kafka import Producer
 
 from contract.manifest import Decision
-from contract.topics import MODELS, MODELS_LOG
+from contract.topics import MODELS, MODELS_EXAM, MODELS_LOG
 from plumbing.life import WorldDown
-from trainer.publication import NotPublishable, Publication
+from trainer import publication as publication_module
+from trainer.publication import EXAM_PART_BYTES_MAX, EXAMS_KEPT, NotPublishable, Publication
 
 pytestmark = pytest.mark.integration
 
@@ -27,6 +28,7 @@ producer.init_transactions(30)
 producer.begin_transaction()
 for topic in ("models.log", "models"):
     producer.produce(topic, key=name.encode(), value=value)
+producer.produce("models.exam", key=f"{name}/1/00/01".encode(), value=b"exam")
 assert producer.flush(30) == 0
 print("written", flush=True)
 os.kill(os.getpid(), 9)
@@ -75,6 +77,7 @@ def test_killed_between_the_records_nothing_is_visible(cloud: Any, detector: Any
     publication = cloud.publication()
     assert publication.history() == []
     assert publication.champion() is None
+    assert publication.exam(1) == b""
     publication.open()
     assert publication.next_version() == 1
     published(publication, detector, cloud.model)
@@ -134,3 +137,50 @@ def test_foreign_records_are_passed_over(cloud: Any, detector: Any) -> None:
     assert producer.flush(30) == 0
     assert publication.champion().manifest.version == 1
     assert publication.next_version() == 2
+
+
+def with_exam(publication: Publication, detector: Any, name: str, exam: bytes, **fields: Any) -> None:
+    manifest = detector.manifest(publication.next_version(), name=name, **fields)
+    publication.write(manifest, detector.tflite, exam)
+
+
+def test_an_exam_is_kept_with_its_model(cloud: Any, detector: Any) -> None:
+    """In parts below Kafka's limit, read whole; each version has its own; a refused one leaves none."""
+    publication = cloud.publication()
+    publication.open()
+    large = bytes(range(256)) * (2 * EXAM_PART_BYTES_MAX // 256 + 100)
+    with_exam(publication, detector, cloud.model, large)
+    with_exam(publication, detector, cloud.model, b"second")
+    with_exam(publication, detector, cloud.model, b"refused", decision=REFUSED)
+    published(publication, detector, cloud.model)
+    assert [publication.exam(version) for version in (1, 2, 3, 4)] == [large, b"second", b"", b""]
+    cloud.publication().roll_back(1)
+    assert publication.exam(1) == large
+
+
+def test_only_the_newest_exams_are_kept(cloud: Any, detector: Any) -> None:
+    """All parts of older ones are deleted, so the topic stays bounded; foreign records are passed over."""
+    producer = Producer({"bootstrap.servers": cloud.bootstrap})
+    foreign = (b"another-model/1/00/01", b"no exam", f"{cloud.model}/x/00/01".encode())
+    for key in foreign:
+        producer.produce(MODELS_EXAM, key=key, value=b"foreign")
+    assert producer.flush(30) == 0
+    publication = cloud.publication()
+    publication.open()
+    for version in range(1, EXAMS_KEPT + 3):
+        with_exam(publication, detector, cloud.model, bytes(EXAM_PART_BYTES_MAX + version))
+    kept = [version for version in range(1, EXAMS_KEPT + 3) if publication.exam(version)]
+    assert kept == list(range(3, EXAMS_KEPT + 3))
+    assert len(publication.exam(kept[-1])) == EXAM_PART_BYTES_MAX + kept[-1]
+
+
+def test_a_cluster_without_the_topic_of_exams_still_gets_models(
+    cloud: Any, detector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment from before exams: the model is published, its exam is not kept."""
+    monkeypatch.setattr(publication_module, "MODELS_EXAM", "no.such.topic")
+    publication = cloud.publication()
+    publication.open()
+    with_exam(publication, detector, cloud.model, b"exam")
+    assert publication.champion().manifest.version == 1
+    assert publication.exam(1) == b""

@@ -41,6 +41,7 @@ def test_signals_take_the_schemas_order(tmp_path: Path) -> None:
         (TWO + "signals.c = { resolution = 1 }", "unknown c"),
         (TWO.replace("0.5", "0"), "resolution must be a positive number: a"),
         (TWO.replace("0.5", "'x'"), "resolution: must be float"),
+        (TWO.replace("0.5", "0.5, least = 3, most = 3"), "least must be less than most: a"),
         (TWO.replace("condition", "conditoin"), "unknown: conditoin"),
         (TWO + "colour = 1", "unknown colour"),
         (TWO + "[components]\nx = ['c']", "unknown c"),

@@ -25,6 +25,7 @@ def test_every_topic_of_the_picture_is_there():
         topics.MODELS,
         topics.MODELS_LOG,
         topics.MODELS_SLICES,
+        topics.MODELS_EXAM,
         "edge.telemetry",
         "edge.maintenance",
         "edge.anomalies",
@@ -76,6 +77,14 @@ def test_a_model_that_was_replaced_is_kept_for_the_hand_over():
 def test_car_states_are_compacted_in_small_segments():
     """What is read whole at a takeover is not left to grow to Kafka's segments of a gigabyte."""
     assert int(EDGE[topics.CAR_STATE].config["segment.bytes"]) == 4 * 2**20
+
+
+def test_exams_are_compacted_in_small_segments():
+    """The newest exams are kept for ever, replaced ones do not fill a segment of a gigabyte; cloud only."""
+    config = CLOUD[topics.MODELS_EXAM].config
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("compact", "-1")
+    assert int(config["segment.bytes"]) == 16 * 2**20
+    assert topics.MODELS_EXAM not in topics.MIRRORED_DOWN
 
 
 def test_maintenance_reports_are_kept_for_ever():

@@ -4,7 +4,7 @@ import numpy as np
 
 from contract.telemetry import SIGNALS
 from tests.conftest import MEAN, SPREAD, Remembering
-from trainer.judge.baselines import champion_contender
+from trainer.judge.baselines import model_contender
 from trainer.log_slice import Telemetry
 from trainer.model.replay import replay
 from trainer.reading import Slice
@@ -44,7 +44,8 @@ def test_a_champion_that_judges_fewer_signals_is_compared_by_its_own() -> None:
     manifest = champion.manifest(signals=names)
     signals = (MEAN + SPREAD * np.random.default_rng(1).normal(size=(30, len(SIGNALS)))).astype(np.float32)
     car = np.repeat([0, 1], 15)
-    score = champion_contender(manifest, champion.tflite, have).score(np.delete(signals, NEW, axis=1), car)
+    contender = model_contender("champion", champion.tflite, manifest.alert, manifest.signals, given=have)
+    score = contender.score(np.delete(signals, NEW, axis=1), car)
     own = signals[:, picked]
     own[:, -1] = np.nan
     np.testing.assert_array_equal(score, replay(champion.tflite, own, car).score)
