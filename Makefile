@@ -66,7 +66,7 @@ plan: setup-dev ## cores, memory and replicas for CARS=… HZ=…
 quality: setup-dev ## failures foreseen by 8 models: SEEDS=4 QUICK=1 CHECK=1
 	@exec $(PYTHON) -m quality $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(if $(CHECK),--check) $(if $(KEEP),--keep-data)
 
-life: setup-dev ## hand-overs from model to model on simulated fleets: SEEDS=3 ONLY=handovers
+life: setup-dev ## hand-overs, poisoned slices, on simulated fleets: SEEDS=3 ONLY=poisoned
 	@exec $(PYTHON) -m quality.life $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
 cluster: ## the manifests with real pods here (root; builds 15 min)

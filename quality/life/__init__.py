@@ -1,1 +1,1 @@
-"""The life of a model, measured on simulated fleets: what happens to the cars when a newer model comes."""
+"""The life of a model, measured on simulated fleets: which models are published, and how cars get them."""

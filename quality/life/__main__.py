@@ -1,4 +1,4 @@
-"""`make life`: hand-overs from model to model, on fleets that are simulated and scored at full speed.
+"""`make life`: hand-overs from model to model, and poisoned slices, on fleets simulated at full speed.
 
 Writes summary.json into --run-dir. The exit status is 0, or 1 if a bar is not met.
 """
@@ -17,10 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from quality.crew import LIBRARIES
-from quality.life import handovers
+from quality.life import handovers, poisoned
 from quality.life.bars import Bar, Figures
 
-_EXPERIMENTS = {"handovers": handovers}  # name in the summary: a module with `measure` and `bars`
+_EXPERIMENTS = {
+    "handovers": handovers,
+    "poisoned": poisoned,
+}  # name in the summary: a module with `measure` and `bars`
 
 
 def main(argv: list[str]) -> int:
