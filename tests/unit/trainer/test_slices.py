@@ -90,3 +90,16 @@ def test_only_the_records_of_one_slice_are_read(monkeypatch: pytest.MonkeyPatch)
     assert [message.offset() for message in batch] == [0, 3]
     (batch,) = log_slice._records(consumer, {}, None)
     assert len(batch) == 4
+
+
+def test_a_trainer_before_the_topic_warns_and_publishes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An upgraded trainer in a cloud whose topics are of earlier: the manifest says that nothing is kept."""
+    log: Any = _Log(**{"edge.telemetry": {0: (0, 9)}})
+    log.close = lambda: None
+    monkeypatch.setattr(reading, "open_log", lambda _: log)
+    monkeypatch.setattr(slices, "_topic_ids", lambda *_: {"edge.telemetry": "a"})
+    note = slices.noted(SETTINGS, {"edge.telemetry": {0: (0, 9)}}, keep=True)
+    assert note == {"topic_ids": {"edge.telemetry": "a"}, "kept": None}
+    assert "the slice is not kept: Kafka has no topic models.slices" in caplog.text
