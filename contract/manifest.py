@@ -85,7 +85,7 @@ class Manifest:
             raise Malformed("unknown_manifest_version", f"{version!r}, this program reads {MANIFEST_VERSION}")
         try:
             if isinstance(state := document.get("state"), dict):
-                document["state"] = {"variance": None} | state
+                document["state"] = {"variance": None, "strange_variance": None} | state
             manifest = read(cls, {"hypotheses": None} | document)
             manifest._check()
         except ValueError as error:

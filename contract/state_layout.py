@@ -31,6 +31,8 @@ class StateLayout:
     units: str  # fingerprint of the units of both; models with the same one can inherit them
     # How restless the car was in its learning period, one column; None in old manifests.
     variance: Columns | None = None
+    # From this variance on a car is of a kind that no training car is: its averages are not judged.
+    strange_variance: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= WIDTH_MAX or self.learning_samples < 1:
@@ -50,6 +52,16 @@ class StateLayout:
         """(n,) whether each car of a state (n, width) has been learned."""
         warm: Mask = state[:, SEEN] >= self.learning_samples
         return warm
+
+    def strange(self, state: Floats) -> Mask:
+        """(n,) whether each car of a state (n, width) has been learned and is of a kind that is not judged.
+
+        False for all where the manifest is from before 0.3 and does not say.
+        """
+        if self.variance is None or self.strange_variance is None:
+            return np.zeros(len(state), np.bool_)
+        strange: Mask = self.warm(state) & (state[:, self.variance[0]] >= self.strange_variance)
+        return strange
 
     @property
     def handover_samples(self) -> int:

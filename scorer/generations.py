@@ -154,11 +154,18 @@ class Generations:
         age = self._age(states)
         self._learner.values[cars[self.age.values[cars] > age]] = age
 
-    def counts(self) -> tuple[int, int]:
-        """(cars that the newest model has not learned, cars that an older model scores)."""
+    def counts(self) -> tuple[int, int, int]:
+        """(cars that the newest model has not learned, cars that an older model scores, cars not judged).
+
+        Those not judged are of a kind that is unknown to the model that scores them.
+        """
         self._update_handing_over()
         ages = self.age.values[: len(self._cars)]
-        return int((~self.newest.all_warm()).sum()), int((ages > 0).sum())
+        strange = sum(
+            int((states.strange(slice(len(self._cars))) & (ages == self._age(states))).sum())
+            for states in self._all
+        )
+        return int((~self.newest.all_warm()).sum()), int((ages > 0).sum()), strange
 
     def _age(self, states: ModelStates) -> int:
         return len(self._all) - 1 - self._all.index(states)

@@ -17,6 +17,10 @@ partitions = Gauge("scorer_assigned_partitions", "Telemetry partitions of this r
 cars = Gauge("scorer_known_cars", "Cars seen in this replica's partitions")
 cars_learning = Gauge("scorer_learning_cars", "Known cars that the newest model has not learned yet")
 cars_behind = Gauge("scorer_behind_cars", "Known cars that an older model still scores")
+cars_strange = Gauge(
+    "scorer_strange_cars",
+    "Known cars of a kind that their model has not learned, so that it does not judge them",
+)
 states_written = Counter("scorer_states_written", "Car states written to car-state")
 states_restored = Counter("scorer_states_restored", "Car states read back from car-state")
 states_refused = Counter(

@@ -55,6 +55,11 @@ class ModelStates:
         """Whether the model has learned each car, for all cars (without a copy of their states)."""
         return self.warm(slice(len(self._cars)))
 
+    def strange(self, cars: CarNumbers | slice) -> Mask:
+        """Whether each car is of a kind that is unknown to the model, which does not judge it then."""
+        states = self.column.values[cars]
+        return np.zeros(len(states), np.bool_) if self.layout is None else self.layout.strange(states)
+
     def come_back(self) -> None:
         """Note that this model was replaced and is the newest again."""
         self._learned_before.values[: len(self._cars)] = self.all_warm()

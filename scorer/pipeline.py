@@ -184,9 +184,10 @@ class Pipeline:
             lag += max(0, high - offset)
         metrics.lag.set(lag)
         metrics.cars.set(len(self.detector.cars))
-        learning, behind = self.detector.generations.counts()
+        learning, behind, strange = self.detector.generations.counts()
         metrics.cars_learning.set(learning)
         metrics.cars_behind.set(behind)
+        metrics.cars_strange.set(strange)
         metrics.open_alerts.set(len(self.detector.alerts))
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:

@@ -226,7 +226,7 @@ def manifest(
             name: tuple(change.signal for change in changes) for name, changes in domain.components.items()
         },
         hypotheses=hypotheses(graph, tflite, rows.signals, rows.car),
-        state=state_layout(domain, rows.window, rows.interval_s),
+        state=state_layout(domain, rows.window, rows.interval_s, graph.constants.strange_variance),
         training_offsets=data.offsets,
         validation_offsets=data.offsets,  # the parts differ by car, not by offset
         seed=settings.seed,

@@ -16,6 +16,9 @@ COORDINATE_MAX = 100.0
 _NORM_MAX = 20.0  # spreads at which deviations are clipped before the norm is fitted
 # Inputs of the regression are clipped half as far again from the median as nearly all training samples are.
 _INPUT_QUANTILES, INPUT_BEYOND = (0.001, 0.999), 1.5
+# A car whose variance in the learning period is this many times the usual one is of a kind that no training
+# car is, and is not judged before a model has learned its kind. Healthy cars reach 4, an unknown kind 10.
+STRANGE = 7.0
 _TARGET_MAX = 8.0  # spreads: targets are clipped to it when the regression is fitted
 # A residual counts by itself beyond twice what nearly all of the fleet's samples have.
 _LIMIT_QUANTILE, _LIMIT_BEYOND = 0.99998, 2.0
@@ -62,6 +65,11 @@ class Constants:
     def spread_within(self) -> NDArray[Any]:
         """(J,) spread of the residual within a car, in resolutions."""
         return np.asarray(self.pull / _PULL_SPREADS)
+
+    @property
+    def strange_variance(self) -> float:
+        """The variance of the learning period from which a car's averages are not judged."""
+        return STRANGE * self.usual_variance
 
     @property
     def variance_confidence(self) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from trainer.model.constants import COORDINATE_MAX, INPUT_BEYOND, Constants
+from trainer.model.constants import COORDINATE_MAX, INPUT_BEYOND, STRANGE, Constants
 from trainer.model.coordinates import coordinates, presence
 from trainer.model.network import no_network
 from trainer.model.rows import column, matmul, scatter, select, stack
@@ -29,9 +29,6 @@ _SAME = 1e-6  # spreads within which two readings are the same: less than any se
 _BEYOND_LIMIT = 3.0  # a residual at twice its limit scores as much as a norm of 3
 # Spreads at which a residual is clipped in a car's variance: one broken sensor makes no car a stranger.
 _VARIANCE_CLIP = 8.0
-# A car whose variance in the learning period is this many times the usual one is of a kind that no training
-# car is, and is not judged before a model has learned its kind. Healthy cars reach 4, an unknown kind 10.
-_STRANGE = 7.0
 
 
 class Graph:
@@ -70,7 +67,7 @@ class Graph:
         variance = self._variance(residual, baseline, mask, warm, before)
         variance_ratio = before.variance / c.usual_variance
         # 1 for a car like the training cars, falling to 0 for one of an unknown kind (1, n).
-        familiar = tf.clip_by_value(_STRANGE - variance_ratio, 0.0, 1.0)
+        familiar = tf.clip_by_value(STRANGE - variance_ratio, 0.0, 1.0)
         # Cars that vary more than usual are scaled down by as much, as far as it is known to be their own.
         excess = 1.0 + tf.maximum(variance_ratio - 1.0, 0.0) * c.variance_confidence
         # Weight of the averages in the score: 0 while the car is learned or if it is unfamiliar (1, n).

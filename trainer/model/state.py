@@ -63,7 +63,9 @@ def identities(domain: Domain) -> NDArray[np.intp]:
     return np.flatnonzero(~domain.judged & ~domain.conditions[: domain.count])
 
 
-def state_layout(domain: Domain, window: Window, interval_s: float) -> StateLayout:
+def state_layout(
+    domain: Domain, window: Window, interval_s: float, strange_variance: float | None = None
+) -> StateLayout:
     """What the manifest says of the state. `interval_s`: median time between two samples of a car."""
     columns, width = state_columns(domain)
     return StateLayout(
@@ -75,6 +77,7 @@ def state_layout(domain: Domain, window: Window, interval_s: float) -> StateLayo
         deviation=columns.deviation,
         units=units(domain),
         variance=columns.variance,
+        strange_variance=strange_variance,
     )
 
 

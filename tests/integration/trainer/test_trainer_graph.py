@@ -194,6 +194,9 @@ def test_a_kind_of_car_that_no_training_car_is_raises_nothing(
     variance = graph.columns.variance[0]
     strange, sample = warm.copy(), past[:, -1].copy()
     strange[:, variance] = 7.1 * graph.constants.usual_variance
+    layout = state_layout(DOMAIN, WINDOW, 1.0, graph.constants.strange_variance)
+    assert layout.strange(strange).all()
+    assert not layout.strange(warm).any()
     sample[:, TYRE] *= 0.5
     assert (served.run(sample, warm)[0] > 1).all()
     assert (served.run(sample, strange)[0] == 0).all()

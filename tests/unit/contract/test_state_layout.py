@@ -107,3 +107,11 @@ def test_columns_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     """Outside of the state, over the counter, or of another number than the other range."""
     with pytest.raises(ValueError, match=r"state|differ|range"):
         replace(OLD, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_learned_car_beyond_the_strange_variance_is_not_judged() -> None:
+    """A car that is still being learned is not yet strange; an old manifest does not say which cars are."""
+    state = np.zeros((3, 6), np.float32)
+    state[:, 0], state[:, 5] = (10, 10, 9), (6.9, 7.0, 8.0)
+    assert replace(OLD, strange_variance=7.0).strange(state).tolist() == [False, True, False]
+    assert not OLD.strange(state).any()

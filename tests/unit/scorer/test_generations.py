@@ -36,7 +36,7 @@ def test_the_first_model_scores_all(make: Any, remembering: Any) -> None:
     """Without a model before it the first one scores cars that it is still learning."""
     fleet = Fleet(make(1))
     fleet.samples(["a", "b", "a"], remembering.mean)
-    assert fleet.detector.generations.counts() == (2, 0)
+    assert fleet.detector.generations.counts() == (2, 0, 0)
     assert len(fleet.detector.generations) == 1
 
 
@@ -50,7 +50,7 @@ def test_a_car_is_scored_by_the_old_model_for_half_a_learning_period(make: Any, 
         car: [fleet.versions[car, seq] for seq in range(9, 9 + count)] for car, count in (("a", 5), ("b", 3))
     }
     assert versions == {"a": [1] * 4 + [2], "b": [1] * 3}
-    assert fleet.detector.generations.counts() == (1, 1)
+    assert fleet.detector.generations.counts() == (1, 1, 0)
 
 
 def test_a_drifting_car_keeps_its_score(make: Any, remembering: Any) -> None:
@@ -92,7 +92,16 @@ def test_a_new_car_goes_to_the_newest_model(make: Any, remembering: Any) -> None
     generations = fleet.detector.generations
     assert generations.scored_by(fleet.number("b")).version == 2
     assert generations.scored_by(fleet.number("a")).version == 1
-    assert generations.counts() == (2, 1)
+    assert generations.counts() == (2, 1, 0)
+
+
+def test_cars_that_their_model_does_not_judge_are_counted(make: Any, remembering: Any) -> None:
+    """A car of an unknown kind raises no alert: without the count nobody would notice."""
+    layout = replace(remembering.layout, variance=(1, 2), strange_variance=0.75)
+    fleet = Fleet(make(1, state=layout))
+    fleet.samples(["a"] * 8, remembering.mean)
+    fleet.samples(["b"] * 8, remembering.mean + remembering.spread)
+    assert fleet.detector.generations.counts() == (0, 0, 1)
 
 
 def test_a_car_that_the_old_model_has_not_learned_stays_until_it_has(make: Any, remembering: Any) -> None:
@@ -156,7 +165,7 @@ def test_models_in_quick_succession_leave_no_car_without_a_model(make: Any, reme
     scored = {seq: fleet.versions.get(("a", seq)) for seq in range(9, 17)}
     assert [scored[seq] for seq in (9, 10, 11, 12)] == [1, 1, 1, 1]
     fleet.samples(["a"] * 9, remembering.mean)
-    assert fleet.detector.generations.counts() == (0, 0)
+    assert fleet.detector.generations.counts() == (0, 0, 0)
 
 
 def test_after_the_hand_over_only_the_predecessor_stays(make: Any, remembering: Any) -> None:
@@ -273,5 +282,5 @@ def test_a_withdrawn_model_is_not_learned_to_its_end(make: Any, remembering: Any
     fleet.samples(["a"] * 5 + ["b"] * 2, remembering.mean)
     fleet.detector.add(make(1))
     fleet.samples(["a", "b"] * 6, remembering.mean)
-    assert fleet.detector.generations.counts() == (0, 0)
+    assert fleet.detector.generations.counts() == (0, 0, 0)
     assert fleet.detector.generations.newest.version == 1

@@ -84,7 +84,7 @@ def test_a_hand_over_goes_on_after_a_restart(make: Any, remembering: Any) -> Non
     old.detector.add(make(2, by=0.5))
     old.samples(["a"] * 2 + ["b"], remembering.mean)
     hand_over(old, new, make(1))
-    assert new.detector.generations.counts() == (2, 1)
+    assert new.detector.generations.counts() == (2, 1, 0)
     for version in (1, 2):
         np.testing.assert_array_equal(new.state("a", version), old.state("a", version))
     new.samples(["a"] * 3, remembering.mean + remembering.spread * 5)
@@ -120,7 +120,7 @@ def test_states_of_a_model_that_is_gone_are_refused(make: Any, remembering: Any)
     assert old.state("a", 2)[slice(*remembering.layout.deviation)].any()
     hand_over(old, new)
     assert refused("unknown_model") == before + 1
-    assert new.detector.generations.counts() == (1, 0)
+    assert new.detector.generations.counts() == (1, 0, 0)
     assert new.state("a", 2)[0] == 3
     assert not new.state("a", 2)[
         slice(*remembering.layout.deviation)
