@@ -56,6 +56,11 @@ class Hypotheses:
         )
 
     @cached_property
+    def spread(self) -> F8:
+        """(m,) standard deviation of each column over healthy cars: how far one is from `usual` by chance."""
+        return np.sqrt(np.diag(np.linalg.inv(self._norm)))
+
+    @cached_property
     def _norm(self) -> F8:
         return np.array(self.norm, np.float64)
 

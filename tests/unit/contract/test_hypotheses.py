@@ -49,6 +49,11 @@ def test_the_direction_says_which_component(away: tuple[float, ...], component: 
     assert (confidence > 0.9) == bool(component)
 
 
+def test_spreads_are_those_of_healthy_cars():
+    """The norm is the inverse of their covariance, so each column's own variance comes back."""
+    assert known().spread == pytest.approx([1.0, 1.0, 0.2])
+
+
 def test_of_two_that_look_alike_the_first_is_named():
     """ "twin" fits by a hair better than "brake", which stands before it; turned round it is named."""
     assert known().of(state(1, 0.01, 0))[0] == "brake"

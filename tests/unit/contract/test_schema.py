@@ -24,6 +24,7 @@ PUBLISHED = {
     "anomaly.v1": (4, "ec3c78d4856e423b"),
     "audit.v1": (5, "dc3a791e94f529da"),
     "car_state.v1": (8, "5777c08db4456403"),
+    "evidence.v1": (10, "e349991f1848ec82"),
     "maintenance.v1": (3, "ffd5be546318e534"),
     "model.v1": (6, "1c517925d4b18eef"),
     "telemetry.v1": (1, "fde7902d303cc869"),
