@@ -14,6 +14,9 @@ from contract.fields import read
 # Multiples of the threshold whose crossings are counted: what other thresholds would have opened.
 LEVELS = tuple(np.geomspace(0.5, 4, 16).round(6).tolist())
 AT_THRESHOLD = LEVELS.index(1.0)
+# Deviations beyond which cars are counted, in the healthy spreads of a manifest's hypotheses. Beyond FAR is no
+# chance: docs/decisions/drift.md.
+NEAR, FAR = 1.0, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +24,8 @@ class Beyond:
     """How many of the judged cars deviate from themselves in one signal."""
 
     name: str
-    far_below: int  # by more than five healthy spreads
-    below: int  # by more than one
+    far_below: int  # by more than FAR healthy spreads
+    below: int  # by more than NEAR
     above: int
     far_above: int
 

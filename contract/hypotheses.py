@@ -27,7 +27,8 @@ class Hypotheses:
 
     columns: tuple[int, ...]  # (m) columns of the state that are compared
     usual: tuple[float, ...]  # (m) their values in a healthy car
-    norm: tuple[tuple[float, ...], ...]  # (m, m) inverse covariance of healthy cars, which measures angles
+    # (m, m) inverse covariance of healthy cars, which measures angles; over m, so that a typical norm is 1.
+    norm: tuple[tuple[float, ...], ...]
     directions: Mapping[str, tuple[tuple[float, ...], ...]]  # component: directions, each (m)
 
     def __post_init__(self) -> None:
@@ -57,8 +58,11 @@ class Hypotheses:
 
     @cached_property
     def spread(self) -> F8:
-        """(m,) standard deviation of each column over healthy cars: how far one is from `usual` by chance."""
-        return np.sqrt(np.diag(np.linalg.inv(self._norm)))
+        """(m,) how far a column of a healthy car typically is from `usual`: where all are, the norm is 1.
+
+        Two thirds of the standard deviation, since a few healthy cars are much further away.
+        """
+        return np.sqrt(np.diag(np.linalg.inv(self._norm)) / len(self.columns))
 
     @cached_property
     def _norm(self) -> F8:

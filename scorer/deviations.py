@@ -3,14 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.evidence import Beyond
+from contract.evidence import FAR, NEAR, Beyond
 from contract.manifest import Manifest
 from contract.signals import signal_settings
 from contract.state_layout import StateLayout
 from contract.telemetry import Floats
 from scorer.model_states import ModelStates
 
-_FAR = 5.0  # healthy spreads
 _BLOCK = 8_192  # cars at a time, whose deviations stay in the processor's cache
 
 
@@ -50,7 +49,7 @@ def _bounds(manifest: Manifest, layout: StateLayout) -> Floats | None:
     order = [columns.index(column) for column in wanted]
     usual = np.array(manifest.hypotheses.usual)[order]
     spread = manifest.hypotheses.spread[order]
-    return (usual + np.multiply.outer([-_FAR, -1.0, 1.0, _FAR], spread)).astype(np.float32)
+    return (usual + np.multiply.outer([-FAR, -NEAR, NEAR, FAR], spread)).astype(np.float32)
 
 
 def _counts(state: Floats, layout: StateLayout, bounds: Floats) -> NDArray[np.intp]:

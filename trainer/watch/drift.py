@@ -2,7 +2,7 @@
 
 The counts are the champion's own evidence, so nothing else of a car is needed and counts of several scorers
 add up. A signal drifts where many cars deviate in it the same way: faults move few cars, and each its own
-way. A season moves no car far from itself, since the model expects it.
+way. A season moves hardly any car so far, since the model expects it (docs/decisions/drift.md).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ from typing import Self
 
 from contract.evidence import Beyond, Evidence
 
-# Shares of the cars from which a change is a drift. A change of a fifth of the cars is seen, and in 900 h of
-# simulated fleets, healthy ones and some with faults in 30 % of the cars, none of these rules fired.
+# Shares of the cars from which a change is a drift. Where a fifth of the cars change, a fifth is seen; where 30 %
+# of the cars have faults, at most 8 % deviate in one signal the same way, and 2 % are taken for an unknown kind.
 _SIGNAL, _STRANGE, _UNLEARNED = 0.12, 0.12, 0.12
 # Fewer judged cars say nothing: with a tenth of 30 faulty, four with one fault are a matter of chance.
 _CARS_MIN = 30

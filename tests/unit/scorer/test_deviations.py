@@ -21,7 +21,7 @@ LAYOUT = StateLayout(
     width=2 * K + 2, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0, baseline=(1, 1 + K),
     deviation=(1 + K, 1 + 2 * K), units="", variance=(1 + 2 * K, 2 + 2 * K), strange_variance=7.0,
 )  # fmt: skip
-# The deviation's columns, in another order than the layout's; a healthy car's are around 0.5, spread by 2.
+# The deviation's columns, in another order than the layout's; a healthy car's are around 0.5, spread by 2 / √K.
 HYPOTHESES = Hypotheses(
     columns=tuple(reversed(range(*LAYOUT.deviation))),
     usual=(0.5,) * K,
@@ -57,14 +57,14 @@ def counts(states: ModelStates, known: int = 10) -> dict[str, tuple[int, int, in
 
 def test_cars_are_counted_by_signal_and_way(states: ModelStates) -> None:
     """Far ones are among the others, as the counts of a distribution are."""
-    for cars, spreads in ((slice(0, 1), -5.1), (slice(1, 3), -1.1), (slice(3, 6), 1.1), (slice(6, 8), 5.1)):
+    for cars, spreads in ((slice(0, 1), -8.1), (slice(1, 3), -1.1), (slice(3, 6), 1.1), (slice(6, 8), 8.1)):
         deviate(states, cars, spreads)
     assert counts(states) == {"battery_voltage": (1, 3, 5, 2)}
 
 
 def test_only_cars_that_the_model_judges_count(states: ModelStates) -> None:
     """Not one that it learns, nor one of an unknown kind, nor a row that no car has."""
-    deviate(states, slice(0, 10), 6)
+    deviate(states, slice(0, 10), 9)
     states.column.values[0, 0] = 7
     states.column.values[1, -1] = 7.0
     assert counts(states, known=9) == {"battery_voltage": (0, 0, 7, 7)}
@@ -73,7 +73,7 @@ def test_only_cars_that_the_model_judges_count(states: ModelStates) -> None:
 def test_more_cars_than_a_block(states: ModelStates) -> None:
     """Blocks add up."""
     states.column.values = np.tile(states.column.values[:10], (2_000, 1))
-    deviate(states, slice(0, 12_345), 6)
+    deviate(states, slice(0, 12_345), 9)
     assert counts(states, known=20_000) == {"battery_voltage": (0, 0, 12_345, 12_345)}
 
 
