@@ -50,6 +50,7 @@ class Entry:
     manifest: Manifest
     tflite: bytes
     offset: int = 0  # in its topic, which has one partition
+    written_ms: int = 0  # since 1970, by Kafka's clock
 
 
 class Publication:
@@ -168,13 +169,13 @@ class Publication:
             return tuple(topic for topic in (MODELS, MODELS_LOG, MODELS_EXAM) if exists(consumer, topic))
 
     def roll_back(self, version: int) -> Manifest:
-        """Make an earlier published version the champion again; the manifest's decision says so.
+        """Make an earlier champion the champion again; the manifest's decision says so. A trial ends.
 
         Raises NotPublishable, WorldDown.
         """
         self.open()
         champion = self.champion()
-        entry = newest_published(self.history(), version)
+        entry = newest_published(self.history(), version, as_champion=True)
         if champion and champion.manifest.version == version:
             raise NotPublishable(f"version {version} is the champion already")
         instead = f" instead of version {champion.manifest.version}" if champion else ""
@@ -209,7 +210,7 @@ class Publication:
                     entries = [] if key else entries
                     continue
                 try:
-                    entries.append(Entry(*unpack(value), message.offset() or 0))
+                    entries.append(Entry(*unpack(value), message.offset() or 0, message.timestamp()[1]))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
         return entries
@@ -224,9 +225,16 @@ def newest(history: Sequence[Entry], version: int) -> Entry:
     return entries[-1]
 
 
-def newest_published(history: Sequence[Entry], version: int) -> Entry:
-    """As `newest`; raises NotPublishable for a version that was refused, too."""
-    entry = newest(history, version)
-    if not entry.manifest.decision.published:
-        raise NotPublishable(f"version {version} was refused: {'; '.join(entry.manifest.decision.reasons)}")
-    return entry
+def newest_published(history: Sequence[Entry], version: int, *, as_champion: bool = False) -> Entry:
+    """The newest record that says that the version passed the gate or, `as_champion`, was the champion.
+
+    Raises NotPublishable for a version of which there is none.
+    """
+    decision = newest(history, version).manifest.decision
+    entries = [each for each in history if each.manifest.version == version]
+    passed = [each for each in entries if each.manifest.decision.published]
+    if not passed:
+        raise NotPublishable(f"version {version} was refused: {'; '.join(decision.reasons)}")
+    if as_champion and not (passed := [e for e in passed if e.manifest.decision.share is None]):
+        raise NotPublishable(f"version {version} was never the champion: promote {version}")
+    return passed[-1]

@@ -27,7 +27,7 @@ from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from plumbing.tflite import Interpreter
-from trainer import capacity, log_slice, reading
+from trainer import capacity, log_slice, reading, trial
 from trainer.capacity import CARS_MIN
 from trainer.history import slices
 from trainer.judge import bounds, comparison, gate
@@ -59,6 +59,8 @@ GOLDEN_SAMPLES = 24  # enough for a car to become warm within the golden vectors
 def run(settings: Settings, publication: Publication, stop: Stop) -> int:
     """Train and publish. Returns the exit code. Raises WorldDown, and SettingsError for a hopeless slice."""
     began_s = time.monotonic()
+    if trial.goes_on(publication, settings.share):
+        return EXIT_PUBLISHED
     try:
         load_tensorflow()
         # 1. Read. The offsets are fixed first: reading them again gives the same slice.
@@ -284,7 +286,10 @@ def decide(
     champion = publication.champion()
     if (champion.manifest.version if champion else None) != draft.parent:
         raise WorldDown("another champion was published meanwhile: train again to be compared with it")
-    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",))
+    share = settings.share if champion and not reasons else None
+    if trial.goes_on(publication, share):
+        raise WorldDown("another model went on trial meanwhile: train again when its trial has ended")
+    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",), share=share)
     final = dataclasses.replace(draft, version=publication.next_version(), decision=decision)
     if len(tflite) > TFLITE_BYTES_MAX:  # the log keeps the reasons, not the bytes
         tflite = b""
