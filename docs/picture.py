@@ -45,6 +45,7 @@ ARROWS = (
     Arrow("scorer", topics.ANOMALIES, "writes"),
     Arrow("scorer", topics.ALERTS, "writes"),
     Arrow("scorer", topics.AUDIT, "both"),
+    Arrow("scorer", topics.EVIDENCE, "writes"),
     Arrow("scorer", topics.CAR_STATE, "both"),
     Arrow("scorer", topics.MODELS, "reads"),
     Arrow("trainer", topics.TELEMETRY, "reads"),
