@@ -21,7 +21,7 @@ LAYOUT = StateLayout(
     width=2 * K + 2, learning_samples=8, memory_samples=4.0, sample_interval_s=1.0, baseline=(1, 1 + K),
     deviation=(1 + K, 1 + 2 * K), units="", variance=(1 + 2 * K, 2 + 2 * K), strange_variance=7.0,
 )  # fmt: skip
-# The deviation's columns, in another order than the layout's; a healthy car's are around 0.5, spread by 2 / √K.
+# The deviation's columns, in another order than the layout's; healthy cars' are around 0.5, spread by 2 / √K.
 HYPOTHESES = Hypotheses(
     columns=tuple(reversed(range(*LAYOUT.deviation))),
     usual=(0.5,) * K,
