@@ -14,8 +14,8 @@ from contract.fields import read
 # Multiples of the threshold whose crossings are counted: what other thresholds would have opened.
 LEVELS = tuple(np.geomspace(0.5, 4, 16).round(6).tolist())
 AT_THRESHOLD = LEVELS.index(1.0)
-# Deviations beyond which cars are counted, in the healthy spreads of a manifest's hypotheses. Beyond FAR is no
-# chance: docs/decisions/drift.md.
+# Deviations beyond which cars are counted, in the healthy spreads of a manifest's hypotheses. Beyond FAR is
+# no chance: docs/decisions/drift.md.
 NEAR, FAR = 1.0, 8.0
 
 

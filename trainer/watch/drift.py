@@ -11,8 +11,9 @@ from typing import Self
 
 from contract.evidence import Beyond, Evidence
 
-# Shares of the cars from which a change is a drift. Where a fifth of the cars change, a fifth is seen; where 30 %
-# of the cars have faults, at most 8 % deviate in one signal the same way, and 2 % are taken for an unknown kind.
+# Shares of the cars from which a change is a drift. Where a fifth of the cars change, a fifth is seen;
+# where 30 % of the cars have faults, at most 8 % deviate in one signal the same way, and 2 % are taken for
+# an unknown kind.
 _SIGNAL, _STRANGE, _UNLEARNED = 0.12, 0.12, 0.12
 # Fewer judged cars say nothing: with a tenth of 30 faulty, four with one fault are a matter of chance.
 _CARS_MIN = 30
