@@ -63,8 +63,8 @@ class Settings(KafkaSettings):
     )
     models: tuple[int, ...] = setting("rescore: versions to compare, separated by commas", default=())
     from_: str = setting(
-        "rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), or "
-        "empty: the oldest record",
+        "train, rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), "
+        "or empty: the oldest record",
         default="",
     )
     to: str = setting(
