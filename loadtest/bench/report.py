@@ -49,7 +49,7 @@ def report(run: BenchRun) -> None:
     }
     output.write_json(run.settings.run_dir / "summary.json", content)
     for stage, figures in run.ours.items():
-        run.console.print(_table(stage, figures, run.theirs.get(stage, {})))
+        run.console.print(figure_table(stage, figures, run.theirs.get(stage, {})))
     for name, why in (run.missing | run.failures).items():
         run.console.print(Text(f"{name}: not measured: {why}", style="bold red"))
     run.console.print(
@@ -59,13 +59,18 @@ def report(run: BenchRun) -> None:
     )
 
 
-def _table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, float]]) -> Table:
-    """One row a figure: ours, the bar, and that of each peer."""
+def figure_table(stage: str, figures: dict[str, float], peers: dict[str, dict[str, float]]) -> Table:
+    """One row a figure: ours, the bar where the stage has any, and that of each peer.
+
+    Five programs fit into 80 columns, because the words of a peer's name stand below each other.
+    """
     bars = BARS.get(stage, {})
-    result = screen.table(stage, "figure", "ours", "bar", *peers)
+    heads = [peer.replace("-", "\n") for peer in peers]
+    result = screen.table(stage, "figure", "ours", *(["bar"] if bars else []), *heads)
     for key in dict.fromkeys([*figures, *(key for theirs in peers.values() for key in theirs)]):
         bar, value = bars.get(key), figures.get(key)
         style = "" if bar is None or value is None else "green" if bar.met(value) else "bold red"
+        limit = [str(bar or "")] if bars else []
         others = (shown(theirs.get(key)) for theirs in peers.values())
-        result.add_row(key, Text(shown(value), style=style), str(bar or ""), *others)
+        result.add_row(key, Text(shown(value), style=style), *limit, *others)
     return result

@@ -19,7 +19,7 @@ from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 from plumbing.settings import setting
 
-Stage = Literal["bridge", "scorer", "simulator", "physics", "codec"]
+Stage = Literal["bridge", "scorer", "serving", "simulator", "physics", "codec"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 READY_WITHIN_S = 60.0
 # A measured broker profits more from page cache for the backlog than from heap.
@@ -80,7 +80,8 @@ class BenchRun:
         """A stage runs in a folder of its own, with brokers of its own; only its logs remain."""
         self.folder = self.settings.run_dir / name
         shutil.rmtree(self.folder, ignore_errors=True)
-        preflight.check(self.folder, self.ports.all(shards=2, scorers=1))
+        # A model server takes the ports of two more scorers.
+        preflight.check(self.folder, self.ports.all(shards=2, scorers=3))
         self.supervisor = Supervisor(self.folder / "logs")
         self.say(f"[bold]{name}[/]")
         try:

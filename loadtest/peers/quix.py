@@ -1,7 +1,6 @@
-"""Quix Streams beside our scorer: its Python environment, and one run on the records that are in Kafka."""
+"""Quix Streams beside our scorer: one run on the records that are in Kafka."""
 
 import json
-import sys
 from pathlib import Path
 
 from contract.manifest import unpack
@@ -9,33 +8,15 @@ from contract.schema import latest
 from contract.topics import MAINTENANCE, TELEMETRY
 from loadtest import peers
 from loadtest.bench.run import BenchRun
-from local.java import ROOT
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
-_PINS = Path(__file__).with_name("quix.txt")
 _APP = Path(__file__).with_name("quix_app.py")
-_INSTALLED_WITHIN_S = 600.0
-
-
-def python() -> Path:
-    """The interpreter of its environment under var/peers, made anew when the pinned versions change.
-
-    Raises WorldDown where pip cannot install it.
-    """
-    folder = ROOT / "var/peers/quix"
-    installed, interpreter = folder / "pins.txt", folder / "bin/python"
-    if not installed.exists() or installed.read_bytes() != _PINS.read_bytes():
-        peers.install([sys.executable, "-m", "venv", "--clear", str(folder)], _INSTALLED_WITHIN_S)
-        pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(_PINS)]
-        peers.install(pip, _INSTALLED_WITHIN_S)
-        installed.write_bytes(_PINS.read_bytes())
-    return interpreter
 
 
 def measure(run: BenchRun, model: bytes, count: int) -> dict[str, float]:
     """Score `count` records of telemetry with the same graph. Raises WorldDown where it does not finish."""
-    interpreter = python()
+    interpreter = peers.environment("quix")
     manifest, tflite = unpack(model)
     schema_file, tflite_file = run.folder / "telemetry.avsc", run.folder / "detector.tflite"
     schema_file.write_text(latest(TELEMETRY).text, encoding="utf-8")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from trainer import trial
 from trainer.publication import Entry
 
 RECORD = "models.log.record"  # the tag that says which record a run shows
@@ -32,7 +31,7 @@ class ModelRun:
 def model_run(entry: Entry, topic_id: str) -> ModelRun:
     """The run of a record. Fields that manifests and decisions get later show without a change here."""
     manifest, decision = entry.manifest, entry.manifest.decision
-    verdict = trial.verdict(decision)
+    verdict = "published" if decision.published else "refused"
     measured = dict(_leaves("", manifest.metrics))
     metrics = {
         name: float(value)

@@ -1,12 +1,15 @@
 """The benchmark's own arithmetic: which messages are lost, doubled or out of order, and bars."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from contract.records import CONFLUENT_BYTES, SINGLE_OBJECT_BYTES, confluent_header, split_single_object
 from contract.schema import latest
 from loadtest.bench.arrivals import Ledger, decode, percentiles, reconcile
-from loadtest.bench.report import BARS
+from loadtest.bench.report import BARS, figure_table
 from loadtest.bench.traffic import Traffic, car_number
 from loadtest.output import Bar, shown
 from plumbing.life import WorldDown
@@ -75,3 +78,17 @@ def test_percentiles_without_latencies_are_refused():
     assert percentiles([1.0, 2.0, 3.0]) == (2.0, 3.0)
     with pytest.raises(WorldDown, match="no message arrived"):
         percentiles([])
+
+
+def test_the_table_of_five_programs_fits_on_a_terminal():
+    """Nothing is cut off at 80 columns; a stage without bars has no column for them."""
+    peers = {
+        f"mlserver-{place}": {"us_per_record": 1_104.0} for place in ("grpc", "grpc-floats", "grpc-each")
+    }
+    figures = {"records_per_s": 181_412.0, "broker_us_per_record": 3.98, "steady_scored_p50_ms": 22.0}
+    written = io.StringIO()
+    peers["mlserver-kafka"] = {"records_per_s": 137_931.0}
+    Console(file=written, width=80).print(figure_table("serving", figures, peers))
+    assert "…" not in written.getvalue()
+    assert "bar" not in written.getvalue()
+    assert all(key in written.getvalue() for key in (*figures, "us_per_record", "137 931"))
