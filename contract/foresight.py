@@ -5,8 +5,12 @@ that stays open across it says nothing about the next fault. The verdict on an a
 
 - confirmed: a failure that occurred after it, within the claim, was reported;
 - late: it was raised while a broken component was not yet repaired, which is true but of no use;
-- false: the horizon, and the time that a report may take, are over without any of these;
+- false: a workshop inspected the car because of it and found nothing; or the horizon, and the time that a
+  report may take, are over; and none of these;
 - pending: none of these yet; it counts for nothing.
+
+An inspection that finds nothing ends no claim: a failure that follows within it was overlooked, and confirms
+the alert. A report of one that names no alert speaks for all alerts of the car that were raised before it.
 
 A reported failure that confirms an alert was foreseen, any other was missed. The order in which alerts and
 reports arrive does not matter: verdicts are drawn from all that is known, and one more report can change one.
@@ -18,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
+
+from contract import maintenance
 
 Verdict = Literal["confirmed", "late", "false", "pending"]
 
@@ -40,6 +46,7 @@ class JudgedAlert:
     verdict: Verdict = "pending"
     lead_s: float | None = None  # from told_s to the failure that confirms it
     failed: str = ""  # the component whose failure confirms it
+    inspected: bool = False  # a workshop looked for its reason and found nothing
 
 
 @dataclass
@@ -80,6 +87,7 @@ class _CarHistory:
     alerts: list[JudgedAlert] = field(default_factory=list)
     failed: list[tuple[float, str]] = field(default_factory=list)  # (s since 1970, component) as reported
     repaired: list[tuple[float, str]] = field(default_factory=list)
+    inspected: list[tuple[float, str]] = field(default_factory=list)  # (s since 1970, alert id, "" for none)
     failures: list[ReportedFailure] = field(default_factory=list)
     seen_ids: set[str] = field(default_factory=set)  # of alerts and reports: both can arrive twice
 
@@ -135,8 +143,13 @@ class AlertVerdicts:
         if record["report_id"] in car.seen_ids:
             return
         car.seen_ids.add(record["report_id"])
-        reported = car.failed if record["action"] == "failed" else car.repaired
-        reported.append((record["occurred_at"] / 1000, record["component"]))
+        self._unjudged.add(record["car_id"])
+        at_s, action = record["occurred_at"] / 1000, maintenance.action(record)
+        if action == maintenance.INSPECTED:
+            car.inspected.append((at_s, record.get("alert_id") or ""))
+            return
+        reported = car.failed if action == maintenance.FAILED else car.repaired
+        reported.append((at_s, record["component"]))
         reported.sort()
         car.failures = [ReportedFailure(record["car_id"], part, at) for at, part in car.failed]
         for failure in car.failures:
@@ -144,7 +157,6 @@ class AlertVerdicts:
                 at for at, part in car.repaired if part == failure.component and at >= failure.failed_s
             )
             failure.repaired_s = next(repairs, math.inf)
-        self._unjudged.add(record["car_id"])
 
     def alerts(self, now_s: float) -> list[JudgedAlert]:
         """All alerts with their verdicts at `now_s`, in the order in which they were raised."""
@@ -153,7 +165,7 @@ class AlertVerdicts:
         for alert in alerts:
             if alert.verdict in ("pending", "false"):
                 over_s = alert.told_s + self.horizon_s + self.report_s
-                alert.verdict = "false" if now_s > over_s else "pending"
+                alert.verdict = "false" if alert.inspected or now_s > over_s else "pending"
         return sorted(alerts, key=lambda alert: (alert.told_s, alert.alert_id))
 
     def failures(self, since_s: float) -> list[ReportedFailure]:
@@ -204,6 +216,10 @@ class AlertVerdicts:
             failure.lead_s = None
         for alert in car.alerts:
             alert.verdict, alert.lead_s, alert.failed = "pending", None, ""
+            alert.inspected = any(
+                alert.alert_id == alert_id if alert_id else alert.told_s <= at
+                for at, alert_id in car.inspected
+            )
             claimed_until_s = min(
                 [alert.told_s + self.horizon_s, *(at for at, _ in car.repaired if at >= alert.told_s)]
             )

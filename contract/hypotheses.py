@@ -27,7 +27,8 @@ class Hypotheses:
 
     columns: tuple[int, ...]  # (m) columns of the state that are compared
     usual: tuple[float, ...]  # (m) their values in a healthy car
-    norm: tuple[tuple[float, ...], ...]  # (m, m) inverse covariance of healthy cars, which measures angles
+    # (m, m) inverse covariance of healthy cars, which measures angles; over m, so that a typical norm is 1.
+    norm: tuple[tuple[float, ...], ...]
     directions: Mapping[str, tuple[tuple[float, ...], ...]]  # component: directions, each (m)
 
     def __post_init__(self) -> None:
@@ -54,6 +55,14 @@ class Hypotheses:
         return (
             (list(self.directions)[best], float(min(cosines[best], 1.0))) if cosines[best] > 0 else ("", 0.0)
         )
+
+    @cached_property
+    def spread(self) -> F8:
+        """(m,) how far a column of a healthy car typically is from `usual`: where all are, the norm is 1.
+
+        Two thirds of the standard deviation, since a few healthy cars are much further away.
+        """
+        return np.sqrt(np.diag(np.linalg.inv(self._norm)) / len(self.columns))
 
     @cached_property
     def _norm(self) -> F8:

@@ -37,6 +37,9 @@ class Decision:
 
     published: bool
     reasons: tuple[str, ...] = ()
+    # Of a challenger, on trial beside the champion: the share of the cars, 0 to 1, that it may score.
+    share: float | None = None  # None: no challenger, but the champion or a refused model
+    held: bool = False  # of a challenger: only a person promotes it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,11 @@ class Manifest:
 
     def to_json(self, indent: int | None = None) -> str:
         """The manifest as JSON; numbers that are not finite become null."""
-        return json.dumps(_plain(self), indent=indent, allow_nan=False)
+        document = _plain(self)
+        # Programs of before there were trials refuse fields that they do not know.
+        decision = {name: document["decision"][name] for name in ("published", "reasons")}
+        document["decision"] = decision if self.decision.share is None else document["decision"]
+        return json.dumps(document, indent=indent, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -86,6 +93,8 @@ class Manifest:
         try:
             if isinstance(state := document.get("state"), dict):
                 document["state"] = {"variance": None, "strange_variance": None} | state
+            if isinstance(decision := document.get("decision"), dict):
+                document["decision"] = {"share": None, "held": False} | decision
             manifest = read(cls, {"hypotheses": None} | document)
             manifest._check()
         except ValueError as error:
@@ -96,6 +105,8 @@ class Manifest:
         """Raises ValueError for fields that contradict each other."""
         if self.hypotheses and (self.state is None or max(self.hypotheses.columns) >= self.state.width):
             raise ValueError("hypotheses: columns that the state does not have")
+        if not (self.decision.share is None or 0 <= self.decision.share <= 1):
+            raise ValueError(f"decision: a share of {self.decision.share}, which must be 0 to 1")
         if not self.signals or len(set(self.signals)) != len(self.signals):
             raise ValueError("signals must be at least one, and no signal twice")
         if wrong := self.golden.widths - {len(self.signals)}:

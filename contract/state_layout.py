@@ -63,6 +63,14 @@ class StateLayout:
         strange: Mask = self.warm(state) & (state[:, self.variance[0]] >= self.strange_variance)
         return strange
 
+    def judged(self, state: Floats) -> Mask:
+        """(n,) whether each car of a state (n, width) has been learned and is not strange."""
+        warm = self.warm(state)
+        if self.variance is None or self.strange_variance is None:
+            return warm
+        judged: Mask = warm & (state[:, self.variance[0]] < self.strange_variance)
+        return judged
+
     @property
     def handover_samples(self) -> int:
         """Samples after which a car is handed over to this model by an older one with the same units.

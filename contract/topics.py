@@ -12,13 +12,14 @@ ANOMALIES = "anomalies"
 ALERTS = "alerts"
 REJECTED = "telemetry.rejected"
 AUDIT = "scores.audit"
+EVIDENCE = "scores.evidence"
 CAR_STATE = "car-state"
 MODELS = "models"
 MODELS_LOG = "models.log"
 MODELS_SLICES = "models.slices"
 MODELS_EXAM = "models.exam"
 
-MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS)
+MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS, EVIDENCE)
 MIRRORED_DOWN = (MODELS,)
 
 # More partitions than scorers today: they limit the number of replicas, and a change would move keys.
@@ -63,6 +64,8 @@ _TELEMETRY = Topic(TELEMETRY, TELEMETRY_PARTITIONS)
 _MAINTENANCE = Topic(MAINTENANCE, 4, retention_hours=None)
 _ANOMALIES = Topic(ANOMALIES, 4, retention_hours=24 * 7)
 _ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
+# Keys: the scorer's name for its counts, the car id for an alert of a model on trial.
+_EVIDENCE = Topic(EVIDENCE, 4, retention_hours=24 * 30)
 # A scorer that starts during a hand-over also needs the model before the newest.
 _MODELS = Topic(
     MODELS, 1, cleanup_policy="compact", retention_hours=None, compaction_lag_hours=HAND_OVER_HOURS
@@ -75,6 +78,11 @@ _MODELS_EXAM = Topic(MODELS_EXAM, 1, cleanup_policy="compact", retention_hours=N
 _CAR_STATE = Topic(
     CAR_STATE, TELEMETRY_PARTITIONS, cleanup_policy="compact", retention_hours=None, segment_bytes=4 * 2**20
 )
+
+
+def challenger_key(model_name: str) -> str:
+    """The key on `models` of the model that is on trial beside the champion, whose key is the name itself."""
+    return f"{model_name}/challenger"
 
 
 def mirrored(source: str, topic: str) -> str:
@@ -92,6 +100,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
         Topic(REJECTED, 4, retention_hours=24 * 7),
         # The audit of a telemetry partition is in the audit partition of the same number (scorer/).
         Topic(AUDIT, TELEMETRY_PARTITIONS, retention_hours=24 * 7),
+        _EVIDENCE,
         _CAR_STATE,
         _mirror_of(_MODELS, cloud),
     )
@@ -99,7 +108,8 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
 
 def cloud_topics(edge: str = "edge") -> tuple[Topic, ...]:
     """All topics of the cloud cluster for one edge; several edges add their own mirrors."""
-    mirrors = tuple(_mirror_of(topic, edge) for topic in (_TELEMETRY, _MAINTENANCE, _ANOMALIES, _ALERTS))
+    up = (_TELEMETRY, _MAINTENANCE, _ANOMALIES, _ALERTS, _EVIDENCE)
+    mirrors = tuple(_mirror_of(topic, edge) for topic in up)
     return (_MODELS, Topic(MODELS_LOG, 1, retention_hours=None), _MODELS_SLICES, _MODELS_EXAM, *mirrors)
 
 

@@ -45,6 +45,7 @@ ARROWS = (
     Arrow("scorer", topics.ANOMALIES, "writes"),
     Arrow("scorer", topics.ALERTS, "writes"),
     Arrow("scorer", topics.AUDIT, "both"),
+    Arrow("scorer", topics.EVIDENCE, "writes"),
     Arrow("scorer", topics.CAR_STATE, "both"),
     Arrow("scorer", topics.MODELS, "reads"),
     Arrow("trainer", topics.TELEMETRY, "reads"),
@@ -59,17 +60,17 @@ COLOURS = {
     **dict.fromkeys((topics.TELEMETRY, topics.MAINTENANCE), "data"),
     **dict.fromkeys((topics.ANOMALIES, topics.ALERTS), "result"),
     **dict.fromkeys((topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES, topics.MODELS_EXAM), "model"),
-    **dict.fromkeys((topics.REJECTED, topics.AUDIT, topics.CAR_STATE), "proof"),
+    **dict.fromkeys((topics.REJECTED, topics.AUDIT, topics.EVIDENCE, topics.CAR_STATE), "proof"),
 }
 LEGEND = (
     ("data", "from the cars and workshops"),
     ("result", "what the scorers find"),
     ("model", "models"),
-    ("proof", "audit, states, dead letters"),
+    ("proof", "audit, evidence, states, dead letters"),
 )
 # Top to bottom as drawn: the bridge writes the first three.
 EDGE_ROWS = (topics.TELEMETRY, topics.MAINTENANCE, topics.REJECTED, topics.ANOMALIES, topics.ALERTS,
-             topics.AUDIT, topics.CAR_STATE, topics.MODELS)  # fmt: skip
+             topics.AUDIT, topics.EVIDENCE, topics.CAR_STATE, topics.MODELS)  # fmt: skip
 CLOUD_ROWS = (*topics.MIRRORED_UP, topics.MODELS, topics.MODELS_LOG, topics.MODELS_SLICES, topics.MODELS_EXAM)
 
 WIDTH, ROW, HEAD = 1000, 26, 54

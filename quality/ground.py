@@ -2,7 +2,8 @@
 
 The parts are disjoint cars of one fleet: training cars, calibration cars that set the thresholds, healthy and
 faulty test cars, and healthy cars that change without a fault. The `spoilt` cars are faulty without anybody
-knowing: the test of robustness puts them among the training and calibration cars.
+knowing: the test of robustness puts them among the training and calibration cars. Only the faulty cars of a
+change are not other cars: the first faulty test cars live through their faults once more, with the change.
 
 The samples of a part are a file of (cars, samples, signals) float32, since a scorecard's fleet is larger than
 memory. Files are written in blocks of time and read in blocks of cars, with plain reads instead of a memory
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import contract
 import simulator
 from contract.telemetry import SIGNALS, Floats
-from quality.settings import CHANGES, HOUR_S, PARTS, Settings
+from quality.settings import CHANGES, FAULTY_IN, HOUR_S, PARTS, Settings
 from simulator.chance import F8
 from simulator.faults import KINDS, FaultPlan
 from simulator.fleet import Fleet
@@ -36,6 +38,7 @@ _READ_VALUES = 24_000_000  # 96 MB
 _BEFORE_CHANGE = 0.25
 _ROLL_OUT_H = 24.0
 _COLD_K = 15.0
+_CHANGE_OF = {part: change for change, part in FAULTY_IN.items()}
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,15 @@ class Ground:
         ]
         return every, [each for each in every if each.onset_s >= learned_s and each.failed_s <= end_s]
 
+    def failures_in(self, change: str) -> NDArray[np.intp]:
+        """Indices (m,) into the failures to foresee: those that begin and end during or after the change.
+
+        They happen in the part of the change's faulty cars and, without the change, in the faulty test cars.
+        """
+        cars, at_s = self.settings.cars(FAULTY_IN[change]), self.changes_from_s(change)
+        _, failures = self.failures()
+        return np.flatnonzero([each.car < cars and each.onset_s >= at_s for each in failures])
+
     def changes_from_s(self, name: str) -> float:
         """From which second on alarms of a part count as alarms during its change."""
         if name not in CHANGES or name == "new_model":
@@ -158,22 +170,22 @@ class Ground:
         return self.settings.learning_h * HOUR_S
 
     def _first(self, name: str) -> int:
-        return PARTS.index(name) * _PART_CARS_MAX
+        return PARTS.index("faulty" if name in _CHANGE_OF else name) * _PART_CARS_MAX
 
     def _scenario(self, name: str) -> Scenario:
         """Faults of test cars begin after the learning period, those of spoilt cars at any time."""
-        at_s = self.changes_from_s(name)
-        sound = Scenario(faulty_share=0.0)
-        if name == "faulty":
-            return Scenario(faulty_share=1.0, healthy_s=self._learned_s)
         if name == "spoilt":
             return Scenario(faulty_share=1.0)
-        if name == "firmware":
+        faulty = name == "faulty" or name in _CHANGE_OF
+        scenario = Scenario(faulty_share=float(faulty), healthy_s=self._learned_s)
+        change = _CHANGE_OF.get(name, name)
+        at_s = self.changes_from_s(change)
+        if change == "firmware":
             over_s = _ROLL_OUT_H * HOUR_S
-            return replace(sound, firmware_share=1.0, firmware_at_s=at_s, firmware_over_s=over_s)
-        if name == "cold_snap":
-            return replace(sound, cold_k=_COLD_K, cold_at_s=at_s)
-        return replace(sound, new_model_from=self._first(name)) if name == "new_model" else sound
+            return replace(scenario, firmware_share=1.0, firmware_at_s=at_s, firmware_over_s=over_s)
+        if change == "cold_snap":
+            return replace(scenario, cold_k=_COLD_K, cold_at_s=at_s)
+        return replace(scenario, new_model_from=self._first(name)) if change == "new_model" else scenario
 
 
 def severities(plans: Iterable[FaultPlan]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ Arrays of scores and levels are (cars, samples) float32; trainer/judge/alarms.py
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,8 @@ class Foresight:
     threshold: float
     false_alarms_per_car_week: Mapping[str, float]  # on healthy test cars, and during each change
     lead_h: NDArray[np.float64]  # (failures,) hours from the first alert to the failure; NaN: not foreseen
+    # The same of the failures that happen in each change (Ground.failures_in); empty where not tested.
+    lead_h_in: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def grown_samples(

@@ -1,7 +1,8 @@
 """The scorecard: the figures of all fleets as one document, scorecard.json.
 
 Recall and AUROC over all faults are means over the seeds; `spread` is their standard deviation between seeds.
-Figures of one kind of fault are computed from the failures of all seeds together, since one seed has few.
+Figures of one kind of fault, and recall during a change, are computed from the failures of all seeds
+together, since one seed has few. Beside the latter stands the recall of the same failures without the change.
 """
 
 import json
@@ -39,6 +40,9 @@ def document(settings: Settings, outcomes: Sequence[Outcome], argv: Sequence[str
             "cars": {part: settings.cars(part) for part in PARTS},
         },
         "faults": _faults(outcomes),
+        "failures_in_changes": {
+            change: sum(len(outcome.failures_in[change]) for outcome in outcomes) for change in CHANGES
+        },
         "severities": severities([ground.fleet("faulty").plan for ground in grounds]),
         "detectors": {name: _detector(outcomes, name) for name in outcomes[0].answers},
         "spoilt": {name: _spoilt(outcomes, name) for name in outcomes[0].spoilt},
@@ -85,6 +89,7 @@ def _detector(outcomes: Sequence[Outcome], name: str) -> dict[str, Any]:
         "recall_over_budget": {f"{budget:g}": _mean(_recalls(answers, budget)) for budget in CURVE},
         "during_changes": {
             change: {key: _mean(values) for key, values in _false_alarms(answers, change).items()}
+            | _recalls_in(outcomes, name, change)
             for change in CHANGES
         },
         "seconds": _mean([answer.seconds for answer in answers]),
@@ -110,6 +115,18 @@ def _false_alarms(answers: Sequence[Answers], part: str) -> dict[str, list[float
 
 def _recalls(answers: Iterable[Answers], budget: float) -> list[float | None]:
     return [metrics.summary(answer.at(budget).lead_h)["recall"] for answer in answers]
+
+
+def _recalls_in(outcomes: Sequence[Outcome], name: str, change: str) -> dict[str, float | None]:
+    """Recall of the failures during or after a change, and of the same failures without it."""
+    recalls = {}
+    for budget in BUDGETS:
+        foresights = [(outcome.answers[name].at(budget), outcome.failures_in[change]) for outcome in outcomes]
+        during = np.concatenate([foresight.lead_h_in[change] for foresight, _ in foresights])
+        without = np.concatenate([foresight.lead_h[chosen] for foresight, chosen in foresights])
+        recalls[f"recall_at_{budget:g}"] = metrics.summary(during)["recall"]
+        recalls[f"recall_without_at_{budget:g}"] = metrics.summary(without)["recall"]
+    return recalls
 
 
 def _per_fault(outcomes: Sequence[Outcome], name: str, kind: str) -> dict[str, Any]:

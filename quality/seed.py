@@ -15,7 +15,7 @@ from quality import detectors, metrics
 from quality.detectors import Detector
 from quality.ground import Failure, Ground
 from quality.metrics import FleetLevels, Foresight
-from quality.settings import CHANGES, HOUR_S, Settings
+from quality.settings import CHANGES, FAULTY_IN, HOUR_S, Settings
 from trainer.judge.evaluate import auroc
 from trainer.model.state import Window
 
@@ -50,6 +50,7 @@ class Outcome:
 
     seed: int
     failures: tuple[Failure, ...]
+    failures_in: Mapping[str, NDArray[np.intp]]  # per change: indices into `failures`
     answers: Mapping[str, Answers]  # per detector
     spoilt: Mapping[str, Answers]  # per detector that also learned from faulty cars
 
@@ -71,7 +72,7 @@ def run(settings: Settings, seed: int, folder: Path, report: Report) -> Outcome:
         for name in set(settings.spoilt) & set(settings.detectors):
             report(f"{name}, learning from faulty cars too", 1.0)
             spoilt[name] = test.answers(name, spoilt=True)
-        return Outcome(seed, tuple(test.failures), answers, spoilt)
+        return Outcome(seed, tuple(test.failures), test.failures_in, answers, spoilt)
     finally:
         if not settings.keep_data:
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,6 +84,7 @@ class _Test:
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.every, self.failures = ground.failures()
+        self.failures_in = {change: ground.failures_in(change) for change in CHANGES}
         if not self.failures:
             raise ValueError("no component failed: give more --faulty-cars or more --hours")
 
@@ -97,7 +99,7 @@ class _Test:
             training[:bad] = self.ground.part("spoilt").read(0, bad)
         detector.fit(training)
         del training
-        parts = ("calibration", "healthy", "faulty", *(() if spoilt else CHANGES))
+        parts = ("calibration", "healthy", "faulty", *(() if spoilt else (*CHANGES, *FAULTY_IN.values())))
         scores = {part: self._scores(detector, part) for part in parts}
         if spoilt:
             bad = settings.spoilt_cars("calibration")
@@ -150,9 +152,15 @@ class _Test:
             threshold=threshold,
             false_alarms_per_car_week={
                 part: levels[part].false_alarms_per_car_week(threshold, self.ground.changes_from_s(part))
-                for part in levels.keys() - {"calibration", "faulty"}
+                for part in ("healthy", *CHANGES)
+                if part in levels
             },
             lead_h=levels["faulty"].leads_h(threshold, self.failures),
+            lead_h_in={
+                change: levels[part].leads_h(threshold, [self.failures[i] for i in self.failures_in[change]])
+                for change, part in FAULTY_IN.items()
+                if part in levels
+            },
         )
 
     def _aurocs(self, healthy: Floats, faulty: Floats) -> dict[str, float]:

@@ -9,7 +9,9 @@ from quality.detectors import NAMES
 
 HOUR_S = 3600.0
 CHANGES = ("firmware", "cold_snap", "new_model")  # none of them is a fault
-PARTS = ("training", "calibration", "healthy", "faulty", *CHANGES, "spoilt")
+# Change → the part of faulty test cars that go through it.
+FAULTY_IN = {change: f"faulty_in_{change}" for change in CHANGES}
+PARTS = ("training", "calibration", "healthy", "faulty", *CHANGES, "spoilt", *FAULTY_IN.values())
 _SPOILT_SHARE = 0.01  # share of faulty cars among the training cars in the test of robustness
 _QUICK = 4  # with --quick each part has this many times fewer cars
 _LIVE_H_MIN = 12.0  # with less time after the learning period hardly any fault grows to its failure
@@ -17,7 +19,11 @@ _LIVE_H_MIN = 12.0  # with less time after the learning period hardly any fault 
 
 @dataclass(frozen=True)
 class Settings:
-    """Flags, environment (QUALITY_…) or these defaults. The parts of the fleet are disjoint cars."""
+    """Flags, environment (QUALITY_…) or these defaults. The parts of the fleet are disjoint cars.
+
+    Only the faulty cars of the changes are the first faulty test cars once more: the same failures, so that
+    what a change costs can be seen.
+    """
 
     seeds: int = setting("number of fleets; each has its own cars, faults and models", default=4, least=1)
     first_seed: int = setting("first seed; the others follow it", default=1)
@@ -36,7 +42,8 @@ class Settings:
         "test cars whose components fail, two or three times each", default=100, least=2 * _QUICK
     )
     changed_cars: int = setting(
-        "healthy test cars for each of: a new firmware, a cold snap, a new car model",
+        "healthy test cars for each of: a new firmware, a cold snap, a new car model; half as many of the "
+        "faulty test cars go through each as well",
         default=60,
         least=2 * _QUICK,
     )
@@ -94,6 +101,8 @@ class Settings:
         """Number of cars of a part."""
         if part == "spoilt":
             return self.spoilt_cars("training") + self.spoilt_cars("calibration")
+        if part in FAULTY_IN.values():
+            return min(self.cars("faulty"), self.cars(CHANGES[0]) // 2)
         cars: int = getattr(self, "changed_cars" if part in CHANGES else f"{part}_cars")
         return cars // _QUICK if self.quick else cars
 

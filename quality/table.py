@@ -59,15 +59,7 @@ def _tables(card: Card) -> Iterator[_Content]:
     )
     yield _detectors(card)
     yield _per_fault(card)
-    changes = list(next(iter(detectors.values()))["during_changes"])
-    yield (
-        "False alarms per car-week during changes that are not faults, budget 0.1",
-        ("detector", *changes),
-        (
-            (name, *(_figure(row["during_changes"][change]["false_alarms_at_0.1"]) for change in changes))
-            for name, row in detectors.items()
-        ),
-    )
+    yield _changes(card)
     for name, detector in detectors.items():
         if detector["named"]:
             yield (
@@ -115,6 +107,20 @@ def _detectors(card: Card) -> _Content:
         rows.append((name, *cells))
     title = f"Scorecard over {len(card['seeds'])} seeds"
     return title, ("detector", *heads, "false alarms at 0.1", "at 1"), rows
+
+
+def _changes(card: Card) -> _Content:
+    failures, rows = card["failures_in_changes"], []
+    for name, detector in card["detectors"].items():
+        cells = []
+        for change in failures:
+            row = detector["during_changes"][change]
+            recalls = (_figure(row[key]) for key in ("recall_at_0.1", "recall_without_at_0.1"))
+            cells += [_figure(row["false_alarms_at_0.1"]), " / ".join(recalls)]
+        rows.append((name, *cells))
+    heads = ((f"{change}: false alarms", f"recall of {count}") for change, count in failures.items())
+    title = "During changes that are not faults, budget 0.1; recall / recall without the change"
+    return title, ("detector", *(head for pair in heads for head in pair)), rows
 
 
 def _per_fault(card: Card) -> _Content:

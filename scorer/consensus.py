@@ -14,6 +14,8 @@ CARS_MAX = 1_000  # more cars do not change a median
 _ROWS_A_CAR = 8  # samples between two looks at the cars, so that a look costs nothing measurable
 _USUAL = 3.0  # spreads of the cars around their median: a car further away may be faulty
 _COMMON = 1.0  # a median over this many spreads is a drift of the fleet
+# So many cars that drift by more than these spreads the same way are a group: a sensor was changed in them.
+_GROUP, _GROUP_SPREADS = 0.12, 5.0
 # At each hand-over this share of a usual drift becomes normal. Without it the small errors of hand-overs
 # would add up; a fault outgrows it.
 _FORGOTTEN = 0.2
@@ -26,7 +28,14 @@ _TO_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median 
 class Consensus:
     """What is known of the cars that one model learns, in the units of its baselines (J,)."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: bool = False) -> None:
+        """With `groups`, what a part of the fleet drifts becomes normal, too.
+
+        That is right only for a model that scores no car before somebody has looked at some of these cars:
+        an epidemic of one bad part looks the same.
+        """
+        self._with_groups = groups
+        self._middles: list[Floats] = []  # what each group drifts (J,)
         self.watched = 0  # samples since the last look
         self._pause = 0  # samples until the next one
         self._drift: tuple[Floats, Floats] | None = None  # median and spread; None: of too few cars
@@ -42,6 +51,7 @@ class Consensus:
         self.watched, self._pause = 0, _ROWS_A_CAR * max(len(drift), CARS_MIN)
         if len(drift) >= CARS_MIN:
             self._drift, self._difference = _middle(drift), _middle(difference)
+            self._middles = _groups(drift, *self._drift) if self._with_groups else []
 
     def normal(self, drift: Floats) -> Floats:
         """What of the drift (n, J) of n cars is normal from now on: that of all cars, and a little more.
@@ -52,6 +62,8 @@ class Consensus:
             return np.zeros_like(drift)
         median, spread = self._drift
         common = np.where(np.abs(median) > _COMMON * spread, median, np.float32(0))
+        for middle in self._middles:  # not a number in a signal in which there is no such group
+            common = np.where(np.abs(drift - middle) < np.abs(drift - common), middle, common)
         own: Floats = np.clip(drift - common, -_USUAL * spread, _USUAL * spread)
         normal: Floats = common + np.float32(_FORGOTTEN) * own
         return normal
@@ -70,3 +82,16 @@ def _middle(values: Floats) -> tuple[Floats, Floats]:
     median: Floats = np.median(values, axis=0)
     spread: Floats = np.float32(_TO_DEVIATION) * np.median(np.abs(values - median), axis=0)
     return median, spread
+
+
+def _groups(drift: Floats, median: Floats, spread: Floats) -> list[Floats]:
+    """What those drift (J,) that drift far less, and those that drift far more; NaN where these are few."""
+    middles = []
+    for side in (-1, 1):
+        far = side * (drift - median) > _GROUP_SPREADS * spread
+        grouped = far.mean(axis=0) > _GROUP
+        middle = np.full(len(median), np.nan, np.float32)
+        for signal in np.flatnonzero(grouped):
+            middle[signal] = np.median(drift[far[:, signal], signal])
+        middles.append(middle)
+    return middles

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.evidence import Evidence
 from contract.joined import Joined
 from contract.manifest import Manifest
 from contract.telemetry import SIGNALS, Decoded, Floats
 from contract.varints import Longs
-from scorer.alerts import Alert, Alerts
+from scorer.alerts import Advanced, Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
+from scorer.evidence import Bounds, Counts, Crossings
 from scorer.generations import Ages, Generations
 from scorer.index import CarNumbers
 from scorer.model import Model
@@ -51,6 +53,7 @@ class AnomalyDetector:
         self.sampled_at = self.cars.column(0, np.int64)
         self.changed = self.cars.column(False, np.bool_)
         self._components = Components({})
+        self._bounds = Bounds()
 
     def add(self, model: Model) -> None:
         """Make a model the newest one, from the next batch on."""
@@ -63,9 +66,11 @@ class AnomalyDetector:
         return by_car, *self.seen.sift(by_car, seq)
 
     def detect(
-        self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded
+        self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded, *, counts: bool = True
     ) -> tuple[Detections, list[dict[str, Any]]]:
         """Score the fresh ones of m records, those of a car in their order.
+
+        `counts`: whether they are counted as evidence.
 
         Returns also the records of the schema alert, without `scored_at`, of alerts that open or close.
 
@@ -81,13 +86,17 @@ class AnomalyDetector:
         # Without states no score depends on the sample before, so all rounds go into the graph together.
         whole = [slice(0, len(rows))]
         for span in _pieces(rounds.spans if self.generations.stateful else whole):
-            shares[span], hit = self._score(cars[span], signals[span], rows[span])
+            shares[span], hit = self._score(cars[span], signals[span], rows[span], counts=counts)
             hits.append(hit)
         still = np.flatnonzero(fresh & ~moving)
         if len(still):
             hits.append(self._score(by_car.cars[still], decoded.signals[still], still, moves=False)[1])
         detections = self._detections(hits, decoded)
-        alerts = self._alert_changes(rounds, shares, detections, decoded)
+        advanced = self.alerts.advance(rounds, shares, self.generations.newest.model.manifest.alert)
+        if counts:
+            self._bounds.check(decoded.signals)
+            self._count(advanced.crossings)
+        alerts = self._alert_changes(rounds, advanced, detections, decoded)
         self._note_moved(by_car, moving, decoded)
         return detections, alerts
 
@@ -95,13 +104,16 @@ class AnomalyDetector:
         """Take in m records that were scored before: they count as seen, and move older states on."""
         by_car, fresh, late = self.sift(keys, partitions, decoded.seq)
         newer = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
-        self.detect(by_car, newer, late, decoded)
+        self.detect(by_car, newer, late, decoded, counts=False)
 
     def _score(
-        self, cars: CarNumbers, signals: Floats, rows: Rows, moves: bool = True
+        self, cars: CarNumbers, signals: Floats, rows: Rows, *, moves: bool = True, counts: bool = False
     ) -> tuple[Floats, _Hits]:
         """(n scores as shares of the threshold, those of them that are over it)."""
-        score, contribution, ages = self.generations.step(cars, signals, moves)
+        score, contribution, ages, parts = self.generations.step(cars, signals, moves)
+        if counts:
+            for part in parts:
+                part.states.counts.judged += part.states.judged(part.after)
         thresholds = self.generations.thresholds(ages)
         # A NaN score is a hit too: such a record is far from everything that was learned.
         hits = np.flatnonzero(~(score <= thresholds))
@@ -116,12 +128,56 @@ class AnomalyDetector:
         manifests = [self.generations.by_age(age).model.manifest for age in ages.tolist()]
         return Detections(rows, scores, shares_of(contributions, decoded.signals[rows]), manifests)
 
+    def _count(self, crossings: Crossings) -> None:
+        """Count crossings of levels for the models that score the cars."""
+        if not self.generations.handing_over:
+            self.generations.newest.counts.cross(crossings)
+            return
+        ages = self.generations.age.values[crossings.cars]
+        for age in np.unique(ages).tolist():
+            self.generations.by_age(age).counts.cross(crossings.only(ages == age))
+
+    def take_evidence(self, scorer: str, since_ms: int, until_ms: int) -> list[Evidence]:
+        """What was counted since the last call, of every model that did anything; the newest is the last."""
+        newest, (checked, broken) = self.generations.newest, self._bounds.take()
+        learning, _, strange = self.generations.counts()
+        found = []
+        for states in self.generations.versions.values():
+            counts, states.counts = states.counts, Counts()
+            standing: dict[str, Any] = {}
+            if states is newest:
+                standing = {
+                    "checked": checked,
+                    "broken": broken,
+                    "cars": len(self.cars),
+                    "learning": learning,
+                    "strange": strange,
+                    "open": len(self.alerts),
+                }
+            elif not (counts.judged or any(counts.crossings)):
+                continue
+            found.append(
+                Evidence(
+                    scorer=scorer,
+                    model_name=states.model.manifest.name,
+                    model_version=states.version,
+                    share=None,
+                    since=since_ms,
+                    until=until_ms,
+                    judged=counts.judged,
+                    crossings=counts.crossings,
+                    alone=counts.alone,
+                    unwritten=counts.unwritten,
+                    **standing,
+                )
+            )
+        return found
+
     def _alert_changes(
-        self, rounds: Rounds, shares: Floats, detections: Detections, decoded: Decoded
+        self, rounds: Rounds, advanced: Advanced, detections: Detections, decoded: Decoded
     ) -> list[dict[str, Any]]:
-        """Open and close alerts, round by round; shares (m,): the scores as shares of the threshold."""
-        rule = self.generations.newest.model.manifest.alert
-        levels, changes = self.alerts.advance(rounds, shares, rule)
+        """Open and close alerts, round by round."""
+        levels, changes, _ = advanced
         alert_records = []
         for i, opens in changes:
             car, row = int(rounds.cars[i]), int(rounds.rows[i])

@@ -7,11 +7,13 @@ begins with the newest (docs/decisions/state-handover.md).
 The age of a model counts the newer models: 0 is the newest.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.telemetry import Floats
-from scorer.cars import CarTable
+from scorer.cars import CarTable, Rows
 from scorer.consensus import CARS_MAX
 from scorer.index import CarNumbers
 from scorer.model import Model
@@ -23,6 +25,24 @@ GENERATIONS_MAX = 4
 Ages = NDArray[np.int8]
 
 
+class Part(NamedTuple):
+    """Some of the n samples of a step: those of the cars that one model scored."""
+
+    rows: Rows | slice  # (m,) of the n
+    states: ModelStates  # of that model
+    before: Floats  # (m, width) the cars' states before the sample
+    after: Floats
+
+
+class Step(NamedTuple):
+    """One sample each of n cars, scored."""
+
+    score: Floats  # (n,)
+    contribution: Floats  # (n, signals)
+    ages: Ages | None  # (n,) of the models that scored; None: the newest scored all
+    parts: list[Part]
+
+
 class Generations:
     """The states of each model at work, oldest first."""
 
@@ -31,7 +51,7 @@ class Generations:
         self._all: list[ModelStates] = []
         self.age = cars.column(0, np.int8)  # of the model that scores the car; a new car has the newest
         self._learner = cars.column(0, np.int8)  # age of the model that learns the car; `age` where none
-        self._handing_over = False  # whether an older model scores any car
+        self.handing_over = False  # whether an older model scores any car
         self._thresholds = np.ones(1, np.float32)  # by age
 
     def __len__(self) -> int:
@@ -50,7 +70,7 @@ class Generations:
     @property
     def stateful(self) -> bool:
         """Whether any model at work has states."""
-        return self._handing_over or self.newest.layout is not None
+        return self.handing_over or self.newest.layout is not None
 
     def add(self, model: Model) -> None:
         """Make a model the newest one. A model that is at work already keeps its states."""
@@ -84,37 +104,37 @@ class Generations:
         index = sum(states.version < older.version for states in self._all[:-1])
         self._arrange([*self._all[:index], older, *self._all[index:]])
 
-    def step(
-        self, cars: CarNumbers, signals: Floats, moves: bool = True
-    ) -> tuple[Floats, Floats, Ages | None]:
-        """(score (n,), contribution (n, signals), ages (n,)) of one sample each of n different cars.
+    def step(self, cars: CarNumbers, signals: Floats, moves: bool = True) -> Step:
+        """Score one sample each of n different cars, signals (n, K).
 
-        The ages are those of the models that scored; None: the newest scored all. With `moves` the states
-        are replaced by those after the sample.
+        With `moves` the states are replaced by those after the sample.
         """
-        if not self._handing_over:
-            score, contribution, _, after = self.newest.step(cars, signals)
+        if not self.handing_over:
+            score, contribution, before, after = self.newest.step(cars, signals)
             if moves:
                 self.newest.column.values[cars] = after
-            return score, contribution, None
+            return Step(score, contribution, None, [Part(slice(None), self.newest, before, after)])
         ages, learners = self.age.values.take(cars), self._learner.values.take(cars)
         pairs = ages * GENERATIONS_MAX + learners
         if len(pairs) and (pairs == pairs[0]).all():
             old, new = map(self.by_age, divmod(int(pairs[0]), GENERATIONS_MAX))
-            return *self._step_pair(old, new, cars, signals, moves), ages
+            score, contribution, before, after = self._step_pair(old, new, cars, signals, moves)
+            return Step(score, contribution, ages, [Part(slice(None), old, before, after)])
         score, contribution = np.empty(len(cars), np.float32), np.empty_like(signals)
+        parts = []
         for pair in np.flatnonzero(np.bincount(pairs)).tolist():
             rows = np.flatnonzero(pairs == pair)
             old, new = map(self.by_age, divmod(pair, GENERATIONS_MAX))
-            score[rows], contribution[rows] = self._step_pair(
+            score[rows], contribution[rows], before, after = self._step_pair(
                 old, new, cars.take(rows), signals.take(rows, axis=0), moves
             )
-        return score, contribution, ages
+            parts.append(Part(rows, old, before, after))
+        return Step(score, contribution, ages, parts)
 
     def _step_pair(
         self, old: ModelStates, new: ModelStates, cars: CarNumbers, signals: Floats, moves: bool
-    ) -> tuple[Floats, Floats]:
-        """(score, contribution) by the model that scores these cars; `new` learns them, or is the same."""
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """`ModelStates.step` of the model that scores these cars; `new` learns them, or is the same."""
         score, contribution, before, after = old.step(cars, signals)
         if moves:
             old.column.values[cars] = after
@@ -125,7 +145,7 @@ class Generations:
                 new.consensus.watched += len(cars)
                 if ready.any():
                     self._hand_over(cars[ready], old, new)
-        return score, contribution
+        return score, contribution, before, after
 
     def by_age(self, age: int) -> ModelStates:
         """The states of the model of this age."""
@@ -176,7 +196,7 @@ class Generations:
         return bool((self.age.values[known] == age).any() or (self._learner.values[known] == age).any())
 
     def _update_handing_over(self) -> None:
-        self._handing_over = bool(self.age.values[: len(self._cars)].any())
+        self.handing_over = bool(self.age.values[: len(self._cars)].any())
 
     def _begin(self, cars: CarNumbers) -> None:
         """Let the newest model learn these cars."""

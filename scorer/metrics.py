@@ -26,6 +26,9 @@ states_restored = Counter("scorer_states_restored", "Car states read back from c
 states_refused = Counter(
     "scorer_states_refused", "Car states not used, so that the car is learned anew", ["reason"]
 )
+evidence_lost = Counter(
+    "scorer_evidence_lost", "Records for scores.evidence that Kafka did not take, or that were too many"
+)
 model_version = Gauge("scorer_model_version", "Version of the model in use; 0: none yet")
 model_swaps = Counter("scorer_model_swaps", "Models taken into use")
 model_refusals = Counter("scorer_model_refusals", "Model records not taken into use", ["reason"])

@@ -11,6 +11,7 @@ from contract.telemetry import Floats
 from scorer import metrics
 from scorer.cars import CarTable, Mask
 from scorer.consensus import Consensus
+from scorer.evidence import Counts
 from scorer.index import CarNumbers
 from scorer.model import Model
 
@@ -26,6 +27,7 @@ class ModelStates:
         # If this model was replaced and has come back: the cars that it had learned before.
         self._learned_before = cars.column(False, np.bool_)
         self.consensus = Consensus()  # of the cars that this model learns
+        self.counts = Counts()  # since the last evidence
 
     @property
     def version(self) -> int:
@@ -59,6 +61,12 @@ class ModelStates:
         """Whether each car is of a kind that is unknown to the model, which does not judge it then."""
         states = self.column.values[cars]
         return np.zeros(len(states), np.bool_) if self.layout is None else self.layout.strange(states)
+
+    def judged(self, states: Floats) -> int:
+        """How many of n cars with these states (n, width) after a sample the model judges."""
+        if self.layout is None:
+            return len(states)
+        return int(np.count_nonzero(self.layout.judged(states)))
 
     def come_back(self) -> None:
         """Note that this model was replaced and is the newest again."""

@@ -24,6 +24,7 @@ _log = logging.getLogger("scorer")
 
 _MODEL_WAIT_S = 0.1
 _LAG_INTERVAL_S = 1.0
+_EVIDENCE_WAIT_S = 1.0  # at the end, for the last evidence; it may be lost
 # Less than the session of the group (10 s), after which another replica may have the partitions.
 _STANDSTILL_S_MAX = 8.0
 
@@ -47,6 +48,7 @@ class Pipeline:
         self._next_offsets: dict[int, int] = {}  # to score next, in each partition of this replica
         self._reassigned = False  # since the current batch was begun
         self._committed_at = self._lag_at = self._moved_at = 0.0
+        self._counted_at, self._counted_ms = time.monotonic(), time.time_ns() // 1_000_000  # last evidence
 
     def run(self) -> None:
         """Work until a stop is requested. Raises WorldDown where Kafka does not answer or take results."""
@@ -78,12 +80,18 @@ class Pipeline:
                 self.results.settle(0.01)
                 self.health.progress()
             self._commit_when_due()
+            if time.monotonic() - self._counted_at >= self.settings.evidence_interval_s:
+                self._write_evidence()
             self.health.progress()
         self.health.unready("stopping")
+        self._write_evidence()
         self._deliver_all()
         if len(self.results):  # closing would wait once more; after the restart they are scored again
             raise WorldDown(f"Kafka did not take the results of {len(self.results)} batches by the deadline")
         self.consumer.close()  # calls _on_revoke, which commits
+        deadline = time.monotonic() + min(_EVIDENCE_WAIT_S, self.stop.left_s)
+        while self.results.evidence_pending and time.monotonic() < deadline:
+            self.results.settle(0.01)
         _log.info("stopped")
 
     def _newer_model(self, wait_s: float = 0.0) -> bool:
@@ -158,6 +166,12 @@ class Pipeline:
             metrics.rejected.labels(error.reason).inc()
         metrics.batch_records.observe(len(batch))
         metrics.batch_age_seconds.observe(max(0.0, (now_ms - scored.oldest_sample_ms) / 1_000))
+
+    def _write_evidence(self) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        evidence = self.detector.take_evidence(self.settings.scorer_id, self._counted_ms, now_ms)
+        self.results.write_evidence(evidence)
+        self._counted_at, self._counted_ms = time.monotonic(), now_ms
 
     def _commit_when_due(self) -> None:
         now = time.monotonic()

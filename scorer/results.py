@@ -1,7 +1,8 @@
 """The results of batches on their way to Kafka, and the order in which they are written."""
 
+import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,17 @@ from confluent_kafka import KafkaError, Producer
 
 from contract import records
 from contract.errors import dead_letter
-from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
+from contract.evidence import Evidence
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, EVIDENCE, REJECTED, TELEMETRY
 from plumbing.life import WorldDown
+from scorer import metrics
 from scorer.scoring import Scored
 from scorer.snapshots import Snapshot
+
+_log = logging.getLogger("scorer")
+
+# Records of evidence that Kafka has not confirmed; more are dropped.
+_EVIDENCE_MAX = 5_000
 
 
 @dataclass(slots=True)
@@ -35,6 +43,8 @@ class Results:
     A successor goes on after the last audit record. So an audit record must not be in Kafka before the
     results that it stands for, and a car state not before the audit records of the samples in it. A batch
     takes the next step once Kafka has its messages of this step and all earlier batches have taken it.
+
+    Records of evidence are sent in between. Nothing waits for them: what Kafka does not take is counted.
     """
 
     def __init__(self, producer: Producer) -> None:
@@ -43,6 +53,7 @@ class Results:
         self._second: deque[_Batch] = deque()  # audit records are on their way
         self._third: deque[_Batch] = deque()  # car states are on their way
         self._committable: dict[int, int] = {}
+        self.evidence_pending = 0  # records of evidence that Kafka has not confirmed
 
     def __len__(self) -> int:
         """Number of batches that Kafka does not have whole."""
@@ -60,6 +71,11 @@ class Results:
             source = ("kafka_record", f"{TELEMETRY}/{record.partition}/{record.offset}")
             value, headers = dead_letter(record.value, error, source)
             self._produce(batch, REJECTED, value, key=record.key, headers=headers)
+
+    def write_evidence(self, evidence: Iterable[Evidence]) -> None:
+        """Send evidence of models, keyed by the scorer."""
+        for each in evidence:
+            self._witness(records.encode("evidence", each.record()), each.scorer)
 
     def settle(self, wait_s: float = 0.0) -> None:
         """Serve delivery reports and take the next steps. Raises WorldDown for a result Kafka refused."""
@@ -82,6 +98,23 @@ class Results:
         """Partition to the offset to commit, by the audit records delivered since the last call."""
         committable, self._committable = self._committable, {}
         return committable
+
+    def _witness(self, value: bytes, key: str) -> None:
+        if self.evidence_pending >= _EVIDENCE_MAX:
+            metrics.evidence_lost.inc()
+            return
+        try:
+            self._producer.produce(EVIDENCE, value, key=key, on_delivery=self._witnessed)
+        except BufferError:
+            metrics.evidence_lost.inc()
+        else:
+            self.evidence_pending += 1
+
+    def _witnessed(self, error: KafkaError | None, _message: Any) -> None:
+        self.evidence_pending -= 1
+        if error is not None:
+            metrics.evidence_lost.inc()
+            _log.warning("Kafka did not take evidence: %s", error)
 
     def _produce(self, batch: _Batch, topic: str, value: bytes, **options: Any) -> None:
         batch.pending += 1

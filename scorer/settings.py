@@ -39,6 +39,9 @@ class Settings(KafkaSettings, ServiceSettings):
     state_interval_s: float = setting(
         "interval at which changed car states are written to car-state", default=10.0, above=0
     )
+    evidence_interval_s: float = setting(
+        "interval at which what was counted of every model goes to scores.evidence", default=60.0, above=0
+    )
     delivery_timeout_s: float = setting(
         "exit (to be restarted) when Kafka has confirmed nothing for this long", default=60.0, above=0
     )

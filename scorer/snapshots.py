@@ -136,9 +136,8 @@ class Snapshots:
         level = np.array([fields["alert_level"] for fields in restored], np.float32)
         is_open = np.array([fields["alert"] is not None for fields in restored])
         # Without an alert the level cannot be over the threshold, whatever was written.
-        detector.alerts.level.values[cars] = np.where(
-            np.isfinite(level), np.where(is_open, level, np.minimum(level, 1)), 0
-        )
+        level = np.where(np.isfinite(level), np.where(is_open, level, np.minimum(level, 1)), 0)
+        detector.alerts.restore(cars, level.astype(np.float32), is_open)
         for row in np.flatnonzero(is_open).tolist():
             detector.alerts.open(int(cars[row]), Alert(**restored[row]["alert"]))
 

@@ -81,6 +81,8 @@ class CarParameters(PerCar):
     motor_wpk: F4  # from the windings of the motor to the coolant
     firmware: F4
     turn: F4  # 0 to 1: the order in which cars get a new firmware
+    sensor_turn: F4  # likewise: a recalibrated sensor
+    gateway_turn: F4  # likewise: a broken gateway
     gain: F4  # (signals, n) gain of the sensors
     bias: F4  # (signals, n) bias of the sensors in the signal's unit
 
@@ -117,7 +119,7 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
     sensor_gain and sensor_bias (signals,) are the standard deviations of the sensors' errors over the cars.
     """
     spread = iter(chance.normals(keys, _PURPOSE + 1, 32).clip(-3, 3))
-    u = chance.uniforms(keys, _PURPOSE + 2, 3)
+    u = chance.uniforms(keys, _PURPOSE + 2, 5)
     firmware = np.where(u[0] < _FIRMWARE_NEW_SHARE, *FIRMWARES[::-1])
     mass = _MASS_KG[model] * (1 + 0.02 * next(spread)) + 75  # with the driver
     drawn: dict[str, F8 | float] = {
@@ -150,6 +152,8 @@ def draw(keys: U8, model: NDArray[np.intp], sensor_gain: F8, sensor_bias: F8) ->
         "motor_wpk": 50 * (1 + 0.08 * next(spread)),  # 2 kW of losses make 40 K
         "firmware": firmware,
         "turn": u[2],
+        "sensor_turn": u[3],
+        "gateway_turn": u[4],
         "gain": 1
         + sensor_gain[:, None] * chance.normals(keys, _PURPOSE + 3, _SENSORS_MAX)[: len(sensor_gain)],
         "bias": sensor_bias[:, None] * chance.normals(keys, _PURPOSE + 4, _SENSORS_MAX)[: len(sensor_bias)],

@@ -14,6 +14,7 @@ from simulator.scenario import Scenario
 from simulator.trips import Trips
 
 _CHUNK_CARS = 1024  # their arrays stay in a core's cache
+_VOLTAGE = SIGNALS.index("battery_voltage")
 _NOISES = SENSOR_NOISE.start + len(SIGNALS)
 _WARM_UP_STEP_S, _WARM_UP_STEPS = 20.0, 30  # ten minutes: longer than a leg
 
@@ -97,10 +98,17 @@ class Fleet:
         drifting, sensor = faults.of_kind("sensor_drift")
         if sensor.size:
             sensors.drift(true, drifting, sensor, self.plan.upwards)
+        scenario = self._scenario
+        if scenario.recalibrated:
+            true[SIGNALS.index(scenario.recalibrated_signal)] *= scenario.recalibration(
+                car.sensor_turn, now_s
+            )
         readings = sensors.read(true, car.gain, car.bias, noise[SENSOR_NOISE])
         stuck, sensor = faults.of_kind("sensor_stuck")
         if sensor.size:
             sensors.stick(readings, stuck, sensor, self.plan.out_of_contact(stuck, now_s), self._held)
+        if scenario.gateway_zeros:
+            readings[scenario.zeroed(car.gateway_turn, now_s), _VOLTAGE] = 0
         return readings
 
     def _air_c(self, car: CarParameters, trip: Trips, now_s: float) -> F4:

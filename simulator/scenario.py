@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.telemetry import SIGNALS
 from plumbing.settings import setting
 from simulator.chance import F4
 
@@ -47,6 +51,46 @@ class Scenario:
     new_model_from: int = setting(
         "cars from this number on are of a model that is new in the fleet", default=NEVER, least=0
     )
+
+    recalibrated: float = setting(
+        "share of the cars that get a sensor that reads otherwise, which is no fault, 0 to 1",
+        default=0.0,
+        least=0,
+        most=1,
+    )
+    recalibrated_at_s: float = setting(
+        "second of the run at which they get it, for good", default=0.0, least=0
+    )
+    recalibrated_signal: str = setting("signal of that sensor", default="battery_voltage")
+    recalibrated_factor: float = setting(
+        "what that sensor reads, over what it read before", default=1.01, above=0
+    )
+    gateway_zeros: float = setting(
+        "share of the cars whose gateway breaks and sends 0 for battery_voltage, 0 to 1",
+        default=0.0,
+        least=0,
+        most=1,
+    )
+    gateway_zeros_at_s: float = setting(
+        "second of the run from which on broken gateways send 0", default=0.0, least=0
+    )
+
+    def __post_init__(self) -> None:
+        if self.recalibrated_signal not in SIGNALS:
+            raise ValueError(
+                f"--recalibrated-signal {self.recalibrated_signal!r} is none of {', '.join(SIGNALS)}"
+            )
+
+    def recalibration(self, turn: F4, now_s: float) -> F4:
+        """(n,) factor on what the sensor of a car measures at now_s; turn (n,), 0 to 1, is its order."""
+        begun = now_s >= self.recalibrated_at_s
+        factor: F4 = np.where(begun & (turn <= self.recalibrated), self.recalibrated_factor, 1).astype("f4")
+        return factor
+
+    def zeroed(self, turn: F4, now_s: float) -> NDArray[np.bool_]:
+        """(n,) whether a car's gateway sends 0 at now_s; turn (n,), 0 to 1, is its order."""
+        zeroed: NDArray[np.bool_] = (turn <= self.gateway_zeros) & (now_s >= self.gateway_zeros_at_s)
+        return zeroed
 
     def updated(self, turn: F4, now_s: float) -> F4:
         """(n,) 1 where a car has the next firmware at now_s, else 0; turn (n,), 0 to 1, is its order."""

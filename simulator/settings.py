@@ -64,6 +64,7 @@ class Settings(Scenario, ServiceSettings):
     drain_s: float = setting("seconds to wait for outstanding PUBACKs at the end", default=10.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.brokers  # raises SettingsError for a wrong address
         known = [schema.version for schema in versions(TELEMETRY)]
         if self.schema_version not in known:

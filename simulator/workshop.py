@@ -6,7 +6,7 @@ import mqtt5
 import numpy as np
 
 from contract.records import body, single_object_header
-from contract.schema import latest
+from contract.schema import get
 from contract.topics import MAINTENANCE, mqtt_topic
 from simulator.connections import Client
 from simulator.faults import FaultPlan
@@ -14,7 +14,7 @@ from simulator.journal import Journal
 from simulator.metrics import WorkerCounts
 from simulator.uplink import PACKET_IDS, REFUSED_WAIT_S
 
-_SCHEMA = latest(MAINTENANCE)
+_SCHEMA = get(MAINTENANCE, 1)  # says all that this workshop knows
 _HEADER = single_object_header(_SCHEMA)
 
 

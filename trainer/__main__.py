@@ -1,4 +1,4 @@
-"""python -m trainer: train (the default), list, show, rollback, rebuild, rescore, track, launch."""
+"""python -m trainer: train (the default), the decisions of a trial, what was decided, and the tools."""
 
 import importlib.util
 import os
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contract.manifest import Manifest
 from plumbing import life, log
 from plumbing.settings import SettingsError, load
+from trainer import trial
 from trainer.model.domain import fleet_domain
 from trainer.model.state import state_columns
 from trainer.publication import Entry, NotPublishable, Publication, newest
@@ -18,10 +19,14 @@ from trainer.table import table
 USAGE = """\
 usage: python -m trainer [COMMAND] [settings]
 
-  train             train on the replicated log and publish what passes the gate (the default)
-  list              every version, what was decided about it, and which one is the champion
+  train             train on the replicated log and publish what passes the gate (the default); with --share
+                    it goes on trial beside the champion
+  promote VERSION   make a version the champion or, with --share, the challenger that is on trial
+  hold VERSION      only a person promotes the challenger from now on
+  withdraw VERSION  end the trial, the champion stays
+  rollback VERSION  make an earlier champion the champion again
+  list              every version, what was decided about it, which one is the champion or on trial
   show VERSION      the manifest of a version
-  rollback VERSION  publish an earlier version again
   rebuild VERSION   learn a version again from its manifest, and say whether it is the same
   rescore           replay a range of the log through some versions, and compare their alerts with the reports
   track             show every decision as a run in MLflow (extra `track`)
@@ -33,7 +38,8 @@ Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 re
 143 stopped. `python -m trainer train --help` explains the settings.
 """
 _MOVED = ("fit", "score", "example")  # to files/
-_VERSIONED = ("show", "rollback", "rebuild")
+_DECISIONS = ("promote", "hold", "withdraw", "rollback")
+_VERSIONED = ("show", "rebuild", *_DECISIONS)
 _COMMANDS = ("train", "list", "rescore", "track", "launch", *_VERSIONED)
 
 
@@ -82,13 +88,28 @@ def _command(command: str, version: int, settings: Settings, publication: Public
 
         return rescore.run(settings, publication.history(), life.Stop().install())
     if command == "list":
-        print(listing(publication.history(), publication.champion()))
+        print(listing(publication.history(), publication.champion(), publication.challenger()))
     elif command == "show":
         print(pretty(newest(publication.history(), version).manifest))
     else:
-        manifest = publication.roll_back(version)
-        print(f"version {version} is the champion again: {'; '.join(manifest.decision.reasons)}")
+        print(_decide(command, version, settings, publication))
     return 0
+
+
+def _decide(command: str, version: int, settings: Settings, publication: Publication) -> str:
+    """Take a decision about a version; returns a sentence. Raises NotPublishable, WorldDown."""
+    by_hand = ("by hand",)
+    if command == "promote":
+        manifest = trial.promote(publication, version, by_hand, share=settings.share)
+    elif command == "hold":
+        manifest = trial.hold(publication, version, by_hand)
+    elif command == "withdraw":
+        manifest = trial.withdraw(publication, version, by_hand)
+    else:
+        manifest = publication.roll_back(version)
+    now = trial.verdict(manifest.decision).replace("published", "the champion")
+    reasons = "; ".join(manifest.decision.reasons).removeprefix(trial.WITHDRAWN)
+    return f"version {version} is {now}: {reasons}"
 
 
 def check_signals() -> None:
@@ -128,18 +149,19 @@ def pretty(manifest: Manifest) -> str:
     return re.sub(r"\[[^\[\]{}]*\]", lambda row: " ".join(row[0].split()), text)
 
 
-def listing(history: Sequence[Entry], champion: Entry | None) -> str:
-    """A line for each decision, oldest first; the champion's last line is marked."""
+def listing(history: Sequence[Entry], champion: Entry | None, challenger: Entry | None = None) -> str:
+    """A line for each decision, oldest first; champion (*) and challenger (+) are marked on their last."""
     last_line = {entry.manifest.version: line for line, entry in enumerate(history)}
-    marked = last_line.get(champion.manifest.version) if champion else None
+    marks = {
+        last_line.get(each.manifest.version): m for each, m in ((challenger, "+"), (champion, "*")) if each
+    }
     rows: list[list[object]] = []
     for line, manifest in enumerate(entry.manifest for entry in history):
-        verdict = "published" if manifest.decision.published else "refused"
         candidate = manifest.metrics.get("candidate", {})
         measured = [candidate.get(name) for name in ("recall", "auroc", "false_alarms_per_car_week")]
         reasons = "; ".join(manifest.decision.reasons)
-        about = [manifest.version, manifest.created_at, verdict, *measured, manifest.threshold, reasons]
-        rows.append(["*" if line == marked else "", *about])
+        about = [manifest.version, manifest.created_at, trial.verdict(manifest.decision), *measured]
+        rows.append([marks.get(line, ""), *about, manifest.threshold, reasons])
     header = ["", "version", "created", "decision", "recall", "auroc", "false alarms", "threshold", "reasons"]
     return table(header, rows)
 

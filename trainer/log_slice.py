@@ -6,7 +6,7 @@ the bounds every transaction has ended by then: no record appears there later.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,8 +15,9 @@ import numpy as np
 from confluent_kafka import Consumer, Message
 from numpy.typing import NDArray
 
-from contract import records
+from contract import maintenance, records
 from contract.errors import Malformed
+from contract.maintenance import Action
 from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
 from plumbing import kafka
 from plumbing.offsets import Bounds, read
@@ -43,7 +44,7 @@ class MaintenanceReport:
 
     car: bytes
     component: str
-    action: str  # failed, repaired
+    action: Action
     occurred_at_ms: int  # since 1970
 
 
@@ -148,10 +149,15 @@ def reports(consumer: Consumer, ranges: Bounds, slice_id: str | None = None) -> 
             by_id[record["report_id"]] = MaintenanceReport(
                 car=record["car_id"].encode(),
                 component=record["component"],
-                action=record["action"],
+                action=maintenance.action(record),
                 occurred_at_ms=record["occurred_at"],
             )
     return sorted(by_id.values(), key=lambda report: (report.occurred_at_ms, report.car))
+
+
+def faulty_cars(reports: Iterable[MaintenanceReport]) -> set[bytes]:
+    """The cars in which something failed or was repaired, not those in which a workshop found nothing."""
+    return {report.car for report in reports if report.action != maintenance.INSPECTED}
 
 
 def _records(consumer: Consumer, ranges: Bounds, slice_id: str | None) -> Iterator[list[Message]]:

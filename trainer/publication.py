@@ -1,5 +1,6 @@
-"""Models on their topics: `models` (compacted, the champion), `models.log` (every decision ever made), and
-`models.exam` (compacted, telemetry on which the next candidate is judged, in parts: judge/exam.py).
+"""Models on their topics: `models` (compacted, the champion, and under another key the challenger that is on
+trial beside it), `models.log` (every decision ever made), and `models.exam` (compacted, telemetry on which
+the next candidate is judged, in parts: judge/exam.py).
 
 One transaction writes all, so a reader of committed records sees a candidate whole or not at all. The
 transactional id contains the model's name: a second trainer of that name fences off the first one, so no
@@ -19,7 +20,7 @@ from confluent_kafka import KafkaException, Producer
 
 from contract.errors import Malformed
 from contract.manifest import Decision, Manifest, pack, unpack
-from contract.topics import MODELS, MODELS_EXAM, MODELS_LOG
+from contract.topics import MODELS, MODELS_EXAM, MODELS_LOG, challenger_key
 from plumbing import kafka
 from plumbing.life import WorldDown
 from plumbing.offsets import bounds, exists, read
@@ -49,6 +50,7 @@ class Entry:
     manifest: Manifest
     tflite: bytes
     offset: int = 0  # in its topic, which has one partition
+    written_ms: int = 0  # since 1970, by Kafka's clock
 
 
 class Publication:
@@ -66,6 +68,11 @@ class Publication:
     def champion(self) -> Entry | None:
         """The model that the scorers run. Raises WorldDown."""
         entries = self._entries(MODELS)
+        return entries[-1] if entries else None
+
+    def challenger(self) -> Entry | None:
+        """The model that is on trial beside the champion. Raises WorldDown."""
+        entries = self._entries(MODELS, challenger_key(self._name))
         return entries[-1] if entries else None
 
     def next_version(self) -> int:
@@ -96,17 +103,25 @@ class Publication:
     def write(self, manifest: Manifest, tflite: bytes, exam: bytes = b"") -> None:
         """Log the decision and, if it says published, make the model the champion: both or neither.
 
-        A published model's `exam` is kept with it, and exams of versions before the newest EXAMS_KEPT are
+        Where the decision has a share, the model becomes the challenger instead.
+
+        A trial ends where a champion is written, and where its own version is written as not published. A
+        published model's `exam` is kept with it, and exams of versions before the newest EXAMS_KEPT are
         deleted. To be called after `open`. Raises WorldDown when another trainer has taken over or Kafka does
         not answer.
         """
         if self._producer is None:
             raise RuntimeError("open() comes before write()")
-        value, name = pack(manifest, tflite), self._name.encode()
+        value, name, decision = pack(manifest, tflite), self._name.encode(), manifest.decision
+        trial_key, challenger = challenger_key(self._name).encode(), self.challenger()
         records: list[tuple[str, bytes, bytes | None]] = [(MODELS_LOG, name, value)]
-        if manifest.decision.published:
-            records.append((MODELS, name, value))
+        if decision.published:
+            records.append((MODELS, name if decision.share is None else trial_key, value))
             records += self._exam_records(manifest.version, exam) if exam else []
+        promoted = decision.published and decision.share is None
+        withdrawn = not decision.published and challenger and challenger.manifest.version == manifest.version
+        if challenger and (promoted or withdrawn):
+            records.append((MODELS, trial_key, None))
         try:
             self._producer.begin_transaction()
             for topic, key, value_or_none in records:
@@ -124,8 +139,9 @@ class Publication:
         starts = range(0, len(exam), EXAM_PART_BYTES_MAX)
         keys = [f"{self._name}/{version}/{part:02}/{len(starts):02}".encode() for part in range(len(starts))]
         parts = [exam[start : start + EXAM_PART_BYTES_MAX] for start in starts]
-        exams = self._exams()
-        old = sorted(exams.keys() - {version})[: 1 - EXAMS_KEPT]
+        exams, champion = self._exams(), self.champion()
+        kept = {version} | ({champion.manifest.version} if champion else set())
+        old = sorted(exams.keys() - kept)[: len(kept) - EXAMS_KEPT]
         gone = [(MODELS_EXAM, key, None) for each in old for key in exams[each]]
         return [*((MODELS_EXAM, key, part) for key, part in zip(keys, parts, strict=True)), *gone]
 
@@ -153,13 +169,13 @@ class Publication:
             return tuple(topic for topic in (MODELS, MODELS_LOG, MODELS_EXAM) if exists(consumer, topic))
 
     def roll_back(self, version: int) -> Manifest:
-        """Make an earlier published version the champion again; the manifest's decision says so.
+        """Make an earlier champion the champion again; the manifest's decision says so. A trial ends.
 
         Raises NotPublishable, WorldDown.
         """
         self.open()
         champion = self.champion()
-        entry = newest_published(self.history(), version)
+        entry = newest_published(self.history(), version, as_champion=True)
         if champion and champion.manifest.version == version:
             raise NotPublishable(f"version {version} is the champion already")
         instead = f" instead of version {champion.manifest.version}" if champion else ""
@@ -179,16 +195,22 @@ class Publication:
                     raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
                 time.sleep(_LOOK_EVERY_S)
 
-    def _entries(self, topic: str) -> list[Entry]:
-        """The model's records; those that cannot be read are logged and left out."""
+    def _entries(self, topic: str, key: str = "") -> list[Entry]:
+        """The records of the model's name, or of another key since the last one of it was deleted.
+
+        Those that cannot be read are logged and left out.
+        """
         entries: list[Entry] = []
         with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
             for message in chain.from_iterable(read(consumer, bounds(consumer, [topic]))):
                 value = message.value()
-                if message.key() != self._name.encode() or value is None:
+                if message.key() != (key or self._name).encode():
+                    continue
+                if value is None:  # the end of a trial; a champion's record stays the champion's
+                    entries = [] if key else entries
                     continue
                 try:
-                    entries.append(Entry(*unpack(value), message.offset() or 0))
+                    entries.append(Entry(*unpack(value), message.offset() or 0, message.timestamp()[1]))
                 except Malformed as error:
                     _log.warning("%s: offset %s: %s", topic, message.offset(), error)
         return entries
@@ -203,9 +225,16 @@ def newest(history: Sequence[Entry], version: int) -> Entry:
     return entries[-1]
 
 
-def newest_published(history: Sequence[Entry], version: int) -> Entry:
-    """As `newest`; raises NotPublishable for a version that was refused, too."""
-    entry = newest(history, version)
-    if not entry.manifest.decision.published:
-        raise NotPublishable(f"version {version} was refused: {'; '.join(entry.manifest.decision.reasons)}")
-    return entry
+def newest_published(history: Sequence[Entry], version: int, *, as_champion: bool = False) -> Entry:
+    """The newest record that says that the version passed the gate or, `as_champion`, was the champion.
+
+    Raises NotPublishable for a version of which there is none.
+    """
+    decision = newest(history, version).manifest.decision
+    entries = [each for each in history if each.manifest.version == version]
+    passed = [each for each in entries if each.manifest.decision.published]
+    if not passed:
+        raise NotPublishable(f"version {version} was refused: {'; '.join(decision.reasons)}")
+    if as_champion and not (passed := [e for e in passed if e.manifest.decision.share is None]):
+        raise NotPublishable(f"version {version} was never the champion: promote {version}")
+    return passed[-1]

@@ -15,6 +15,7 @@ from plumbing import registry
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
 from trainer import capacity, log_slice
+from trainer.history.span import since
 from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
@@ -89,7 +90,11 @@ def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, de
     """
     topics = _topics(settings, TELEMETRY)
     progress = log_progress("waiting for records", settings.wait_records, stop)
-    while (count := log_slice.records_in(held := bounds(consumer, topics))) < records:
+
+    def held() -> Bounds:
+        return since(consumer, bounds(consumer, topics), settings.from_)
+
+    while (count := log_slice.records_in(there := held())) < records:
         if time.monotonic() > deadline:
             raise WorldDown(
                 f"{', '.join(topics)}: {count} records after {settings.wait_seconds:.0f} s, "
@@ -97,7 +102,7 @@ def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, de
             )
         progress(count)
         time.sleep(_LOOK_EVERY_S)
-    return log_slice.newest(held, settings.records_max)
+    return log_slice.newest(there, settings.records_max)
 
 
 def decoder(settings: Settings) -> Decoder:

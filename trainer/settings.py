@@ -49,6 +49,13 @@ class Settings(KafkaSettings):
         default=20,
         least=1,
     )
+    share: float | None = setting(
+        "train, promote: the model goes on trial beside the champion, and may score this share of the "
+        "cars, 0 to 1; none: it becomes the champion",
+        default=None,
+        least=0,
+        most=1,
+    )
     trust_slice: bool = setting(
         "a person vouches for the slice: neither the champion's exam nor its recall in the slice nor the "
         "physical bounds refuse; for a fleet that has really changed",
@@ -56,8 +63,8 @@ class Settings(KafkaSettings):
     )
     models: tuple[int, ...] = setting("rescore: versions to compare, separated by commas", default=())
     from_: str = setting(
-        "rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), or "
-        "empty: the oldest record",
+        "train, rescore: where the range begins: a time (2026-11-30T10:00Z), offsets (partition:offset,…), "
+        "or empty: the oldest record",
         default="",
     )
     to: str = setting(

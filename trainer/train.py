@@ -27,7 +27,7 @@ from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
 from plumbing.life import Stop, WorldDown
 from plumbing.tflite import Interpreter
-from trainer import capacity, reading
+from trainer import capacity, log_slice, reading, trial
 from trainer.capacity import CARS_MIN
 from trainer.history import slices
 from trainer.judge import bounds, comparison, gate
@@ -59,6 +59,8 @@ GOLDEN_SAMPLES = 24  # enough for a car to become warm within the golden vectors
 def run(settings: Settings, publication: Publication, stop: Stop) -> int:
     """Train and publish. Returns the exit code. Raises WorldDown, and SettingsError for a hopeless slice."""
     began_s = time.monotonic()
+    if trial.goes_on(publication, settings.share):
+        return EXIT_PUBLISHED
     try:
         load_tensorflow()
         # 1. Read. The offsets are fixed first: reading them again gives the same slice.
@@ -155,7 +157,7 @@ def with_signals(data: Slice, signals: tuple[str, ...]) -> Slice:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """n rows of the training cars without a workshop report, by car and time, and what follows from them."""
+    """n rows of the training cars without a reported fault, by car and time, and what follows from them."""
 
     signals: Floats  # (n, K) NaN where missing
     car: CarNumbers  # (n,)
@@ -166,18 +168,18 @@ class TrainingRows:
 
 def training_rows(data: Slice, settings: Settings) -> TrainingRows:
     """Select the training cars' rows. Raises WorldDown where a part has too few cars to learn or to judge."""
-    telemetry, reported = data.telemetry, {report.car for report in data.reports}
+    telemetry, faulty = data.telemetry, log_slice.faulty_cars(data.reports)
     interval_s = capacity.sample_interval_s(telemetry)
     learning = capacity.learning_samples(settings.learning_s, interval_s)
     memory = capacity.learning_samples(settings.memory_s, interval_s)
-    sound = np.array([car not in reported for car in telemetry.cars], bool)
+    sound = np.array([car not in faulty for car in telemetry.cars], bool)
     part = parts_of(telemetry.cars)
     watched = np.bincount(telemetry.car, minlength=len(sound)) > learning
     counts = [int((sound & watched & (part == number)).sum()) for number in range(len(PARTS))]
     _log.info("cars", extra=dict(zip(PARTS, counts, strict=True)) | {"reported": int((~sound).sum())})
     if any(count < least for count, least in zip(counts, CARS_MIN, strict=True)):
         raise WorldDown(
-            f"cars without a report and with more than the {learning} samples that they are "
+            f"cars without a reported fault and with more than the {learning} samples that they are "
             f"learned for, for {', '.join(PARTS)}: {counts}, at least {CARS_MIN}; read more (--records-max, "
             "--wait-records) or learn for a shorter time (--learning-s)"
         )
@@ -284,7 +286,10 @@ def decide(
     champion = publication.champion()
     if (champion.manifest.version if champion else None) != draft.parent:
         raise WorldDown("another champion was published meanwhile: train again to be compared with it")
-    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",))
+    share = settings.share if champion and not reasons else None
+    if trial.goes_on(publication, share):
+        raise WorldDown("another model went on trial meanwhile: train again when its trial has ended")
+    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",), share=share)
     final = dataclasses.replace(draft, version=publication.next_version(), decision=decision)
     if len(tflite) > TFLITE_BYTES_MAX:  # the log keeps the reasons, not the bytes
         tflite = b""

@@ -85,8 +85,8 @@ def replayed(signals: Floats, published: Mapping[int, Model]) -> Replayed:
     for sample in range(samples):
         if model := published.get(sample):
             generations.add(_numbered(model, list(published).index(sample)))
-        score, _, ages = generations.step(numbers, np.ascontiguousarray(signals[:, sample]))
-        shares[:, sample] = score / generations.thresholds(ages)
+        step = generations.step(numbers, np.ascontiguousarray(signals[:, sample]))
+        shares[:, sample] = step.score / generations.thresholds(step.ages)
         at_work = np.array([generations.by_age(age).version for age in range(len(generations))])
         models[:, sample] = at_work[generations.age.values[numbers]]
     return Replayed(shares, models)

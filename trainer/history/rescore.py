@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.foresight import ALL
+from contract.maintenance import INSPECTED
 from contract.telemetry import Decoded
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing.life import Stop, WorldDown
@@ -113,6 +114,7 @@ def judged(
         for number, report in enumerate(counted):
             model.verdicts.take_report(vars(report) | {
                 "report_id": str(number), "car_id": report.car.decode(), "occurred_at": report.occurred_at_ms,
+                "inspected": report.action == INSPECTED,  # and no alert_id: it names one of another model
             })  # fmt: skip
         speed = {"version": model.manifest.version, "records_per_cpu_s": round(cars.records / model.cpu_s)}
         results.append(speed | model.verdicts.as_dict(cars.newest_ms / 1000, -np.inf))

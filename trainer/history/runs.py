@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
+from trainer import trial
 from trainer.publication import Entry
 
 RECORD = "models.log.record"  # the tag that says which record a run shows
@@ -31,7 +32,7 @@ class ModelRun:
 def model_run(entry: Entry, topic_id: str) -> ModelRun:
     """The run of a record. Fields that manifests and decisions get later show without a change here."""
     manifest, decision = entry.manifest, entry.manifest.decision
-    verdict = "published" if decision.published else "refused"
+    verdict = trial.verdict(decision)
     measured = dict(_leaves("", manifest.metrics))
     metrics = {
         name: float(value)

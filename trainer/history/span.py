@@ -30,6 +30,15 @@ def span(consumer: Consumer, topics: list[str], first: str, last: str) -> Bounds
     return {topic: {n: (begins[topic, n], ends[topic, n]) for n in held[topic]} for topic in held}
 
 
+def since(consumer: Consumer, held: Bounds, first: str) -> Bounds:
+    """What the log holds (`held`) from a time or offsets on, as `span` takes them; it may be nothing yet."""
+    begins = _positions(consumer, held, first, "--from", 0)
+    return {
+        topic: {number: (max(low, begins[topic, number]), high) for number, (low, high) in partitions.items()}
+        for topic, partitions in held.items()
+    }
+
+
 def _positions(consumer: Consumer, held: Bounds, text: str, flag: str, end: int) -> _Positions:
     """The offset of each partition at this end: 0 the beginning, 1 the end of what is `held`."""
     every = {(topic, number): pair[end] for topic in held for number, pair in held[topic].items()}

@@ -11,6 +11,7 @@ from contract.errors import Malformed
 from contract.manifest import Manifest
 from contract.telemetry import Floats
 from plumbing.tflite import Interpreter
+from trainer import trial
 from trainer.judge import alarms, baselines, evaluate, gate
 from trainer.judge.baselines import Contender
 from trainer.judge.evaluate import Judgement
@@ -193,7 +194,7 @@ def as_text(manifest: Manifest) -> str:
         f"labels: {metrics['labels']}; detector: {metrics.get('network', {}).get('shipped', '-')}",
         table(header, rows),
         *([] if exam or manifest.parent is None else ["judged without an exam"]),
-        f"version {manifest.version} {'published' if manifest.decision.published else 'REFUSED'}:",
+        f"version {manifest.version} {trial.verdict(manifest.decision).replace('refused', 'REFUSED')}:",
         *[f"  - {reason}" for reason in manifest.decision.reasons],
     ]
     return "\n".join(lines)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.maintenance import FAILED
 from contract.telemetry import Floats
+from trainer import log_slice
 from trainer.judge import deviations
 from trainer.log_slice import MaintenanceReport, Telemetry
 from trainer.model.domain import Domain
@@ -42,7 +44,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What no detector has learned from, rows by car and time; cars with a report are only in `faulty`."""
+    """What no detector has learned from, rows by car and time; cars with a fault are only in `faulty`."""
 
     judged_from: int  # a car's rows before this number do not count: it is being learned
     interval_s: float  # between two samples of a car, in the median
@@ -67,8 +69,8 @@ def held_out(
 
     The workshops' reports are the labels if they are about enough held-out cars, else artificial deviations.
     """
-    reported = {report.car for report in reports}
-    sound = np.array([car not in reported for car in telemetry.cars], bool)
+    faulty_cars = log_slice.faulty_cars(reports)
+    sound = np.array([car not in faulty_cars for car in telemetry.cars], bool)
     calibration = _whole_cars(telemetry.car, (sound & (part == CALIBRATION))[telemetry.car])
     test = _whole_cars(telemetry.car, (sound & (part == TEST))[telemetry.car])
     healthy, healthy_car = telemetry.signals[test], telemetry.car[test]
@@ -95,11 +97,11 @@ def _from_workshops(
 ) -> Labelled:
     """Failures of held-out cars, each with the window before it, as far as the car was learned by then."""
     number = {car: index for index, car in enumerate(telemetry.cars)}
-    components = sorted({report.component for report in reports})
+    components = sorted({report.component for report in reports if report.action == FAILED})
     failures = []
     for report in reports:
         car = number.get(report.car)
-        if report.action != "failed" or car is None or part[car] == TRAINING:
+        if report.action != FAILED or car is None or part[car] == TRAINING:
             continue
         start, end = np.searchsorted(telemetry.car, [car, car + 1])
         window_ms = [report.occurred_at_ms - 1000 * window_s, report.occurred_at_ms]

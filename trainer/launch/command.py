@@ -24,7 +24,11 @@ STOPPED = 130  # as a shell after Ctrl-C
 _LOOK_EVERY_S = 1.0
 _REMIND_S = 30.0  # a phase that lasts is shown again
 OUT_OF_SIGHT_S = 60.0  # an upgrade of the API server takes less
-_MEANINGS = {0: "trained and published", 2: "bad settings", 3: "refused by the gate, nothing published"}
+_MEANINGS = {
+    0: "trained and published, or a trial goes on",
+    2: "bad settings",
+    3: "refused by the gate, nothing published",
+}
 DESCRIPTION = """\
 Starts the training Job from the template of a CronJob, follows it, and ends with its exit code.
 Arguments after -- are added to the trainer's: python -m trainer launch -- --seed 7

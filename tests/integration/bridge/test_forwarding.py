@@ -73,7 +73,7 @@ def test_the_order_of_a_car_is_kept(world: Any):
 
 
 def test_workshop_reports_arrive_as_maintenance(world: Any):
-    """The record that the workshop published, keyed by the car."""
+    """The records that the workshops published, keyed by the car, of whichever version."""
     broker = world.broker()
     world.bridge(broker).wait_ready()
     publisher = world.publisher(broker)
@@ -81,13 +81,16 @@ def test_workshop_reports_arrive_as_maintenance(world: Any):
         "car_id": world.fleet.car(1), "report_id": "r-1", "component": "tire_1_1", "action": "repaired",
         "occurred_at": 1_795_000_000_000, "reported_at": 1_795_000_100_000,
     }  # fmt: skip
-    schema = latest("maintenance")
-    payload = single_object_header(schema) + records.body(schema, report)
-    publisher.send([(mqtt_topic(world.fleet.car(1), "maintenance"), payload)])
-    world.until(lambda: world.log.read(MAINTENANCE), "the report in Kafka")
-    (message,) = world.log.read(MAINTENANCE)
-    assert message.key().decode() == world.fleet.car(1)
-    assert records.decode(message.value()) == ("maintenance", report)
+    inspection = report | {"report_id": "r-2", "inspected": True, "alert_id": f"{world.fleet.car(1)}-7"}
+    for version, sent in enumerate((report, inspection), 1):
+        schema = get("maintenance", version)
+        payload = single_object_header(schema) + records.body(schema, sent)
+        publisher.send([(mqtt_topic(world.fleet.car(1), "maintenance"), payload)])
+    world.until(lambda: len(world.log.read(MAINTENANCE)) == 2, "the reports in Kafka")
+    messages = world.log.read(MAINTENANCE)
+    assert {message.key().decode() for message in messages} == {world.fleet.car(1)}
+    arrived = [records.decode(message.value()) for message in messages]
+    assert arrived == [("maintenance", report), ("maintenance", inspection)]
 
 
 def test_bad_messages_are_dead_letters_and_the_good_ones_go_on(world: Any):

@@ -85,6 +85,9 @@ def test_the_scorecard_is_written_in_the_promised_form(scorecard: tuple[Path, st
         assert set(row["per_fault"]) == set(card["faults"])
         assert 0 <= row["auroc"] <= 1
         assert set(row["during_changes"]) == {"firmware", "cold_snap", "new_model"}
+        for during in row["during_changes"].values():
+            assert 0 <= during["recall_at_0.1"] <= 1
+            assert 0 <= during["recall_without_at_0.1"] <= 1
     assert set(card["spoilt"]) == {"z_baseline"}
 
 

@@ -232,7 +232,7 @@ def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> N
     with pytest.raises(WorldDown, match="0 records after 1 s, --wait-records is 10"):
         train.run(settings(cloud, wait_records=10, wait_seconds=1), cloud.publication(), Stop())
     cloud.drive(fleet(20, 5, seed=6))
-    with pytest.raises(WorldDown, match="cars without a report and with more than the 10 samples"):
+    with pytest.raises(WorldDown, match="cars without a reported fault and with more than the 10 samples"):
         train.run(settings(cloud), cloud.publication(), Stop())
     assert cloud.publication().history() == []
 
@@ -243,7 +243,7 @@ def test_a_slice_that_can_never_hold_enough_is_refused_before_the_wait(cloud: An
     hopeless = settings(cloud, learning_s=28_800.0, records_max=100_000, wait_records=400, wait_seconds=60)
     with pytest.raises(SettingsError, match=r"--records-max 100000 can never hold.*about 6912000 records"):
         reading.read(hopeless, Stop())
-    with pytest.raises(WorldDown, match="cars without a report and with more than the 10 samples"):
+    with pytest.raises(WorldDown, match="cars without a reported fault and with more than the 10 samples"):
         train.run(settings(cloud), cloud.publication(), Stop())  # 480 records are only too few yet
 
 

@@ -15,6 +15,7 @@ from trainer.publication import EXAM_PART_BYTES_MAX, EXAMS_KEPT, NotPublishable,
 
 pytestmark = pytest.mark.integration
 
+ON_TRIAL = Decision(published=True, reasons=("passed the gate",), share=0.0)
 REFUSED = Decision(published=False, reasons=("not better than max|z|",))
 
 # Begins as the trainer does, has both records at the broker, and dies before the commit.
@@ -64,6 +65,38 @@ def test_a_refused_candidate_does_not_reach_the_scorers(cloud: Any, detector: An
     published(publication, detector, cloud.model, decision=REFUSED)
     assert publication.champion().manifest.version == 1
     assert publication.history()[-1].manifest.decision == REFUSED
+
+
+def test_a_challenger_stands_beside_the_champion_until_its_trial_ends(cloud: Any, detector: Any) -> None:
+    """It never replaces the champion by itself; either end of its trial deletes it in one transaction."""
+    publication = cloud.publication()
+    publication.open()
+    published(publication, detector, cloud.model)
+    published(publication, detector, cloud.model, decision=ON_TRIAL)
+    published(publication, detector, cloud.model, decision=REFUSED)
+    assert publication.champion().manifest.version == 1
+    assert publication.challenger().manifest.version == 2
+    withdrawn = detector.manifest(2, name=cloud.model, decision=REFUSED)
+    publication.write(withdrawn, detector.tflite)
+    assert publication.challenger() is None
+    assert publication.champion().manifest.version == 1
+    published(publication, detector, cloud.model, decision=ON_TRIAL)
+    published(publication, detector, cloud.model)
+    assert publication.challenger() is None
+    assert publication.champion().manifest.version == 5
+    assert [entry.manifest.version for entry in publication.history()] == [1, 2, 3, 2, 4, 5]
+
+
+def test_the_champion_s_exam_outlives_any_number_of_challengers(cloud: Any, detector: Any) -> None:
+    """Each challenger has an exam of its own, and the next candidate is judged on the champion's."""
+    publication = cloud.publication()
+    publication.open()
+    with_exam(publication, detector, cloud.model, b"champion's")
+    for _ in range(EXAMS_KEPT + 1):
+        with_exam(publication, detector, cloud.model, b"challenger's", decision=ON_TRIAL)
+    assert publication.exam(1) == b"champion's"
+    assert publication.exam(2) == b""
+    assert publication.exam(EXAMS_KEPT + 2) == b"challenger's"
 
 
 def test_killed_between_the_records_nothing_is_visible(cloud: Any, detector: Any) -> None:

@@ -13,6 +13,7 @@ from contract.schema import SCHEMAS, get, latest
 from contract.telemetry import encode, prefix
 
 V1, V2, MAINTENANCE = get("telemetry", 1), get("telemetry", 2), latest("maintenance")
+NOTHING_FOUND = {"action": "repaired", "inspected": True, "alert_id": "car-1-7"}
 TOPIC = "fleet/v1/car-1/telemetry"
 REPORT = {
     "car_id": "car-1", "report_id": "r1", "component": "tire_1_1", "action": "failed",
@@ -31,8 +32,8 @@ def _telemetry(schema: Any = V1, car: str = "car-1", seq: int = 1, model: str = 
     return encode([head], np.array([seq]), np.array([1_795_000_000_000]), signals)[0]
 
 
-def _report(**change: Any) -> bytes:
-    return single_object_header(MAINTENANCE) + records.body(MAINTENANCE, REPORT | change)
+def _report(schema: Any = MAINTENANCE, **change: Any) -> bytes:
+    return single_object_header(schema) + records.body(schema, REPORT | change)
 
 
 @pytest.mark.parametrize("seq", [0, 64, 8_192, 2**20, 2**34 - 1])
@@ -51,13 +52,18 @@ def test_other_strings_of_any_length_pass(router: Router, model: str):
     assert router.route(TOPIC, _telemetry(V2, seq=2**34 - 1, model=model)) is not None
 
 
-def test_a_workshop_report_goes_to_maintenance(router: Router):
-    """The value in Kafka decodes to the record that the workshop sent."""
-    routed = router.route("fleet/v1/car-1/maintenance", _report())
+@pytest.mark.parametrize(
+    ("schema", "more"),
+    [(get("maintenance", 1), {}), (get("maintenance", 2), NOTHING_FOUND)],
+    ids=["v1", "v2"],
+)
+def test_a_workshop_report_goes_to_maintenance(router: Router, schema: Any, more: dict[str, Any]):
+    """The value in Kafka has the id of the version and decodes to the record that the workshop sent."""
+    routed = router.route("fleet/v1/car-1/maintenance", _report(schema, **more))
     assert routed is not None
     topic, key, value = routed
-    assert (topic, key) == ("maintenance", b"car-1")
-    assert records.decode(value) == ("maintenance", REPORT)
+    assert (topic, key, value[:5]) == ("maintenance", b"car-1", confluent_header(schema.schema_id))
+    assert records.decode(value) == ("maintenance", REPORT | more)
 
 
 def test_a_command_is_not_forwarded(router: Router):
@@ -102,6 +108,21 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "large garbage": (TOPIC, bytes(1_001), "oversized"),
     "a cut report": ("fleet/v1/car-1/maintenance", _report()[:-1], "malformed_record"),
     "a report and more": ("fleet/v1/car-1/maintenance", _report() + b"\0", "malformed_record"),
+    "a report with the symbol before the first": (
+        "fleet/v1/car-1/maintenance",
+        _report().replace(b"tire_1_1\0", b"tire_1_1\1"),
+        "malformed_record",
+    ),
+    "a report whose inspected is neither 0 nor 1": (
+        "fleet/v1/car-1/maintenance",
+        _report()[:-2] + b"\xff\0",
+        "malformed_record",
+    ),
+    "a report with the branch before the first": (
+        "fleet/v1/car-1/maintenance",
+        _report()[:-1] + b"\3",
+        "malformed_record",
+    ),
     "another car's report": ("fleet/v1/car-1/maintenance", _report(car_id="car-2"), "wrong_car"),
 }
 

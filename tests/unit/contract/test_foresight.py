@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from typing import Any
 
 import pytest
@@ -37,6 +38,12 @@ def report(at_s: float, action: str = "failed", component: str = "tire_1_2", car
         "occurred_at": 1000 * at_s,
         "reported_at": 1000 * (at_s + 2),
     }
+
+
+def inspection(at_s: float, alert_id: str | None = None, car: str = "a") -> Any:
+    """A workshop looked at the car and found nothing; `alert_id` is why it looked."""
+    found_nothing = {"inspected": True, "alert_id": alert_id, "report_id": f"{car}-inspected-{at_s}"}
+    return report(at_s, "repaired", car=car) | found_nothing
 
 
 def matched(*records: Any) -> AlertVerdicts:
@@ -128,6 +135,48 @@ def test_the_first_of_several_alerts_gives_the_lead() -> None:
     assert (verdicts(foresight, 500), leads(foresight)) == (["confirmed", "confirmed"], [50])
 
 
+def test_an_inspection_that_finds_nothing_makes_the_alert_false_at_once() -> None:
+    """The workshop has looked: nobody waits for the horizon."""
+    foresight = matched(alert(10), inspection(20, "a-10"))
+    assert verdicts(foresight, 21) == ["false"]
+    assert foresight.tallies(21, 0)[ALL].precision == 0
+    assert [each.inspected for each in foresight.alerts(21)] == [True]
+
+
+def test_an_inspection_speaks_for_the_alert_that_it_names() -> None:
+    """Other alerts of the car stay open: nobody looked for what they claim."""
+    foresight = matched(alert(10), alert(15, "battery"), inspection(20, "a-15"))
+    assert verdicts(foresight, 21) == ["pending", "false"]
+
+
+@pytest.mark.parametrize("alert_id", [None, ""])
+def test_an_inspection_that_names_no_alert_speaks_for_all_before_it(alert_id: str | None) -> None:
+    """Alerts of later, and of other cars, are not meant."""
+    foresight = matched(
+        alert(10), alert(15, "battery"), inspection(20, alert_id), alert(25), alert(10, car="b")
+    )
+    assert verdicts(foresight, 30) == ["false", "pending", "false", "pending"]
+
+
+def test_a_failure_after_the_inspection_still_confirms_the_alert() -> None:
+    """The workshop has overlooked it: the failure came within the claim, as the alert had said."""
+    foresight = matched(alert(10), inspection(20, "a-10"), report(60))
+    assert (verdicts(foresight, 70), leads(foresight)) == (["confirmed"], [50])
+
+
+def test_an_inspection_ends_no_claim_and_repairs_nothing() -> None:
+    """It is neither a failure nor a repair: the broken component stays broken, and the other alert holds."""
+    foresight = matched(alert(10), inspection(20, "another"), report(60), alert(70), inspection(80, "a-70"))
+    assert (verdicts(foresight, 90), leads(foresight)) == (["confirmed", "late"], [50])
+    assert [failure.repaired_s for failure in foresight.failures(0)] == [math.inf]
+
+
+def test_inspected_failures_count_as_failures() -> None:
+    """A report that contradicts itself is believed to be a failure: the car was not healthy."""
+    foresight = matched(alert(10), report(60) | {"inspected": True, "alert_id": "a-10"})
+    assert (verdicts(foresight, 70), leads(foresight)) == (["confirmed"], [50])
+
+
 def test_another_car_confirms_nothing() -> None:
     """Cars are apart."""
     foresight = matched(alert(10), report(30, car="b"))
@@ -148,6 +197,20 @@ def test_the_order_of_arrival_changes_nothing() -> None:
     assert expected["all"]["late"] == 1
     for order in itertools.permutations(records):
         assert matched(*order).as_dict(150, 0) == expected
+
+
+def test_the_order_of_arrival_changes_nothing_with_inspections_either() -> None:
+    """A report that is late on its way may come before the alert that it names, or after the failure."""
+    records = [alert(10), inspection(20, "a-10"), alert(15), inspection(30), report(60), alert(105)]
+    expected = matched(*records).as_dict(70, 0)
+    assert (expected["all"]["confirmed"], expected["all"]["late"]) == (2, 1)
+    without_failure = [record for record in records if record.get("action") != "failed"]
+    dismissed = matched(*without_failure).as_dict(70, 0)
+    assert (dismissed["all"]["false"], dismissed["all"]["pending"]) == (2, 1)
+    for order in itertools.permutations(records):
+        assert matched(*order).as_dict(70, 0) == expected
+    for order in itertools.permutations(without_failure):
+        assert matched(*order).as_dict(70, 0) == dismissed
 
 
 def test_alerts_count_for_what_they_name_and_failures_for_what_failed() -> None:

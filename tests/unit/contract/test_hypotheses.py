@@ -19,7 +19,7 @@ def known(**changes: object) -> Hypotheses:
     values = {
         "columns": (1, 2, 3),
         "usual": (0.0, 0.0, 0.5),
-        "norm": tuple(map(tuple, np.linalg.inv(COVARIANCE).tolist())),
+        "norm": tuple(map(tuple, (np.linalg.inv(COVARIANCE) / 3).tolist())),
         "directions": DIRECTIONS,
     }
     return Hypotheses(**values | changes)  # type: ignore[arg-type]
@@ -47,6 +47,11 @@ def test_the_direction_says_which_component(away: tuple[float, ...], component: 
     name, confidence = known().of(state(*away))
     assert name == component
     assert (confidence > 0.9) == bool(component)
+
+
+def test_spreads_are_those_of_healthy_cars():
+    """The norm is the inverse of their covariance over the number of columns, as the trainer makes it."""
+    assert known().spread == pytest.approx([1.0, 1.0, 0.2])
 
 
 def test_of_two_that_look_alike_the_first_is_named():

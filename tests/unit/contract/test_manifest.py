@@ -119,6 +119,21 @@ def test_a_manifest_of_before_there_were_hypotheses_is_read() -> None:
     assert Manifest.from_json(json.dumps(old)) == manifest(hypotheses=None)
 
 
+def test_a_trial_is_written_only_where_there_is_one() -> None:
+    """Programs of before there were trials read every champion; they do not read the challenger's key."""
+    assert "share" not in document()["decision"]  # type: ignore[operator]
+    challenger = manifest(decision=Decision(published=True, reasons=("on trial",), share=0.1, held=True))
+    assert unpack(pack(challenger, TFLITE)) == (challenger, TFLITE)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_the_cars_is_a_share(share: float) -> None:
+    """0 is a shadow and 1 has all cars."""
+    text = json.dumps(document(decision={"published": True, "reasons": [], "share": share, "held": False}))
+    with pytest.raises(Malformed, match="must be 0 to 1"):
+        Manifest.from_json(text)
+
+
 def test_missing_and_unknown_fields_are_named() -> None:
     """A manifest is refused by the names of the fields it lacks or has too many."""
     lacking = document()

@@ -19,6 +19,8 @@ RECORDS: dict[str, dict[str, Any]] = {
         "action": "repaired",
         "occurred_at": NOW_MS,
         "reported_at": NOW_MS + 86_400_000,
+        "inspected": True,
+        "alert_id": "car-000001-77",
     },
     "anomaly": {
         "car_id": "car-000001",

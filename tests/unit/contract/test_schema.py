@@ -17,6 +17,8 @@ from contract.records import confluent_header
 from contract.schema import SCHEMAS, Schema, get, latest
 
 V1, V2, V3 = (get("telemetry", version) for version in (1, 2, 3))
+R1, R2 = (get("maintenance", version) for version in (1, 2))
+NEWER = [(V1, V2), (V1, V3), (V2, V3), (R1, R2)]  # a version and a newer one
 
 # Id and fingerprint of the schemas that records carry. To change a record, add a version; never edit these.
 PUBLISHED = {
@@ -24,7 +26,9 @@ PUBLISHED = {
     "anomaly.v1": (4, "ec3c78d4856e423b"),
     "audit.v1": (5, "dc3a791e94f529da"),
     "car_state.v1": (8, "5777c08db4456403"),
+    "evidence.v1": (10, "e349991f1848ec82"),
     "maintenance.v1": (3, "ffd5be546318e534"),
+    "maintenance.v2": (11, "868438eb77520146"),
     "model.v1": (6, "1c517925d4b18eef"),
     "telemetry.v1": (1, "fde7902d303cc869"),
     "telemetry.v2": (2, "6e4dab3966814114"),
@@ -88,10 +92,18 @@ def test_signals_are_the_floats_of_the_newest_version():
 
 
 def _record(schema: Schema) -> dict[str, Any]:
+    if schema.name == "maintenance":
+        return _report(schema)
     values: dict[str, Any] = {"car_id": "car-1", "seq": 7, "sampled_at": 1_790_000_000_000}
     if schema is not V1:
         values["vehicle_model"] = "Zoé"
     return values | {name: float(i) / 2 for i, name in enumerate(schema.names("float"))}
+
+
+def _report(schema: Schema) -> dict[str, Any]:
+    values = {"car_id": "car-1", "report_id": "r1", "component": "tire_1_1", "action": "repaired"}
+    times = {"occurred_at": 1_790_000_000_000, "reported_at": 1_790_000_000_001}
+    return values | times | ({} if schema is R1 else {"inspected": True, "alert_id": "car-1-7"})
 
 
 def _resolved(writer: Schema, reader: Schema, body: bytes) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def _resolved(writer: Schema, reader: Schema, body: bytes) -> dict[str, Any]:
     return record
 
 
-@pytest.mark.parametrize(("older", "newer"), [(V1, V2), (V1, V3), (V2, V3)])
+@pytest.mark.parametrize(("older", "newer"), NEWER, ids=lambda s: f"{s.name}.v{s.version}")
 def test_a_newer_reader_reads_older_records(older: Schema, newer: Schema, apache: Any):
     """Backward: Apache's library and fastavro fill what the older record lacks with the defaults."""
     body = apache.write(older, _record(older))
@@ -110,7 +122,7 @@ def test_a_newer_reader_reads_older_records(older: Schema, newer: Schema, apache
     assert read == pytest.approx(added | _record(older))
 
 
-@pytest.mark.parametrize(("older", "newer"), [(V1, V2), (V1, V3), (V2, V3)])
+@pytest.mark.parametrize(("older", "newer"), NEWER, ids=lambda s: f"{s.name}.v{s.version}")
 def test_an_older_reader_reads_newer_records(older: Schema, newer: Schema, apache: Any):
     """Forward: both libraries drop what the older version does not know and keep the rest."""
     body = apache.write(newer, _record(newer))

@@ -18,6 +18,7 @@ def test_every_topic_of_the_picture_is_there():
         topics.ALERTS,
         topics.REJECTED,
         topics.AUDIT,
+        topics.EVIDENCE,
         topics.CAR_STATE,
         "cloud.models",
     }
@@ -30,6 +31,7 @@ def test_every_topic_of_the_picture_is_there():
         "edge.maintenance",
         "edge.anomalies",
         "edge.alerts",
+        "edge.scores.evidence",
     }
 
 

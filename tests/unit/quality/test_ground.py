@@ -1,12 +1,13 @@
 """The fleet's samples on disk are the fleet's, and the truth is beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quality.ground import Ground, fingerprint
-from quality.settings import PARTS, Settings
+from quality.settings import CHANGES, FAULTY_IN, HOUR_S, PARTS, Settings
 
 SETTINGS = Settings(
     hours=20.5,
@@ -44,10 +45,32 @@ def test_a_file_that_is_not_whole_has_no_name(tmp_path: Path):
 
 
 def test_parts_share_no_car(tmp_path: Path):
-    """Learning, calibration and test cars are different cars of the same fleet."""
+    """Learning, calibration and test cars are different cars; only the faulty ones are tested four times."""
     ground = Ground(SETTINGS, 3, tmp_path)
-    cars = [set(range(fleet.first, fleet.first + fleet.cars)) for fleet in map(ground.fleet, PARTS)]
+    parts = set(PARTS) - set(FAULTY_IN.values())
+    cars = [set(range(fleet.first, fleet.first + fleet.cars)) for fleet in map(ground.fleet, parts)]
     assert sum(map(len, cars)) == len(set.union(*cars))
+    faulty = ground.fleet("faulty")
+    assert {ground.fleet(part).first for part in FAULTY_IN.values()} == {faulty.first}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_faulty_cars_live_through_a_change_with_the_same_failures(tmp_path: Path, change: str):
+    """So what a change costs is seen on the same failures; only those that it can touch are asked for."""
+    ground = Ground(replace(SETTINGS, hours=60.0), 3, tmp_path)
+    faulty, changed = ground.fleet("faulty"), ground.fleet(FAULTY_IN[change])
+    incidents = len(changed.plan.car)
+    assert 0 < incidents < len(faulty.plan.car)
+    for times in ("onset_s", "failed_s", "kind", "row"):
+        np.testing.assert_array_equal(
+            getattr(changed.plan, times), getattr(faulty.plan, times)[:incidents], strict=True
+        )
+    now_s, cars = ground.settings.hours * HOUR_S, slice(0, changed.cars)
+    assert (changed.step(cars, now_s, 1800.0) != faulty.step(cars, now_s, 1800.0)).any()
+    _, failures = ground.failures()
+    asked = [failures[i] for i in ground.failures_in(change)]
+    assert asked
+    assert all(each.car < changed.cars and each.onset_s >= ground.changes_from_s(change) for each in asked)
 
 
 def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):

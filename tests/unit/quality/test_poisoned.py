@@ -48,7 +48,8 @@ def test_poisons_change_what_they_say() -> None:
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    given = {"slice": "s", "poisoned": True, "published": False, "worse_published": False, "reason": "why"}
+    given = {"slice": "s", "poisoned": True, "published": False, "worse_published": False}
+    given |= {"good_refused": False, "reason": "why"}
     return given | changes
 
 
@@ -56,5 +57,5 @@ def test_what_must_not_happen_is_counted() -> None:
     """A model that is published though it is worse, and a sound slice that is refused."""
     good = [row(), row(poisoned=False, published=True), row(published=True)]
     assert all(bar.met for bar in poisoned.bars([{"slices": good}]))
-    bad = [row(published=True, worse_published=True), row(poisoned=False)]
+    bad = [row(published=True, worse_published=True), row(poisoned=False, good_refused=True)]
     assert [bar.figure for bar in poisoned.bars([{"slices": good}, {"slices": bad}])] == [1, 1]

@@ -22,7 +22,8 @@ FAILURES = tuple(
 
 def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
     alarms = {"healthy": false_alarms, **dict.fromkeys(CHANGES, 3 * false_alarms)}
-    foresights = tuple(Foresight(1.0, alarms, np.array(lead_h)) for _ in CURVE)
+    during = dict.fromkeys(CHANGES, np.array([np.nan, lead_h[3]]))  # the change hides the failure of car 2
+    foresights = tuple(Foresight(1.0, alarms, np.array(lead_h), during) for _ in CURVE)
     components = ["leak_part", "other_part", "drift_part", "drift_part"]
     named = tuple(None if np.isnan(lead) else name for lead, name in zip(lead_h, components, strict=True))
     aurocs = {"leak": 0.9, "drift": 0.6}
@@ -32,7 +33,7 @@ def _answers(lead_h: list[float], false_alarms: float = 0.1) -> Answers:
 def _outcome(seed: int, **leads: list[float]) -> Outcome:
     answers = {name: _answers(lead_h) for name, lead_h in leads.items()}
     spoilt = {"ours": _answers([np.nan] * 4)} if "ours" in answers else {}
-    return Outcome(seed, FAILURES, answers, spoilt)
+    return Outcome(seed, FAILURES, dict.fromkeys(CHANGES, np.array([2, 3])), answers, spoilt)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,13 @@ def test_figures_are_means_over_seeds_with_their_spread(card: dict[str, Any]):
     assert ours["median_lead_h"] == pytest.approx((2 + 4.5) / 2)
     assert ours["during_changes"]["firmware"]["false_alarms_at_1"] == pytest.approx(0.3)
     assert card["spoilt"]["ours"]["recall_at_0.1"] == 0
+
+
+def test_blindness_during_a_change_is_seen(card: dict[str, Any]):
+    """Four failures: one is foreseen in the change, three without it."""
+    during = card["detectors"]["ours"]["during_changes"]["firmware"]
+    assert (during["recall_at_0.1"], during["recall_without_at_0.1"]) == (0.25, 0.75)
+    assert card["failures_in_changes"] == dict.fromkeys(CHANGES, 4)
 
 
 def test_figures_of_a_fault_are_of_all_seeds_failures(card: dict[str, Any]):

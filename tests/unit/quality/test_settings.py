@@ -6,7 +6,7 @@ import pytest
 
 import trainer.settings
 from plumbing.settings import SettingsError, load
-from quality.settings import CHANGES, HOUR_S, PARTS, Settings
+from quality.settings import CHANGES, FAULTY_IN, HOUR_S, PARTS, Settings
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def test_quick_has_a_quarter_of_the_cars_everywhere():
     settings, quick = Settings(), Settings(quick=True)
     assert [quick.cars(part) for part in PARTS[:4]] == [settings.cars(part) // 4 for part in PARTS[:4]]
     assert quick.cars(CHANGES[0]) == settings.cars(CHANGES[0]) // 4
+    assert settings.cars(FAULTY_IN[CHANGES[0]]) == settings.cars(CHANGES[0]) // 2
+    assert Settings(faulty_cars=8).cars(FAULTY_IN[CHANGES[0]]) == 8
     assert settings.disk_bytes < 6e9
     assert Settings(keep_data=True).disk_bytes == settings.disk_bytes * settings.seeds / settings.processes
 

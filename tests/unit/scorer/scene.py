@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 
 from contract import records
 from contract.telemetry import Decoder
+from contract.topics import EVIDENCE
 from plumbing.health import Health
 from plumbing.life import Stop
 from scorer.detector import AnomalyDetector
@@ -90,7 +91,8 @@ class Scene:
     def _settle(self, timeout_s: float = 0.0) -> int:
         waiting = self.producer._waiting
         if timeout_s:
-            self.waits.append(len(waiting))
+            if results := [topic for topic, _ in waiting if topic != EVIDENCE]:
+                self.waits.append(len(results))
             time.sleep(timeout_s / 10)
         taken = len(waiting) if self.per_wait is None else self.per_wait if timeout_s else 0
         for topic, _ in waiting[:taken]:
@@ -109,6 +111,11 @@ class Scene:
                 self.committed += [(each.partition, each.offset) for each in arguments["offsets"]]
 
         return noted
+
+    @property
+    def written(self) -> list[str]:
+        """The topic of each result, in order, without the evidence, which is written at every end."""
+        return [topic for topic in self.producer.topics() if topic != EVIDENCE]
 
     @property
     def audited(self) -> list[tuple[int, int, int]]:

@@ -6,11 +6,11 @@ from contract.telemetry import Floats
 from scorer.consensus import CARS_MIN, Consensus
 
 
-def of(cars: int, middle: float, faulty: int = 0) -> tuple[Consensus, Floats]:
+def of(cars: int, middle: float, faulty: int = 0, *, groups: bool = False) -> tuple[Consensus, Floats]:
     """A consensus of drifts around `middle` with a spread of 1, and these; faulty cars drift by 20 more."""
     drift = (middle + np.random.default_rng(1).normal(size=(cars, 2))).astype(np.float32)
     drift[:faulty] += 20
-    consensus = Consensus()
+    consensus = Consensus(groups)
     consensus.look(drift, drift)
     return consensus, drift
 
@@ -21,6 +21,20 @@ def test_the_drift_of_the_fleet_is_normal() -> None:
     normal = consensus.normal(drift)
     np.testing.assert_allclose(np.median(normal[30:], axis=0), 5, atol=0.8)
     assert (normal[:30] < 7).all()
+
+
+def test_the_drift_of_a_part_of_the_fleet_is_normal_where_groups_are_believed() -> None:
+    """A recalibrated sensor in a fifth of the cars; of what such a car drifts besides, a fifth."""
+    consensus, drift = of(cars=100, middle=5.0, faulty=20, groups=True)
+    normal = consensus.normal(drift)
+    np.testing.assert_allclose(np.median(normal[:20], axis=0), 25, atol=0.8)
+    np.testing.assert_allclose(np.median(normal[20:], axis=0), 5, atol=0.8)
+
+
+def test_few_cars_are_no_group() -> None:
+    """A tenth of the cars with the same fault stays in alert."""
+    consensus, drift = of(cars=100, middle=5.0, faulty=10, groups=True)
+    assert (consensus.normal(drift)[:10] < 7).all()
 
 
 def test_a_median_within_the_spread_of_the_cars_is_no_drift_of_the_fleet() -> None:

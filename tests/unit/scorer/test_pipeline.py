@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import REGISTRY
 
+from contract import records
 from contract.telemetry import Decoder
 from plumbing.life import Stop, WorldDown
 from scorer import pipeline as pipeline_module
@@ -114,6 +115,20 @@ def test_results_are_delivered_before_a_partition_is_given_up(scene: Scene, give
     assert scene.calls[:4] == ["subscribe", "incremental_assign", "commit", "incremental_unassign"]
 
 
+def test_evidence_is_written_once_an_interval_and_at_the_end(scene: Scene, give: Any) -> None:
+    """Nothing is counted twice, and the times of two records meet."""
+    scene.pipeline.settings = replace(scene.pipeline.settings, evidence_interval_s=0.02)
+    scene.run(lambda: give(("a", 1, 0), ("b", 1, 0)), lambda: time.sleep(0.03), lambda: give(("a", 2, 0)))
+    mine = [each for each in scene.producer.produced if each[0] == "scores.evidence"]
+    written = [records.decode(value)[1] for _, value, _ in mine]
+    assert len(written) >= 2
+    assert sum(evidence["judged"] for evidence in written) == 3
+    assert [evidence["until"] for evidence in written[:-1]] == [evidence["since"] for evidence in written[1:]]
+    assert {
+        options["key"] for topic, _, options in scene.producer.produced if topic == "scores.evidence"
+    } == {"s"}
+
+
 def remembering_scene(consumer: Any, producer: Any, decoder: Decoder, remembering: Any) -> Scene:
     """A scene whose model has states."""
     return Scene(consumer, producer, decoder, Model.open(remembering.record(1), "litert"))
@@ -164,7 +179,7 @@ def test_a_record_without_a_key_is_a_dead_letter(
     """It is not mistaken for an error report of the client."""
     value = telemetry_values(["a"], [1])[0]
     scene.run(lambda: scene.consumer.inbox.append(telemetry_log.append(value, None)))
-    assert scene.producer.topics() == ["telemetry.rejected", "scores.audit"]
+    assert scene.written == ["telemetry.rejected", "scores.audit"]
 
 
 def test_a_passing_error_is_logged(scene: Scene, give: Any) -> None:
@@ -253,7 +268,7 @@ def test_partitions_assigned_during_a_stop_are_not_read(scene: Scene, give: Any)
     scene.rounds = deque([stop_and_assign])
     scene.pipeline.run()
     assert requests == []
-    assert scene.producer.produced == []
+    assert scene.written == []
     assert scene.calls[:2] == ["subscribe", "incremental_assign"]
 
 

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from contract.telemetry import SIGNALS
 from simulator.cars import FIRMWARE_NEXT, MODELS, models
 from simulator.chance import keys
 from simulator.fleet import Fleet
@@ -13,6 +14,7 @@ from simulator.scenario import NEVER, Scenario
 
 CARS, SOUND = 200, Scenario(faulty_share=0.0)
 COOLANT, AIR, FLOW, VOLTAGE, SPEED, FIRMWARE = 0, 1, 2, 4, 6, 17
+OTHERS = np.arange(len(SIGNALS)) != VOLTAGE
 
 
 @cache
@@ -61,3 +63,55 @@ def test_a_new_model_begins_with_its_first_car() -> None:
     assert (models(car_keys, 0, 120)[120:] == len(MODELS) - 1).all()
     assert models(car_keys[150:], 150, 120).min() == len(MODELS) - 1
     assert models(car_keys, 0, NEVER).max() < len(MODELS) - 1
+
+
+def test_a_recalibrated_sensor_reads_more_for_ever_and_nothing_else_changes() -> None:
+    """A fifth of the cars, from one second on: 1 % more voltage; all else is as before."""
+    share = replace(SOUND, recalibrated=0.2, recalibrated_at_s=100)
+    before, after = drive(SOUND), drive(share)
+    ratio = (after / np.where(before == 0, 1, before))[..., VOLTAGE]
+    moved = ratio[9] != 1
+    assert moved.mean() == pytest.approx(0.2, abs=0.06)
+    assert (ratio[:9] == 1).all()
+    assert (ratio[9:, ~moved] == 1).all()
+    np.testing.assert_allclose(ratio[9:, moved], 1.01, rtol=1e-3)  # bias and noise of the sensor stay
+    assert not (before != after)[..., OTHERS].any()
+
+
+def test_every_signal_can_be_recalibrated() -> None:
+    """Air flow 10 % higher in all cars; the true air, and so the temperatures, are the same."""
+    flow = "intake_air_flow_speed"
+    more = replace(SOUND, recalibrated=1.0, recalibrated_signal=flow, recalibrated_factor=1.1)
+    before, after = drive(SOUND), drive(more)
+    flows = before[..., FLOW] > 50
+    np.testing.assert_allclose((after[..., FLOW] / before[..., FLOW])[flows], 1.1, atol=0.01)
+    np.testing.assert_array_equal(before[..., [COOLANT, AIR, SPEED]], after[..., [COOLANT, AIR, SPEED]])
+
+
+def test_a_signal_that_no_car_has_cannot_be_recalibrated() -> None:
+    """The error names the setting and the signal."""
+    with pytest.raises(ValueError, match="--recalibrated-signal 'oil_temp'"):
+        Scenario(recalibrated_signal="oil_temp")
+
+
+def test_broken_gateways_send_zeros_from_a_second_on() -> None:
+    """A tenth of the cars send 0 V, not the same as are recalibrated; nothing else changes."""
+    before, after = drive(SOUND), drive(replace(SOUND, gateway_zeros=0.1, gateway_zeros_at_s=200))
+    zeros = after[..., VOLTAGE] == 0
+    assert not zeros[:19].any()
+    assert zeros[19].mean() == pytest.approx(0.1, abs=0.05)
+    assert (zeros[19:] == zeros[19]).all()
+    np.testing.assert_array_equal(before[~zeros], after[~zeros])
+    assert not (before != after)[..., OTHERS].any()
+    both = drive(replace(SOUND, gateway_zeros=0.5, recalibrated=0.5))[5, :, VOLTAGE]
+    moved = both / drive(SOUND)[5, :, VOLTAGE] > 1.005
+    assert (both == 0).mean() == pytest.approx(0.5, abs=0.1)
+    assert moved.mean() == pytest.approx(0.25, abs=0.08)
+
+
+def test_neither_is_a_fault() -> None:
+    """The truth, the workshop's reports and the times of the faults are those of the unchanged fleet."""
+    faulty = Scenario(faulty_share=0.9, ageing=1000)
+    changed = replace(faulty, recalibrated=1.0, gateway_zeros=1.0)
+    one, two = (Fleet(seed=8, first=0, cars=CARS, scenario=each).plan for each in (faulty, changed))
+    assert one.truth(0) == two.truth(0)

@@ -105,7 +105,7 @@ def test_a_car_sampled_every_ten_seconds_is_like_one_sampled_every_second(health
 def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
     """Three processes of 40, 2 and 58 cars, stepped in groups, give the bytes of one process of 100.
 
-    The fleet has faults of all kinds, and firmware, weather and models change.
+    The fleet has faults of all kinds, and firmware, weather, models, sensors and gateways change.
     """
     options: Any = {
         "seed": 11,
@@ -118,6 +118,10 @@ def test_a_car_is_the_same_however_the_fleet_is_split() -> None:
             cold_over_s=10,
             cold_for_s=9,
             new_model_from=41,
+            recalibrated=0.5,
+            recalibrated_at_s=20,
+            gateway_zeros=0.3,
+            gateway_zeros_at_s=30,
         ),
     }
     whole = Fleet(**options, first=0, cars=100)

@@ -36,6 +36,12 @@ def test_the_defaults_are_a_thousand_cars_at_one_hertz_in_one_process() -> None:
         ("--firmware-share", "2"),
         ("--cold-for-s", "-1"),
         ("--new-model-from", "-3"),
+        ("--recalibrated", "1.1"),
+        ("--recalibrated-at-s", "-1"),
+        ("--recalibrated-signal", "oil_temp"),
+        ("--recalibrated-factor", "0"),
+        ("--gateway-zeros", "-0.1"),
+        ("--gateway-zeros-at-s", "nan"),
         ("--first-car", "-1"),
         ("--ageing", "-1"),
         ("--time-lapse", "0"),
@@ -99,3 +105,11 @@ def test_a_second_simulator_has_the_cars_after_those_of_the_first() -> None:
     assert cars_of_all_workers(newcomers) == list(range(1000, 1100))
     assert newcomers.new_model_from == 1000
     assert load().new_model_from == NEVER
+
+
+@pytest.mark.parametrize("flag", ["--recalibrated", "--recalibrated-factor", "--gateway-zeros", "--cold-k"])
+def test_a_journal_of_another_scenario_is_another_fleet_s(flag: str) -> None:
+    """A run goes on only with the changes that it was begun with."""
+    plain, same, other = (WorkerJob(load(*flags), 0, 0).identity for flags in ((), (), (flag, "0.5")))
+    assert plain == same
+    assert plain.scenario != other.scenario

@@ -55,6 +55,18 @@ def test_the_list_shows_every_decision_and_one_champion(history: list[Entry]) ->
     assert "rolled back instead of version 3" in lines[5]
 
 
+def test_the_list_shows_a_trial(detector: Any, history: list[Entry]) -> None:
+    """The challenger with its mark and share, a withdrawn one by that word."""
+    on_trial = Decision(published=True, reasons=("passed the gate",), share=0.1, held=True)
+    withdrawn = Decision(published=False, reasons=("withdrawn: by hand",))
+    more = [detector.manifest(4, decision=on_trial), detector.manifest(5, decision=withdrawn)]
+    entries = [*history, *(Entry(manifest, detector.tflite) for manifest in more)]
+    lines = listing(entries, history[-1], entries[-2]).splitlines()
+    assert [line[0] for line in lines[2:]] == [" ", " ", " ", "*", "+", " "]
+    assert "on trial, share 0.1, held" in lines[6]
+    assert "withdrawn  " in lines[7]
+
+
 def test_an_empty_history_is_an_empty_table() -> None:
     """Before the first training there is a header and nothing under it."""
     assert len(listing([], None).splitlines()) == 2
@@ -69,6 +81,18 @@ def test_a_refused_or_unknown_version_cannot_come_back(history: list[Entry]) -> 
         newest_published(history, 9)
     with pytest.raises(NotPublishable, match="known are none"):
         newest_published([], 1)
+
+
+def test_a_withdrawn_version_can_be_tried_again_but_does_not_roll_back(detector: Any) -> None:
+    """It passed the gate; the champion it never was."""
+    decisions = (
+        Decision(published=True, reasons=("passed the gate",), share=0.0),
+        Decision(published=False, reasons=("withdrawn: by hand",)),
+    )
+    history = [Entry(detector.manifest(3, decision=each), detector.tflite) for each in decisions]
+    assert newest_published(history, 3).manifest.decision == decisions[0]
+    with pytest.raises(NotPublishable, match="version 3 was never the champion: promote 3"):
+        newest_published(history, 3, as_champion=True)
 
 
 def test_a_refused_version_can_be_shown(history: list[Entry]) -> None:
@@ -97,6 +121,9 @@ def test_the_decision_is_a_table_with_reasons(history: list[Entry]) -> None:
         (["show", "3"], ("show", 3, [])),
         (["rollback", "12", "--model-name", "x"], ("rollback", 12, ["--model-name", "x"])),
         (["rollback", "--help"], ("rollback", 0, ["--help"])),
+        (["promote", "3", "--share", "0.1"], ("promote", 3, ["--share", "0.1"])),
+        (["withdraw", "3"], ("withdraw", 3, [])),
+        (["hold", "3"], ("hold", 3, [])),
     ],
 )
 def test_commands(arguments: list[str], command: tuple[str, int, list[str]]) -> None:
@@ -104,7 +131,9 @@ def test_commands(arguments: list[str], command: tuple[str, int, list[str]]) -> 
     assert split_command(arguments) == command
 
 
-@pytest.mark.parametrize("arguments", [["tarin"], ["show"], ["rollback", "three"], ["show", "-1"]])
+@pytest.mark.parametrize(
+    "arguments", [["tarin"], ["show"], ["rollback", "three"], ["show", "-1"], ["promote"]]
+)
 def test_wrong_commands_are_refused(arguments: list[str]) -> None:
     """The message names what was wrong."""
     with pytest.raises(SettingsError, match=arguments[0]):
@@ -126,6 +155,7 @@ def test_wrong_commands_are_refused(arguments: list[str]) -> None:
         (["--edge-names", ""], "--edge-names"),
         (["--model-name", ""], "--model-name"),
         (["--seed", "one"], "--seed"),
+        (["--share", "1.5"], "--share"),
     ],
 )
 def test_a_wrong_setting_refuses_the_start(argv: list[str], named: str) -> None:

@@ -15,11 +15,14 @@ from trainer.judge.evaluate import auroc, difference, judge
 from trainer.judge.held_out import DEVIATION, WORKSHOP, HeldOut, Labelled, held_out
 from trainer.log_slice import MaintenanceReport, Telemetry
 from trainer.model.domain import Domain, fleet_domain
+from trainer.reading import Slice
 from trainer.settings import Settings
 from trainer.split import CALIBRATION, TEST, TRAINING, parts_of
+from trainer.train import training_rows
 
 CARS, SAMPLES, LEARNED = 300, 40, 10
 SETTINGS = Settings(kafka_bootstrap="localhost:9092", label_window_s=5.0, labelled_cars_min=3)
+TRAINED = dataclasses.replace(SETTINGS, learning_s=10.0, memory_s=5.0)
 WEEKLY = 168 * 3600 / 100  # one alert in a hundred samples, which come a second apart
 
 
@@ -146,7 +149,7 @@ def test_parts_are_disjoint_and_training_cars_are_in_none() -> None:
 
 
 def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
-    """An alert within the window before a failure foresees it; no car with a report counts as healthy."""
+    """An alert within the window before a failure foresees it; no car with a reported fault is healthy."""
     slice_ = telemetry()
     parts = parts_of(slice_.cars)
     failed = [*np.flatnonzero(parts == TEST)[:2], *np.flatnonzero(parts == CALIBRATION)[:2]]
@@ -169,6 +172,21 @@ def test_workshop_reports_are_the_labels_where_there_are_enough() -> None:
     assert all(after - first == 5 for first, after in windows)  # seconds 18 to 22
     assert not set(failed) | {repaired} <= set(data.healthy_car.tolist()) | set(data.calibration_car.tolist())
     assert repaired not in data.healthy_car
+
+
+def test_cars_in_which_workshops_found_nothing_are_healthy() -> None:
+    """They set the threshold and count false alarms: else the cars that look odd would all be left out."""
+    parts = parts_of(telemetry().cars)
+    inspected = [np.flatnonzero(parts == part)[0] for part in (TRAINING, CALIBRATION, TEST)]
+    data = held(*(MaintenanceReport(telemetry().cars[car], "", "inspected", 22_000) for car in inspected))
+    assert inspected[1] in data.calibration_car
+    assert inspected[2] in data.healthy_car
+    assert data.faulty.source == DEVIATION
+    rows = training_rows(Slice(telemetry(), [], {}), TRAINED)
+    reports = [MaintenanceReport(telemetry().cars[inspected[0]], "", "inspected", 22_000)]
+    assert (training_rows(Slice(telemetry(), reports, {}), TRAINED).car == rows.car).all()
+    failed = [dataclasses.replace(reports[0], action="failed")]
+    assert inspected[0] not in training_rows(Slice(telemetry(), failed, {}), TRAINED).car
 
 
 def test_with_few_reports_deviations_are_the_labels() -> None:

@@ -1,13 +1,17 @@
 """The slice: bounds, order, duplicates."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from contract.records import body, confluent_header
+from contract.schema import get
 from contract.telemetry import SIGNALS
-from trainer.log_slice import Telemetry, newest, ordered, records_in
+from trainer import log_slice
+from trainer.log_slice import MaintenanceReport, Telemetry, faulty_cars, newest, ordered, records_in, reports
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,27 @@ def test_an_empty_slice_stays_empty() -> None:
     none = np.empty(0, np.int64)
     empty = Telemetry((), none.astype(np.int32), none, none, np.empty((0, len(SIGNALS)), np.float32))
     assert len(ordered(empty).car) == 0
+
+
+def test_reports_of_both_versions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that nothing was found is of a healthy car; one that comes twice counts once."""
+    record = {"component": "battery", "action": "repaired", "occurred_at": 7, "reported_at": 8}
+    v1, v2 = (get("maintenance", version) for version in (1, 2))
+    values = [
+        confluent_header(schema.schema_id) + body(schema, record | {"car_id": car, "report_id": car} | more)
+        for schema, car, more in (
+            (v1, "a", {}),
+            (v2, "b", {}),
+            (v2, "c", {"inspected": True, "alert_id": "c-1"}),
+            (v2, "d", {"action": "failed"}),
+        )
+    ]
+    messages = [SimpleNamespace(value=lambda value=value: value) for value in (*values, values[2], b"what")]
+    monkeypatch.setattr(log_slice, "read", lambda consumer, ranges: iter([messages]))
+    consumer: Any = None
+    found = reports(consumer, {})
+    assert found == [
+        MaintenanceReport(car, "battery", action, 7)
+        for car, action in ((b"a", "repaired"), (b"b", "repaired"), (b"c", "inspected"), (b"d", "failed"))
+    ]
+    assert faulty_cars(found) == {b"a", b"b", b"d"}

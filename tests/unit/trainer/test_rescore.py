@@ -132,6 +132,17 @@ def test_the_results_are_the_verdicts_on_the_alerts(remembering: Any, stream: St
     assert "2027-01-15T08:00:00+00:00" in lines[0]
 
 
+def test_an_inspection_judges_the_alerts_of_every_model(remembering: Any, stream: Stream) -> None:
+    """Whichever model's alert brought the car in: nothing was found, so the others' were false, too."""
+    model = ReplayedModel(remembering.manifest(threshold=2.0, alert=SMOOTHED), remembering.tflite, 3600)
+    cars = replay([model], stream)
+    inspected = MaintenanceReport(b"car-00", "", "inspected", SAMPLED_AT_MS + SAMPLES)
+    (result,) = judged([model], cars, [inspected])["models"]
+    assert {a["car_id"] for a in result["alerts"] if a["verdict"] == "false"} == {"car-00"}
+    assert result["all"]["pending"] == result["all"]["alerts"] - result["all"]["false"] > 0
+    assert result["all"]["failures"] == 0
+
+
 def test_a_range_in_which_no_car_is_learned_says_so(remembering: Any, stream: Stream) -> None:
     """Not a table of zeros."""
     model = ReplayedModel(remembering.manifest(), remembering.tflite, 3600)

@@ -7,7 +7,7 @@ from confluent_kafka import TopicPartition
 
 from plumbing.settings import SettingsError
 from tests.unit.plumbing.test_offsets import _Log
-from trainer.history.span import span
+from trainer.history.span import since, span
 
 NOON = "2026-11-30T12:00Z"
 NOON_MS = 1_796_040_000_000
@@ -43,6 +43,22 @@ def test_times_and_offsets_of_each_partition(first: str, last: str, offsets: Any
     """A time without a zone is UTC; behind the newest record is the end; both ways can be mixed."""
     log: Any = Log()
     assert span(log, ["t"], first, last) == {"t": offsets}
+
+
+@pytest.mark.parametrize(
+    ("first", "begins"),
+    [
+        ("", (100, 50)),
+        ("2026-11-30T12:00:05Z", (105, 55)),
+        ("2026-11-30T13:00Z", (200, 60)),
+        ("0:110,1:50", (110, 50)),
+    ],
+)
+def test_what_has_come_since(first: str, begins: tuple[int, int]) -> None:
+    """A training waits for records after this time: that there are none yet is no mistake."""
+    log: Any = Log()
+    held = {"t": {0: (100, 200), 1: (50, 60)}}
+    assert since(log, held, first) == {"t": {0: (begins[0], 200), 1: (begins[1], 60)}}
 
 
 @pytest.mark.parametrize(
