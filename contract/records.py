@@ -34,6 +34,9 @@ def schema_ids(schemas: Iterable[Schema], registered: Mapping[bytes, int] | None
     return {ids.get(schema.fingerprint, schema.schema_id): schema for schema in schemas}
 
 
+_BY_ID = schema_ids(SCHEMAS)
+
+
 def split_confluent(value: bytes) -> tuple[int, bytes]:
     """The schema id and the body of a framed Kafka value. Raises Malformed (`bad_frame`)."""
     if len(value) < CONFLUENT_BYTES or value[0] != 0:
@@ -57,16 +60,15 @@ def encode(name: str, record: Mapping[str, Any]) -> bytes:
     return confluent_header(schema.schema_id) + body(schema, record)
 
 
-def decode(value: bytes) -> tuple[str, dict[str, Any]]:
-    """(schema name, record) of a framed Kafka value.
+def decode(value: bytes, schemas: Mapping[int, Schema] | None = None) -> tuple[str, dict[str, Any]]:
+    """(schema name, record) of a framed Kafka value. `schemas`: by the ids that a registry gave (schema_ids).
 
     Raises Malformed: `bad_frame`, `unknown_schema` or `malformed_record`.
     """
     schema_id, data = split_confluent(value)
-    for schema in SCHEMAS:
-        if schema.schema_id == schema_id:
-            return schema.name, read(schema, data)
-    raise Malformed("unknown_schema", f"schema id {schema_id}")
+    if (schema := (_BY_ID if schemas is None else schemas).get(schema_id)) is None:
+        raise Malformed("unknown_schema", f"schema id {schema_id}")
+    return schema.name, read(schema, data)
 
 
 def body(schema: Schema, record: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ the bounds every transaction has ended by then: no record appears there later.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from contract import maintenance, records
 from contract.errors import Malformed
 from contract.maintenance import Action
+from contract.schema import Schema
 from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
 from plumbing import kafka
 from plumbing.offsets import Bounds, read
@@ -137,12 +138,17 @@ def ordered(read: Telemetry) -> Telemetry:
     )
 
 
-def reports(consumer: Consumer, ranges: Bounds, slice_id: str | None = None) -> list[MaintenanceReport]:
-    """The workshop reports of the ranges, each report id once; other records are left out."""
+def reports(
+    consumer: Consumer, ranges: Bounds, schemas: Mapping[int, Schema], slice_id: str | None = None
+) -> list[MaintenanceReport]:
+    """The workshop reports of the ranges, each report id once; other records are left out.
+
+    `schemas`: the versions of the report, by their ids in Kafka's frames.
+    """
     by_id: dict[str, MaintenanceReport] = {}
     for message in chain.from_iterable(_records(consumer, ranges, slice_id)):
         try:
-            name, record = records.decode(message.value() or b"")
+            name, record = records.decode(message.value() or b"", schemas)
         except Malformed:
             continue
         if name == "maintenance":

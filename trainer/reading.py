@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer
 
-from contract.schema import versions
+from contract.records import schema_ids
+from contract.schema import Schema, versions
 from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
@@ -65,7 +66,7 @@ def read_again(settings: Settings, offsets: Bounds, stop: Stop, slice_id: str | 
     progress = log_progress("reading", log_slice.records_in(telemetry_bounds), stop)
     with closing(open_log(settings)) as consumer:
         telemetry = log_slice.telemetry(consumer, telemetry_bounds, decoder(settings), progress, slice_id)
-        reports = log_slice.reports(consumer, report_bounds, slice_id)
+        reports = log_slice.reports(consumer, report_bounds, report_schemas(settings), slice_id)
     counts = {"records": len(telemetry.car), "cars": len(telemetry.cars), "reports": len(reports)}
     left_out = {"duplicates": telemetry.duplicates, "rejected": telemetry.rejected.total()}
     _log.info("the slice is read", extra=counts | left_out)
@@ -109,6 +110,12 @@ def decoder(settings: Settings) -> Decoder:
     """A decoder of every version of the telemetry schema, by the schema ids that the bridge uses."""
     ids = registry.register(settings.schema_registry_url, versions(TELEMETRY))
     return Decoder.of_all_versions(ids)
+
+
+def report_schemas(settings: Settings) -> dict[int, Schema]:
+    """Every version of the workshops' report, by the schema ids that the bridge uses."""
+    known = versions(MAINTENANCE)
+    return schema_ids(known, registry.register(settings.schema_registry_url, known))
 
 
 def stop_if_asked(stop: Stop) -> None:

@@ -56,7 +56,7 @@ def run(settings: Settings, history: Sequence[Entry], stop: Stop) -> int:
             for model in models:
                 model.take(block)
         seconds = time.perf_counter() - began_s
-        reports = log_slice.reports(consumer, bounds(consumer, maintenance))
+        reports = log_slice.reports(consumer, bounds(consumer, maintenance), reading.report_schemas(settings))
     results = {"offsets": offsets, "seconds": seconds} | judged(models, cars, reports)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     settings.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -109,6 +109,15 @@ def test_garbage_is_refused_with_its_reason(value: bytes, reason: str):
     assert refusal.value.reason == reason
 
 
+def test_the_ids_of_a_registry_are_read_as_such():
+    """A reader that was told of them knows these ids alone: another schema may have one of a file's."""
+    body = records.encode("maintenance", RECORDS["maintenance"])[5:]
+    schemas = {3: latest("maintenance")}  # in the files the id of version 1
+    assert records.decode(confluent_header(3) + body, schemas) == ("maintenance", RECORDS["maintenance"])
+    with pytest.raises(Malformed, match="schema id 11"):
+        records.decode(confluent_header(11) + body, schemas)
+
+
 def test_single_object_encoding_is_read_as_a_car_sends_it(apache: Any):
     """The fingerprint in the frame finds the schema, and Apache's body is read."""
     schema = latest("maintenance")

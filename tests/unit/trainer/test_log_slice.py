@@ -74,12 +74,17 @@ def test_an_empty_slice_stays_empty() -> None:
     assert len(ordered(empty).car) == 0
 
 
-def test_reports_of_both_versions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ids", [None, {1: 3001, 2: 3}], ids=["of the files", "of a registry"])
+def test_reports_of_both_versions_are_read(
+    ids: dict[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A report that nothing was found is of a healthy car; one that comes twice counts once."""
     record = {"component": "battery", "action": "repaired", "occurred_at": 7, "reported_at": 8}
     v1, v2 = (get("maintenance", version) for version in (1, 2))
+    numbers = ids or {1: v1.schema_id, 2: v2.schema_id}
     values = [
-        confluent_header(schema.schema_id) + body(schema, record | {"car_id": car, "report_id": car} | more)
+        confluent_header(numbers[schema.version])
+        + body(schema, record | {"car_id": car, "report_id": car} | more)
         for schema, car, more in (
             (v1, "a", {}),
             (v2, "b", {}),
@@ -90,7 +95,7 @@ def test_reports_of_both_versions_are_read(monkeypatch: pytest.MonkeyPatch) -> N
     messages = [SimpleNamespace(value=lambda value=value: value) for value in (*values, values[2], b"what")]
     monkeypatch.setattr(log_slice, "read", lambda consumer, ranges: iter([messages]))
     consumer: Any = None
-    found = reports(consumer, {})
+    found = reports(consumer, {}, {numbers[1]: v1, numbers[2]: v2})
     assert found == [
         MaintenanceReport(car, "battery", action, 7)
         for car, action in ((b"a", "repaired"), (b"b", "repaired"), (b"c", "inspected"), (b"d", "failed"))
