@@ -54,18 +54,22 @@ class JobApi:
         """The Job as the server made it."""
         return self._object("POST", _BATCH, "jobs", job)
 
+    def jobs(self) -> Sequence[Object]:
+        """The Jobs of the namespace, at most LISTED_MAX."""
+        return self._items("jobs", _BATCH)
+
     def job(self, name: str) -> Object:
         """The Job now. Raises Gone where somebody deleted it."""
         return self._object("GET", _BATCH, f"jobs/{name}")
 
     def pods(self, job: str) -> Sequence[Object]:
         """The Job's pods, at most LISTED_MAX."""
-        return self._items("pods", labelSelector=f"batch.kubernetes.io/job-name={job}")
+        return self._items("pods", _CORE, labelSelector=f"batch.kubernetes.io/job-name={job}")
 
     def events(self, name: str) -> Sequence[Object]:
         """The events about the object of this name; empty where reading them is not allowed."""
         with suppress(SettingsError):
-            return self._items("events", fieldSelector=f"involvedObject.name={name}")
+            return self._items("events", _CORE, fieldSelector=f"involvedObject.name={name}")
         return []
 
     def delete_job(self, name: str) -> None:
@@ -85,8 +89,8 @@ class JobApi:
         lines = [line.partition(" ") for line in log.split("\n")[:-1]]
         return [(stamp, text) for stamp, _, text in lines if stamp > since]  # sinceTime is rounded to seconds
 
-    def _items(self, path: str, **query: str) -> Sequence[Object]:
-        answer = json.loads(self._request("GET", _CORE, path, limit=str(LISTED_MAX), **query))
+    def _items(self, path: str, group: str, **query: str) -> Sequence[Object]:
+        answer = json.loads(self._request("GET", group, path, limit=str(LISTED_MAX), **query))
         return answer.get("items", [])  # type: ignore[no-any-return]
 
     def _object(self, method: str, group: str, path: str, body: Object | None = None) -> Object:

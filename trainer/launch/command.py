@@ -79,6 +79,13 @@ def job_from(cronjob: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any
     }
 
 
+def runs_for(job: dict[str, Any], cronjob: str) -> bool:
+    """Whether a Job belongs to a CronJob, started by its schedule or by hand, and has not ended."""
+    owners = job["metadata"].get("ownerReferences") or ()
+    ended = job_state(job, (), ()).exit_code is not None
+    return not ended and any(o["kind"] == "CronJob" and o["name"] == cronjob for o in owners)
+
+
 @dataclass
 class Launch:
     """One Job from its start to its end."""
@@ -93,10 +100,14 @@ class Launch:
 
     def run(self, arguments: Sequence[str]) -> int:
         """Start, follow, report. Returns the exit code. Raises SettingsError, WorldDown."""
-        job = self.api.create_job(job_from(self.api.cronjob(self.settings.cronjob), arguments))
+        cronjob, job = self.api.cronjob(self.settings.cronjob), None
+        if self.settings.if_running == "follow":
+            job = next((each for each in self.api.jobs() if runs_for(each, self.settings.cronjob)), None)
+        done = "runs already" if job else "made"
+        job = job or self.api.create_job(job_from(cronjob, arguments))
         self._name, self._began_s = job["metadata"]["name"], self.clock()
         self._log_pod, self._log_until = "", ""  # the pod whose log is shown, and the last line's time stamp
-        self._show(f"{self.api.where}: Job {self._name} made in namespace {self.api.namespace}")
+        self._show(f"{self.api.where}: Job {self._name} {done} in namespace {self.api.namespace}")
         try:
             return self._follow()
         except Gone:

@@ -24,6 +24,10 @@ class Settings:
         default=30.0,
         above=0,
     )
+    if_running: Literal["start", "follow"] = setting(
+        "where a Job of the CronJob runs already: start another beside it, or follow that one",
+        default="start",
+    )
     on_stop: Literal["keep", "delete"] = setting(
         "keep or delete the Job at Ctrl-C and when giving up", default="keep"
     )

@@ -192,6 +192,7 @@ def test_the_launcher_may_do_what_it_does_and_nothing_else(api: ApiServer, job_a
     calls = {
         "cronjob": ("trainer",),
         "create_job": ({},),
+        "jobs": (),
         "job": ("j",),
         "pods": ("j",),
         "events": ("j",),

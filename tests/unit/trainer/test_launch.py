@@ -53,6 +53,7 @@ class Script:
         self.script, self.lines = list(script), lines or {}
         self.created: dict[str, Any] = {}
         self.deleted: list[str] = []
+        self.there: list[dict[str, Any]] = []
         self._pods: list[dict[str, Any]] = []
 
     def cronjob(self, _name: str) -> dict[str, Any]:
@@ -61,6 +62,9 @@ class Script:
     def create_job(self, job: dict[str, Any]) -> dict[str, Any]:
         self.created = job
         return {"metadata": {"name": "trainer-x"}}
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.there
 
     def job(self, _name: str) -> dict[str, Any]:
         look = self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -152,6 +156,28 @@ def test_a_training_is_followed_to_its_end():
     assert "trained and published" in run.text
     assert "exit code        0" in run.text
     assert "failed attempts  0" in run.text
+
+
+OWNED = {"ownerReferences": [{"kind": "CronJob", "name": "trainer"}]}
+
+
+@pytest.mark.parametrize(
+    ("there", "created"),
+    [
+        ([{"metadata": {"name": "nightly", **OWNED}, "status": {}}], False),
+        ([{"metadata": {"name": "done", **OWNED}, **DONE[0]}, {"metadata": {"name": "another's"}}], True),
+    ],
+)
+def test_a_job_that_runs_already_is_followed_if_so_set(there: list[dict[str, Any]], created: bool):
+    """A Job of this CronJob, by schedule or by hand; not one that has ended, nor another CronJob's."""
+    script = Script(RUNNING, DONE)
+    script.there = there
+    run = Run(script, "--if-running", "follow")
+    assert run.code == 0
+    assert bool(script.created) == created
+    assert ("Job nightly runs already" in run.text) != created
+    assert Run(script).code == 0
+    assert script.created
 
 
 def test_the_log_of_a_second_attempt_follows_that_of_the_first():
