@@ -36,6 +36,7 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str]) -> Path:
         "bridge": {"BRIDGE_MQTT_BROKERS": brokers, "BRIDGE_KAFKA_BOOTSTRAP": edge},
         "scorer": {"SCORER_KAFKA_BOOTSTRAP": edge},
         "trainer": {"TRAINER_KAFKA_BOOTSTRAP": cloud},
+        "watcher": {"WATCHER_KAFKA_BOOTSTRAP": cloud},
     }
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",

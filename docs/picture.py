@@ -50,6 +50,8 @@ ARROWS = (
     Arrow("scorer", topics.MODELS, "reads"),
     Arrow("trainer", topics.TELEMETRY, "reads"),
     Arrow("trainer", topics.MAINTENANCE, "reads"),
+    Arrow("trainer", topics.ALERTS, "reads"),
+    Arrow("trainer", topics.EVIDENCE, "reads"),
     Arrow("trainer", topics.MODELS, "both"),
     Arrow("trainer", topics.MODELS_LOG, "both"),
     Arrow("trainer", topics.MODELS_SLICES, "both"),

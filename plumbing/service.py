@@ -1,7 +1,7 @@
 """The start and the end that all services share: settings, log, signals, probes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,18 +28,22 @@ def run(
     work: Callable[[S, health.Health, life.Stop], Any],
     *,
     deadline_s: Callable[[S], float] = lambda _: life.SHUTDOWN_DEADLINE_S,
+    argv: Sequence[str] | None = None,
+    command: str | None = None,
 ) -> None:
     """Load the settings (environment `<NAME>_…`), do the work until SIGTERM, exit as `life.main` says.
 
-    deadline_s: how long the work may take to end.
+    deadline_s: how long the work may take to end. argv: the flags, by default all of the process; `command`
+    is what a person has typed before them.
     """
 
     def start() -> None:
         chosen = settings.load(
             settings_class,
             prefix=name.upper(),
-            argv=sys.argv[1:],
+            argv=sys.argv[1:] if argv is None else argv,
             description=description,
+            command=command,
         )
         log.configure(name, chosen.log_format)
         stop, state = life.Stop(deadline_s(chosen)).install(), health.Health()

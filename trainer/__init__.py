@@ -11,5 +11,7 @@ gate         what a candidate must show to be published                        j
 exam         a champion's held-out cars, on which the next candidate is judged  judge/exam
 publication  the champion on `models`, every decision on `models.log`          publication
 history      models of the past: rebuilt, rescored side by side, shown in MLflow   history/
+trial        what is decided about the model on trial beside the champion      trial
+watch        decisions on evidence, and trainings where the fleet drifts        watch/
 launch       the job in a Kubernetes cluster                                   launch/
 """

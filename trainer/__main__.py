@@ -25,6 +25,8 @@ usage: python -m trainer [COMMAND] [settings]
   hold VERSION      only a person promotes the challenger from now on
   withdraw VERSION  end the trial, the champion stays
   rollback VERSION  make an earlier champion the champion again
+  trial             the evidence about the challenger as a table, and what it would lead to (trial --help)
+  watch             decide on evidence, and train when the fleet has changed, until stopped (watch --help)
   list              every version, what was decided about it, which one is the champion or on trial
   show VERSION      the manifest of a version
   rebuild VERSION   learn a version again from its manifest, and say whether it is the same
@@ -40,7 +42,7 @@ Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 re
 _MOVED = ("fit", "score", "example")  # to files/
 _DECISIONS = ("promote", "hold", "withdraw", "rollback")
 _VERSIONED = ("show", "rebuild", *_DECISIONS)
-_COMMANDS = ("train", "list", "rescore", "track", "launch", *_VERSIONED)
+_COMMANDS = ("train", "list", "rescore", "track", "launch", "trial", "watch", *_VERSIONED)
 
 
 def main() -> None:
@@ -59,6 +61,10 @@ def _run() -> int:
         from trainer.launch import command as launch
 
         return launch.main(flags)
+    if command in ("trial", "watch"):
+        from trainer.watch import command as watcher
+
+        return watcher.show_trial(flags) if command == "trial" else watcher.watch(flags)
     settings = load(Settings, prefix="TRAINER", argv=flags, description=USAGE)
     log.configure("trainer", settings.log_format)
     publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)

@@ -120,11 +120,12 @@ def test_the_number_of_partitions_is_the_topics(tree: Any):
     assert f"of {TELEMETRY_PARTITIONS} partitions" in rule["annotations"]["summary"]
 
 
-def test_what_is_scraped_is_what_pods_offer(tree: Any):
+@pytest.mark.parametrize("site", ["edge", "cloud"])
+def test_what_is_scraped_is_what_pods_offer(tree: Any, site: str):
     """The PodMonitor's port and labels are those of the services' pods."""
     (monitor,) = (
         document
-        for document in yaml.safe_load_all(tree.text(FOLDER / "edge/services.yaml"))
+        for document in yaml.safe_load_all(tree.text(FOLDER / site / "services.yaml"))
         if document["kind"] == "PodMonitor"
     )
     names = next(
@@ -137,9 +138,9 @@ def test_what_is_scraped_is_what_pods_offer(tree: Any):
         workloads = [
             document
             for path in tree.files
-            if Path("k8s/apps", name) in path.parents and path.suffix == ".yaml"
+            if Path("k8s/apps") in path.parents and path.suffix == ".yaml"
             for document in yaml.safe_load_all(tree.text(path))
-            if document["kind"] in ("Deployment", "StatefulSet")
+            if document["kind"] in ("Deployment", "StatefulSet") and document["metadata"]["name"] == name
         ]
         assert workloads
         for workload in workloads:

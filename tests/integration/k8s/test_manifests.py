@@ -120,12 +120,15 @@ def test_every_service_is_probed_and_given_time_to_drain(name: str) -> None:
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_the_services_accept_their_settings(name: str, tmp_path: Path) -> None:
     """What the ConfigMaps and the pods' environment say is what the service would start with."""
-    for service in SERVICES:
+    for service, package in {
+        **dict(zip(SERVICES, SERVICES, strict=True)),
+        "watcher": "trainer.watch",
+    }.items():
         maps = [o for o in cluster(name) if o["kind"] == "ConfigMap"]
         if not any(o["metadata"]["name"].startswith(f"{service}-settings") for o in maps):
             continue
         variables = named(cluster(name), "ConfigMap", f"{service}-settings")["data"]
-        module = __import__(f"{service}.settings", fromlist=["Settings"])
+        module = __import__(f"{package}.settings", fromlist=["Settings"])
         settings.load(module.Settings, prefix=service.upper(), argv=[], environ=variables)
 
 
@@ -146,7 +149,9 @@ def test_bridges_own_all_shards(name: str) -> None:
     assert env["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
 
 
-@pytest.mark.parametrize(("name", "services"), [("edge", ("bridge", "scorer")), ("cloud", ("trainer",))])
+@pytest.mark.parametrize(
+    ("name", "services"), [("edge", ("bridge", "scorer")), ("cloud", ("trainer", "watcher"))]
+)
 def test_an_own_schema_reaches_every_service(name: str, services: tuple[str, ...], tmp_path: Path) -> None:
     """The component mounts the folder where the variable says, and the contract accepts what is in it."""
     objects = with_component(name, "own-schema", tmp_path)

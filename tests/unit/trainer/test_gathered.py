@@ -1,0 +1,241 @@
+"""Evidence, alerts and reports of the log as the evidence of a trial."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from contract import records
+from contract.evidence import AT_THRESHOLD, LEVELS, Beyond, Evidence
+from contract.manifest import Decision, Manifest
+from plumbing.settings import load
+from trainer.publication import Entry
+from trainer.watch import models, shown
+from trainer.watch.gathered import trial_of
+from trainer.watch.looks import KEPT, NEWEST, Looks, lasting, lasts_since_ms, recent
+from trainer.watch.models import Models
+from trainer.watch.reader import Facts
+from trainer.watch.settings import Settings
+from trainer.watch.training import command
+from trainer.watch.verdict import judge
+
+EDGE = "edge.scores.evidence"
+BEGAN_MS = 1_790_000_000_000
+MINUTE_MS = 60_000
+PASSED = Decision(published=True, reasons=("passed the gate",))
+SHADOW = replace(PASSED, share=0.0)
+
+
+def settings(*argv: str) -> Settings:
+    given = ["--kafka-bootstrap", "localhost:29092", "--horizon-s", "1000000", *argv]
+    return load(Settings, prefix="WATCHER", argv=given, environ={})
+
+
+def at(manifest: Manifest) -> Manifest:
+    """With a sample a minute."""
+    assert manifest.state is not None
+    return replace(manifest, state=replace(manifest.state, sample_interval_s=60.0))
+
+
+@pytest.fixture
+def facts(remembering: Any) -> Facts:
+    """What is known of champion 1 and challenger 2, whose trial has just begun."""
+    now = Models(
+        champion=at(remembering.manifest(1)),
+        challenger=at(remembering.manifest(2, decision=SHADOW)),
+        versions=(1, 2),
+        began_ms=BEGAN_MS,
+    )
+    return Facts(settings(), now)
+
+
+def record(version: int, minute: int, openings: int = 0, **fields: Any) -> dict[str, Any]:
+    """The evidence of a minute of 100 cars."""
+    crossings = tuple(openings if number <= AT_THRESHOLD else 0 for number in range(len(LEVELS)))
+    until = BEGAN_MS + minute * MINUTE_MS
+    usual: dict[str, Any] = {
+        "scorer": "scorer-0", "model_name": "failure-detector", "model_version": version,
+        "share": 0.0 if version == 2 else None, "since": until - MINUTE_MS, "until": until, "judged": 100,
+        "crossings": crossings, "cars": 100,
+    }  # fmt: skip
+    return as_read("evidence", Evidence(**usual | fields).record())
+
+
+def as_read(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """As it comes out of the log."""
+    return records.decode(records.encode(name, fields))[1]
+
+
+def alert(version: int, car: str, minute: int, **fields: Any) -> dict[str, Any]:
+    at_ms = BEGAN_MS + minute * MINUTE_MS
+    usual: dict[str, Any] = {
+        "car_id": car, "alert_id": f"{car}-{version}-{minute}", "action": "opened", "component": "battery",
+        "opened_at": at_ms, "scored_at": at_ms, "model_version": version,
+    }  # fmt: skip
+    return usual | fields
+
+
+def report(car: str, minute: int, action: str = "failed", **fields: Any) -> dict[str, Any]:
+    at_ms = BEGAN_MS + minute * MINUTE_MS
+    usual = {"car_id": car, "report_id": f"{car}-{minute}-{action}", "component": "battery", "action": action}
+    return as_read("maintenance", usual | {"occurred_at": at_ms, "reported_at": at_ms} | fields)
+
+
+def gathered(facts: Facts) -> Any:
+    return trial_of(facts, settings(), BEGAN_MS / 1000 + 3600)
+
+
+def test_counts_add_up_over_scorers_edges_and_time(facts: Facts) -> None:
+    """Driving is samples times the interval; how cars stand is what every scorer said last."""
+    for minute in (1, 2):
+        for edge in ("a", "b"):
+            for version in (1, 2):
+                facts.take(f"{edge}.x", "evidence", record(version, minute, 3, learning=5 - minute, alone=1))
+    trial = gathered(facts)
+    assert trial.challenger.car_weeks == pytest.approx(400 * 60 / 604_800)
+    assert (trial.challenger.openings, trial.challenger.alone) == (12, 4)
+    assert (trial.champion.cars, trial.champion.learning) == (200, 6)
+    assert trial.learning_times == pytest.approx(400 / (200 * 8))
+
+
+def test_only_this_trial_counts(facts: Facts) -> None:
+    """Not what came before it, not another model, not a version in another role, not other levels."""
+    facts.take(EDGE, "evidence", record(1, 0, 3))
+    facts.take(EDGE, "evidence", record(2, 1, 3, model_name="another"))
+    facts.take(EDGE, "evidence", record(2, 1, 3, share=None))
+    facts.take(EDGE, "evidence", record(3, 1, 3))
+    facts.take(EDGE, "evidence", record(2, 1, 3) | {"crossings": (1, 2)})
+    trial = gathered(facts)
+    assert trial.champion.openings == trial.challenger.openings == 0
+
+
+def test_a_scorer_that_is_gone_has_no_cars_any_more(facts: Facts) -> None:
+    """Its counts stay, its cars are another's."""
+    facts.take(EDGE, "evidence", record(1, 1, 3, scorer="gone"))
+    for minute in range(1, 6):
+        facts.take(EDGE, "evidence", record(1, minute, 1))
+    trial = gathered(facts)
+    assert (trial.champion.cars, trial.champion.openings) == (100, 8)
+
+
+def test_failures_count_from_when_both_models_judge(facts: Facts) -> None:
+    """The challenger cannot foresee what it has not learned; one that the champion missed proves nothing."""
+    for car, alerted, failed in (("early", 1, 30), ("both", 5, 30), ("missed", 5, 30)):
+        facts.take("edge.alerts", "alert", alert(1, car, alerted))
+        facts.take("edge.maintenance", "maintenance", report(car, failed))
+    facts.take("edge.maintenance", "maintenance", report("unforeseen", 30))
+    facts.take(EDGE, "alert", alert(2, "both", 6))
+    assert gathered(facts).foreseen == 0
+    for minute, learning in ((2, 50), (4, 0)):
+        facts.take(EDGE, "evidence", record(1, minute))
+        facts.take(EDGE, "evidence", record(2, minute, learning=learning))
+    trial = gathered(facts)
+    assert (trial.foreseen, trial.foreseen_too) == (2, 1)
+    assert (trial.champion.explained, trial.challenger.explained) == (3, 1)
+
+
+def test_inspections_of_moved_cars_are_counted_by_car(facts: Facts) -> None:
+    """An inspection without a finding, a failure, or nobody has looked; not alerts of long before."""
+    for car, minute in (("nothing", -60), ("found", 2), ("nobody", 3), ("long ago", -600)):
+        facts.take("edge.alerts", "alert", alert(1, car, minute))
+    for car in ("nothing", "found", "long ago"):
+        seen = {"inspected": True, "alert_id": None}
+        facts.take("edge.maintenance", "maintenance", report(car, 10, "repaired", **seen))
+    facts.take("edge.maintenance", "maintenance", report("found", 20))
+    trial = gathered(facts)
+    assert (trial.moved, trial.found, trial.nothing_found) == (3, 1, 1)
+
+
+def far(minute: int, cars: int, **fields: Any) -> Evidence:
+    moved = Beyond(name="battery_voltage", far_below=0, below=0, above=cars, far_above=cars)
+    return Evidence.of(record(1, minute, signals=(moved,), **fields))
+
+
+def test_a_drift_lasts_where_each_of_the_last_looks_shows_it() -> None:
+    """A look is over when a later one has begun; sources come in any order."""
+    looks = Looks(MINUTE_MS)
+    for minute, cars in ((1, 0), (2, 50), (3, 50), (4, 50)):
+        looks.add((EDGE, "a"), far(minute, cars))
+    assert not lasting(looks.over(), 3)
+    looks.add((EDGE, "a"), far(5, 0))
+    assert [drift.signal for drift in lasting(looks.over(), 3)] == ["battery_voltage"]
+    looks.add((EDGE, "a"), far(6, 0))
+    assert not lasting(looks.over(), 3)
+    assert recent(looks.over())
+    for minute, scorer in ((minute, f"{number}") for minute in (2, 3, 4) for number in range(4)):
+        looks.add((EDGE, scorer), far(minute, 0))
+    assert not recent(looks.over())
+
+
+def test_a_drift_is_known_to_have_begun_long_ago() -> None:
+    """Also where scorers are read one after the other, as after a restart; one sound look begins it anew."""
+    looks, minutes = Looks(MINUTE_MS), 4 * NEWEST
+    for scorer in ("a", "b"):
+        for minute in range(minutes):
+            looks.add((EDGE, scorer), far(minute, 0 if minute < 40 else 50))
+    past = looks.over()
+    assert lasts_since_ms(past) == (BEGAN_MS // MINUTE_MS + 40) * MINUTE_MS
+    assert past[0].look.cars == past[-1].look.cars == 200
+    looks.add((EDGE, "a"), far(minutes, 0))
+    looks.add((EDGE, "a"), far(minutes + 1, 50))
+    assert lasts_since_ms(looks.over()) == 0
+
+
+def test_looks_are_bounded_and_remember_that_cars_were_learned() -> None:
+    """Cars that have to be learned anew are seen although their learned days are long dropped."""
+    looks = Looks(MINUTE_MS)
+    for minute in range(KEPT + 4):
+        looks.add((EDGE, "a"), far(minute, 0, learning=0 if minute < 50 else 40))
+    assert len(looks.over()) == KEPT
+    assert len(looks._newest) == NEWEST + 1
+    assert {drift.kind for drift in lasting(looks.over(), 3)} == {"unlearned"}
+
+
+def test_a_trial_begins_once(detector: Any) -> None:
+    """Another share and a hold go on; after a withdrawal or another champion it is a new one."""
+    withdrawn = Decision(published=False, reasons=("withdrawn: by hand",))
+    refused = Decision(published=False, reasons=("worse",))
+    log = [
+        (1, PASSED),
+        (2, SHADOW),
+        (3, refused),
+        (2, replace(SHADOW, share=0.1)),
+        (2, replace(SHADOW, held=True)),
+    ]
+
+    def began(decisions: list[tuple[int, Decision]]) -> int:
+        entries = [
+            Entry(detector.manifest(version, decision=decision), b"", written_ms=10 * number)
+            for number, (version, decision) in enumerate(decisions)
+        ]
+        return models.began_ms(entries, entries[-1])
+
+    assert began(log) == 10
+    assert began([*log, (2, withdrawn), (2, SHADOW)]) == 60
+    assert began([*log, (4, PASSED), (2, SHADOW)]) == 60
+
+
+def test_the_table_shows_both_models_and_the_verdict(facts: Facts) -> None:
+    """A row for each, then what would be decided, and why."""
+    facts.take(EDGE, "evidence", record(2, 1, 3))
+    trial, options = gathered(facts), settings()
+    text = shown.text(facts, trial, judge(trial, options.rules), 0.1, time.time())
+    lines = text.splitlines()
+    assert lines[0] == "version 2 is on trial, share 0"
+    assert lines[3].split()[:2] == ["champion", "1"]
+    assert lines[4].split()[:2] == ["challenger", "2"]
+    assert lines[5] == "wait:"
+    assert "at least 100 are needed" in lines[6]
+
+
+def test_a_training_gets_what_the_watcher_knows_and_what_a_person_adds() -> None:
+    """A shadow of the same model from the same cluster; the person's words come last and win."""
+    options = settings("--model-name", "m", "--edge-names", "a,b")
+    words = command(options, ["--share", "0.1"], "")
+    assert words[1:5] == ["-m", "trainer", "train", "--share"]
+    assert words[-2:] == ["--share", "0.1"]
+    assert words[words.index("--edge-names") + 1] == "a,b"
+    launched = command(settings("--train-with", "launch"), ["--seed", "7"], "2026-11-30T10:00:00+00:00")
+    follow = ["launch", "--if-running", "follow", "--", "--share", "0"]
+    assert launched[3:] == [*follow, "--from", "2026-11-30T10:00:00+00:00", "--seed", "7"]

@@ -1,0 +1,75 @@
+"""The evidence of a trial, gathered from what was read."""
+
+from contract.foresight import AlertVerdicts, JudgedAlert, ReportedFailure
+from contract.manifest import Manifest
+from trainer.watch.looks import recent
+from trainer.watch.reader import Facts
+from trainer.watch.settings import Settings
+from trainer.watch.verdict import Trial
+
+_EXPLAINED = ("confirmed", "late")
+_Failure = tuple[str, str, float]  # (car, component, s since 1970)
+
+
+def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
+    """The evidence at `now_s`; None where no trial goes on beside a champion."""
+    champion, challenger = facts.models.champion, facts.models.challenger
+    if champion is None or challenger is None or challenger.decision.share is None:
+        return None
+    counts, began_s = facts.counts, facts.models.began_ms / 1000
+    verdicts, verdicts_too = facts.verdicts[champion.version], facts.verdicts[challenger.version]
+    alerts, alerts_too = verdicts.alerts(now_s), verdicts_too.alerts(now_s)
+    # A drift that had lasted for longer would have started a training before.
+    moved = [alert for alert in alerts if alert.told_s >= began_s - settings.cool_down_s]
+    found = {alert.car_id for alert in moved if alert.verdict in _EXPLAINED}
+    nothing_found = {alert.car_id for alert in moved if alert.inspected} - found
+    standing = counts.champion.standing(champion.version, interval_s(champion), _explained(alerts, began_s))
+    foreseen = _foreseen(verdicts, counts.both_judge_since_ms)
+    return Trial(
+        champion=standing,
+        challenger=counts.challenger.standing(
+            challenger.version, interval_s(challenger), _explained(alerts_too, began_s)
+        ),
+        share=challenger.decision.share,
+        held=challenger.decision.held,
+        began_ms=facts.models.began_ms,
+        learning_times=_learning_times(facts, champion, standing.cars),
+        foreseen=len(foreseen),
+        foreseen_too=len(
+            foreseen & {_key(each) for each in verdicts_too.failures(0) if each.lead_s is not None}
+        ),
+        drift=recent(facts.looks.over()),
+        moved=len({alert.car_id for alert in moved}),
+        found=len(found),
+        nothing_found=len(nothing_found),
+    )
+
+
+def interval_s(manifest: Manifest) -> float:
+    """The time between two samples of a car; 0 for a graph without state, which no evidence is counted of."""
+    return manifest.state.sample_interval_s if manifest.state else 0.0
+
+
+def _explained(alerts: list[JudgedAlert], began_s: float) -> int:
+    return sum(alert.verdict in _EXPLAINED and alert.told_s >= began_s for alert in alerts)
+
+
+def _foreseen(verdicts: AlertVerdicts, since_ms: int | None) -> set[_Failure]:
+    """The failures of which the champion's first alert came when both models judged the cars."""
+    if since_ms is None:
+        return set()
+    return {
+        _key(each)
+        for each in verdicts.failures(since_ms / 1000)
+        if each.lead_s is not None and each.failed_s - each.lead_s >= since_ms / 1000
+    }
+
+
+def _key(failure: ReportedFailure) -> _Failure:
+    return (failure.car_id, failure.component, failure.failed_s)
+
+
+def _learning_times(facts: Facts, champion: Manifest, cars: int) -> float:
+    """How often a car has driven for the time that the models learn, on average since the trial began."""
+    state = champion.state
+    return facts.counts.champion.judged / (cars * state.learning_samples) if state and cars else 0.0
