@@ -63,7 +63,7 @@ load: setup-dev ## locust on a running deployment: USERS=200 SHAPE=storm UI=1
 plan: setup-dev ## cores, memory and replicas for CARS=… HZ=…
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))
 
-quality: setup-dev ## failures foreseen by 8 models: SEEDS=4 QUICK=1 CHECK=1
+quality: setup-dev ## failures foreseen by 9 models: SEEDS=4 QUICK=1 CHECK=1
 	@exec $(PYTHON) -m quality $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(if $(CHECK),--check) $(if $(KEEP),--keep-data)
 
 life: setup-dev ## hand-overs, poisoned slices, on simulated fleets: SEEDS=3 ONLY=poisoned

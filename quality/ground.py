@@ -2,7 +2,8 @@
 
 The parts are disjoint cars of one fleet: training cars, calibration cars that set the thresholds, healthy and
 faulty test cars, and healthy cars that change without a fault. The `spoilt` cars are faulty without anybody
-knowing: the test of robustness puts them among the training and calibration cars. Only the faulty cars of a
+knowing: the test of robustness puts them among the training and calibration cars. The `labelled` cars are
+faulty, and supervised detectors know when they failed. Only the faulty cars of a
 change are not other cars: the first faulty test cars live through their faults once more, with the change.
 
 The samples of a part are a file of (cars, samples, signals) float32, since a scorecard's fleet is larger than
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 import contract
 import simulator
 from contract.telemetry import SIGNALS, Floats
+from quality.detectors import Labels
 from quality.settings import CHANGES, FAULTY_IN, HOUR_S, PARTS, Settings
 from simulator.chance import F8
 from simulator.faults import KINDS, FaultPlan
@@ -38,6 +40,7 @@ _READ_VALUES = 24_000_000  # 96 MB
 _BEFORE_CHANGE = 0.25
 _ROLL_OUT_H = 24.0
 _COLD_K = 15.0
+_SOON_H = 12.0  # a failure in this time is what supervised detectors learn to foresee
 _CHANGE_OF = {part: change for change, part in FAULTY_IN.items()}
 
 
@@ -150,6 +153,24 @@ class Ground:
         ]
         return every, [each for each in every if each.onset_s >= learned_s and each.failed_s <= end_s]
 
+    def labels(self) -> Labels:
+        """(cars, samples) of the labelled cars: what workshops report, which know no onset.
+
+        1 where a component fails within the next hours, -1 from a failure to its repair, else 0.
+        """
+        fleet, interval_s = self.fleet("labelled"), self.settings.interval_s
+        plan, labels = fleet.plan, np.zeros((fleet.cars, self.settings.samples), np.int8)
+        for car, failed_s, repaired_s in zip(
+            plan.car - fleet.first, plan.failed_s, plan.repaired_s, strict=True
+        ):
+            soon, failed, repaired = (
+                int(max(0.0, at_s) / interval_s)
+                for at_s in (failed_s - _SOON_H * HOUR_S, failed_s, repaired_s)
+            )
+            labels[car, soon:failed] = 1
+            labels[car, failed:repaired] = -1
+        return labels
+
     def failures_in(self, change: str) -> NDArray[np.intp]:
         """Indices (m,) into the failures to foresee: those that begin and end during or after the change.
 
@@ -173,10 +194,10 @@ class Ground:
         return PARTS.index("faulty" if name in _CHANGE_OF else name) * _PART_CARS_MAX
 
     def _scenario(self, name: str) -> Scenario:
-        """Faults of test cars begin after the learning period, those of spoilt cars at any time."""
+        """Faults of test and labelled cars begin after the learning period, of spoilt cars at any time."""
         if name == "spoilt":
             return Scenario(faulty_share=1.0)
-        faulty = name == "faulty" or name in _CHANGE_OF
+        faulty = name in ("faulty", "labelled") or name in _CHANGE_OF
         scenario = Scenario(faulty_share=float(faulty), healthy_s=self._learned_s)
         change = _CHANGE_OF.get(name, name)
         at_s = self.changes_from_s(change)

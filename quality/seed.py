@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.alert_rule import SMOOTHED, AlertRule
 from contract.telemetry import Floats
 from quality import detectors, metrics
-from quality.detectors import Detector
+from quality.detectors import Detector, Supervised
 from quality.ground import Failure, Ground
 from quality.metrics import FleetLevels, Foresight
 from quality.settings import CHANGES, FAULTY_IN, HOUR_S, Settings
@@ -97,6 +97,9 @@ class _Test:
         if spoilt:
             bad = settings.spoilt_cars("training")
             training[:bad] = self.ground.part("spoilt").read(0, bad)
+        if isinstance(detector, Supervised):
+            labelled = self.ground.part("labelled")
+            detector.see_failures(labelled.read(0, labelled.cars), self.ground.labels())
         detector.fit(training)
         del training
         parts = ("calibration", "healthy", "faulty", *(() if spoilt else (*CHANGES, *FAULTY_IN.values())))

@@ -11,7 +11,7 @@ HOUR_S = 3600.0
 CHANGES = ("firmware", "cold_snap", "new_model")  # none of them is a fault
 # Change → the part of faulty test cars that go through it.
 FAULTY_IN = {change: f"faulty_in_{change}" for change in CHANGES}
-PARTS = ("training", "calibration", "healthy", "faulty", *CHANGES, "spoilt", *FAULTY_IN.values())
+PARTS = ("training", "calibration", "healthy", "faulty", *CHANGES, "spoilt", "labelled", *FAULTY_IN.values())
 _SPOILT_SHARE = 0.01  # share of faulty cars among the training cars in the test of robustness
 _QUICK = 4  # with --quick each part has this many times fewer cars
 _LIVE_H_MIN = 12.0  # with less time after the learning period hardly any fault grows to its failure
@@ -46,6 +46,9 @@ class Settings:
         "faulty test cars go through each as well",
         default=60,
         least=2 * _QUICK,
+    )
+    labelled_cars: int = setting(
+        "faulty cars whose failures supervised detectors learn from", default=100, least=2 * _QUICK
     )
     spoilt: tuple[str, ...] = setting(
         "detectors that are also trained with 1 % of faulty cars among the healthy ones, separated by commas",

@@ -18,7 +18,7 @@ def show(console: Console, card: Card) -> None:
     """Print all tables: faults, detectors, recall by fault, changes, components, robustness."""
     for title, (left, *heads), rows in _tables(card):
         table = Table(title=title, title_justify="left")
-        table.add_column(left)
+        table.add_column(left, no_wrap=True)
         for head in heads:
             table.add_column(head, justify="right")
         for row in rows:
@@ -124,17 +124,20 @@ def _changes(card: Card) -> _Content:
 
 
 def _per_fault(card: Card) -> _Content:
-    names, rows = list(card["detectors"]), []
-    for kind in card["faults"]:
-        faults = [card["detectors"][name]["per_fault"][kind] for name in names]
-        recalls = (_figure(fault["recall_at_0.1"]) for fault in faults)
-        leads = (_figure(faults[-1][key], 1) + " h" for key in ("median_lead_h", "p10_lead_h"))
-        rows.append((kind, *recalls, *leads, _figure(faults[-1]["component_named"])))
-    return (
-        f"Recall at 0.1 false alarms per car-week by fault; lead times and components named of {names[-1]}",
-        ("fault", *(name.replace("_", " ") for name in names), "median", "p10", "named"),  # heads can wrap
-        rows,
-    )
+    kinds, names = list(card["faults"]), list(card["detectors"])
+
+    def row(head: str, name: str, key: str, digits: int = 2) -> Sequence[str]:
+        faults = card["detectors"][name]["per_fault"]
+        return head, *(_figure(faults[kind][key], digits) for kind in kinds)
+
+    rows = [
+        *(row(name, name, "recall_at_0.1") for name in names),
+        row("its median lead, h", names[-1], "median_lead_h", 1),
+        row("its p10 lead, h", names[-1], "p10_lead_h", 1),
+        row("its alerts named right", names[-1], "component_named"),
+    ]
+    title = "Recall at 0.1 false alarms per car-week by fault"
+    return title, ("detector", *(kind.replace("_", " ") for kind in kinds)), rows  # heads can wrap
 
 
 def _figure(value: float | None, digits: int = 2, unit: str = "") -> str:

@@ -1,6 +1,7 @@
 """The detectors of the scorecard. Ours is the trainer's model; the others are there to compare with.
 
-All are trained on the same healthy cars and judged at the same budget of false alarms.
+All are trained on the same healthy cars and judged at the same budget of false alarms. A supervised one also
+learns from failures that were reported of other cars, which nobody judges.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from contract.telemetry import Floats
 from trainer.model.state import Window
 
 Indices = NDArray[np.intp]
+Labels = NDArray[np.int8]
 
 # Name in the scorecard → (module, class).
 _CLASSES = {
@@ -24,6 +26,7 @@ _CLASSES = {
     "autoencoder_stateless": ("autoencoder", "Autoencoder"),
     "z_baseline": ("memory", "ZBaseline"),
     "linear_conditional": ("memory", "LinearConditional"),
+    "lstm_supervised": ("lstm", "LSTM"),
     "ours": ("ours", "Ours"),
 }
 NAMES = tuple(_CLASSES)
@@ -51,6 +54,19 @@ class Detector(ABC):
         Alert i opens at sample samples[i] of car cars[i]. None: this detector does not tell components apart.
         """
         return [None] * len(samples)
+
+
+class Supervised(Detector):
+    """A detector that is shown failures of other cars: `see_failures`, then `fit`."""
+
+    _failing: tuple[Floats, Labels] | None = None
+
+    def see_failures(self, signals: Floats, labels: Labels) -> None:
+        """Take signals (cars, samples, K) and labels (cars, samples) to learn from.
+
+        A label is 1 where a failure follows soon, -1 from a failure to its repair, else 0.
+        """
+        self._failing = signals, labels
 
 
 def make(name: str, seed: int, window: Window) -> Detector:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[3]
 SMALL = (
     *("--seeds", "2", "--hours", "60", "--interval-s", "300", "--training-cars", "24"),
     *("--calibration-cars", "24", "--healthy-cars", "16", "--faulty-cars", "24", "--changed-cars", "8"),
+    *("--labelled-cars", "24"),
 )
 PLAIN = "chance,max_abs_z,mahalanobis,z_baseline,linear_conditional"
 DEADLINE_S = 300.0
@@ -99,12 +100,16 @@ def test_memory_beats_chance(scorecard: tuple[Path, str]):
 
 
 def test_our_model_is_the_trainers_graph_and_names_components(tmp_path: Path):
-    """Learned, converted, replayed and explained; with faulty cars among those it learns from, too."""
-    flags = (*SMALL, "--seeds", "1", "--detectors", "chance,ours", "--spoilt", "ours")
+    """Learned, converted, replayed and explained; with faulty cars among those it learns from, too.
+
+    Beside it the supervised one, which learns from the failures of other cars.
+    """
+    flags = (*SMALL, "--seeds", "1", "--detectors", "chance,lstm_supervised,ours", "--spoilt", "ours")
     code, output = _ended(*flags, "--run-dir", str(tmp_path))
     assert code == 0, output
     card = json.loads((tmp_path / "scorecard.json").read_text())
-    chance, ours = card["detectors"].values()
+    chance, lstm, ours = card["detectors"].values()
+    assert lstm["recall_at_1"] > chance["recall_at_1"] + 0.2
     assert ours["recall_at_1"] > chance["recall_at_1"] + 0.2
     assert 0 <= ours["component_named"] <= 1
     assert chance["component_named"] is None

@@ -44,6 +44,12 @@ def test_a_score_knows_neither_the_future_nor_other_cars(name: str):
     np.testing.assert_allclose(detector.score(signals[2:3]), score[2:3], rtol=1e-5, atol=1e-5)
 
 
+def test_a_supervised_detector_needs_failures():
+    """Without any it would learn that nothing ever fails."""
+    with pytest.raises(ValueError, match="failures"):
+        detectors.make("lstm_supervised", 1, WINDOW).fit(_cars(12, 1))
+
+
 @pytest.mark.parametrize("name", REMEMBER)
 def test_what_makes_a_car_this_car_is_no_deviation(name: str):
     """An offset that a car has from the beginning changes no score; one that comes later does, and grows."""

@@ -17,6 +17,7 @@ SETTINGS = Settings(
     healthy_cars=8,
     faulty_cars=12,
     changed_cars=8,
+    labelled_cars=8,
 )
 
 
@@ -54,6 +55,14 @@ def test_parts_share_no_car(tmp_path: Path):
     assert {ground.fleet(part).first for part in FAULTY_IN.values()} == {faulty.first}
 
 
+def test_only_the_cars_of_the_new_model_are_of_it(tmp_path: Path):
+    """What a detector learns from or is tested on otherwise are cars of the models that the fleet has."""
+    ground = Ground(SETTINGS, 3, tmp_path)
+    known = set(ground.fleet("training", cars=1000).model.tolist())
+    strange = {part for part in PARTS if not set(ground.fleet(part).model.tolist()) <= known}
+    assert strange == {"new_model", FAULTY_IN["new_model"]}
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_faulty_cars_live_through_a_change_with_the_same_failures(tmp_path: Path, change: str):
     """So what a change costs is seen on the same failures; only those that it can touch are asked for."""
@@ -82,6 +91,18 @@ def test_the_truth_is_the_plan_of_the_faulty_cars(tmp_path: Path):
     assert {failure.car for failure in every} <= set(range(12))
     healthy = ground.fleet("healthy")
     assert len(healthy.plan.car) == 0
+
+
+def test_labels_are_what_workshops_report(tmp_path: Path):
+    """The hours before a failure, the time until its repair; of the labelled cars, which nobody judges."""
+    ground = Ground(replace(SETTINGS, hours=60.0), 3, tmp_path)
+    plan, labels = ground.fleet("labelled").plan, ground.labels()
+    assert labels.shape == (8, ground.settings.samples)
+    assert set(np.unique(labels)) == {-1, 0, 1}
+    failed_s, repaired_s = plan.failed_s[0], plan.repaired_s[0]  # the first failure of the first car
+    for at_s, label in ((failed_s - 2 * 3600, 1), (failed_s + 1800, -1), (repaired_s - 1800, -1)):
+        assert labels[0, int(at_s / 1800.0)] == label
+    assert (labels[0, : int((failed_s - 13 * 3600) / 1800.0)] == 0).all()
 
 
 def test_another_fleet_has_another_name():
