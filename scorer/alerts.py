@@ -5,6 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.alert_rule import AlertRule, advance
 from contract.evidence import AT_THRESHOLD, LEVELS
@@ -16,6 +17,8 @@ from scorer.index import CarNumbers
 _LEVELS = np.array(LEVELS, np.float32)
 
 
+Numbers = NDArray[np.intp]
+
 # The level above which a car with 0, 1, … crossed levels crosses the next one.
 _RISES = np.array([*LEVELS, np.inf], np.float32)
 
@@ -24,6 +27,11 @@ _RISES = np.array([*LEVELS, np.inf], np.float32)
 def _falls(close_ratio: float) -> Floats:
     """The level below which a car with 0, 1, … crossed levels is under the last of them again."""
     return np.array([-np.inf, *(close_ratio * level for level in LEVELS)], np.float32)
+
+
+def _bounds(level: Floats, falls: Floats) -> tuple[Numbers, Numbers]:
+    """(n,) how many of LEVELS are crossed at these levels (n,) whatever was before, and how many can be."""
+    return np.searchsorted(_LEVELS, level, side="left"), np.searchsorted(falls[1:], level, side="right")
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Alerts:
     """The levels (smoothed scores) of all cars as shares of the threshold, and the open alerts."""
 
     def __init__(self, cars: CarTable) -> None:
+        self._cars = cars
         self.level = cars.column(0, np.float32)
         self.is_open = cars.column(False, np.bool_)
         # How many of LEVELS, multiples of the threshold, a car's level is over, each with its hysteresis.
@@ -91,9 +100,7 @@ class Alerts:
         rows = np.flatnonzero((level > _RISES.take(before)) | (level < falls.take(before)))
         if len(rows):
             cars, level, before = cars[rows], level[rows], before[rows]
-            over = np.searchsorted(_LEVELS, level, side="left")  # LEVELS < level: open whatever was
-            stay = np.searchsorted(falls[1:], level, side="right")
-            after = np.clip(before, over, stay)
+            after = np.clip(before, *_bounds(level, falls))
             self.crossed.values[cars] = after
             rose = np.flatnonzero(after > before)
             if len(rose):
@@ -108,6 +115,28 @@ class Alerts:
         over = np.searchsorted(_LEVELS, level, side="left")
         open_ones, closed_ones = np.maximum(over, AT_THRESHOLD + 1), np.minimum(over, AT_THRESHOLD)
         self.crossed.values[cars] = np.where(is_open, open_ones, closed_ones)
+
+    @property
+    def open_levels(self) -> int:
+        """The number of cars whose level is over the threshold, by the alert rule."""
+        return int(np.count_nonzero(self.crossed.values[: len(self._cars)] > AT_THRESHOLD))
+
+    def adopt(self, cars: CarNumbers, other: "Alerts", scale: float, rule: AlertRule) -> None:
+        """Go on with the levels of these cars in another table, multiplied; alerts stay as they are here."""
+        level = other.level.values[cars] * np.float32(scale)
+        self.level.values[cars] = level
+        over, stay = _bounds(level, _falls(rule.close_ratio))
+        self.crossed.values[cars] = np.clip(other.crossed.values[cars], over, stay)
+
+    def exchange(self, cars: CarNumbers, other: "Alerts") -> None:
+        """Exchange the open alerts of these cars with another table, not the levels."""
+        for mine, theirs in ((self.is_open, other.is_open), (self._last, other._last)):
+            mine.values[cars], theirs.values[cars] = theirs.values[cars], mine.values[cars]
+
+    def drop(self) -> None:
+        """Free the arrays."""
+        for column in (self.level, self.is_open, self.crossed, self._last):
+            self._cars.drop(column)
 
     def open(self, car: int, alert: Alert) -> None:
         """Store a car's alert, opened now or read back."""

@@ -85,8 +85,10 @@ class Assignment:
         ranges = {number: offsets.bounds_of(self.reader, CAR_STATE, number) for number in partitions}
         for message in chain.from_iterable(self._read(CAR_STATE, ranges)):
             # Compaction may have left several of a car.
-            if (key := message.key()) and (value := message.value()) is not None:
-                last[key] = message.partition() or 0, value
+            if key := message.key():
+                last.pop(key, None)
+                if (value := message.value()) is not None:
+                    last[key] = message.partition() or 0, value
         self.snapshots.restore(last)
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:

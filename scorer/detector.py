@@ -1,43 +1,49 @@
 """Everything known of this replica's cars, and the results of one more batch of their samples."""
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.evidence import Evidence
+from contract.evidence import AT_THRESHOLD, Evidence
 from contract.joined import Joined
-from contract.manifest import Manifest
-from contract.telemetry import SIGNALS, Decoded, Floats
+from contract.telemetry import Decoded, Floats
 from contract.varints import Longs
-from scorer.alerts import Advanced, Alert, Alerts
+from scorer import metrics
+from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
-from scorer.evidence import Bounds, Counts, Crossings
-from scorer.generations import Ages, Generations
+from scorer.deviations import beyond
+from scorer.evidence import Bounds, Counts, Crossings, Standing
+from scorer.findings import AlertWriter, Detections, Findings
+from scorer.generations import Generations, Part
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.model_states import ModelStates
 from scorer.seen import SeenSequences
-from scorer.shares import Components, Shares, named, shares_of
+from scorer.shares import Components
+from scorer.trial import Broken, Trial, Verdict
 
-# Of the scores over the threshold in one call of the graph: rows, scores, contributions, ages of the models.
-_Hits = tuple[Rows, Floats, Floats, Ages]
+_log = logging.getLogger("scorer")
 
 _NO_SEQ = -1  # seq of a car's state before its first sample
 # More rows in one call of the graph do not stay in the processor's cache between its operators.
 _CALL_ROWS_MAX = 2_000
 
 
-@dataclass(frozen=True)
-class Detections:
-    """The h of m records with a score over the threshold."""
+# Alerts that nobody is shown, written in an interval of evidence; more are counted.
+_UNSEEN_MAX = 1_000
 
-    rows: Rows  # (h,) rows of the records among the m
-    scores: Floats  # (h,)
-    shares: Shares  # (h, signals) share of each signal in the score
-    manifests: list[Manifest]  # of the model that scored, for each of the h
+AlertRecord = dict[str, Any]  # of the schema alert, without `scored_at`
+
+
+class Found(NamedTuple):
+    """The results of a batch."""
+
+    detections: Detections
+    alerts: list[AlertRecord]  # that open or close
+    unseen: list[AlertRecord]  # likewise, by the model of a trial that does not score the car
 
 
 class AnomalyDetector:
@@ -52,13 +58,47 @@ class AnomalyDetector:
         self.seq = self.cars.column(_NO_SEQ, np.int64)
         self.sampled_at = self.cars.column(0, np.int64)
         self.changed = self.cars.column(False, np.bool_)
+        self.trial: Trial | None = None
         self._components = Components({})
         self._bounds = Bounds()
+        self._ended: list[Standing] = []  # challengers that did something since the last evidence
+        self._unseen_left = _UNSEEN_MAX
 
     def add(self, model: Model) -> None:
-        """Make a model the newest one, from the next batch on."""
-        self.generations.add(model)
+        """Make a model the newest one, from the next batch on; a challenger keeps what it has learned."""
+        trial, version = self.trial, model.manifest.version
+        if trial and trial.states.version == version and version not in self.generations.versions:
+            self._note_end(trial)
+            trial.promote(model, self.generations)
+            self.trial = None
+            self.changed.values[: len(self.cars)] = True
+        else:
+            self.generations.add(model)
+            if trial and trial.states.version == version:
+                self.end_trial()
         self._components = Components(model.manifest.components)
+
+    def challenge(self, model: Model) -> None:
+        """Put a model on trial beside those at work, or go on with it at another share of the cars."""
+        version = model.manifest.version
+        if version == self.generations.newest.version:
+            self.end_trial()
+        elif self.trial and self.trial.states.version == version:
+            self.trial.update(model)
+        else:
+            self.end_trial()
+            self.trial = Trial(model, self.cars, self.alerts)
+
+    def end_trial(self) -> None:
+        """Withdraw the challenger, if there is one."""
+        if self.trial:
+            self._note_end(self.trial)
+            self.trial.end()
+            self.trial = None
+            self.changed.values[: len(self.cars)] = True  # with the next records the challenger's are deleted
+
+    def _note_end(self, trial: Trial) -> None:
+        self._ended.append(trial.standing(ended=True))
 
     def sift(self, keys: Joined, partitions: NDArray[np.int32], seq: Longs) -> tuple[ByCar, Mask, Mask]:
         """(m records by car, fresh (m,), late (m,)); see `SeenSequences.sift`."""
@@ -67,12 +107,10 @@ class AnomalyDetector:
 
     def detect(
         self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded, *, counts: bool = True
-    ) -> tuple[Detections, list[dict[str, Any]]]:
+    ) -> Found:
         """Score the fresh ones of m records, those of a car in their order.
 
         `counts`: whether they are counted as evidence.
-
-        Returns also the records of the schema alert, without `scored_at`, of alerts that open or close.
 
         A late record is scored but changes neither the state nor the alert of its car, which are newer. The
         same holds for a record that is not newer than the state that was read back.
@@ -81,24 +119,23 @@ class AnomalyDetector:
         rounds = by_car.rounds(moving)
         # `take` copies rows in a fifth of the time that an index takes.
         rows, cars, signals = rounds.rows, rounds.cars, decoded.signals.take(rounds.rows, axis=0)
-        shares = np.empty(len(rows), np.float32)
-        hits = []
+        sides = Findings(len(rows)), Findings(len(rows))
         # Without states no score depends on the sample before, so all rounds go into the graph together.
         whole = [slice(0, len(rows))]
-        for span in _pieces(rounds.spans if self.generations.stateful else whole):
-            shares[span], hit = self._score(cars[span], signals[span], rows[span], counts=counts)
-            hits.append(hit)
+        for span in _pieces(rounds.spans if self._stateful else whole):
+            self._score(cars[span], signals[span], rows[span], sides, span, counts=counts)
         still = np.flatnonzero(fresh & ~moving)
         if len(still):
-            hits.append(self._score(by_car.cars[still], decoded.signals[still], still, moves=False)[1])
-        detections = self._detections(hits, decoded)
-        advanced = self.alerts.advance(rounds, shares, self.generations.newest.model.manifest.alert)
+            self._score(by_car.cars[still], decoded.signals[still], still, sides)
+        found = self._found(rounds, sides, decoded, counts=counts)
         if counts:
             self._bounds.check(decoded.signals)
-            self._count(advanced.crossings)
-        alerts = self._alert_changes(rounds, advanced, detections, decoded)
         self._note_moved(by_car, moving, decoded)
-        return detections, alerts
+        return found
+
+    @property
+    def _stateful(self) -> bool:
+        return self.generations.stateful or (self.trial is not None and self.trial.states.layout is not None)
 
     def remember(self, keys: Joined, partitions: NDArray[np.int32], decoded: Decoded) -> None:
         """Take in m records that were scored before: they count as seen, and move older states on."""
@@ -107,26 +144,90 @@ class AnomalyDetector:
         self.detect(by_car, newer, late, decoded, counts=False)
 
     def _score(
-        self, cars: CarNumbers, signals: Floats, rows: Rows, *, moves: bool = True, counts: bool = False
-    ) -> tuple[Floats, _Hits]:
-        """(n scores as shares of the threshold, those of them that are over it)."""
+        self,
+        cars: CarNumbers,
+        signals: Floats,
+        rows: Rows,
+        sides: tuple[Findings, Findings],
+        span: slice | None = None,
+        *,
+        counts: bool = False,
+    ) -> None:
+        """Score n samples, by the models at work and by the challenger; without a span no state moves."""
+        moves = span is not None
         score, contribution, ages, parts = self.generations.step(cars, signals, moves)
+        counts = counts and moves
         if counts:
             for part in parts:
                 part.states.counts.judged += part.states.judged(part.after)
+        visible = None
+        if self.trial and (verdict := self._try(self.trial, cars, signals, parts, moves)):
+            if counts:
+                self.trial.states.counts.judged += verdict.judged
+            serves = np.zeros(len(cars), np.bool_) if verdict.serves is None else verdict.serves
+            threshold = self.trial.states.model.threshold
+            sides[1].add(rows, verdict.score, verdict.contribution, threshold, span=span, visible=serves)
+            visible = None if verdict.serves is None else ~serves
         thresholds = self.generations.thresholds(ages)
-        # A NaN score is a hit too: such a record is far from everything that was learned.
-        hits = np.flatnonzero(~(score <= thresholds))
-        hit_ages = np.zeros(len(hits), np.int8) if ages is None else ages[hits]
-        return score / thresholds, (rows[hits], score[hits], contribution[hits], hit_ages)
+        sides[0].add(rows, score, contribution, thresholds, ages=ages, span=span, visible=visible)
 
-    def _detections(self, hits: list[_Hits], decoded: Decoded) -> Detections:
-        if not hits:
-            none = np.empty(0, np.intp)
-            return Detections(none, none.astype(np.float32), np.empty((0, len(SIGNALS))), [])
-        rows, scores, contributions, ages = map(np.concatenate, zip(*hits, strict=True))
-        manifests = [self.generations.by_age(age).model.manifest for age in ages.tolist()]
-        return Detections(rows, scores, shares_of(contributions, decoded.signals[rows]), manifests)
+    def _try(
+        self, trial: Trial, cars: CarNumbers, signals: Floats, parts: list[Part], moves: bool
+    ) -> Verdict | None:
+        """What the challenger says; None, and no challenger any more, where it is broken."""
+        try:
+            return trial.step(cars, signals, parts, moves)
+        except Broken as error:
+            metrics.challengers_dropped.inc()
+            _log.error("the challenger is withdrawn here: %s", error, extra={"version": trial.states.version})
+            self.end_trial()
+            return None
+
+    def _found(
+        self, rounds: Rounds, sides: tuple[Findings, Findings], decoded: Decoded, *, counts: bool
+    ) -> Found:
+        generations, ids = self.generations, self.cars.ids
+        rule = generations.newest.model.manifest.alert
+        advanced = self.alerts.advance(rounds, sides[0].shares, rule)
+        detections, visible = sides[0].detections(decoded, lambda age: generations.by_age(age).model.manifest)
+        writer = AlertWriter(self.alerts, generations.scored_by, self._components, ids)
+        changed = writer.changed(rounds, advanced, detections, decoded)
+        for car, _ in changed:
+            self.changed.values[car] = True
+        trial = self.trial
+        if not trial:
+            if counts:
+                self._count(advanced.crossings)
+            # Where a challenger broke in this batch, some of these were not to be seen.
+            return Found(detections, [record for _, record in changed], [])
+        states = trial.states
+        other = trial.alerts.advance(rounds, sides[1].shares, states.model.manifest.alert)
+        others, others_visible = sides[1].detections(decoded, lambda _: states.model.manifest)
+        writer = AlertWriter(trial.alerts, lambda _: states, trial.components, ids)
+        others_changed = writer.changed(rounds, other, others, decoded)
+        serves = trial.serves.values
+        seen = [record for car, record in changed if not serves[car]]
+        seen += [record for car, record in others_changed if serves[car]]
+        unseen = [record for car, record in changed if serves[car]]
+        unseen += [record for car, record in others_changed if not serves[car]]
+        if counts:
+            self._count(advanced.crossings)
+            states.counts.cross(other.crossings)
+            states.counts.alone += _alone(other.crossings, self.alerts, trial)
+            generations.newest.counts.alone += _alone(advanced.crossings, trial.alerts, trial)
+            unseen = self._bounded(unseen)
+        return Found(detections.only(visible).joined(others.only(others_visible)), seen, unseen)
+
+    def _bounded(self, unseen: list[AlertRecord]) -> list[AlertRecord]:
+        """The alerts that may still be written in this interval; the others are counted."""
+        written, more = unseen[: self._unseen_left], unseen[self._unseen_left :]
+        self._unseen_left -= len(written)
+        by_version = self.generations.versions | (
+            {self.trial.states.version: self.trial.states} if self.trial else {}
+        )
+        for record in more:
+            by_version[record["model_version"]].counts.unwritten += 1
+        return written
 
     def _count(self, crossings: Crossings) -> None:
         """Count crossings of levels for the models that score the cars."""
@@ -137,87 +238,50 @@ class AnomalyDetector:
         for age in np.unique(ages).tolist():
             self.generations.by_age(age).counts.cross(crossings.only(ages == age))
 
+    @property
+    def open_alerts(self) -> int:
+        """The number of open alerts that people see."""
+        if self.trial is None:
+            return len(self.alerts)
+        known = slice(0, len(self.cars))
+        mine, theirs = self.alerts.is_open.values[known], self.trial.alerts.is_open.values[known]
+        return int(np.count_nonzero(np.where(self.trial.serves.values[known], theirs, mine)))
+
+    def visible_alert(self, car: int) -> Alert | None:
+        """The open alert of a car that people see."""
+        served = self.trial is not None and self.trial.serves.values[car]
+        return self.trial.alerts.get(car) if self.trial and served else self.alerts.get(car)
+
     def take_evidence(self, scorer: str, since_ms: int, until_ms: int) -> list[Evidence]:
-        """What was counted since the last call, of every model that did anything; the newest is the last."""
-        newest, (checked, broken) = self.generations.newest, self._bounds.take()
+        """What was counted since the last call, of every model that did anything."""
+        known, (checked, broken) = len(self.cars), self._bounds.take()
         learning, _, strange = self.generations.counts()
-        found = []
+        standings, self._ended, self._unseen_left = self._ended, [], _UNSEEN_MAX
         for states in self.generations.versions.values():
-            counts, states.counts = states.counts, Counts()
-            standing: dict[str, Any] = {}
-            if states is newest:
-                standing = {
-                    "checked": checked,
-                    "broken": broken,
-                    "cars": len(self.cars),
-                    "learning": learning,
-                    "strange": strange,
-                    "open": len(self.alerts),
-                }
-            elif not (counts.judged or any(counts.crossings)):
-                continue
-            found.append(
-                Evidence(
-                    scorer=scorer,
-                    model_name=states.model.manifest.name,
-                    model_version=states.version,
-                    share=None,
-                    since=since_ms,
-                    until=until_ms,
-                    judged=counts.judged,
-                    crossings=counts.crossings,
-                    alone=counts.alone,
-                    unwritten=counts.unwritten,
-                    **standing,
+            standing = Standing(manifest=states.model.manifest, share=None, counts=states.counts)
+            if states is self.generations.newest:
+                standing = replace(
+                    standing,
+                    checked=checked,
+                    broken=broken,
+                    cars=known,
+                    learning=learning,
+                    strange=strange,
+                    open=self.alerts.open_levels,
+                    signals=beyond(states, known),
                 )
-            )
-        return found
-
-    def _alert_changes(
-        self, rounds: Rounds, advanced: Advanced, detections: Detections, decoded: Decoded
-    ) -> list[dict[str, Any]]:
-        """Open and close alerts, round by round."""
-        levels, changes, _ = advanced
-        alert_records = []
-        for i, opens in changes:
-            car, row = int(rounds.cars[i]), int(rounds.rows[i])
-            states = self.generations.scored_by(car)
-            at = int(decoded.sampled_at_ms[row])
-            if opens:
-                opening = detections.shares[detections.rows == row].sum(axis=0)
-                alert = Alert(int(decoded.seq[row]), at, *self._hypothesis(states, car, opening))
-                self.alerts.open(car, alert)
-                signals = named(opening, decoded.signals[row])
-            else:
-                alert, signals = self.alerts.close(car), []
-            self.changed.values[car] = True
-            alert_records.append({
-                "car_id": self.cars.ids[car].decode(errors="replace"),
-                "alert_id": alert.id(self.cars.ids[car]),
-                "action": "opened" if opens else "closed",
-                "opened_at": alert.opened_at,
-                "at": at,
-                "level": float(levels[i] * states.model.threshold),
-                "threshold": states.model.manifest.threshold,
-                "component": alert.component,
-                "confidence": alert.confidence,
-                "signals": signals,
-                "model_version": states.version,
-            })  # fmt: skip
-        return alert_records
-
-    def _hypothesis(self, states: ModelStates, car: int, shares: Shares) -> tuple[str, float]:
-        """(component, confidence) by the car's state; where that shows nothing, by the signals' shares."""
-        hypotheses = states.model.manifest.hypotheses
-        component, confidence = hypotheses.of(states.column.values[car]) if hypotheses else ("", 0.0)
-        return (component, confidence) if component else self._components.hypothesis(shares)
+            standings.append(standing)
+            states.counts = Counts()
+        if self.trial:
+            standings.append(self.trial.standing())
+        return [each.evidence(scorer, since_ms, until_ms) for each in standings if each.did_anything]
 
     def _note_moved(self, by_car: ByCar, moving: Mask, decoded: Decoded) -> None:
         """Note the last sample in the cars' states; sorted, so of several of a car the last one is stored."""
         rows, cars = by_car.chosen(moving)
         self.seq.values[cars] = decoded.seq.take(rows)
         self.sampled_at.values[cars] = decoded.sampled_at_ms.take(rows)
-        if self.generations.stateful:  # without states the levels come back with the remembered records
+        if self._stateful:  # without states the levels come back with the remembered records
             self.changed.values[cars] = True
 
 
@@ -225,3 +289,9 @@ def _pieces(spans: list[slice]) -> Iterator[slice]:
     for span in spans:
         for start in range(span.start, span.stop, _CALL_ROWS_MAX):
             yield slice(start, min(start + _CALL_ROWS_MAX, span.stop))
+
+
+def _alone(crossings: Crossings, other: Alerts, trial: Trial) -> int:
+    """How many openings are of cars that both sides judge, and of which the other one has no alert open."""
+    cars = crossings.cars[crossings.opens]
+    return int(np.count_nonzero(trial.learned(cars) & (other.crossed.values[cars] <= AT_THRESHOLD)))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.evidence import AT_THRESHOLD, LEVELS
+from contract.evidence import AT_THRESHOLD, LEVELS, Beyond, Evidence
+from contract.manifest import Manifest
 from contract.signals import signal_settings
 from contract.telemetry import Floats
 from scorer.cars import Mask
@@ -78,6 +79,50 @@ class Counts:
         found, self._uncounted, size = Crossings.joined(self._uncounted), [], len(LEVELS) + 1
         begun, ended = (np.bincount(each, minlength=size) for each in (found.before, found.after))
         self._crossings += np.cumsum(begun - ended)[:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What a record of evidence says of a model; the fields are those of `Evidence`."""
+
+    manifest: Manifest
+    share: float | None
+    counts: Counts
+    checked: int = 0
+    broken: int = 0
+    cars: int = 0
+    learning: int = 0
+    strange: int = 0
+    open: int = 0
+    signals: tuple[Beyond, ...] = ()
+
+    @property
+    def did_anything(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.cars or self.checked or self.counts.judged or any(self.counts.crossings))
+
+    def evidence(self, scorer: str, since_ms: int, until_ms: int) -> Evidence:
+        """The record of this scorer and time."""
+        counts = self.counts
+        return Evidence(
+            scorer=scorer,
+            model_name=self.manifest.name,
+            model_version=self.manifest.version,
+            share=self.share,
+            since=since_ms,
+            until=until_ms,
+            judged=counts.judged,
+            crossings=counts.crossings,
+            alone=counts.alone,
+            unwritten=counts.unwritten,
+            checked=self.checked,
+            broken=self.broken,
+            cars=self.cars,
+            learning=self.learning,
+            strange=self.strange,
+            open=self.open,
+            signals=self.signals,
+        )
 
 
 class Bounds:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from scorer.cars import CarTable, Rows
-from scorer.consensus import CARS_MAX
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.model_states import ModelStates
+from scorer.model_states import ModelStates, Pupils
 
 # One that scores slow cars, one that these learn, the model before the newest, and the newest.
 GENERATIONS_MAX = 4
@@ -77,14 +76,7 @@ class Generations:
         newest = self.versions.get(model.manifest.version) or ModelStates(model, self._cars)
         comes_back = newest in self._all[:-1]
         newest.model = model
-        before = [states for states in self._all if states is not newest]
-        # The model just replaced may have to come back; older ones are kept only while they are in use.
-        kept = [states for states in before if states is before[-1] or self._in_use(states)]
-        if len(kept) >= GENERATIONS_MAX and not self._in_use(kept[-1]):
-            kept.pop()
-        while len(kept) >= GENERATIONS_MAX:
-            self._hand_over_all(kept.pop(0))
-        self._arrange([*kept, newest])
+        self._make_newest(newest)
         known = slice(0, len(self._cars))
         age, learner = self.age.values[known], self._learner.values[known]
         if newest.layout is None:  # nothing to learn, so it takes over all cars at once
@@ -94,6 +86,31 @@ class Generations:
             learner[:] = age
         self._begin(np.flatnonzero((learner == age) & (age > 0)))
         self._update_handing_over()
+
+    def promote(self, states: ModelStates, beside: NDArray[np.int32]) -> None:
+        """Make a challenger the newest model, with what it has learned.
+
+        beside (cars,): the version of the model beside which it learns each car, 0 where it has learned it.
+        """
+        self._make_newest(states)
+        known = slice(0, len(self._cars))
+        age, learner = self.age.values[known], self._learner.values[known]
+        age[beside == 0] = learner[beside == 0] = 0
+        free = (learner == age) & (age > 0)  # the others finish with the model that they began to learn
+        learner[free] = 0
+        at_work = np.array([each.version for each in reversed(self._all)])
+        states.begin(np.flatnonzero(free & (beside != at_work[age])))
+        self._update_handing_over()
+
+    def _make_newest(self, newest: ModelStates) -> None:
+        before = [states for states in self._all if states is not newest]
+        # The model just replaced may have to come back; older ones are kept only while they are in use.
+        kept = [states for states in before if states is before[-1] or self._in_use(states)]
+        if len(kept) >= GENERATIONS_MAX and not self._in_use(kept[-1]):
+            kept.pop()
+        while len(kept) >= GENERATIONS_MAX:
+            self._hand_over_all(kept.pop(0))
+        self._arrange([*kept, newest])
 
     def add_older(self, model: Model) -> None:
         """Add a model that scored or learned cars whose states were read back, before the newer ones.
@@ -140,9 +157,7 @@ class Generations:
             old.column.values[cars] = after
             if new is not old:
                 *_, learned = new.step(cars, signals)
-                ready = new.watch(learned, old, before, after)
-                new.column.values[cars] = learned
-                new.consensus.watched += len(cars)
+                ready = new.learn(cars, learned, old, before, after)
                 if ready.any():
                     self._hand_over(cars[ready], old, new)
         return score, contribution, before, after
@@ -205,9 +220,7 @@ class Generations:
 
     def _hand_over(self, cars: CarNumbers, old: ModelStates, new: ModelStates) -> None:
         """Let the newer model score these cars, and the newest one learn them next."""
-        if new.consensus.due:
-            new.consensus.look(*self._compared(new))
-        new.inherit(cars, old)
+        new.take_over(cars, old, lambda: self._pupils(new))
         self.age.values[cars] = self._learner.values[cars] = self._age(new)
         if new is not self.newest:
             self._begin(cars)
@@ -220,18 +233,15 @@ class Generations:
         for younger in np.unique(learner[scored]).tolist():
             self._hand_over(np.flatnonzero(scored & (learner == younger)), old, self.by_age(younger))
 
-    def _compared(self, new: ModelStates) -> Floats:
-        """(2, m, J) drift and difference from older models of some of the cars that this model learns."""
+    def _pupils(self, new: ModelStates) -> Pupils:
+        """The cars that this model learns."""
         known = slice(0, len(self._cars))
         ages, learned = self.age.values[known], self._learner.values[known] == self._age(new)
-        cars = np.flatnonzero(learned & (ages != self._age(new)))
-        cars = cars[:: max(1, len(cars) // CARS_MAX)]
-        parts = [
-            new.compared(cars[ages[cars] == age], self.by_age(age)) for age in np.unique(ages[cars]).tolist()
+        learned &= ages != self._age(new)
+        return [
+            (np.flatnonzero(learned & (ages == age)), self.by_age(age))
+            for age in np.flatnonzero(np.bincount(ages[learned], minlength=1)).tolist()
         ]
-        return np.concatenate(
-            [part for part in parts if part.size] or [np.empty((2, 0, 0), np.float32)], axis=1
-        )
 
     def _arrange(self, arranged: list[ModelStates]) -> None:
         """Keep these models; no car may be left to another one."""

@@ -30,6 +30,19 @@ evidence_lost = Counter(
     "scorer_evidence_lost", "Records for scores.evidence that Kafka did not take, or that were too many"
 )
 model_version = Gauge("scorer_model_version", "Version of the model in use; 0: none yet")
+challenger_version = Gauge(
+    "scorer_challenger_version", "Version of the model on trial beside the one in use; 0: none"
+)
+challenger_share = Gauge("scorer_challenger_share", "Share of the cars that the challenger may score")
+challenger_learning = Gauge(
+    "scorer_challenger_learning_cars", "Known cars that the challenger has not learned yet"
+)
+challenger_open = Gauge(
+    "scorer_challenger_open_alerts", "Known cars whose level by the challenger is over its threshold"
+)
+challengers_dropped = Counter(
+    "scorer_challengers_dropped", "Challengers withdrawn because they could not be run"
+)
 model_swaps = Counter("scorer_model_swaps", "Models taken into use")
 model_refusals = Counter("scorer_model_refusals", "Model records not taken into use", ["reason"])
 swap_seconds = Histogram(

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from contract import records
 from contract.errors import Malformed
+from contract.topics import challenger_key
 from plumbing.tflite import RuntimeName, interpreter_class
 from scorer import metrics
 from scorer.model import Model
@@ -29,11 +30,13 @@ class ModelFeed:
         """
         interpreter_class(runtime)  # the import takes a second, in which scoring would stand still later
         self._consumer = consumer
-        self._name = name.encode()
+        self._name, self._challenger_key = name.encode(), challenger_key(name).encode()
         self._runtime = runtime
         self._caught_up = False
         self._kept: dict[int, bytes] = {}  # the last records, by version
         self._records: deque[bytes] = deque(maxlen=_CANDIDATES_MAX)  # records not tried yet
+        # Likewise of the challenger; None: the end of its trial.
+        self._challengers: deque[bytes | None] = deque(maxlen=_CANDIDATES_MAX)
         consumer.assign([TopicPartition(topic, 0, 0)])
 
     def poll(self, timeout_s: float = 0.0) -> Model | None:
@@ -45,9 +48,12 @@ class ModelFeed:
             timeout_s = 0.0
             error = message.error()
             if error is None:
-                if message.key() == self._name and (record := message.value()) is not None:
+                key, record = message.key(), message.value()
+                if key == self._name and record is not None:
                     self._records.append(record)
                     self._keep(record)
+                elif key == self._challenger_key:
+                    self._challengers.append(record)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._caught_up = True
             elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
@@ -60,6 +66,19 @@ class ModelFeed:
                 self._records.clear()
                 return model
         return None
+
+    def challenger(self) -> tuple[bool, Model | None]:
+        """(whether there is news since the last call, the newest verified challenger or None after a trial).
+
+        To be called after `poll` has found a first model: a challenger is on trial beside a champion.
+        """
+        while self._challengers:
+            record = self._challengers.pop()
+            model = None if record is None else self._open(record)
+            if record is None or model is not None:
+                self._challengers.clear()
+                return True, model
+        return False, None
 
     def earlier(self, version: int) -> Model | None:
         """An earlier model, if its record is among the last ones and passes verification."""

@@ -4,16 +4,21 @@ While the newer model learns the car, the mean of the older model's deviation st
 own, which the graph leaves alone until then: nothing else has to be kept or written to car-state.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from contract.state_layout import SEEN
 from contract.telemetry import Floats
 from scorer import metrics
 from scorer.cars import CarTable, Mask
-from scorer.consensus import Consensus
+from scorer.consensus import CARS_MAX, Consensus
 from scorer.evidence import Counts
 from scorer.index import CarNumbers
 from scorer.model import Model
+
+# Cars that a model learns, with the model beside which it learns them.
+Pupils = list[tuple[CarNumbers, "ModelStates"]]
 
 
 class ModelStates:
@@ -28,6 +33,7 @@ class ModelStates:
         self._learned_before = cars.column(False, np.bool_)
         self.consensus = Consensus()  # of the cars that this model learns
         self.counts = Counts()  # since the last evidence
+        self.broken = 0  # states that were not finite
 
     @property
     def version(self) -> int:
@@ -44,13 +50,17 @@ class ModelStates:
         finite = np.isfinite(after)
         if not finite.all():
             broken = ~finite.all(axis=1)
+            self.broken += int(broken.sum())
             metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
             after[broken] = 0
         return score, contribution, before, after
 
     def warm(self, cars: CarNumbers | slice) -> Mask:
         """Whether the model has learned each car; one without state has nothing to learn."""
-        states = self.column.values[cars]
+        return self.warm_rows(self.column.values[cars])
+
+    def warm_rows(self, states: Floats) -> Mask:
+        """Whether the model has learned each of n cars with these states (n, width)."""
         return np.ones(len(states), np.bool_) if self.layout is None else self.layout.warm(states)
 
     def all_warm(self) -> Mask:
@@ -80,6 +90,28 @@ class ModelStates:
         """Free the arrays."""
         self._cars.drop(self.column)
         self._cars.drop(self._learned_before)
+
+    def learn(
+        self, cars: CarNumbers, learned: Floats, old: "ModelStates", before: Floats, after: Floats
+    ) -> Mask:
+        """Store the states of n cars that are learned beside an older model; see `watch`."""
+        ready = self.watch(learned, old, before, after)
+        self.column.values[cars] = learned
+        self.consensus.watched += len(cars)
+        return ready
+
+    def take_over(self, cars: CarNumbers, old: "ModelStates", pupils: Callable[[], Pupils]) -> None:
+        """Judge these cars from now on, with what an older model knew of them.
+
+        `pupils`: all cars that this model learns, by the model beside which.
+        """
+        if self.consensus.due:
+            groups = pupils()
+            every = max(1, sum(len(group) for group, _ in groups) // CARS_MAX)
+            parts = [self.compared(group[::every], model) for group, model in groups]
+            parts = [part for part in parts if part.size] or [np.empty((2, 0, 0), np.float32)]
+            self.consensus.look(*np.concatenate(parts, axis=1))
+        self.inherit(cars, old)
 
     def watch(self, learned: Floats, old: "ModelStates", before: Floats, after: Floats) -> Mask:
         """Whether n cars are ready to be handed over from an older model to this one.

@@ -64,6 +64,7 @@ class Pipeline:
             if self.stop.requested:
                 return
             self.health.progress()
+        self._follow_trial()  # so that states of the challenger that are read back have their model
         # Without a model nothing is read, so that the first model scores from the earliest offset.
         self.consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -71,6 +72,7 @@ class Pipeline:
         self.health.ready()
         while not self.stop.requested:
             self._newer_model()
+            self._follow_trial()
             if batch := self._consume():
                 self._score(batch)
             elif snapshots := self.snapshots.due(time.monotonic(), with_a_batch=False):
@@ -104,6 +106,17 @@ class Pipeline:
         metrics.model_version.set(model.manifest.version)
         _log.info("model in use", extra={"version": model.manifest.version})
         return True
+
+    def _follow_trial(self) -> None:
+        """Begin, steer or end a trial, where the topic says so."""
+        news, challenger = self.feed.challenger()
+        if challenger:
+            self.detector.challenge(challenger)
+            share = challenger.manifest.decision.share
+            _log.info("a challenger", extra={"version": challenger.manifest.version, "share": share})
+        elif news:
+            self.detector.end_trial()
+            _log.info("no challenger")
 
     def _consume(self) -> Batch | None:
         """Wait for a record, then take what is there, up to a batch. None where nothing has come."""
@@ -202,7 +215,12 @@ class Pipeline:
         metrics.cars_learning.set(learning)
         metrics.cars_behind.set(behind)
         metrics.cars_strange.set(strange)
-        metrics.open_alerts.set(len(self.detector.alerts))
+        metrics.open_alerts.set(self.detector.open_alerts)
+        trial = self.detector.trial
+        metrics.challenger_version.set(trial.states.version if trial else 0)
+        metrics.challenger_share.set(trial.share if trial else 0)
+        metrics.challenger_learning.set(trial.learning if trial else 0)
+        metrics.challenger_open.set(trial.alerts.open_levels if trial else 0)
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._reassigned = True

@@ -15,7 +15,7 @@ from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, EVIDENCE, REJEC
 from plumbing.life import WorldDown
 from scorer import metrics
 from scorer.scoring import Scored
-from scorer.snapshots import Snapshot
+from scorer.trial_snapshots import Snapshot
 
 _log = logging.getLogger("scorer")
 
@@ -67,6 +67,8 @@ class Results:
             self._produce(batch, ANOMALIES, value, key=key)
         for alert in scored.alerts:
             self._produce(batch, ALERTS, records.encode("alert", alert), key=alert["car_id"])
+        for alert in scored.unseen:
+            self._witness(records.encode("alert", alert), alert["car_id"])
         for error, record in scored.rejected:
             source = ("kafka_record", f"{TELEMETRY}/{record.partition}/{record.offset}")
             value, headers = dead_letter(record.value, error, source)
@@ -116,7 +118,7 @@ class Results:
             metrics.evidence_lost.inc()
             _log.warning("Kafka did not take evidence: %s", error)
 
-    def _produce(self, batch: _Batch, topic: str, value: bytes, **options: Any) -> None:
+    def _produce(self, batch: _Batch, topic: str, value: bytes | None, **options: Any) -> None:
         batch.pending += 1
         while True:
             try:

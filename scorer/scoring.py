@@ -13,7 +13,8 @@ from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
 from scorer.batch import Batch, Record
 from scorer.cars import Mask
-from scorer.detector import AnomalyDetector, Detections
+from scorer.detector import AnomalyDetector
+from scorer.findings import Detections
 from scorer.shares import largest
 
 
@@ -23,6 +24,7 @@ class Scored:
 
     anomalies: Sequence[tuple[bytes, bytes]] = ()  # key and value
     alerts: Sequence[Mapping[str, Any]] = ()  # records of the schema alert
+    unseen: Sequence[Mapping[str, Any]] = ()  # likewise, of a trial: evidence that is shown to nobody
     rejected: Sequence[tuple[Malformed, Record]] = ()
     audits: Sequence[Mapping[str, Any]] = ()  # records of the schema audit, one a partition
     oldest_sample_ms: int = 0  # time of the oldest scored sample, ms since 1970, at most `now_ms`
@@ -37,13 +39,14 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     rows = decoded.rows
     keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
-    detections, alerts = detector.detect(by_car, fresh, late, decoded)
+    detections, alerts, unseen = detector.detect(by_car, fresh, late, decoded)
     # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
     return Scored(
         anomalies(keys, decoded, detections, now_ms),
         [alert | {"scored_at": now_ms} for alert in alerts],
+        [alert | {"scored_at": now_ms} for alert in unseen],
         [(error, batch.record(row)) for row, error in decoded.rejected],
         [audit | stamp for audit in audits(batch, rows, fresh, late)],
         oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min(initial=now_ms)),

@@ -24,6 +24,7 @@ from scorer.generations import GENERATIONS_MAX
 from scorer.index import CarNumbers
 from scorer.model import Model
 from scorer.model_states import ModelStates
+from scorer.trial_snapshots import Restored, Snapshot, TrialSnapshots
 
 _log = logging.getLogger("scorer")
 
@@ -31,8 +32,8 @@ _log = logging.getLogger("scorer")
 _WITH_A_BATCH_MAX, _WITHOUT_MAX = 250, 2_500
 _FLOAT = np.dtype("<f4")
 
-# (partition, key, value) of a record.
-Snapshot = tuple[int, bytes, bytes]
+# A challenger's states are written with those of every so many intervals.
+_TRIAL_INTERVALS = 6
 
 
 @dataclass(eq=False)
@@ -48,24 +49,33 @@ class Snapshots:
     def __post_init__(self) -> None:
         self._waiting: CarNumbers = np.empty(0, np.intp)  # cars whose changed states are still to be written
         self._began_s = 0.0  # of the current interval
+        self._intervals = 0
+        self._of_trial = TrialSnapshots(self.detector, self.model_name)
+        self._trial_waiting: CarNumbers = np.empty(0, np.intp)  # likewise, of the challenger's states
 
     def due(self, now_s: float, with_a_batch: bool) -> list[Snapshot]:
         """The next of the changed states: all of them once an interval, a bounded number a call."""
         if not len(self._waiting) and now_s - self._began_s >= self.interval_s:
             self._began_s = now_s
             self._waiting = np.flatnonzero(self.detector.changed.values[: len(self.detector.cars)])
+            self._intervals += 1
+            if self._intervals % _TRIAL_INTERVALS == 0:
+                self._trial_waiting = self._of_trial.changed()
         count = _WITH_A_BATCH_MAX if with_a_batch else _WITHOUT_MAX
         cars, self._waiting = self._waiting[:count], self._waiting[count:]
-        return self._take(cars)
+        count -= len(cars)
+        of_trial, self._trial_waiting = self._trial_waiting[:count], self._trial_waiting[count:]
+        return self._take(cars) + self._of_trial.take(of_trial)
 
     def changed_in(self, partitions: Collection[int]) -> list[Snapshot]:
         """All changed states of these partitions."""
         cars = self.detector.cars.in_partitions(partitions)
-        return self._take(cars[self.detector.changed.values[cars]])
+        own = self._take(cars[self.detector.changed.values[cars]])
+        return own + self._of_trial.take(np.intersect1d(cars, self._of_trial.changed()))
 
     def forget(self) -> None:
         """Drop what is waiting, because the cars have other numbers now."""
-        self._waiting = self._waiting[:0]
+        self._waiting, self._trial_waiting = self._waiting[:0], self._trial_waiting[:0]
 
     def _take(self, cars: CarNumbers) -> list[Snapshot]:
         """The records of these cars, whose states count as written from now on."""
@@ -85,15 +95,17 @@ class Snapshots:
             state=generations.newest.column.values[cars],
         )
         unusual = (generations.age.values[cars] > 0) | detector.alerts.is_open.values[cars]
+        if detector.trial:
+            unusual |= detector.trial.serves.values[cars]
         for row in np.flatnonzero(unusual).tolist():
             values[row] = self._encode(int(cars[row]))
-        return list(zip(partitions, keys, values, strict=True))
+        return [*zip(partitions, keys, values, strict=True), *self._of_trial.deleted(cars)]
 
     def _encode(self, car: int) -> bytes:
         """The record of a car with an alert, or with the states of two models."""
         detector, generations = self.detector, self.detector.generations
         key = detector.cars.ids[car]
-        alert = detector.alerts.get(car)
+        alert = detector.visible_alert(car)
         fields = {
             "car_id": key.decode(errors="replace"),
             "model_name": self.model_name,
@@ -111,9 +123,12 @@ class Snapshots:
     def restore(self, last: Mapping[bytes, tuple[int, bytes]]) -> None:
         """Take in the last record of each car: key to (partition, value)."""
         keys, partitions, restored = [], [], []
+        of_trial: list[Restored] = []
         for key, (partition, value) in last.items():
             try:
                 name, fields = records.decode(value)
+                if name == "car_state" and fields["model_name"] == self._of_trial.model_name:
+                    of_trial.append((key, partition, fields))
                 if name != "car_state" or fields["model_name"] != self.model_name:
                     continue
             except Malformed as error:
@@ -128,6 +143,7 @@ class Snapshots:
             self._put_alerts(cars, restored)
             self._put_states(cars, restored)
             metrics.states_restored.inc(len(restored))
+        self._of_trial.restore(of_trial)
 
     def _put_alerts(self, cars: CarNumbers, restored: list[dict[str, Any]]) -> None:
         detector = self.detector

@@ -18,7 +18,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from contract import records
-from contract.topics import ALERTS, ANOMALIES, AUDIT, REJECTED, TELEMETRY, edge_topics
+from contract.topics import ALERTS, ANOMALIES, AUDIT, EVIDENCE, REJECTED, TELEMETRY, edge_topics
 
 PARTITIONS = {topic.name: topic.partitions for topic in edge_topics()}
 MODELS = "cloud.models"
@@ -50,7 +50,7 @@ class Edge:
         until(self._is_emptied, "the topics are empty")
 
     def _is_emptied(self) -> bool:
-        topics = (TELEMETRY, ANOMALIES, ALERTS, REJECTED, AUDIT)
+        topics = (TELEMETRY, ANOMALIES, ALERTS, REJECTED, AUDIT, EVIDENCE)
         ends = [TopicPartition(t, p, OFFSET_END) for t in topics for p in range(PARTITIONS[t])]
         try:
             for done in self._admin.delete_records(ends, request_timeout=20).values():

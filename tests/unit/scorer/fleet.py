@@ -8,7 +8,8 @@ import numpy as np
 
 from contract.joined import Joined
 from contract.telemetry import SIGNALS, Decoded, Floats
-from scorer.detector import AnomalyDetector, Detections
+from scorer.detector import AnomalyDetector
+from scorer.findings import Detections
 
 K = len(SIGNALS)
 
@@ -25,6 +26,7 @@ class Fleet:
         self.scores: dict[tuple[str, int], float] = {}
         self.versions: dict[tuple[str, int], int] = {}
         self.changes: list[tuple[str, int, bool]] = []  # (car, seq, whether an alert opened or closed)
+        self.unseen: list[dict[str, Any]] = []  # alerts that nobody is shown
         self._seq: defaultdict[str, int] = defaultdict(int)
 
     def samples(self, cars: Sequence[str], signals: Floats) -> tuple[Detections, list[dict[str, Any]]]:
@@ -47,7 +49,8 @@ class Fleet:
         by_car, fresh, late = self.detector.sift(
             Joined.of(keys), np.full(len(keys), partition, np.int32), seq
         )
-        detections, alerts = self.detector.detect(by_car, fresh, late, decoded)
+        detections, alerts, unseen = self.detector.detect(by_car, fresh, late, decoded)
+        self.unseen += unseen
         for row, score, manifest in zip(
             detections.rows.tolist(), detections.scores.tolist(), detections.manifests, strict=True
         ):

@@ -30,6 +30,7 @@ class Scene:
         self.committed: list[tuple[int, int]] = []
         self.starts = {0: 0, 1: 0}
         self.models: deque[Model | None] = deque([model])
+        self.challengers: deque[Model | None] = deque()
         self.rounds: deque[Callable[[], None]] = deque()
         for name in ("subscribe", "incremental_assign", "incremental_unassign", "close", "commit"):
             setattr(consumer, name, self._note(name))
@@ -80,6 +81,10 @@ class Scene:
             self.calls.append(self.health.not_ready_because)
             self.stop.request()
         return None
+
+    def challenger(self) -> Any:
+        """Replaces ModelFeed.challenger."""
+        return (True, self.challengers.popleft()) if self.challengers else (False, None)
 
     def _consume(self, timeout_s: float) -> Any:
         if self.rounds:

@@ -33,7 +33,7 @@ class Reader:
         self.silent = False
         self._assigned: list[tuple[str, int, int]] = []
 
-    def append(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> None:
+    def append(self, topic: str, partition: int, value: bytes | None, key: bytes | None = None) -> None:
         log = topic, partition
         offset = self.high.get(log, 0)
         self.high[log] = offset + 1
@@ -221,3 +221,15 @@ def test_a_silent_kafka_ends_the_takeover(
     reader.silent = True
     with pytest.raises(WorldDown, match=r"nothing more of scores\.audit/0"):
         assignment.resume({0: -1001})
+
+
+def test_a_state_that_was_deleted_is_not_read_back(
+    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+) -> None:
+    """A deletion counts also where compaction has left the record before it."""
+    fields = {"car_id": "a", "model_name": "failure-detector", "seq": 7, "sampled_at": 1, "alert_level": 0.0}
+    fields |= {"alert": None, "states": []}
+    for key, value in ((b"a", True), (b"b", True), (b"a", False)):
+        reader.append("car-state", 0, records.encode("car_state", fields) if value else None, key)
+    assignment.resume({0: -1001})
+    assert detector.cars.ids == [b"b"]

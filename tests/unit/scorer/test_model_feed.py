@@ -8,9 +8,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 from prometheus_client import REGISTRY
 
+from contract.manifest import Decision
 from scorer.model_feed import ModelFeed
 
 NAME = b"failure-detector"
+CHALLENGER = b"failure-detector/challenger"
 
 
 @pytest.fixture
@@ -142,3 +144,72 @@ def test_only_a_lasting_error_is_raised(consumer: Any, feed: ModelFeed) -> None:
     consumer.inbox.append(Message(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
     with pytest.raises(KafkaException):
         feed.poll()
+
+
+def shared(detector: Any, version: int, share: float) -> bytes:
+    record: bytes = detector.record(version, decision=Decision(published=True, share=share))
+    return record
+
+
+def challenger(feed: ModelFeed) -> tuple[int, float | None] | None:
+    """(version, share) of a challenger that is news; None where its trial has ended."""
+    news, model = feed.challenger()
+    assert news
+    return None if model is None else (model.manifest.version, model.manifest.decision.share)
+
+
+def test_a_challenger_is_read_under_its_own_key(
+    feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
+) -> None:
+    """It is no champion; a newer record of it has another share; a deletion ends the trial."""
+    publish(detector.record(1))
+    publish(shared(detector, 2, 0.0), key=CHALLENGER)
+    read_to_end()
+    assert versions(feed) == [1]
+    assert challenger(feed) == (2, 0.0)
+    assert feed.challenger() == (False, None)
+    publish(shared(detector, 2, 0.1), key=CHALLENGER)
+    assert versions(feed) == []
+    assert challenger(feed) == (2, pytest.approx(0.1))
+    publish(None, key=CHALLENGER)
+    assert versions(feed) == []
+    assert challenger(feed) is None
+
+
+def test_a_challenger_waits_for_a_champion(
+    feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
+) -> None:
+    """Whichever comes first, it is there when the champion is."""
+    publish(shared(detector, 2, 0.0), key=CHALLENGER)
+    read_to_end()
+    assert versions(feed) == []
+    publish(detector.record(1))
+    assert versions(feed) == [1]
+    assert challenger(feed) == (2, 0.0)
+
+
+def test_a_refused_challenger_leaves_the_one_before(
+    feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
+) -> None:
+    """It is counted; where nothing before it is news, nothing changes."""
+    publish(detector.record(1))
+    publish(shared(detector, 2, 0.0), b"junk", key=CHALLENGER)
+    read_to_end()
+    before = refused("bad_frame")
+    assert versions(feed) == [1]
+    assert challenger(feed) == (2, 0.0)
+    publish(b"junk", key=CHALLENGER)
+    assert versions(feed) == []
+    assert feed.challenger() == (False, None)
+    assert refused("bad_frame") == before + 2
+
+
+def test_of_a_trial_that_is_over_nothing_is_news(
+    feed: ModelFeed, publish: Any, read_to_end: Any, detector: Any
+) -> None:
+    """At the start the last word counts."""
+    publish(detector.record(1))
+    publish(shared(detector, 2, 0.0), None, key=CHALLENGER)
+    read_to_end()
+    assert versions(feed) == [1]
+    assert challenger(feed) is None

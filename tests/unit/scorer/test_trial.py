@@ -1,0 +1,154 @@
+"""A challenger beside the champion: it learns all cars, and scores its share of them."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .fleet import Fleet
+from .trial import CARS, Drive, canary, course, learned, model, taken
+
+
+@pytest.fixture
+def make(remembering: Any) -> Any:
+    return partial(model, remembering)
+
+
+@pytest.fixture
+def drive(remembering: Any) -> Drive:
+    return Drive(remembering)
+
+
+def test_a_shadow_changes_nothing(make: Any, drive: Drive) -> None:
+    """With a shadow every result is as without it, and what it would have said is evidence only."""
+    alone, beside = Fleet(make(1)), Fleet(make(1))
+    for round_, signals in enumerate(course(drive)):
+        if round_ == 8:
+            beside.detector.challenge(make(2, by=0.5, share=0.0, threshold=2.0))
+        (plain, alerts), (found, same_alerts) = (each.samples(CARS, signals) for each in (alone, beside))
+        assert alerts == same_alerts
+        np.testing.assert_array_equal(plain.rows, found.rows)
+        np.testing.assert_array_equal(plain.scores, found.scores)
+        np.testing.assert_array_equal(plain.shares, found.shares)
+    assert alone.scores == beside.scores
+    assert set(beside.versions.values()) == {1}
+    for car in CARS:
+        np.testing.assert_array_equal(alone.state(car, 1), beside.state(car, 1))
+    assert alone.changes
+    assert {alert["model_version"] for alert in beside.unseen} == {2}
+    assert alone.unseen == []
+
+
+def test_a_shadow_judges_as_a_model_that_took_over(make: Any, drive: Drive) -> None:
+    """After its learning its states are those that a champion's would be after the hand-over."""
+    handed_over, trial = Fleet(make(1)), Fleet(make(1))
+    for round_ in range(40):
+        if round_ == 10:
+            handed_over.detector.add(make(2, by=0.5))
+            trial.detector.challenge(make(2, by=0.5, share=0.0))
+        signals = drive.signals()
+        for fleet in (handed_over, trial):
+            fleet.samples(CARS, signals)
+    assert trial.detector.trial
+    assert trial.detector.trial.learning == 0
+    for car in CARS:
+        number = trial.number(car)
+        mine = trial.detector.trial.states.column.values[number]
+        np.testing.assert_array_equal(mine, handed_over.state(car, 2))
+
+
+def test_a_shadows_openings_alone_are_counted(make: Any, drive: Drive) -> None:
+    """An alert of the challenger counts as alone where the champion has none of the car open."""
+    fleet = Fleet(make(1))
+    for _ in range(8):
+        fleet.samples(CARS, drive.signals())
+    fleet.detector.challenge(make(2, share=0.0, threshold=2.0))
+    for _ in range(5):
+        fleet.samples(CARS, drive.signals())
+    before = taken(fleet)
+    assert (before[2].judged, before[2].learning, before[2].cars) == (len(CARS), 0, len(CARS))
+    for _ in range(12):
+        fleet.samples(CARS, drive.signals(0.75))  # 0.75 √K: more than 2, less than 4
+    evidence = taken(fleet)
+    assert (evidence[1].share, evidence[2].share) == (None, 0.0)
+    assert (evidence[1].openings, evidence[1].alone) == (0, 0)
+    assert (evidence[2].openings, evidence[2].alone, evidence[2].open) == (8, 8, 8)
+    assert evidence[1].judged == evidence[2].judged == 12 * len(CARS)
+    assert evidence[2].unwritten == 0
+    assert len([alert for alert in fleet.unseen if alert["action"] == "opened"]) == 8
+
+
+def test_a_canary_scores_exactly_its_cars(make: Any, drive: Drive) -> None:
+    """Scores, alerts and versions of its cars are the challenger's, of the others the champion's."""
+    fleet = learned(Fleet(make(1)), drive, make(2, by=0.5, share=0.4))
+    for _ in range(12):
+        fleet.samples(CARS, drive.signals(3.0))
+    faulty = {car for number, car in enumerate(CARS) if number % 5 == 0}
+    mine = canary(0.4)
+    assert faulty & mine
+    assert faulty - mine
+    last = {car: fleet.versions[car, 25] for car in faulty}
+    assert last == {car: 2 if car in mine else 1 for car in faulty}
+    opened = {car for car, _, opens in fleet.changes if opens}
+    assert opened == faulty
+    assert {(alert["car_id"], alert["model_version"]) for alert in fleet.unseen} == {
+        (car, 1 if car in mine else 2) for car in faulty
+    }
+    assert fleet.detector.open_alerts == len(faulty)
+
+
+def test_another_share_changes_no_state(make: Any, drive: Drive) -> None:
+    """From shadow to canary to all cars and back: nothing is learned anew, and open alerts go on."""
+    fleet = learned(Fleet(make(1)), drive, make(2, by=0.5, share=0.0))
+    for _ in range(12):
+        fleet.samples(CARS, drive.signals(3.0))
+    changes = list(fleet.changes)
+    seq = 25
+    for share in (0.4, 1.0, 0.4, 0.0):
+        fleet.detector.challenge(make(2, by=0.5, share=share))
+        fleet.samples(CARS, drive.signals(3.0))
+        seq += 1
+        assert fleet.detector.trial
+        assert fleet.detector.trial.learning == 0
+        assert {car for car in canary(1.0) if fleet.versions.get((car, seq)) == 2} == {
+            car for number, car in enumerate(CARS) if number % 5 == 0 and car in canary(share)
+        }
+    assert fleet.changes == changes  # the alerts stayed open
+    for _ in range(20):
+        fleet.samples(CARS, drive.signals())
+    closed = {(car, opens) for car, _, opens in fleet.changes[len(changes) :]}
+    assert closed == {(car, False) for car, _, _ in changes}
+
+
+def test_a_car_that_goes_to_another_model_is_learned_anew(make: Any, remembering: Any) -> None:
+    """What was watched of one champion says nothing of another; what is learned stays."""
+    fleet = Fleet(make(1))
+    fleet.samples(["a", "b"] * 8, remembering.mean)
+    fleet.detector.challenge(make(3, share=0.0))
+    fleet.samples(["a"] * 5 + ["b"], remembering.mean)
+    fleet.detector.add(make(2))
+    fleet.samples(["b"] * 2, remembering.mean)
+    trial = fleet.detector.trial
+    assert trial is not None
+    assert trial.states.column.values[fleet.number("b"), 0] == 3
+    fleet.samples(["b"] * 2, remembering.mean)
+    assert fleet.detector.generations.scored_by(fleet.number("b")).version == 2
+    assert trial.learned(np.arange(2)).tolist() == [True, True]
+    fleet.samples(["a"] * 5, remembering.mean)
+    assert trial.learned(np.arange(2)).tolist() == [True, True]
+
+
+def test_unseen_alerts_are_bounded(make: Any, remembering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the bound of an interval they are counted, not written."""
+    monkeypatch.setattr("scorer.detector._UNSEEN_MAX", 3)
+    fleet = Fleet(make(1, threshold=1e9))
+    for _ in range(8):
+        fleet.samples(CARS, remembering.mean)
+    fleet.detector.challenge(make(2, share=0.0, threshold=0.5))
+    for _ in range(5):
+        fleet.samples(CARS, remembering.mean)
+    taken(fleet)
+    fleet.samples(CARS, remembering.mean + 9 * remembering.spread)
+    assert len(fleet.unseen) == 3
+    assert taken(fleet)[2].unwritten == len(CARS) - 3

@@ -1,0 +1,65 @@
+"""A fleet with a challenger beside its champion."""
+
+from typing import Any
+
+import numpy as np
+
+from contract.alert_rule import AlertRule
+from contract.car_hash import uniforms
+from contract.evidence import Evidence
+from contract.manifest import Decision
+from contract.telemetry import SIGNALS, Floats
+from scorer.model import Model
+from scorer.trial import salt
+
+from .fleet import Fleet
+
+K = len(SIGNALS)
+RULE = AlertRule(smoothing=0.5)
+CARS = [f"car-{number}" for number in range(40)]
+
+
+class Drive:
+    """Samples of the same cars, one round after the other: restless, and some with a fault."""
+
+    def __init__(self, remembering: Any) -> None:
+        self._mean, self._spread = remembering.mean, remembering.spread
+        self._noise = np.random.default_rng(1)
+
+    def signals(self, faulty: float = 0.0) -> Floats:
+        """The next sample of each car; every fifth is off by `faulty` spreads."""
+        off = np.where(np.arange(len(CARS)) % 5 == 0, faulty, 0.0)[:, None]
+        noise = 0.2 * self._noise.normal(size=(len(CARS), K))
+        return (self._mean + self._spread * (off + noise)).astype(np.float32)
+
+
+def learned(fleet: Fleet, drive: Drive, challenger: Model) -> Fleet:
+    """The fleet, with a challenger that has learned all cars."""
+    for _ in range(8):
+        fleet.samples(CARS, drive.signals())
+    fleet.detector.challenge(challenger)
+    for _ in range(5):
+        fleet.samples(CARS, drive.signals())
+    assert fleet.detector.trial
+    assert fleet.detector.trial.learning == 0
+    return fleet
+
+
+def canary(share: float, version: int = 2) -> set[str]:
+    places = uniforms([car.encode() for car in CARS], salt(version))
+    return {car for car, place in zip(CARS, places.tolist(), strict=True) if place < share}
+
+
+def taken(fleet: Fleet) -> dict[int, Evidence]:
+    return {each.model_version: each for each in fleet.detector.take_evidence("s", 1, 2)}
+
+
+def course(drive: Drive) -> list[Floats]:
+    """10 rounds, 12 in which faults have appeared, 8 without."""
+    return [drive.signals(faulty) for faulty in [0.0] * 10 + [3.0] * 12 + [0.0] * 8]
+
+
+def model(remembering: Any, version: int, by: float = 0.0, share: float | None = None, **other: Any) -> Model:
+    """A model that expects the signals `by` spreads higher; `other` replaces fields of its manifest."""
+    other = {"threshold": 4.0, "alert": RULE, "decision": Decision(published=True, share=share)} | other
+    return Model.open(remembering.shifted(by).record(version, **other), "litert")
