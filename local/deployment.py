@@ -23,7 +23,10 @@ from plumbing.settings import SettingsError
 BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
 # A folder with this file in it was created by a run and may be emptied.
 _MARK = ".connected-cars-run"
-TRAINER = "trainer"
+TRAINER, WATCHER = "trainer", "watcher"
+# A challenger is promoted after as many car-weeks of driving. Looks are no closer, and trainings not sooner
+# after a decision, than the processes of a short run need: evidence comes every second or two.
+_TRIAL_CAR_WEEKS, _LOOK_S_MIN, _COOL_DOWN_S_MIN = 100.0, 2.0, 30.0
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "PYTHONUNBUFFERED": "1",
@@ -184,16 +187,39 @@ class Deployment:
         argv = ["nice", "-n", "10", *self.training_command(), *waits]
         return self.supervisor.start(Child(TRAINER, argv, restart=False, env=ENVIRONMENT))
 
+    def start_watcher(self, **settings: object) -> None:
+        """Start `trainer watch`, which decides about models on trial and trains where the fleet drifts.
+
+        Its times and budgets are life's, in the plan's time lapse; `settings` are more of its settings, by
+        name, and win. It is ready once the log is read.
+        """
+        plan, lapse = self.plan, self.plan.time_lapse
+        scaled = {
+            "false_alarms_per_car_week": plan.false_alarms_per_car_week * lapse,
+            "car_weeks_min": _TRIAL_CAR_WEEKS / lapse,
+            "look_every_s": max(_LOOK_S_MIN, 60 / lapse),
+            "cool_down_s": max(_COOL_DOWN_S_MIN, 6 * 3_600 / lapse),
+            "horizon_s": 14 * 86_400 / lapse,
+            "report_s": 86_400 / lapse + 2,
+        }
+        port = plan.ports.watcher
+        own = flags(scaled | settings | {"metrics_port": port})
+        argv = [*self.trainer_command("watch"), *own, "--", *flags(self._training_settings)]
+        self.supervisor.start(Child(WATCHER, argv, lambda: is_ready(port), env=ENVIRONMENT))
+
     def training_command(self) -> list[str]:
         """The command line that trains a model from what the cloud's log holds now."""
+        return self.trainer_command("train", *flags(self._training_settings))
+
+    @property
+    def _training_settings(self) -> dict[str, object]:
         plan = self.plan
-        settings = {
+        return {
             "seed": plan.seed,
             "learning_s": plan.learning_s,
             "memory_s": plan.memory_s,
             "false_alarms_per_car_week": plan.false_alarms_per_car_week * plan.time_lapse,
         }
-        return self.trainer_command("train", *flags(settings))
 
     def trainer_command(self, *arguments: str) -> list[str]:
         """The command line of the trainer against this deployment's cloud."""

@@ -13,6 +13,7 @@ from contract.schema import Schema, versions
 from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
 from plumbing import registry
+from plumbing.kafka import KafkaSettings
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
 from trainer import capacity, log_slice
@@ -112,7 +113,7 @@ def decoder(settings: Settings) -> Decoder:
     return Decoder.of_all_versions(ids)
 
 
-def report_schemas(settings: Settings) -> dict[int, Schema]:
+def report_schemas(settings: KafkaSettings) -> dict[int, Schema]:
     """Every version of the workshops' report, by the schema ids that the bridge uses."""
     known = versions(MAINTENANCE)
     return schema_ids(known, registry.register(settings.schema_registry_url, known))

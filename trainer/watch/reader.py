@@ -17,6 +17,7 @@ from contract.topics import ALERTS, EVIDENCE, MAINTENANCE, mirrored
 from plumbing import kafka
 from plumbing.life import WorldDown
 from plumbing.offsets import bounds
+from trainer import reading
 from trainer.watch.counts import TrialCounts
 from trainer.watch.looks import KEPT, Looks
 from trainer.watch.models import Models
@@ -31,19 +32,19 @@ class Wanted:
     """The topics of all edges."""
 
     evidence: tuple[str, ...]
-    others: tuple[str, ...]  # alerts and reports
+    alerts: tuple[str, ...]
+    reports: tuple[str, ...]
 
     @classmethod
     def by(cls, settings: Settings) -> "Wanted":
         """The topics of the edges that the settings name."""
-        edges = settings.edge_names
-        others = tuple(mirrored(edge, topic) for topic in (ALERTS, MAINTENANCE) for edge in edges)
-        return cls(tuple(mirrored(edge, EVIDENCE) for edge in edges), others)
+        topics = (EVIDENCE, ALERTS, MAINTENANCE)
+        return cls(*(tuple(mirrored(edge, topic) for edge in settings.edge_names) for topic in topics))
 
     @property
     def all(self) -> tuple[str, ...]:
         """Every topic."""
-        return (*self.evidence, *self.others)
+        return (*self.evidence, *self.alerts, *self.reports)
 
 
 class Facts:
@@ -90,7 +91,7 @@ class Reader:
         wanted, now_ms = Wanted.by(settings), time.time_ns() // 1_000_000
         looks_ms = int(KEPT * settings.look_every_s * 1000)
         first_ms = min(models.began_ms or now_ms, now_ms - looks_ms)
-        begins = dict.fromkeys(wanted.others, now_ms - int(settings.history_s * 1000))
+        begins = dict.fromkeys((*wanted.alerts, *wanted.reports), now_ms - int(settings.history_s * 1000))
         begins |= dict.fromkeys(wanted.evidence, max(first_ms, 0))
         self._consumer = kafka.consumer(
             settings.kafka_bootstrap,
@@ -103,6 +104,8 @@ class Reader:
             self._consumer.assign(assigned)
         except KafkaException as error:
             raise WorldDown(f"Kafka: {error}") from error
+        # Reports come from the bridge, with the ids that it uses; all else from scorers.
+        self._schemas = dict.fromkeys(wanted.reports, reading.report_schemas(settings))
         self._behind = {(each.topic, each.partition) for each in assigned}
 
     @property
@@ -132,7 +135,7 @@ class Reader:
         if value is None:
             return
         try:
-            name, record = records.decode(value)
+            name, record = records.decode(value, self._schemas.get(topic))
         except Malformed:  # the scorers and the bridge count these
             return
         self.facts.take(topic, name, record)

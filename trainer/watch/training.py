@@ -19,15 +19,15 @@ def command(settings: Settings, arguments: Sequence[str], since: str) -> list[st
     arguments = [*(["--from", since] if since else []), *arguments]
     if settings.train_with == "launch":
         return [*python, "launch", "--if-running", "follow", "--", "--share", "0", *arguments]
-    properties = settings.kafka_properties
     known = {
         "--share": "0",
         "--kafka-bootstrap": settings.kafka_bootstrap,
+        "--kafka-properties": str(settings.kafka_properties or ""),
+        "--schema-registry-url": settings.schema_registry_url or "",
         "--model-name": settings.model_name,
         "--edge-names": ",".join(settings.edge_names),
-        **({"--kafka-properties": str(properties)} if properties else {}),
     }
-    return [*python, "train", *(word for pair in known.items() for word in pair), *arguments]
+    return [*python, "train", *(word for pair in known.items() if pair[1] for word in pair), *arguments]
 
 
 class Training:

@@ -90,11 +90,22 @@ def test_a_killed_broker_comes_back_with_its_data(deployment: Deployment, name: 
     topics.create("edge", deployment.edge.bootstrap, edge_topics())
 
 
+def test_the_watcher_is_ready_and_comes_back(deployment: Deployment):
+    """It has read the cloud's log, in which there is no model yet, with every setting that it is given."""
+    deployment.start_watcher(train_with="none")
+    supervisor = deployment.supervisor
+    supervisor.wait_ready(["watcher"], 30)
+    child = supervisor.children["watcher"]
+    before = child.pid
+    supervisor.kill("watcher")
+    until(lambda: supervisor.tick() or (child.state == "ready" and child.pid != before), "it is back")
+
+
 def test_nothing_is_left_after_the_end(deployment: Deployment):
     """Not a process, not a port, also of brokers that were killed and started again."""
     trees = {name: child.tree() for name, child in deployment.supervisor.children.items()}
     # The job of the broker that came back may still be at work.
-    assert sum(len(tree) for name, tree in trees.items() if name != "edge-transactions") == SHARDS + 2
+    assert sum(len(tree) for name, tree in trees.items() if name != "edge-transactions") == SHARDS + 3
     pids = [pid for tree in trees.values() for pid in tree]
     deployment.stop()
     assert not [pid for pid in pids if alive(pid)]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from contract.manifest import Decision
-from tests.integration.trainer.watched import CARS, STUB, Watched
+from tests.integration.liveness import alive
+from tests.integration.trainer.watched import CARS, SLEEPING, STUB, Watched
 
 pytestmark = pytest.mark.integration
 BEGINNING = [(1, "published"), (2, "on trial, share 0")]
@@ -88,8 +89,9 @@ def test_a_drift_holds_a_promotion_until_workshops_have_looked(watched: Watched)
 
 
 def test_failures_that_the_challenger_misses_keep_it_from_promotion(watched: Watched) -> None:
-    """Two of two are foreseen by the champion; once the challenger has foreseen them too, it is promoted."""
+    """The champion has foreseen two of two, the challenger one of them: it waits."""
     good_trial(watched)
+    time.sleep(0.2)  # from then on both judge all cars
     for car in ("a", "b"):
         watched.alert(1, car)
     watched.alert(2, "a")
@@ -171,3 +173,22 @@ def test_a_lasting_drift_starts_one_training(watched: Watched) -> None:
     watched.until_said("a decision was taken lately")
     assert started.read_text().count("\n") == 1
     assert CARS == 100  # of which 60 have moved
+
+
+def test_a_killed_watcher_leaves_no_training_behind(watched: Watched) -> None:
+    """The kernel kills the child with it; a stop ends the child, too."""
+    watched.publish(share=None)
+    started = watched.folder / "started"
+    sleeping = WITH_STUB.replace(repr(STUB), repr(SLEEPING))
+    flags = watched.command("--train-with", "process", "--cool-down-s", "0")
+    python = [sys.executable, "-c", sleeping, str(started), *flags[flags.index("watch") + 1 :]]
+    for looks in range(4, 0, -1):
+        watched.count(1, ago_looks=looks, moved=60)
+    for stop in (subprocess.Popen.kill, subprocess.Popen.terminate):
+        process = watched.start(argv=python)
+        pid = int(watched.until(lambda: started.exists() and started.read_text(), "a training is started"))
+        assert alive(pid)
+        stop(process)
+        process.wait(30)
+        watched.until(lambda pid=pid: not alive(pid), "the training has ended", 5)
+        started.unlink()

@@ -1,5 +1,7 @@
 """Evidence, alerts and reports of the log as the evidence of a trial."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -231,11 +233,20 @@ def test_the_table_shows_both_models_and_the_verdict(facts: Facts) -> None:
 
 def test_a_training_gets_what_the_watcher_knows_and_what_a_person_adds() -> None:
     """A shadow of the same model from the same cluster; the person's words come last and win."""
-    options = settings("--model-name", "m", "--edge-names", "a,b")
+    options = settings("--model-name", "m", "--edge-names", "a,b", "--schema-registry-url", "http://r")
     words = command(options, ["--share", "0.1"], "")
     assert words[1:5] == ["-m", "trainer", "train", "--share"]
     assert words[-2:] == ["--share", "0.1"]
     assert words[words.index("--edge-names") + 1] == "a,b"
+    assert words[words.index("--schema-registry-url") + 1] == "http://r"
+    assert "--kafka-properties" not in words
     launched = command(settings("--train-with", "launch"), ["--seed", "7"], "2026-11-30T10:00:00+00:00")
     follow = ["launch", "--if-running", "follow", "--", "--share", "0"]
     assert launched[3:] == [*follow, "--from", "2026-11-30T10:00:00+00:00", "--seed", "7"]
+
+
+def test_the_watcher_loads_no_tensorflow() -> None:
+    """It is a small process, and starts at once."""
+    code = "import sys, trainer.watch.command; print({'tensorflow', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
