@@ -113,7 +113,7 @@ def train(
     evidence = dataclasses.replace(evidence, outside=outside, trusted=settings.trust_slice)
     stop_if_asked(stop)
     # 5. Record.
-    training = {"device": device, "read_s": read_s, "learn_s": learn_s}
+    training = {"device": device, "read_s": read_s, "learn_s": learn_s, "from": settings.from_}
     metrics = judged | {
         "network": learned.metrics["network"],
         "training": learned.metrics | training,

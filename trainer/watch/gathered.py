@@ -1,5 +1,7 @@
 """The evidence of a trial, gathered from what was read."""
 
+from datetime import UTC, datetime
+
 from contract.foresight import AlertVerdicts, JudgedAlert, ReportedFailure
 from contract.manifest import Manifest
 from trainer.watch.looks import recent
@@ -19,8 +21,8 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
     counts, began_s = facts.counts, facts.models.began_ms / 1000
     verdicts, verdicts_too = facts.verdicts[champion.version], facts.verdicts[challenger.version]
     alerts, alerts_too = verdicts.alerts(now_s), verdicts_too.alerts(now_s)
-    # A drift that had lasted for longer would have started a training before.
-    moved = [alert for alert in alerts if alert.told_s >= began_s - settings.cool_down_s]
+    moved_s = _drift_began_s(challenger) or began_s - settings.cool_down_s
+    moved = [alert for alert in alerts if alert.told_s >= moved_s]
     found = {alert.car_id for alert in moved if alert.verdict in _EXPLAINED}
     nothing_found = {alert.car_id for alert in moved if alert.inspected} - found
     standing = counts.champion.standing(champion.version, interval_s(champion), _explained(alerts, began_s))
@@ -48,6 +50,18 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
 def interval_s(manifest: Manifest) -> float:
     """The time between two samples of a car; 0 for a graph without state, which no evidence is counted of."""
     return manifest.state.sample_interval_s if manifest.state else 0.0
+
+
+def _drift_began_s(challenger: Manifest) -> float:
+    """From when on the challenger learned, which is when the drift began for which it was trained, or 0.
+
+    Without it a drift that had lasted for longer than the cool-down would have started a training before.
+    """
+    try:
+        began = datetime.fromisoformat(challenger.metrics.get("training", {}).get("from", ""))
+        return (began if began.tzinfo else began.replace(tzinfo=UTC)).timestamp()
+    except ValueError:  # none, or offsets that a person gave
+        return 0.0
 
 
 def _explained(alerts: list[JudgedAlert], began_s: float) -> int:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -106,6 +107,7 @@ def test_only_this_trial_counts(facts: Facts) -> None:
     facts.take(EDGE, "evidence", record(1, 0, 3))
     facts.take(EDGE, "evidence", record(2, 1, 3, model_name="another"))
     facts.take(EDGE, "evidence", record(2, 1, 3, share=None))
+    facts.take(EDGE, "evidence", record(1, 1, 3, share=0.1))
     facts.take(EDGE, "evidence", record(3, 1, 3))
     facts.take(EDGE, "evidence", record(2, 1, 3) | {"crossings": (1, 2)})
     trial = gathered(facts)
@@ -123,7 +125,7 @@ def test_a_scorer_that_is_gone_has_no_cars_any_more(facts: Facts) -> None:
 
 def test_failures_count_from_when_both_models_judge(facts: Facts) -> None:
     """The challenger cannot foresee what it has not learned; one that the champion missed proves nothing."""
-    for car, alerted, failed in (("early", 1, 30), ("both", 5, 30), ("missed", 5, 30)):
+    for car, alerted, failed in (("early", 3, 30), ("both", 5, 30), ("missed", 5, 30)):
         facts.take("edge.alerts", "alert", alert(1, car, alerted))
         facts.take("edge.maintenance", "maintenance", report(car, failed))
     facts.take("edge.maintenance", "maintenance", report("unforeseen", 30))
@@ -147,6 +149,20 @@ def test_inspections_of_moved_cars_are_counted_by_car(facts: Facts) -> None:
     facts.take("edge.maintenance", "maintenance", report("found", 20))
     trial = gathered(facts)
     assert (trial.moved, trial.found, trial.nothing_found) == (3, 1, 1)
+
+
+@pytest.mark.parametrize(("since", "moved"), [(-700, 2), (-30, 1), (None, 1)])
+def test_cars_have_moved_since_the_time_from_which_the_challenger_learned(
+    facts: Facts, since: int | None, moved: int
+) -> None:
+    """That is when the drift began; without it nobody knows, and it may be as long ago as the cool-down."""
+    began = "" if since is None else datetime.fromtimestamp(BEGAN_MS / 1000 + 60 * since, UTC).isoformat()
+    assert facts.models.challenger is not None
+    learned = replace(facts.models.challenger, metrics={"training": {"from": began}})
+    facts.models = replace(facts.models, challenger=learned)
+    for car, minute in (("a", -600), ("b", -20)):
+        facts.take("edge.alerts", "alert", alert(1, car, minute))
+    assert gathered(facts).moved == moved
 
 
 def far(minute: int, cars: int, **fields: Any) -> Evidence:
