@@ -24,15 +24,13 @@ from trainer.watch.gathered import trial_of
 from trainer.watch.looks import PastLook, lasting, lasts_since_ms
 from trainer.watch.reader import Reader, Wanted
 from trainer.watch.settings import Settings
-from trainer.watch.training import Training
+from trainer.watch.training import Training, reason_against
 from trainer.watch.verdict import Trial, Verdict, judge
 
 _log = logging.getLogger("watcher")
 
 _FIGURE = re.compile(r"\d[\d.,e+-]*")
 _POLL_S = 0.2
-_BROKEN_SHARE_MAX = 0.01  # of the records: more, and a training would learn from broken sensors
-_FRESH_LOOKS = 5  # older evidence says nothing of now
 _REREAD_AFTER_S = 86_400.0  # what is too old to matter leaves the memory then
 _RETRY_SHARE = 0.1  # of the cool-down: so soon after a training that ended without a decision
 
@@ -149,7 +147,7 @@ class Pipeline:
         self._say("drift", tuple(drift.reason for drift in drifts))
         if not drifts or self.settings.train_with == "none" or self.training.running:
             return
-        against = self._against_training(looks[-1], now_s)
+        against = reason_against(self._models, looks[-1], self.settings, now_s, self._retry_at)
         self._say("no training", (against,) if against else ())
         if not against:
             # A moved signal splits a car's telemetry; cars that are new or learned anew have their own.
@@ -161,21 +159,6 @@ class Pipeline:
                 "a training starts: the fleet has changed", extra={"reasons": reasons, "learns_from": since}
             )
             self.training.start(since)
-
-    def _against_training(self, look: PastLook, now_s: float) -> str:
-        """Why no training is started now; empty: nothing speaks against it."""
-        settings = self.settings
-        if self._models.challenger:
-            return f"version {self._models.challenger.version} is on trial"
-        if look.look.broken > _BROKEN_SHARE_MAX:
-            return "too many records are broken"
-        if now_s < self._models.decided_ms / 1000 + settings.cool_down_s:
-            return "a decision was taken lately"
-        if now_s < self._retry_at:
-            return "a training ended without a decision lately"
-        if now_s - look.ended_ms / 1000 > _FRESH_LOOKS * settings.look_every_s:
-            return "the evidence is old"
-        return ""
 
     def _say(self, what: str, words: tuple[str, ...], **about: object) -> None:
         """Log what is seen when it changes, not at every look; figures alone are no change."""

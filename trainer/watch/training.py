@@ -4,9 +4,33 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from trainer.watch.looks import PastLook
+from trainer.watch.models import Models
 from trainer.watch.settings import Settings
 
 _STOP_S_MAX = 10.0
+_BROKEN_SHARE_MAX = 0.01  # of the records: more, and a training would learn from broken sensors
+_FRESH_LOOKS = 5  # older evidence says nothing of now
+
+
+def reason_against(
+    models: Models, newest: PastLook, settings: Settings, now_s: float, retry_at_s: float
+) -> str:
+    """Why no training is started now although a drift lasts; empty: nothing speaks against it.
+
+    retry_at_s: when one that ended without a decision may be tried again. Times are s since 1970.
+    """
+    if models.challenger:
+        return f"version {models.challenger.version} is on trial"
+    if newest.look.broken > _BROKEN_SHARE_MAX:
+        return "too many records are broken"
+    if now_s < models.decided_ms / 1000 + settings.cool_down_s:
+        return "a decision was taken lately"
+    if now_s < retry_at_s:
+        return "a training ended without a decision lately"
+    if now_s - newest.ended_ms / 1000 > _FRESH_LOOKS * settings.look_every_s:
+        return "the evidence is old"
+    return ""
 
 
 def command(settings: Settings, arguments: Sequence[str], since: str) -> list[str]:

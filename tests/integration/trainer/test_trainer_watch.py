@@ -182,10 +182,11 @@ def test_a_killed_watcher_leaves_no_training_behind(watched: Watched) -> None:
     sleeping = WITH_STUB.replace(repr(STUB), repr(SLEEPING))
     flags = watched.command("--train-with", "process", "--cool-down-s", "0")
     python = [sys.executable, "-c", sleeping, str(started), *flags[flags.index("watch") + 1 :]]
-    for looks in range(4, 0, -1):
-        watched.count(1, ago_looks=looks, moved=60)
     for stop in (subprocess.Popen.kill, subprocess.Popen.terminate):
         process = watched.start(argv=python)
+        for _ in range(8):
+            watched.count(1, moved=60)
+            time.sleep(0.6)
         pid = int(watched.until(lambda: started.exists() and started.read_text(), "a training is started"))
         assert alive(pid)
         stop(process)

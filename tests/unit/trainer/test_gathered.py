@@ -20,7 +20,6 @@ from trainer.watch.looks import KEPT, NEWEST, Looks, lasting, lasts_since_ms, re
 from trainer.watch.models import Models
 from trainer.watch.reader import Facts
 from trainer.watch.settings import Settings
-from trainer.watch.training import command
 from trainer.watch.verdict import judge
 
 EDGE = "edge.scores.evidence"
@@ -245,20 +244,6 @@ def test_the_table_shows_both_models_and_the_verdict(facts: Facts) -> None:
     assert lines[4].split()[:2] == ["challenger", "2"]
     assert lines[5] == "wait:"
     assert "at least 100 are needed" in lines[6]
-
-
-def test_a_training_gets_what_the_watcher_knows_and_what_a_person_adds() -> None:
-    """A shadow of the same model from the same cluster; the person's words come last and win."""
-    options = settings("--model-name", "m", "--edge-names", "a,b", "--schema-registry-url", "http://r")
-    words = command(options, ["--share", "0.1"], "")
-    assert words[1:5] == ["-m", "trainer", "train", "--share"]
-    assert words[-2:] == ["--share", "0.1"]
-    assert words[words.index("--edge-names") + 1] == "a,b"
-    assert words[words.index("--schema-registry-url") + 1] == "http://r"
-    assert "--kafka-properties" not in words
-    launched = command(settings("--train-with", "launch"), ["--seed", "7"], "2026-11-30T10:00:00+00:00")
-    follow = ["launch", "--if-running", "follow", "--", "--share", "0"]
-    assert launched[3:] == [*follow, "--from", "2026-11-30T10:00:00+00:00", "--seed", "7"]
 
 
 def test_the_watcher_loads_no_tensorflow() -> None:
