@@ -58,18 +58,15 @@ class StateLayout:
 
         False for all where the manifest is from before 0.3 and does not say.
         """
-        if self.variance is None or self.strange_variance is None:
-            return np.zeros(len(state), np.bool_)
-        strange: Mask = self.warm(state) & (state[:, self.variance[0]] >= self.strange_variance)
-        return strange
+        calm = self.calm(state)
+        return np.zeros(len(state), np.bool_) if calm is None else self.warm(state) & ~calm
 
-    def judged(self, state: Floats) -> Mask:
-        """(n,) whether each car of a state (n, width) has been learned and is not strange."""
-        warm = self.warm(state)
+    def calm(self, state: Floats) -> Mask | None:
+        """(n,) whether each car of a state (n, width) is judged as soon as it has been learned; None: all."""
         if self.variance is None or self.strange_variance is None:
-            return warm
-        judged: Mask = warm & (state[:, self.variance[0]] < self.strange_variance)
-        return judged
+            return None
+        calm: Mask = state[:, self.variance[0]] < self.strange_variance
+        return calm
 
     @property
     def handover_samples(self) -> int:

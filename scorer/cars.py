@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 _CAPACITY = 1024
+_FEW_ROWS = 100  # which are put back faster by index
 
 
 class Column:
@@ -23,6 +24,15 @@ class Column:
         self._fill = fill
         shape = (capacity,) if width is None else (capacity, width)
         self.values: NDArray[Any] = np.zeros(shape, dtype) if fill == 0 else np.full(shape, fill, dtype)
+
+    def put(self, cars: CarNumbers, rows: NDArray[Any]) -> None:
+        """Replace the rows of n different cars by those of an array (n, width): twice as fast as by index."""
+        if len(rows) < _FEW_ROWS:
+            self.values[cars] = rows
+        elif self.values.shape[1]:
+            row = np.dtype((np.void, self.values.shape[1] * self.values.itemsize))
+            flat = np.ascontiguousarray(rows, self.values.dtype).view(row).reshape(-1)
+            np.put(self.values.view(row).reshape(-1), cars, flat)
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` cars."""

@@ -29,7 +29,7 @@ _log = logging.getLogger("scorer")
 
 _NO_SEQ = -1  # seq of a car's state before its first sample
 # More rows in one call of the graph do not stay in the processor's cache between its operators.
-_CALL_ROWS_MAX = 2_000
+_CALL_ROWS_MAX = 1_000
 
 
 # Alerts that nobody is shown, written in an interval of evidence; more are counted.
@@ -190,8 +190,10 @@ class AnomalyDetector:
         rule = generations.newest.model.manifest.alert
         advanced = self.alerts.advance(rounds, sides[0].shares, rule)
         detections, visible = sides[0].detections(decoded, lambda age: generations.by_age(age).model.manifest)
-        writer = AlertWriter(self.alerts, generations.scored_by, self._components, ids)
-        changed = writer.changed(rounds, advanced, detections, decoded)
+        changed = []
+        if advanced.changes:
+            writer = AlertWriter(self.alerts, generations.scored_by, self._components, ids)
+            changed = writer.changed(rounds, advanced, detections, decoded)
         for car, _ in changed:
             self.changed.values[car] = True
         trial = self.trial

@@ -69,9 +69,10 @@ class Findings:
         """Take in n scores; `span`: which of the m they are, `visible` (n,): whether they are the cars'."""
         # A NaN score is a hit too: such a record is far from everything that was learned.
         hits = np.flatnonzero(~(score <= thresholds))
-        hit_ages = np.zeros(len(hits), np.int8) if ages is None else ages[hits]
-        seen = np.ones(len(hits), np.bool_) if visible is None else visible[hits]
-        self._hits.append((rows[hits], score[hits], contribution[hits], hit_ages, seen))
+        if len(hits):
+            hit_ages = np.zeros(len(hits), np.int8) if ages is None else ages[hits]
+            seen = np.ones(len(hits), np.bool_) if visible is None else visible[hits]
+            self._hits.append((rows[hits], score[hits], contribution[hits], hit_ages, seen))
         if span is not None:
             self.shares[span] = score / thresholds
 
@@ -104,7 +105,7 @@ class AlertWriter:
         decoded: Decoded,
     ) -> list[tuple[int, dict[str, Any]]]:
         """(car, record of the schema alert without `scored_at`) of each change, see `Alerts.advance`."""
-        found = []
+        found: list[tuple[int, dict[str, Any]]] = []
         for i, opens in advanced.changes:
             car, row = int(rounds.cars[i]), int(rounds.rows[i])
             states, at = self.model(car), int(decoded.sampled_at_ms[row])

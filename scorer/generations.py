@@ -129,7 +129,7 @@ class Generations:
         if not self.handing_over:
             score, contribution, before, after = self.newest.step(cars, signals)
             if moves:
-                self.newest.column.values[cars] = after
+                self.newest.column.put(cars, after)
             return Step(score, contribution, None, [Part(slice(None), self.newest, before, after)])
         ages, learners = self.age.values.take(cars), self._learner.values.take(cars)
         pairs = ages * GENERATIONS_MAX + learners
@@ -154,7 +154,7 @@ class Generations:
         """`ModelStates.step` of the model that scores these cars; `new` learns them, or is the same."""
         score, contribution, before, after = old.step(cars, signals)
         if moves:
-            old.column.values[cars] = after
+            old.column.put(cars, after)
             if new is not old:
                 *_, learned = new.step(cars, signals)
                 ready = new.learn(cars, learned, old, before, after)

@@ -72,11 +72,14 @@ class ModelStates:
         states = self.column.values[cars]
         return np.zeros(len(states), np.bool_) if self.layout is None else self.layout.strange(states)
 
-    def judged(self, states: Floats) -> int:
-        """How many of n cars with these states (n, width) after a sample the model judges."""
-        if self.layout is None:
-            return len(states)
-        return int(np.count_nonzero(self.layout.judged(states)))
+    def judged(self, states: Floats, warm: Mask | None = None) -> int:
+        """How many of n cars with these states (n, width) after a sample the model judges.
+
+        warm (n,): which of them it has learned, where that is known already.
+        """
+        warm = self.warm_rows(states) if warm is None else warm
+        calm = None if self.layout is None else self.layout.calm(states)
+        return int(np.count_nonzero(warm if calm is None else warm & calm))
 
     def come_back(self) -> None:
         """Note that this model was replaced and is the newest again."""
@@ -96,7 +99,7 @@ class ModelStates:
     ) -> Mask:
         """Store the states of n cars that are learned beside an older model; see `watch`."""
         ready = self.watch(learned, old, before, after)
-        self.column.values[cars] = learned
+        self.column.put(cars, learned)
         self.consensus.watched += len(cars)
         return ready
 

@@ -103,21 +103,21 @@ class Trial:
         if states.broken > before_broken or not sound.all():
             self._check(sound & np.any(after, axis=1) if states.layout else sound, parts)
             lost = learned & ~states.warm_rows(after)
-            learned &= ~lost
             self._beside.values[cars[lost]] = _NONE_YET
-            learned &= sound
-        if not learned.all():
+            learned &= sound & ~lost
+        all_learned = learned.all()
+        if not all_learned:
             score = np.where(learned, score, np.float32(0))
         serves = self._serve(cars, learned) if self.share else None
         if moves:
-            if learned.all():
-                states.column.values[cars] = after
+            if all_learned:
+                states.column.put(cars, after)
             else:
                 self._learn(cars, after, parts)
             self.changed.values[cars] = True
             if serves is not None:
                 self._move_alerts(cars, serves)
-        return Verdict(score, contribution, serves, states.judged(after))
+        return Verdict(score, contribution, serves, states.judged(after, learned))
 
     def _check(self, sound: Mask, parts: list[Part]) -> None:
         """Count what is broken here alone. Raises Broken where it is too much."""
@@ -140,7 +140,7 @@ class Trial:
             beside[of_part[anew]] = old.version
             pupils, around = now != _LEARNED, (old_before, old_after)
             if not pupils.all():
-                self.states.column.values[of_part] = learned
+                self.states.column.put(of_part, learned)
                 of_part, learned = of_part[pupils], learned[pupils]
                 around = old_before[pupils], old_after[pupils]
             if len(of_part):

@@ -7,12 +7,14 @@ import gc
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from confluent_kafka import Message
 
 from contract.joined import Joined
+from contract.manifest import Decision, pack, unpack
 from contract.telemetry import Decoder
 from contract.topics import CAR_STATE, TELEMETRY, TELEMETRY_PARTITIONS
 from local.watch import reader
@@ -37,18 +39,25 @@ _DELIVERED_WITHIN_S = 60.0
 def measure(bootstrap: str, model: bytes) -> dict[str, float]:
     """µs a record by step. Raises WorldDown where Kafka has too few records.
 
-    `detect`: states, graph and alerts together; `invoke`: the graph alone, all records at once;
-    `anomalies`: making the anomaly records, without sending them.
+    `detect`: states, graph and alerts together; `detect_in_trial`: likewise, with a shadow beside the model;
+    `invoke`: the graph alone, all records at once; `anomalies`: making the anomaly records, not sending them.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(1_000_000)  # as in the scorer
     try:
-        return _measure(bootstrap, Model.open(model, "litert"))
+        return _measure(bootstrap, Model.open(model, "litert"), Model.open(_shadow(model), "litert"))
     finally:
         gc.set_threshold(*thresholds)
 
 
-def _measure(bootstrap: str, model: Model) -> dict[str, float]:
+def _shadow(record: bytes) -> bytes:
+    """A challenger with the same graph, which scores no car."""
+    manifest, tflite = unpack(record)
+    decision = Decision(published=True, share=0.0)
+    return pack(replace(manifest, version=manifest.version + 1, decision=decision), tflite)
+
+
+def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -58,9 +67,10 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
         return result
 
     consumed_us, batches = _consume(bootstrap)
-    decoder, detector, other = Decoder.of_all_versions(), AnomalyDetector(), AnomalyDetector()
-    for each in (detector, other):
+    decoder, (detector, other, in_trial) = Decoder.of_all_versions(), (AnomalyDetector() for _ in range(3))
+    for each in (detector, other, in_trial):
         each.add(model)
+    in_trial.challenge(shadow)
     for number, messages in enumerate(batches):
         if number == WARM_UP:
             spent.clear()
@@ -71,6 +81,8 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
             "sift", detector.sift, batch.keys, batch.partitions[decoded.rows], decoded.seq
         )
         timed("detect", detector.detect, by_car, fresh, late, decoded)
+        in_trial.sift(batch.keys, batch.partitions[decoded.rows], decoded.seq)
+        timed("detect_in_trial", in_trial.detect, by_car, fresh, late, decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)
         timed("audits", audits, batch, decoded.rows, fresh, late)
@@ -78,7 +90,7 @@ def _measure(bootstrap: str, model: Model) -> dict[str, float]:
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")
     spent["anomalies"] = spent.pop("all") - sum(spent[step] for step in steps)
-    names = ("messages", *steps, "invoke", "anomalies")
+    names = ("messages", *steps, "detect_in_trial", "invoke", "anomalies")
     return {"consume": consumed_us} | {name: round(1e6 * spent[name] / count, 3) for name in names}
 
 

@@ -1,5 +1,6 @@
 """A challenger beside the champion: it learns all cars, and scores its share of them."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from .fleet import Fleet
-from .trial import CARS, Drive, canary, course, learned, model, taken
+from .trial import CARS, Drive, canary, course, learned, model, openings, taken
 
 
 @pytest.fixture
@@ -83,7 +84,8 @@ def test_a_canary_scores_exactly_its_cars(make: Any, drive: Drive) -> None:
     """Scores, alerts and versions of its cars are the challenger's, of the others the champion's."""
     fleet = learned(Fleet(make(1)), drive, make(2, by=0.5, share=0.4))
     for _ in range(12):
-        fleet.samples(CARS, drive.signals(3.0))
+        found, _ = fleet.samples(CARS, drive.signals(3.0))
+    assert sorted(found.rows.tolist()) == list(range(0, len(CARS), 5))  # each of them once
     faulty = {car for number, car in enumerate(CARS) if number % 5 == 0}
     mine = canary(0.4)
     assert faulty & mine
@@ -121,6 +123,48 @@ def test_another_share_changes_no_state(make: Any, drive: Drive) -> None:
     assert closed == {(car, False) for car, _, _ in changes}
 
 
+def test_every_alert_is_closed_where_it_was_opened(make: Any, drive: Drive) -> None:
+    """Also if the one side alone opened it, and the car goes to the other side before it closes."""
+    fleet = learned(Fleet(make(1)), drive, make(2, share=0.0, threshold=2.0))
+    visible: list[dict[str, Any]] = []
+
+    def rounds(share: float, faulty: float) -> None:
+        assert fleet.detector.trial
+        fleet.detector.challenge(make(2, share=share, threshold=2.0))
+        for _ in range(12):
+            visible.extend(fleet.samples(CARS, drive.signals(faulty))[1])
+
+    rounds(0.0, 0.6)  # 0.6 √K: over 2, under 80 % of 4
+    assert [alert["model_version"] for alert in fleet.unseen] == [2] * 8
+    assert visible == []
+    rounds(1.0, 0.6)
+    assert [(alert["action"], alert["model_version"]) for alert in visible] == [("opened", 2)] * 8
+    rounds(0.0, 0.6)
+    assert {alert["action"] for alert in visible[8:]} == {"closed"}
+    rounds(0.0, 0.0)
+    assert len(openings(visible)) == 8
+    assert len(openings(fleet.unseen)) == 16
+    assert fleet.detector.open_alerts == 0
+
+
+def test_what_was_watched_of_another_model_is_forgotten(make: Any, remembering: Any) -> None:
+    """A car that is handed over to a newer champion before the challenger has learned it begins anew."""
+    fleet = Fleet(make(1))
+    fleet.samples(["a"] * 8, remembering.mean)
+    fleet.detector.add(make(2))
+    fleet.samples(["a"] * 2, remembering.mean)
+    fleet.detector.challenge(make(3, share=0.0))
+    fleet.samples(["a"] * 2, remembering.mean)
+    assert fleet.detector.generations.scored_by(0).version == 2
+    fleet.samples(["a"] * 3, remembering.mean)
+    assert fleet.detector.trial
+    assert (
+        fleet.detector.trial.states.column.values[0, 0] == 2
+    )  # its first sample beside another is no sample
+    fleet.samples(["a"] * 2, remembering.mean)
+    assert fleet.detector.trial.learning == 0
+
+
 def test_a_car_that_goes_to_another_model_is_learned_anew(make: Any, remembering: Any) -> None:
     """What was watched of one champion says nothing of another; what is learned stays."""
     fleet = Fleet(make(1))
@@ -152,3 +196,18 @@ def test_unseen_alerts_are_bounded(make: Any, remembering: Any, monkeypatch: pyt
     fleet.samples(CARS, remembering.mean + 9 * remembering.spread)
     assert len(fleet.unseen) == 3
     assert taken(fleet)[2].unwritten == len(CARS) - 3
+
+
+def test_a_car_that_is_learned_without_inheriting_is_learned(make: Any, remembering: Any) -> None:
+    """A challenger with other units learns each car for a whole learning period, and then judges it."""
+    layout = replace(remembering.layout, units="others")
+    fleet = Fleet(make(1))
+    fleet.samples(CARS * 8, remembering.mean)
+    fleet.detector.challenge(make(2, share=1.0, state=layout))
+    fleet.samples(CARS * 7, remembering.mean)
+    assert fleet.detector.trial
+    assert fleet.detector.trial.learning == len(CARS)
+    fleet.samples(CARS, remembering.mean)
+    assert fleet.detector.trial.learning == 0
+    fleet.samples(CARS * 2, remembering.mean + 9 * remembering.spread)
+    assert {fleet.versions[car, 18] for car in CARS} == {2}

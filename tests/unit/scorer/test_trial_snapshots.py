@@ -11,7 +11,7 @@ from scorer.model import Model
 from scorer.snapshots import Snapshots
 
 from .fleet import Fleet
-from .trial import CARS, Drive, learned, model
+from .trial import CARS, Drive, learned, model, openings
 
 NAME = "failure-detector"
 
@@ -78,6 +78,20 @@ def test_a_successor_goes_on_with_the_trial(make: Any, drive: Drive, rounds: int
     assert hidden == [(a["alert_id"], a["action"], a["model_version"]) for a in one.unseen]
     assert first.scores | second.scores == pytest.approx(one.scores, rel=1e-4)
     assert first.versions | second.versions == one.versions
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_alerts_of_one_side_alone_survive(make: Any, drive: Drive, share: float) -> None:
+    """The successor closes what the challenger alone has opened, on the topic where it was opened."""
+    challenger, visible = make(2, share=share, threshold=2.0), []
+    first = learned(Fleet(make(1)), drive, challenger)
+    for _ in range(12):
+        visible += first.samples(CARS, drive.signals(0.6))[1]  # 0.6 √K: over 2, under 80 % of 4
+    second = successor(first, challenger, make(1))
+    for _ in range(15):
+        visible += second.samples(CARS, drive.signals())[1]
+    unseen = first.unseen + second.unseen
+    assert (len(openings(visible)), len(openings(unseen))) == ((8, 0) if share else (0, 8))
 
 
 def test_a_promotion_in_between_costs_nothing(make: Any, drive: Drive) -> None:

@@ -63,3 +63,10 @@ def model(remembering: Any, version: int, by: float = 0.0, share: float | None =
     """A model that expects the signals `by` spreads higher; `other` replaces fields of its manifest."""
     other = {"threshold": 4.0, "alert": RULE, "decision": Decision(published=True, share=share)} | other
     return Model.open(remembering.shifted(by).record(version, **other), "litert")
+
+
+def openings(alerts: list[dict[str, Any]]) -> list[str]:
+    """The ids of the alerts that opened; each must have closed."""
+    opened, closed = ([a["alert_id"] for a in alerts if a["action"] == way] for way in ("opened", "closed"))
+    assert sorted(opened) == sorted(closed)
+    return sorted(opened)
