@@ -8,7 +8,7 @@ import pytest
 
 from contract.evidence import AT_THRESHOLD, LEVELS
 from trainer.watch.drift import Drift
-from trainer.watch.verdict import Rules, Standing, Trial, judge, surely_over, threshold_multiple
+from trainer.watch.verdict import Rules, Standing, Trial, judge, surely_more, surely_over, threshold_multiple
 
 RULES = Rules(budget=0.1, car_weeks_min=100.0)
 MOVED = Drift(kind="signal", signal="battery_voltage", share=0.9, reason="90% of the cars send clearly more")
@@ -51,7 +51,9 @@ def test_a_good_challenger_is_promoted(share: float) -> None:
         ({}, {"learning": 30}, {}, "31 cars are not judged by it yet, 4 by the champion"),
         ({}, {"cars": 0}, {}, "no scorer has counted"),
         ({}, {}, {"foreseen_too": 18}, "of 20 failures that the champion foresaw it foresaw 18"),
-        ({"openings": 60}, {"openings": 60, "alone": 60}, {}, "surely more than the 24.0 that are tolerated"),
+        ({"openings": 30}, {"openings": 60}, {}, "surely more than the 24.0 that are tolerated, and than"),
+        ({"openings": 0, "car_weeks": 0.0}, {"openings": 60}, {}, "surely more than the 24.0"),
+        ({}, {"openings": 60, "car_weeks": 0.0}, {}, "0 car-weeks judged"),
         ({}, {}, {"held": True}, "only a person promotes it: it is held"),
     ],
 )
@@ -60,6 +62,20 @@ def test_it_waits_and_says_for_what(champion: Any, challenger: Any, fields: Any,
     verdict = judge(trial(champion, challenger, **fields), RULES)
     assert verdict.action == "wait"
     assert why in verdict.reasons[0]
+
+
+def test_a_fleet_with_many_faults_keeps_no_challenger_from_promotion() -> None:
+    """Both models raise three times the tolerated alerts: most failures have not come yet."""
+    assert judge(trial({"openings": 70}, {"openings": 80}), RULES).action == "promote"
+    assert judge(trial({"openings": 70, "car_weeks": 240.0}, {"openings": 80}), RULES).action == "wait"
+
+
+@pytest.mark.parametrize(
+    ("count", "other", "sure"), [(9, 2, True), (8, 2, False), (3, 9, False), (5, 0, True)]
+)
+def test_more_openings_are_sure_by_the_binomial_bound(count: int, other: int, sure: bool) -> None:
+    """With equal exposure, as heads of a coin: 9 of 11 are 3.3 %, 8 of 10 are 5.5 %, 5 of 5 are 3.1 %."""
+    assert surely_more(standing(2, count), standing(1, other)) == sure
 
 
 def test_by_hand_nothing_is_promoted_but_it_is_said_that_it_could_be() -> None:
