@@ -64,6 +64,13 @@ class Hypotheses:
         """
         return np.sqrt(np.diag(np.linalg.inv(self._norm)) / len(self.columns))
 
+    def healthy(self, columns: range) -> tuple[F8, F8] | None:
+        """(usual, spread) of these columns of the state; None where not all of them are compared."""
+        if not set(columns) <= set(self.columns):
+            return None
+        order = [self.columns.index(column) for column in columns]
+        return np.array(self.usual)[order], self.spread[order]
+
     @cached_property
     def _norm(self) -> F8:
         return np.array(self.norm, np.float64)

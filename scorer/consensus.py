@@ -22,6 +22,9 @@ _FORGOTTEN = 0.2
 # The difference between two models for a car is half the car's own and half that of all cars: what the car
 # drove in a few hours is not all that it drives.
 _OWN = 0.5
+# Where cars drift so many times further apart than healthy ones (usually 1.1, in a cold snap 2), the older
+# model does not know their world: most of a drift is its own error, and models differ by the car.
+_UNKNOWN, _FORGOTTEN_IF_UNKNOWN, _OWN_IF_UNKNOWN = 1.5, 0.8, 1.0
 _TO_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median distances from its median
 
 
@@ -40,18 +43,23 @@ class Consensus:
         self._pause = 0  # samples until the next one
         self._drift: tuple[Floats, Floats] | None = None  # median and spread; None: of too few cars
         self._difference: tuple[Floats, Floats] | None = None
+        self._unknown = False  # whether the older model does not know the world of these cars
 
     @property
     def due(self) -> bool:
         """Whether enough was watched for another look."""
         return self.watched >= self._pause
 
-    def look(self, drift: Floats, difference: Floats) -> None:
-        """Take in drift and difference (m, J) of some cars, see `StateLayout.compared`."""
+    def look(self, drift: Floats, difference: Floats, healthy: Floats | None = None) -> None:
+        """Take in drift and difference (m, J) of some cars, see `StateLayout.compared`.
+
+        healthy (J,): how far the deviation of a healthy car typically is from 0, if that is known.
+        """
         self.watched, self._pause = 0, _ROWS_A_CAR * max(len(drift), CARS_MIN)
         if len(drift) >= CARS_MIN:
             self._drift, self._difference = _middle(drift), _middle(difference)
             self._middles = _groups(drift, *self._drift) if self._with_groups else []
+            self._unknown = healthy is not None and np.median(self._drift[1] / healthy) > _UNKNOWN
 
     def normal(self, drift: Floats) -> Floats:
         """What of the drift (n, J) of n cars is normal from now on: that of all cars, and a little more.
@@ -65,7 +73,7 @@ class Consensus:
         for middle in self._middles:  # not a number in a signal in which there is no such group
             common = np.where(np.abs(drift - middle) < np.abs(drift - common), middle, common)
         own: Floats = np.clip(drift - common, -_USUAL * spread, _USUAL * spread)
-        normal: Floats = common + np.float32(_FORGOTTEN) * own
+        normal: Floats = common + np.float32(_FORGOTTEN_IF_UNKNOWN if self._unknown else _FORGOTTEN) * own
         return normal
 
     def settled(self, difference: Floats) -> Floats:
@@ -74,7 +82,7 @@ class Consensus:
             return difference
         median, spread = self._difference
         own: Floats = np.clip(difference - median, -_USUAL * spread, _USUAL * spread)
-        return median + np.float32(_OWN) * own
+        return median + np.float32(_OWN_IF_UNKNOWN if self._unknown else _OWN) * own
 
 
 def _middle(values: Floats) -> tuple[Floats, Floats]:

@@ -42,19 +42,15 @@ def _bounds(manifest: Manifest, layout: StateLayout) -> Floats | None:
     """(4, J) deviations far below, below, above and far above what is usual; None where it is not known."""
     if manifest.hypotheses is None:
         return None
-    columns = list(manifest.hypotheses.columns)
-    wanted = range(*layout.deviation)
-    if not set(wanted) <= set(columns):
+    if (healthy := manifest.hypotheses.healthy(range(*layout.deviation))) is None:
         return None
-    order = [columns.index(column) for column in wanted]
-    usual = np.array(manifest.hypotheses.usual)[order]
-    spread = manifest.hypotheses.spread[order]
+    usual, spread = healthy
     return (usual + np.multiply.outer([-FAR, -NEAR, NEAR, FAR], spread)).astype(np.float32)
 
 
 def _counts(state: Floats, layout: StateLayout, bounds: Floats) -> NDArray[np.intp]:
     """(4, J) how many of the cars with these states (n, width) are beyond each bound."""
-    judged = layout.warm(state) & ~layout.strange(state)
+    judged = layout.judged(state)
     deviation = state[:, slice(*layout.deviation)]
     # By signal: comparisons along the cars, and counts of whole rows, are several times faster.
     by_signal = np.ascontiguousarray((deviation if judged.all() else deviation[judged]).T)

@@ -5,6 +5,7 @@ own, which the graph leaves alone until then: nothing else has to be kept or wri
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -54,6 +55,15 @@ class ModelStates:
             metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
             after[broken] = 0
         return score, contribution, before, after
+
+    @cached_property
+    def healthy(self) -> Floats | None:
+        """(J,) how far the deviation of a healthy car typically is from 0; None where it is not known."""
+        hypotheses = self.model.manifest.hypotheses
+        if self.layout is None or hypotheses is None:
+            return None
+        healthy = hypotheses.healthy(range(*self.layout.deviation))
+        return None if healthy is None else healthy[1].astype(np.float32)
 
     def warm(self, cars: CarNumbers | slice) -> Mask:
         """Whether the model has learned each car; one without state has nothing to learn."""
@@ -113,7 +123,8 @@ class ModelStates:
             every = max(1, sum(len(group) for group, _ in groups) // CARS_MAX)
             parts = [self.compared(group[::every], model) for group, model in groups]
             parts = [part for part in parts if part.size] or [np.empty((2, 0, 0), np.float32)]
-            self.consensus.look(*np.concatenate(parts, axis=1))
+            drift, difference = np.concatenate(parts, axis=1)
+            self.consensus.look(drift, difference, self.healthy)
         self.inherit(cars, old)
 
     def watch(self, learned: Floats, old: "ModelStates", before: Floats, after: Floats) -> Mask:
@@ -125,18 +136,20 @@ class ModelStates:
         mine, theirs = self.layout, old.layout
         if mine is None or theirs is None:
             return np.ones(len(learned), np.bool_) if mine is None else mine.warm(learned)
-        ready, was_warm = mine.warm(learned), theirs.warm(after)
+        ready, was_judged = mine.warm(learned), theirs.judged(after)
         if mine.units == theirs.units:
-            watched = was_warm & ~ready
+            watched = was_judged & ~ready
             if watched.all():
                 mine.watch(learned, theirs, before, after)
             elif watched.any():
                 part = learned[watched]
                 mine.watch(part, theirs, before[watched], after[watched])
                 learned[watched] = part
-            ready |= was_warm & (learned[:, SEEN] >= mine.handover_samples)
-        if not was_warm.all():  # the old model keeps it only until this one has seen as many samples
-            ready |= ~was_warm & (learned[:, SEEN] >= after[:, SEEN])
+            ready |= was_judged & (learned[:, SEEN] >= mine.handover_samples)
+        # The old model keeps other cars only until this one has seen as many samples: of a car of a kind that
+        # it does not know it knows nothing of use.
+        if not was_judged.all():
+            ready |= ~was_judged & (learned[:, SEEN] >= after[:, SEEN])
         return ready
 
     def inherit(self, cars: CarNumbers, old: "ModelStates") -> None:
@@ -144,7 +157,7 @@ class ModelStates:
         if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
             return
         theirs = old.column.values[cars]
-        knew = old.layout.warm(theirs) & (self.column.values[cars, SEEN] > 0)
+        knew = old.layout.judged(theirs) & (self.column.values[cars, SEEN] > 0)
         self.unwatch(cars[~knew])
         cars, theirs = cars[knew], theirs[knew]
         mine, baseline = self.column.values[cars], slice(*self.layout.baseline)
@@ -169,6 +182,6 @@ class ModelStates:
         if self.layout is None or old.layout is None or self.layout.units != old.layout.units:
             return np.empty((2, 0, 0), np.float32)
         mine, theirs = self.column.values[cars], old.column.values[cars]
-        shows = old.layout.warm(theirs) & ~self.layout.warm(mine)
+        shows = old.layout.judged(theirs) & ~self.layout.warm(mine)
         shows &= mine[:, SEEN] >= self.layout.handover_samples // 2
         return np.stack(self.layout.compared(mine[shows], old.layout, theirs[shows]))

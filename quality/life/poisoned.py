@@ -15,7 +15,8 @@ from typing import Any
 from contract.manifest import Manifest
 from plumbing.life import Stop, WorldDown
 from quality.life.bars import Bar, Figures
-from quality.life.slices import INTERVAL_S, POISONED, SOUND, Make, World
+from quality.life.replayed import INTERVAL_S
+from quality.life.slices import POISONED, SOUND, Make, World
 from trainer import train
 from trainer.judge import evaluate
 from trainer.judge.baselines import model_contender

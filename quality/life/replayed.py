@@ -1,6 +1,6 @@
 """A fleet's telemetry through the scorer's own models at work, one model after another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,12 @@ from contract.telemetry import SIGNALS, Floats
 from quality.ground import Failure
 from quality.metrics import FleetLevels
 from scorer.cars import CarTable
+from scorer.consensus import Consensus
 from scorer.generations import Generations
 from scorer.model import Model
+from scorer.model_states import ModelStates
+from simulator.fleet import Fleet
+from trainer.model.directions import hypotheses
 from trainer.model.domain import fleet_domain
 from trainer.model.learning import learn
 from trainer.model.replay import replay
@@ -25,6 +29,12 @@ from trainer.model.state import Window, state_layout
 
 INTERVAL_S = 60.0
 WINDOW = Window(learning_samples=480, memory_samples=60)  # 8 h and 1 h
+
+
+def driven(fleet: Fleet, samples: int, since_s: float = 0.0) -> Floats:
+    """What all cars of a fleet send from second `since_s` on: signals (cars, samples, K)."""
+    steps = [since_s + (number + 1) * INTERVAL_S for number in range(samples)]
+    return np.stack([fleet.step(slice(0, fleet.cars), now_s, INTERVAL_S) for now_s in steps], axis=1)
 
 
 def trained(training: Floats, calibration: Floats, seed: int) -> Model:
@@ -37,10 +47,11 @@ def trained(training: Floats, calibration: Floats, seed: int) -> Model:
         name="failure-detector", version=1, parent=None, created_at="", git_revision="", signals=SIGNALS,
         schema_fingerprint=latest("telemetry").fingerprint.hex(), threshold=levels.threshold(0.1),
         false_alarms_per_car_week=0.1, alert=SMOOTHED, components={},
-        state=state_layout(fleet_domain(), WINDOW, INTERVAL_S), training_offsets={}, validation_offsets={},
-        seed=seed, metrics={}, reference_quantiles={},
+        state=state_layout(fleet_domain(), WINDOW, INTERVAL_S, graph.constants.strange_variance),
+        training_offsets={}, validation_offsets={}, seed=seed, metrics={}, reference_quantiles={},
         golden=Golden(signals=(), state=(), score=(), contribution=(), state_after=()),
         tflite_sha256=sha256(tflite), tflite_bytes=len(tflite), decision=Decision(published=True),
+        hypotheses=hypotheses(graph, tflite, *_rows(training)),
     )  # fmt: skip
     return Model(manifest, tflite, "litert")
 
@@ -75,20 +86,38 @@ class Replayed:
         return Replayed(self.shares[cars], self.models[cars])
 
 
-def replayed(signals: Floats, published: Mapping[int, Model]) -> Replayed:
-    """Score cars (cars, samples, K) with the models that are published before these samples."""
+def replayed(
+    signals: Floats,
+    published: Mapping[int, Model],
+    *,
+    begin: NDArray[np.intp] | None = None,
+    groups: bool = False,
+    after: Callable[[int, ModelStates, int], None] = lambda _sample, _newest, _known: None,
+) -> Replayed:
+    """Score cars (cars, samples, K) with the models that are published before these samples.
+
+    begin (cars,): the first sample of each car, not falling; all drive from the start by default. Before it a
+    car scores 0 by model 0. `groups`: the models have been on trial, see `Consensus`. `after` is called after
+    each sample, with the states of the newest model and the number of cars known by then.
+    """
     cars, samples, _ = signals.shape
+    begin = np.zeros(cars, np.intp) if begin is None else begin
     table = CarTable()
     generations = Generations(table)
-    numbers = table.numbers(Joined.of([b"%06d" % car for car in range(cars)]), np.zeros(cars, np.int32))
-    shares, models = np.empty((cars, samples), np.float32), np.empty((cars, samples), np.int64)
+    ids = [b"%06d" % car for car in range(cars)]
+    shares, models = np.zeros((cars, samples), np.float32), np.zeros((cars, samples), np.int64)
+    numbers = np.arange(0)
     for sample in range(samples):
         if model := published.get(sample):
             generations.add(_numbered(model, list(published).index(sample)))
-        step = generations.step(numbers, np.ascontiguousarray(signals[:, sample]))
-        shares[:, sample] = step.score / generations.thresholds(step.ages)
+            generations.newest.consensus = Consensus(groups)
+        if len(numbers) < (known := int(np.count_nonzero(begin <= sample))):
+            numbers = table.numbers(Joined.of(ids[:known]), np.zeros(known, np.int32))
+        step = generations.step(numbers, np.ascontiguousarray(signals[:known, sample]))
+        shares[:known, sample] = step.score / generations.thresholds(step.ages)
         at_work = np.array([generations.by_age(age).version for age in range(len(generations))])
-        models[:, sample] = at_work[generations.age.values[numbers]]
+        models[:known, sample] = at_work[generations.age.values[numbers]]
+        after(sample, generations.newest, known)
     return Replayed(shares, models)
 
 

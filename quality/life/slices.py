@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from contract.telemetry import SIGNALS, Floats
+from quality.life.replayed import INTERVAL_S, driven
 from simulator.cars import car_id
 from simulator.fleet import Fleet
 from simulator.scenario import Scenario
@@ -14,7 +15,7 @@ from trainer.judge.exam import Exam
 from trainer.log_slice import Telemetry, ordered
 from trainer.reading import Slice
 
-CARS, SOUND_CARS, HOURS, INTERVAL_S = 240, 60, 12, 60.0
+CARS, SOUND_CARS, HOURS = 240, 60, 12
 _SAMPLES = round(HOURS * 3600 / INTERVAL_S)
 _BEGAN_MS = 1_790_000_000_000
 _WINTER_DAY = 15.0
@@ -28,15 +29,15 @@ class World:
 
     def first(self) -> Slice:
         """The hours that the champion learns from."""
-        return _slice(_driven(self.fleet(), 0))
+        return _slice(driven(self.fleet(), _SAMPLES))
 
     def slice(self, *, other: int = 0, **scenario: Any) -> Slice:
         """The hours after them, of healthy cars if `scenario` does not say else; `other`: of other cars."""
-        return _slice(_driven(self.fleet(other=other, **scenario), HOURS * 3600))
+        return _slice(driven(self.fleet(other=other, **scenario), _SAMPLES, HOURS * 3600))
 
     def sound_cars(self) -> Exam:
         """Healthy cars that no slice has, in which deviations grow."""
-        telemetry = _slice(_driven(self.fleet(CARS, SOUND_CARS), HOURS * 3600)).telemetry
+        telemetry = _slice(driven(self.fleet(CARS, SOUND_CARS), _SAMPLES, HOURS * 3600)).telemetry
         return Exam(
             signals=SIGNALS,
             cars=telemetry.cars,
@@ -54,12 +55,6 @@ class World:
         """The cars first, first + 1, …"""
         given = {"faulty_share": 0.0} | scenario
         return Fleet(seed=self.seed + other, first=first, cars=cars or CARS, scenario=Scenario(**given))
-
-
-def _driven(fleet: Fleet, since_s: float) -> Floats:
-    """Signals (cars, samples, K)."""
-    steps = [since_s + (number + 1) * INTERVAL_S for number in range(_SAMPLES)]
-    return np.stack([fleet.step(slice(0, fleet.cars), now_s, INTERVAL_S) for now_s in steps], axis=1)
 
 
 def _slice(signals: Floats) -> Slice:

@@ -1,11 +1,12 @@
 """The experiments of `make life`."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quality.life import handovers
+from quality.life import drift, handovers
 from quality.life.bars import Bar
 from quality.life.replayed import Replayed, replayed
 from scorer.model import Model
@@ -46,3 +47,68 @@ def test_the_bars_are_over_all_seeds() -> None:
         "false_alarms_ratio", "recall_loss", "fleet_change_open_share",
     }  # fmt: skip
     assert Bar("", "", 2.0, 2).met
+
+
+def test_cars_that_begin_later() -> None:
+    """They are not known before, score 0 and count as the first model's."""
+    assert len(drift._Fleet(1).begin()) == drift._HEALTHY + drift._FAULTY
+    begin = drift._Fleet(1, "new_model").begin()
+    assert (np.diff(begin) >= 0).all()
+    assert np.mean(begin[: drift._HEALTHY] > 0) == pytest.approx(drift._SHARE)
+
+
+def test_new_cars_in_a_replay(remembering: Any) -> None:
+    """A car's scores do not depend on when it joins."""
+    model = Model.open(remembering.record(1, threshold=3.0), "litert")
+    noise = np.random.default_rng(1).normal(size=(2, 24, len(remembering.mean)))
+    signals = (remembering.mean + remembering.spread * noise).astype(np.float32)
+    known: list[int] = []
+    late = np.concatenate([signals[:1], np.roll(signals[1:], 4, axis=1)])
+    joined = replayed(
+        late, {0: model}, begin=np.array([0, 4]), after=lambda _sample, _newest, cars: known.append(cars)
+    )
+    together = replayed(signals, {0: model})
+    assert known == [1] * 4 + [2] * 20
+    assert not joined.shares[1, :4].any()
+    np.testing.assert_allclose(joined.shares[0], together.shares[0], atol=1e-5)
+    np.testing.assert_allclose(joined.shares[1, 4:], together.shares[1, :20], atol=1e-5)
+
+
+def test_a_training_starts_where_drift_lasts(monkeypatch: Any) -> None:
+    """A look that shows nothing begins the count anew."""
+    shown = iter([(), ("drift",), ("drift",), (), ("drift",), ("drift",), ("drift",), ("drift",)])
+    monkeypatch.setattr(drift.Look, "drifts", lambda _self: next(shown))
+    monkeypatch.setattr(drift, "beyond", lambda _states, _known: ())
+    states: Any = SimpleNamespace(
+        all_warm=lambda: np.ones(40, np.bool_), strange=lambda _cars: np.zeros(40, np.bool_)
+    )
+    looks = drift.Looks()
+    for sample in range(9 * drift._LOOK):
+        looks.after(sample, states, 40)
+    assert looks.triggered == 7 * drift._LOOK - 1
+
+
+def test_the_bars_of_drift() -> None:
+    """The slowest change counts, and of each change the figures over all seeds."""
+    row = {
+        "triggered_s": 9.0, "promoted_s": 50.0, "failures": 10, "recall_before": 0.9, "recall_after": 0.9,
+        "false_alarms": 1, "car_weeks": 10.0,
+    }  # fmt: skip
+    rows = [row | {"change": name} for name in (*drift._CHANGES, "new_model")]
+    seed: Any = {"changes": rows, "fleets": 8, "false_triggers": 0}
+    assert all(bar.met for bar in drift.bars([seed]))
+    unseen = row | {"change": rows[0]["change"], "triggered_s": None, "recall_after": 0.5, "false_alarms": 9}
+    worse = seed | {"changes": [unseen, *rows[1:]], "false_triggers": 1}
+    figures = {bar.name: bar.figure for bar in drift.bars([seed, worse]) if not bar.met}
+    assert figures == {
+        "triggered_s": 120, "false_triggers": 1, "recall_loss": pytest.approx(0.4 * 10 / 20),
+        "false_alarms_after": pytest.approx(10 / 20),
+    }  # fmt: skip
+
+
+def test_a_change_is_a_setting_of_the_fleet() -> None:
+    """It begins at its second, and the unchanged fleet has none."""
+    changed = drift._Fleet(1, "cold").scenario("healthy", 3600.0)
+    assert (changed.cold_k, changed.cold_at_s) == (20.0, 3600.0)
+    assert drift._Fleet(1).scenario("healthy", 3600.0).cold_k == 0
+    assert drift._Fleet(1, "new_model").scenario("faulty", 0.0).new_model_from == 3_000

@@ -72,3 +72,17 @@ def test_a_later_look_at_too_few_cars_changes_nothing() -> None:
     before = consensus.normal(drift)
     consensus.look(drift[:3] - 5, drift[:3])
     np.testing.assert_array_equal(consensus.normal(drift), before)
+
+
+def test_in_a_world_that_the_older_model_does_not_know_each_car_has_its_own_normal() -> None:
+    """As in a cold snap: cars drift twice as far apart as healthy ones, and models differ by the car."""
+    _, drift = of(cars=100, middle=5.0)
+    usual = np.abs(drift - 5) < 2
+    known, unknown = Consensus(), Consensus()
+    known.look(drift, drift, healthy=np.ones(2, np.float32))
+    unknown.look(drift, drift, healthy=np.full(2, 0.5, np.float32))
+    common = np.median(drift, axis=0)
+    for consensus, forgotten, own in ((known, 0.2, 0.5), (unknown, 0.8, 1.0)):
+        expected = common + np.multiply.outer([forgotten, own], drift - common)
+        np.testing.assert_allclose(consensus.normal(drift)[usual], expected[0][usual], atol=1e-5)
+        np.testing.assert_allclose(consensus.settled(drift)[usual], expected[1][usual], atol=1e-5)

@@ -115,6 +115,21 @@ def test_a_car_that_the_old_model_has_not_learned_stays_until_it_has(make: Any, 
     assert fleet.detector.generations.scored_by(0).version == 2
 
 
+def test_a_car_of_a_kind_unknown_to_the_old_model_is_learned_anew(make: Any, remembering: Any) -> None:
+    """What the old model thinks of it is of no use, and taken over it would be a drift for ever."""
+    layout = replace(remembering.layout, variance=(1, 2), strange_variance=0.75)
+    fleet, other_kind = Fleet(make(1, state=layout)), remembering.mean + remembering.spread
+    fleet.samples(["a"] * 12, other_kind)
+    fleet.samples(["a"] * 8, other_kind + 4 * remembering.spread)
+    fleet.detector.add(make(2, by=1.0, state=layout))
+    fleet.samples(["a"] * 7, other_kind)
+    assert fleet.detector.generations.scored_by(0).version == 1
+    fleet.samples(["a"] * 2, other_kind)
+    assert fleet.detector.generations.scored_by(0).version == 2
+    assert fleet.detector.generations.counts() == (0, 0, 0)
+    np.testing.assert_allclose(fleet.state("a", 2)[1:], 0, atol=1e-5)
+
+
 def test_a_car_that_neither_model_has_learned_goes_to_the_new_one_after_as_many_samples(
     make: Any, remembering: Any
 ) -> None:
