@@ -1,4 +1,4 @@
-"""`make life`: hand-overs from model to model, poisoned slices, and drift, on fleets simulated at full speed.
+"""`make life`: hand-overs, poisoned slices, drift and trials, on fleets simulated at full speed.
 
 Writes summary.json into --run-dir. The exit status is 0, or 1 if a bar is not met.
 """
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from quality.crew import LIBRARIES
-from quality.life import drift, handovers, poisoned
+from quality.life import drift, handovers, poisoned, trials
 from quality.life.bars import Bar, Figures
 
 _EXPERIMENTS = {
     "handovers": handovers,
     "poisoned": poisoned,
     "drift": drift,
+    "trials": trials,
 }  # name in the summary: a module with `measure` and `bars`
 
 

@@ -109,7 +109,7 @@ def replayed(
     numbers = np.arange(0)
     for sample in range(samples):
         if model := published.get(sample):
-            generations.add(_numbered(model, list(published).index(sample)))
+            generations.add(with_manifest(model, version=list(published).index(sample)))
             generations.newest.consensus = Consensus(groups)
         if len(numbers) < (known := int(np.count_nonzero(begin <= sample))):
             numbers = table.numbers(Joined.of(ids[:known]), np.zeros(known, np.int32))
@@ -121,11 +121,12 @@ def replayed(
     return Replayed(shares, models)
 
 
-def _numbered(model: Model, version: int) -> Model:
-    """Another model with this graph."""
-    numbered: Any = Model.__new__(Model)
-    numbered.__dict__ = model.__dict__ | {"manifest": replace(model.manifest, version=version)}
-    return numbered  # type: ignore[no-any-return]
+def with_manifest(model: Model, **changes: Any) -> Model:
+    """Another model with this graph, and other fields of the manifest."""
+    other: Any = Model.__new__(Model)
+    manifest = replace(model.manifest, **changes)
+    other.__dict__ = model.__dict__ | {"manifest": manifest, "threshold": np.float32(manifest.threshold)}
+    return other  # type: ignore[no-any-return]
 
 
 def _rows(signals: Floats) -> tuple[Floats, NDArray[np.intp]]:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quality.life import drift, handovers
+from quality.life import drift, handovers, trials
 from quality.life.bars import Bar
-from quality.life.replayed import Replayed, replayed
+from quality.life.replayed import Replayed, replayed, with_manifest
 from scorer.model import Model
 
 
@@ -112,3 +112,24 @@ def test_a_change_is_a_setting_of_the_fleet() -> None:
     assert (changed.cold_k, changed.cold_at_s) == (20.0, 3600.0)
     assert drift._Fleet(1).scenario("healthy", 3600.0).cold_k == 0
     assert drift._Fleet(1, "new_model").scenario("faulty", 0.0).new_model_from == 3_000
+
+
+def test_a_bad_model_on_trial_is_withdrawn(remembering: Any) -> None:
+    """With a hundredth of the threshold every car is in alert; the champion's own model is left alone."""
+    champion = Model.open(remembering.record(1, threshold=8.0), "litert")
+    noise = np.random.default_rng(1).normal(size=(40, 16 * 60, len(remembering.mean)))
+    signals = (remembering.mean + remembering.spread * noise).astype(np.float32)
+    bad = trials._trial(signals, champion, with_manifest(champion, threshold=0.08), 1.0)
+    assert not bad["promoted"]
+    assert bad["withdrawn_after"] < 5
+    good = trials._trial(signals, champion, champion, 1.0)
+    assert (good["promoted"], good["withdrawn_after"]) == (False, None)
+    assert "100 are needed" in good["reasons"][0]
+
+
+def test_the_bars_of_trials() -> None:
+    """A model that is never withdrawn misses the bar."""
+    row = {"promoted": False, "withdrawn_after": 7.0}
+    never, promoted = row | {"withdrawn_after": None}, row | {"promoted": True}
+    assert all(bar.met for bar in trials.bars([{"trials": [row]}]))
+    assert [bar.figure for bar in trials.bars([{"trials": [row]}, {"trials": [never, promoted]}])] == [1, 200]
