@@ -31,7 +31,7 @@ _LEARNED = WINDOW.learning_samples
 _LAPSE = 1_200.0  # seconds of driving in a second of the demo
 _LOOK, _LASTING = _HOUR, 3  # samples between two looks, and looks in a row that start a training
 _CHANGED = 16 * _HOUR
-_NEW_LEARNED = 46 * _HOUR
+_LEARNED_ANEW = 46 * _HOUR
 _SEEN_MOST = 20 * _HOUR  # samples within which a change has to be seen
 _TRAINING = 10 * _HOUR  # samples from the start of a training to its model
 _SAMPLES = 96 * _HOUR
@@ -83,6 +83,9 @@ _CHANGES = {
     "cold": _Change({"cold_k": 20.0, "cold_for_s": _NO_END_S}, "cold_at_s"),
 }
 _NEW_MODEL = "new_model"  # cars of a model that is new in the fleet join it
+# After these cars are learned anew, wholly or mostly: what a car does then becomes normal, faults too. So the
+# faults begin later; the others go on while a car is handed over.
+_ANEW = ("cold", _NEW_MODEL)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class _Fleet:
 
     seed: int
     change: str = ""
+    faults_from: int = _CHANGED  # sample
 
     def signals(self, part: str, since_s: float = _CHANGED * INTERVAL_S) -> Floats:
         """(cars, samples, K) of a part, with the change from this second on."""
@@ -99,19 +103,20 @@ class _Fleet:
             Fleet(seed=self.seed, first=first, cars=cars, scenario=self.scenario(part, since_s)), samples
         )
 
+    def cars(self) -> Floats:
+        """Healthy and faulty cars."""
+        return np.concatenate([self.signals("healthy"), self.signals("faulty")])
+
     def scenario(self, part: str, since_s: float) -> Scenario:
         """What happens to a part's cars."""
         first, cars, _ = _PARTS[part]
         faulty = part == "faulty"
-        scenario = Scenario(faulty_share=float(faulty), healthy_s=_CHANGED * INTERVAL_S)
+        scenario = Scenario(faulty_share=float(faulty), healthy_s=self.faults_from * INTERVAL_S)
         if self.change in _CHANGES:
             return _CHANGES[self.change].of(scenario, since_s)
-        if self.change != _NEW_MODEL:
-            return scenario
-        # All faulty cars are new ones, to see how many of their failures are foreseen. Their faults begin
-        # when a model can have learned them.
+        # All faulty cars are new ones, to see how many of their failures are foreseen.
         joining = first + (0 if faulty else round((1 - _SHARE) * cars))
-        return replace(scenario, new_model_from=joining, healthy_s=_NEW_LEARNED * INTERVAL_S)
+        return replace(scenario, new_model_from=joining) if self.change == _NEW_MODEL else scenario
 
     def model(self) -> Model:
         """A model that is learned after the change."""
@@ -166,11 +171,14 @@ class Looks:
 
 def measure(seed: int, _folder: Path) -> Figures:
     """The figures of one seed."""
-    started, unchanged = time.monotonic(), _Fleet(seed)
-    champion = unchanged.model()
-    healthy, faulty = unchanged.signals("healthy"), unchanged.signals("faulty")
-    before = replayed(np.concatenate([healthy, faulty]), {0: champion})
-    rows = [_changed(_Fleet(seed, change), champion, before) for change in (*_CHANGES, _NEW_MODEL)]
+    started, champion = time.monotonic(), _Fleet(seed).model()
+    before = {
+        at: replayed(_Fleet(seed, faults_from=at).cars(), {0: champion}) for at in (_CHANGED, _LEARNED_ANEW)
+    }
+    fleets = [
+        _Fleet(seed, name, _LEARNED_ANEW if name in _ANEW else _CHANGED) for name in (*_CHANGES, _NEW_MODEL)
+    ]
+    rows = [_changed(fleet, champion, before[fleet.faults_from]) for fleet in fleets]
     false_triggers = sum(_triggered(_quiet(seed, *quiet), champion) is not None for quiet in _QUIET)
     return {
         "changes": rows,
@@ -185,11 +193,10 @@ def _changed(fleet: _Fleet, champion: Model, before: Replayed) -> dict[str, Any]
 
     New cars would not be there without it, so of these it is what the champion says of them.
     """
-    healthy = fleet.signals("healthy")
+    cars, healthy = fleet.cars(), slice(_HEALTHY)
     seen = _CHANGED + _SEEN_MOST
-    triggered = _triggered(healthy[:, :seen], champion, fleet.begin()[:_HEALTHY])
+    triggered = _triggered(cars[healthy, :seen], champion, fleet.begin()[healthy])
     published = (triggered or seen) + _TRAINING
-    cars = np.concatenate([healthy, fleet.signals("faulty")])
     if fleet.change == _NEW_MODEL:
         before = replayed(cars, {0: champion}, begin=fleet.begin())
     after = replayed(cars, {0: champion, published: fleet.model()}, begin=fleet.begin(), groups=True)
@@ -200,7 +207,7 @@ def _changed(fleet: _Fleet, champion: Model, before: Replayed) -> dict[str, Any]
         for failure in fleet.failures()
         if failure.onset_s >= since * INTERVAL_S and failure.failed_s <= _SAMPLES * INTERVAL_S
     ]
-    openings, car_weeks = after.part(slice(_HEALTHY)).false_alarms(since)
+    openings, car_weeks = after.part(healthy).false_alarms(since)
     faulty = slice(_HEALTHY, None)
     return {
         "change": fleet.change,
@@ -211,7 +218,7 @@ def _changed(fleet: _Fleet, champion: Model, before: Replayed) -> dict[str, Any]
         "recall_before": before.part(faulty).foreseen(failures, since),
         "recall_after": after.part(faulty).foreseen(failures, since),
         "false_alarms": openings,
-        "false_alarms_before": before.part(slice(_HEALTHY)).false_alarms(since)[0],
+        "false_alarms_before": before.part(healthy).false_alarms(since)[0],
         "car_weeks": car_weeks,
         "false_alarms_after": openings / car_weeks,
     }

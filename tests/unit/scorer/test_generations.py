@@ -119,8 +119,7 @@ def test_a_car_of_a_kind_unknown_to_the_old_model_is_learned_anew(make: Any, rem
     """What the old model thinks of it is of no use, and taken over it would be a drift for ever."""
     layout = replace(remembering.layout, variance=(1, 2), strange_variance=0.75)
     fleet, other_kind = Fleet(make(1, state=layout)), remembering.mean + remembering.spread
-    fleet.samples(["a"] * 12, other_kind)
-    fleet.samples(["a"] * 8, other_kind + 4 * remembering.spread)
+    fleet.samples(["a"] * 20, other_kind)
     fleet.detector.add(make(2, by=1.0, state=layout))
     fleet.samples(["a"] * 7, other_kind)
     assert fleet.detector.generations.scored_by(0).version == 1
