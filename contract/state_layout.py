@@ -61,6 +61,11 @@ class StateLayout:
         calm = self.calm(state)
         return np.zeros(len(state), np.bool_) if calm is None else self.warm(state) & ~calm
 
+    def judged(self, state: Floats) -> Mask:
+        """(n,) whether each car of a state (n, width) has been learned and is not strange."""
+        warm, calm = self.warm(state), self.calm(state)
+        return warm if calm is None else warm & calm
+
     def calm(self, state: Floats) -> Mask | None:
         """(n,) whether each car of a state (n, width) is judged as soon as it has been learned; None: all."""
         if self.variance is None or self.strange_variance is None:

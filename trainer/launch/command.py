@@ -22,9 +22,7 @@ from trainer.table import table
 TIMED_OUT = 124  # as timeout(1)
 STOPPED = 130  # as a shell after Ctrl-C
 _LOOK_EVERY_S = 1.0
-_LOOK_EVERY_S = 1.0
 _REMIND_S = 30.0  # a phase that lasts is shown again
-OUT_OF_SIGHT_S = 60.0  # an upgrade of the API server takes less
 OUT_OF_SIGHT_S = 60.0  # an upgrade of the API server takes less
 _MEANINGS = {
     0: "trained and published, or a trial goes on",
@@ -102,10 +100,14 @@ class Launch:
 
     def run(self, arguments: Sequence[str]) -> int:
         """Start, follow, report. Returns the exit code. Raises SettingsError, WorldDown."""
-        job = self.api.create_job(job_from(self.api.cronjob(self.settings.cronjob), arguments))
+        cronjob, job = self.api.cronjob(self.settings.cronjob), None
+        if self.settings.if_running == "follow":
+            job = next((each for each in self.api.jobs() if runs_for(each, self.settings.cronjob)), None)
+        done = "runs already" if job else "made"
+        job = job or self.api.create_job(job_from(cronjob, arguments))
         self._name, self._began_s = job["metadata"]["name"], self.clock()
         self._log_pod, self._log_until = "", ""  # the pod whose log is shown, and the last line's time stamp
-        self._show(f"{self.api.where}: Job {self._name} made in namespace {self.api.namespace}")
+        self._show(f"{self.api.where}: Job {self._name} {done} in namespace {self.api.namespace}")
         try:
             return self._follow()
         except Gone:
@@ -122,10 +124,10 @@ class Launch:
             if line != shown or after_s - shown_s >= _REMIND_S:
                 self._show(line + (f" ({now.pod} on {now.node})" if now.node and line != shown else ""))
                 shown, shown_s = line, after_s
-            if now.phase == "running" or now.ended:
+            if now.phase == "running" or now.exit_code is not None:
                 self._show_log(now.pod)
-            if now.ended:
-                return self._report(now)
+            if now.exit_code is not None:
+                return self._report(now, now.exit_code)
             if self.stop.requested:
                 return self._leave(now, "stopped", STOPPED)
             if reason := self._too_long(now, after_s, after_s - since_s):
@@ -157,10 +159,8 @@ class Launch:
             raise WorldDown(now.detail)
         if now.phase == "blocked" and lasts_s >= self.settings.blocked_s:
             return f"the pod has been unable to start for {lasts_s:.0f} s (--blocked-s): {now.detail}"
-        if not self._log_pod and after_s >= self.settings.start_timeout_s:
-            return f"not running after {after_s:.0f} s (--start-timeout-s): {now.detail}"
         if after_s >= self.settings.timeout_s:
-            return f"not ended after {after_s:.0f} s (--timeout-s)"
+            return f"{now.phase}, not ended after {after_s:.0f} s (--timeout-s)"
         return ""
 
     def _leave(self, now: JobState, reason: str, code: int) -> int:
@@ -176,8 +176,7 @@ class Launch:
             self._show(f"to end it: {kubectl} delete job {self._name}")
         return code
 
-    def _report(self, now: JobState) -> int:
-        code = NO_EXIT_CODE if now.exit_code is None else now.exit_code
+    def _report(self, now: JobState, code: int) -> int:
         rows = {
             "job": self._name,
             "pod": now.pod,
