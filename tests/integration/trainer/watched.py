@@ -24,8 +24,8 @@ WITHIN_S = 30.0
 CARS = 100
 INTERVAL_S = 6_048.0  # between two samples: 100 of them are a car-week
 SHADOW = Decision(published=True, reasons=("passed the gate",), share=0.0)
-# Ends as the trainer does where it is refused, and leaves a line for each start.
-STUB = "import sys; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + chr(10))"
+# Leaves a line for each start, and takes its time, in which a decision can be written as the trainer would.
+STUB = "import sys, time; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + chr(10)); time.sleep(5)"
 SLEEPING = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 
 
