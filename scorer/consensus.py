@@ -4,7 +4,10 @@ Three things many cars can tell better than one: what all of them drifted, by ho
 drift, and how much two models may differ for one car.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 
@@ -38,7 +41,7 @@ class Consensus:
         an epidemic of one bad part looks the same.
         """
         self._with_groups = groups
-        self._middles: list[Floats] = []  # what each group drifts (J,)
+        self._groups: list[_Group] = []
         self.watched = 0  # samples since the last look
         self._pause = 0  # samples until the next one
         self._drift: tuple[Floats, Floats] | None = None  # median and spread; None: of too few cars
@@ -58,7 +61,7 @@ class Consensus:
         self.watched, self._pause = 0, _ROWS_A_CAR * max(len(drift), CARS_MIN)
         if len(drift) >= CARS_MIN:
             self._drift, self._difference = _middle(drift), _middle(difference)
-            self._middles = _groups(drift, *self._drift) if self._with_groups else []
+            self._groups = _groups(drift, difference, *self._drift) if self._with_groups else []
             self._unknown = healthy is not None and np.median(self._drift[1] / healthy) > _UNKNOWN
 
     def normal(self, drift: Floats) -> Floats:
@@ -70,17 +73,26 @@ class Consensus:
             return np.zeros_like(drift)
         median, spread = self._drift
         common = np.where(np.abs(median) > _COMMON * spread, median, np.float32(0))
-        for middle in self._middles:  # not a number in a signal in which there is no such group
-            common = np.where(np.abs(drift - middle) < np.abs(drift - common), middle, common)
+        if self._groups:
+            common = np.broadcast_to(common, drift.shape).copy()
+            for group in self._groups:
+                common[group.members(drift, median)] = group.drift
         own: Floats = np.clip(drift - common, -_USUAL * spread, _USUAL * spread)
         normal: Floats = common + np.float32(_FORGOTTEN_IF_UNKNOWN if self._unknown else _FORGOTTEN) * own
         return normal
 
-    def settled(self, difference: Floats) -> Floats:
-        """The difference (n, J) between two models for n cars, without what only a fault can explain."""
-        if self._difference is None:
+    def settled(self, difference: Floats, drift: Floats) -> Floats:
+        """The difference (n, J) between two models for n cars, without what only a fault can explain.
+
+        drift (n, J) of the same cars.
+        """
+        if self._difference is None or self._drift is None:
             return difference
         median, spread = self._difference
+        if self._groups:
+            median = np.broadcast_to(median, difference.shape).copy()
+            for group in self._groups:
+                median[group.members(drift, self._drift[0])] = group.difference
         own: Floats = np.clip(difference - median, -_USUAL * spread, _USUAL * spread)
         return median + np.float32(_OWN_IF_UNKNOWN if self._unknown else _OWN) * own
 
@@ -92,14 +104,33 @@ def _middle(values: Floats) -> tuple[Floats, Floats]:
     return median, spread
 
 
-def _groups(drift: Floats, median: Floats, spread: Floats) -> list[Floats]:
-    """What those drift (J,) that drift far less, and those that drift far more; NaN where these are few."""
-    middles = []
-    for side in (-1, 1):
-        far = side * (drift - median) > _GROUP_SPREADS * spread
-        grouped = far.mean(axis=0) > _GROUP
-        middle = np.full(len(median), np.nan, np.float32)
-        for signal in np.flatnonzero(grouped):
-            middle[signal] = np.median(drift[far[:, signal], signal])
-        middles.append(middle)
-    return middles
+class _Group(NamedTuple):
+    """Cars of which each drifts in one signal by about as much."""
+
+    signal: int
+    drift: Floats  # (J,) in the median; a sensor that reads otherwise moves what is expected of others, too
+    difference: Floats  # (J,) likewise
+
+    def members(self, drift: Floats, median: Floats) -> NDArray[np.bool_]:
+        """Which of n cars with this drift (n, J) belong to it rather than to all cars, with this median."""
+        drifts = drift[:, self.signal]
+        members: NDArray[np.bool_] = np.abs(drifts - self.drift[self.signal]) < np.abs(
+            drifts - median[self.signal]
+        )
+        return members
+
+
+def _groups(drift: Floats, difference: Floats, median: Floats, spread: Floats) -> list[_Group]:
+    """Groups of cars that drift in one signal far more than the others, or far less; no car is in two."""
+    found, taken = list[_Group](), np.zeros(len(drift), np.bool_)
+    away = (drift - median) / np.maximum(spread, np.finfo(np.float32).tiny)
+    # Where the signals of a group drift together, the one that sets it apart most names it.
+    for signal in np.argsort(-np.quantile(np.abs(away), 1 - _GROUP, axis=0)):
+        for side in (-1, 1):
+            far = (side * away[:, signal] > _GROUP_SPREADS) & ~taken
+            if far.mean() > _GROUP:
+                found.append(
+                    _Group(int(signal), np.median(drift[far], axis=0), np.median(difference[far], axis=0))
+                )
+                taken |= far
+    return found

@@ -162,7 +162,7 @@ class ModelStates:
         cars, theirs = cars[knew], theirs[knew]
         mine, baseline = self.column.values[cars], slice(*self.layout.baseline)
         drift, difference = self.layout.compared(mine, old.layout, theirs)
-        normal, difference = self.consensus.normal(drift), self.consensus.settled(difference)
+        normal, difference = self.consensus.normal(drift), self.consensus.settled(difference, drift)
         inherited = self.layout.inherited(mine, old.layout, theirs, difference=difference, normal=normal)
         # A baseline that was learned before the model was replaced contains nothing of the drift that the
         # other model saw, so it stays; only the memory has missed the time in between.

@@ -31,6 +31,17 @@ def test_the_drift_of_a_part_of_the_fleet_is_normal_where_groups_are_believed() 
     np.testing.assert_allclose(np.median(normal[20:], axis=0), 5, atol=0.8)
 
 
+def test_what_a_group_drifts_besides_is_normal_too() -> None:
+    """A sensor that reads otherwise moves what is expected of others, too."""
+    drift = np.random.default_rng(1).normal(size=(100, 2)).astype(np.float32)
+    drift[:20] += (20, 3)
+    consensus = Consensus(groups=True)
+    consensus.look(drift, drift)
+    np.testing.assert_allclose(np.median(consensus.normal(drift)[:20], axis=0), (20, 3), atol=0.8)
+    np.testing.assert_allclose(np.median(consensus.settled(drift, drift)[:20], axis=0), (20, 3), atol=0.8)
+    np.testing.assert_allclose(np.median(consensus.normal(drift)[20:], axis=0), 0, atol=0.5)
+
+
 def test_few_cars_are_no_group() -> None:
     """A tenth of the cars with the same fault stays in alert."""
     consensus, drift = of(cars=100, middle=5.0, faulty=10, groups=True)
@@ -48,13 +59,13 @@ def test_too_few_cars_agree_on_nothing() -> None:
     """All of the drift is inherited, and each car has its own difference between the models."""
     consensus, drift = of(cars=CARS_MIN - 1, middle=5.0)
     assert not consensus.normal(drift).any()
-    np.testing.assert_array_equal(consensus.settled(drift), drift)
+    np.testing.assert_array_equal(consensus.settled(drift, drift), drift)
 
 
 def test_a_difference_that_only_a_fault_can_explain_is_cut() -> None:
     """Two models differ for a car by about as much as for the others."""
     consensus, difference = of(cars=100, middle=5.0, faulty=10)
-    assert (consensus.settled(difference)[:10] < 8).all()
+    assert (consensus.settled(difference, difference)[:10] < 8).all()
 
 
 def test_a_look_is_taken_now_and_then() -> None:
@@ -85,4 +96,4 @@ def test_in_a_world_that_the_older_model_does_not_know_each_car_has_its_own_norm
     for consensus, forgotten, own in ((known, 0.2, 0.5), (unknown, 0.8, 1.0)):
         expected = common + np.multiply.outer([forgotten, own], drift - common)
         np.testing.assert_allclose(consensus.normal(drift)[usual], expected[0][usual], atol=1e-5)
-        np.testing.assert_allclose(consensus.settled(drift)[usual], expected[1][usual], atol=1e-5)
+        np.testing.assert_allclose(consensus.settled(drift, drift)[usual], expected[1][usual], atol=1e-5)
