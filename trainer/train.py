@@ -111,6 +111,7 @@ def train(
         rule=settings.alert_rule,
     )
     evidence = dataclasses.replace(evidence, outside=outside, trusted=settings.trust_slice)
+    evidence = dataclasses.replace(evidence, on_trial=settings.share is not None)
     stop_if_asked(stop)
     # 5. Record.
     training = {"device": device, "read_s": read_s, "learn_s": learn_s, "from": settings.from_}

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from contract.foresight import AlertVerdicts, JudgedAlert, ReportedFailure
+from contract.foresight import JudgedAlert, ReportedFailure, kind
 from contract.manifest import Manifest
 from trainer.watch.looks import recent
 from trainer.watch.reader import Facts
@@ -10,7 +10,7 @@ from trainer.watch.settings import Settings
 from trainer.watch.verdict import Trial
 
 _EXPLAINED = ("confirmed", "late")
-_Failure = tuple[str, str, float]  # (car, component, s since 1970)
+_Failure = tuple[str, str, int]  # (car, component, ms since 1970)
 
 
 def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
@@ -26,7 +26,7 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
     found = {alert.car_id for alert in moved if alert.verdict in _EXPLAINED}
     nothing_found = {alert.car_id for alert in moved if alert.inspected} - found
     standing = counts.champion.standing(champion.version, interval_s(champion), _explained(alerts, began_s))
-    foreseen = _foreseen(verdicts, counts.both_judge_since_ms)
+    foreseen = _foreseen(alerts, counts.both_judge_since_ms)
     return Trial(
         champion=standing,
         challenger=counts.challenger.standing(
@@ -68,19 +68,21 @@ def _explained(alerts: list[JudgedAlert], began_s: float) -> int:
     return sum(alert.verdict in _EXPLAINED and alert.told_s >= began_s for alert in alerts)
 
 
-def _foreseen(verdicts: AlertVerdicts, since_ms: int | None) -> set[_Failure]:
-    """The failures of which the champion's first alert came when both models judged the cars."""
-    if since_ms is None:
-        return set()
+def _foreseen(alerts: list[JudgedAlert], since_ms: int | None) -> set[_Failure]:
+    """The failures that the champion foresaw by an alert from when both models judged the cars.
+
+    Only where the alert named what failed: of a champion that alarms on many cars some fail by chance.
+    """
     return {
-        _key(each)
-        for each in verdicts.failures(since_ms / 1000)
-        if each.lead_s is not None and each.failed_s - each.lead_s >= since_ms / 1000
+        (each.car_id, each.failed, round(1000 * (each.told_s + each.lead_s)))
+        for each in alerts
+        if since_ms is not None and each.lead_s is not None and each.verdict == "confirmed"
+        if each.told_s >= since_ms / 1000 and kind(each.component) == kind(each.failed)
     }
 
 
 def _key(failure: ReportedFailure) -> _Failure:
-    return (failure.car_id, failure.component, failure.failed_s)
+    return (failure.car_id, failure.component, round(1000 * failure.failed_s))
 
 
 def _learning_times(facts: Facts, champion: Manifest, cars: int) -> float:

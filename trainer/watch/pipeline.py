@@ -147,13 +147,14 @@ class Pipeline:
         self._say("drift", tuple(drift.reason for drift in drifts))
         if not drifts or self.settings.train_with == "none" or self.training.running:
             return
-        against = reason_against(self._models, looks[-1], self.settings, now_s, self._retry_at)
+        # A moved signal splits a car's telemetry; cars that are new or learned anew have their own.
+        since_s = lasts_since_ms(looks) / 1000 if any(drift.kind == "signal" for drift in drifts) else 0.0
+        against = reason_against(
+            self._models, looks[-1], self.settings, now_s=now_s, since_s=since_s, retry_at_s=self._retry_at
+        )
         self._say("no training", (against,) if against else ())
         if not against:
-            # A moved signal splits a car's telemetry; cars that are new or learned anew have their own.
-            moved = any(drift.kind == "signal" for drift in drifts)
-            began = datetime.fromtimestamp(lasts_since_ms(looks) / 1000, UTC)
-            since = began.isoformat(timespec="seconds") if moved else ""
+            since = datetime.fromtimestamp(since_s, UTC).isoformat(timespec="seconds") if since_s else ""
             reasons = [drift.reason for drift in drifts]
             _log.info(
                 "a training starts: the fleet has changed", extra={"reasons": reasons, "learns_from": since}

@@ -25,6 +25,11 @@ class Settings(KafkaSettings, ServiceSettings):
     cool_down_s: float = setting(
         "no training is started this soon after any decision about the model", default=21_600.0, least=0
     )
+    slice_s: float = setting(
+        "how old a drift of a signal must be for a training, which learns from telemetry since then alone",
+        default=86_400.0,
+        least=0,
+    )
     train_with: TrainWith = setting(
         "how a training is started: as a process here, with trainer launch as a Job, or not at all",
         default="process",

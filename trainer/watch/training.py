@@ -14,23 +14,23 @@ _FRESH_LOOKS = 5  # older evidence says nothing of now
 
 
 def reason_against(
-    models: Models, newest: PastLook, settings: Settings, now_s: float, retry_at_s: float
+    models: Models, newest: PastLook, settings: Settings, *, now_s: float, since_s: float, retry_at_s: float
 ) -> str:
     """Why no training is started now although a drift lasts; empty: nothing speaks against it.
 
-    retry_at_s: when one that ended without a decision may be tried again. Times are s since 1970.
+    since_s: when a signal began to drift, so that older telemetry is another; 0: none did.
+    retry_at_s: when a training that ended without a decision may be tried again. Times are s since 1970.
     """
-    if models.challenger:
-        return f"version {models.challenger.version} is on trial"
-    if newest.look.broken > _BROKEN_SHARE_MAX:
-        return "too many records are broken"
-    if now_s < models.decided_ms / 1000 + settings.cool_down_s:
-        return "a decision was taken lately"
-    if now_s < retry_at_s:
-        return "a training ended without a decision lately"
-    if now_s - newest.ended_ms / 1000 > _FRESH_LOOKS * settings.look_every_s:
-        return "the evidence is old"
-    return ""
+    trial = models.challenger
+    reasons = {
+        f"version {trial.version if trial else '-'} is on trial": trial is not None,
+        "too many records are broken": newest.look.broken > _BROKEN_SHARE_MAX,
+        "a decision was taken lately": now_s < models.decided_ms / 1000 + settings.cool_down_s,
+        "a training ended without a decision lately": now_s < retry_at_s,
+        "there is too little telemetry of after the change": now_s < since_s + settings.slice_s,
+        "the evidence is old": now_s > newest.ended_ms / 1000 + _FRESH_LOOKS * settings.look_every_s,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def command(settings: Settings, arguments: Sequence[str], since: str) -> list[str]:

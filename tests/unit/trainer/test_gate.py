@@ -170,6 +170,14 @@ def champion(recall: float) -> Judgement:
     return dataclasses.replace(GOOD.candidate, recall=recall, recall_drawn=np.full(200, recall))
 
 
+def test_a_model_that_will_shadow_first_may_lose_a_little() -> None:
+    """Its trial judges small losses on the whole fleet; a clear loss is refused as ever."""
+    little = changed(GOOD, champion=Difference(-0.03, -0.05, -0.015))
+    assert reasons(changed(little, on_trial=True)) == []
+    assert len(reasons(little)) == 1
+    assert len(reasons(changed(GOOD, champion=Difference(-0.08, -0.1, -0.06), on_trial=True))) == 1
+
+
 def test_a_slice_in_which_the_champion_is_blind_is_refused() -> None:
     """Less than half of what it foresaw when it was published; with few failing cars that tells nothing."""
     blind = changed(GOOD, champion=champion(0.3), champion_before=0.9, failing_cars=20)

@@ -140,7 +140,7 @@ def test_failures_count_from_when_both_models_judge(facts: Facts) -> None:
 
 def test_inspections_of_moved_cars_are_counted_by_car(facts: Facts) -> None:
     """An inspection without a finding, a failure, or nobody has looked; not alerts of long before."""
-    for car, minute in (("nothing", -60), ("found", 2), ("nobody", 3), ("long ago", -600)):
+    for car, minute in (("nothing", -60), ("found", 2), ("nobody", 3), ("long ago", -2_000)):
         facts.take("edge.alerts", "alert", alert(1, car, minute))
     for car in ("nothing", "found", "long ago"):
         seen = {"inspected": True, "alert_id": None}

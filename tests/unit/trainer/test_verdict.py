@@ -51,8 +51,12 @@ def test_a_good_challenger_is_promoted(share: float) -> None:
         ({}, {"learning": 30}, {}, "31 cars are not judged by it yet, 4 by the champion"),
         ({}, {"cars": 0}, {}, "no scorer has counted"),
         ({}, {}, {"foreseen_too": 18}, "of 20 failures that the champion foresaw it foresaw 18"),
-        ({"openings": 30}, {"openings": 60}, {}, "surely more than the 24.0 that are tolerated, and than"),
-        ({"openings": 0, "car_weeks": 0.0}, {"openings": 60}, {}, "surely more than the 24.0"),
+        (
+            {"openings": 40, "alone": 5},
+            {"openings": 60, "alone": 40},
+            {},
+            "40 alerts of version 2 alone, surely more than the 24.0 that are tolerated, and than the 5",
+        ),
         ({}, {"openings": 60, "car_weeks": 0.0}, {}, "0 car-weeks judged"),
         ({}, {}, {"held": True}, "only a person promotes it: it is held"),
     ],
@@ -66,8 +70,15 @@ def test_it_waits_and_says_for_what(champion: Any, challenger: Any, fields: Any,
 
 def test_a_fleet_with_many_faults_keeps_no_challenger_from_promotion() -> None:
     """Both models raise three times the tolerated alerts: most failures have not come yet."""
-    assert judge(trial({"openings": 70}, {"openings": 80}), RULES).action == "promote"
-    assert judge(trial({"openings": 70, "car_weeks": 240.0}, {"openings": 80}), RULES).action == "wait"
+    champion, challenger = {"openings": 70, "alone": 35}, {"openings": 80, "alone": 42}
+    assert judge(trial(champion, challenger), RULES).action == "promote"
+    assert judge(trial(champion | {"car_weeks": 240.0}, challenger), RULES).action == "wait"
+
+
+def test_one_failure_missed_of_few_is_chance() -> None:
+    """Two of three are not."""
+    assert judge(trial(foreseen=3, foreseen_too=2), RULES).action == "promote"
+    assert judge(trial(foreseen=3, foreseen_too=1), RULES).action == "wait"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ def test_a_fleet_with_many_faults_keeps_no_challenger_from_promotion() -> None:
 )
 def test_more_openings_are_sure_by_the_binomial_bound(count: int, other: int, sure: bool) -> None:
     """With equal exposure, as heads of a coin: 9 of 11 are 3.3 %, 8 of 10 are 5.5 %, 5 of 5 are 3.1 %."""
-    assert surely_more(standing(2, count), standing(1, other)) == sure
+    assert surely_more(standing(2, alone=count), standing(1, alone=other)) == sure
 
 
 def test_by_hand_nothing_is_promoted_but_it_is_said_that_it_could_be() -> None:

@@ -28,19 +28,23 @@ def settings(*argv: str) -> Settings:
         ({"broken": 11}, "too many records are broken"),
         ({"decided_h": 5.9}, "a decision was taken lately"),
         ({"retry_s": 1.0}, "a training ended without a decision lately"),
+        ({"drift_h": 23.9}, "there is too little telemetry of after the change"),
+        ({"drift_h": 24.1}, ""),
         ({"old_s": 301.0}, "the evidence is old"),
     ],
 )
 def test_a_training_waits_for_a_reason(detector: Any, change: dict[str, Any], against: str) -> None:
-    """A trial, broken records, the cool-down, one that has just failed, scorers that say nothing any more."""
-    usual = {"on_trial": False, "broken": 10, "decided_h": 6.1, "retry_s": 0.0, "old_s": 30.0} | change
+    """A trial, broken records, the cool-down, one that failed, a drift of late, scorers that are silent."""
+    usual = {"on_trial": False, "broken": 10, "decided_h": 6.1, "retry_s": 0.0, "old_s": 30.0, "drift_h": 1e5}
+    usual |= change
     models = Models(
         challenger=detector.manifest(2) if usual["on_trial"] else None,
         decided_ms=int((NOW_S - usual["decided_h"] * HOUR_S) * 1000),
     )
     look = Look(cars=100, checked=1_000, broken_records=usual["broken"])
     newest = PastLook(0, int((NOW_S - usual["old_s"]) * 1000), look, ())
-    assert reason_against(models, newest, settings(), NOW_S, NOW_S + usual["retry_s"]) == against
+    times = {"since_s": NOW_S - usual["drift_h"] * HOUR_S, "retry_at_s": NOW_S + usual["retry_s"]}
+    assert reason_against(models, newest, settings(), now_s=NOW_S, **times) == against
 
 
 def test_a_training_gets_what_the_watcher_knows_and_what_a_person_adds() -> None:
