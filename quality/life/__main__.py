@@ -25,7 +25,7 @@ _EXPERIMENTS = {
     "poisoned": poisoned,
     "drift": drift,
     "trials": trials,
-}  # name in the summary: a module with `measure` and `bars`
+}  # each with `measure` (one seed), and with `bars` and `summary` (all of them)
 
 
 def main(argv: list[str]) -> int:
@@ -43,10 +43,9 @@ def main(argv: list[str]) -> int:
     for name in [arguments.only] if arguments.only else _EXPERIMENTS:
         figures = _figures(name, arguments, console)
         bars = _EXPERIMENTS[name].bars(figures)
-        summary[name] = {bar.name: bar.figure for bar in bars} | {
-            "met": {bar.name: bar.met for bar in bars},
-            "of_seeds": figures,
-        }
+        summary |= _EXPERIMENTS[name].summary(figures, {bar.name: bar.figure for bar in bars})
+        summary.setdefault("bars", {})[name] = {bar.name: vars(bar) | {"met": bar.met} for bar in bars}
+        summary.setdefault("seconds", {})[name] = [seed["seconds"] for seed in figures]
         met = met and all(bar.met for bar in bars)
         _show(console, name, bars)
     arguments.run_dir.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,9 @@ A sample a minute, 8 h learned, 1 h of memory. A false alarm is an alert of a he
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +70,11 @@ def measure(seed: int, folder: Path) -> Figures:
         "open_share": result.part(slice(healthy)).open_share(handed_over + _LATER)
     }
     return {**rows, "seconds": time.monotonic() - started}
+
+
+def summary(figures: list[Figures], reached: Mapping[str, float]) -> dict[str, Any]:
+    """The part of summary.json; `reached`: the figures of the bars."""
+    return {"handovers": {**reached, "of_seeds": figures}}
 
 
 def bars(figures: list[Figures]) -> list[Bar]:

@@ -8,7 +8,7 @@ that no slice has, with the threshold in its manifest.
 import contextlib
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,12 @@ def measure(seed: int, _folder: Path) -> Figures:
     started = time.monotonic()
     slices = run(seed, say=lambda _: None)
     return {"slices": slices, "seconds": time.monotonic() - started}
+
+
+def summary(figures: list[Figures], _reached: Mapping[str, float]) -> dict[str, Any]:
+    """The part of summary.json: a row for each slice."""
+    rows = [{"seed": seed, **row} for seed, each in enumerate(figures, 1) for row in each["slices"]]
+    return {"poisoned": rows}
 
 
 def bars(figures: list[Figures]) -> list[Bar]:

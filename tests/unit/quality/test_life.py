@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quality.life import drift, handovers, trials
+from quality.life import drift, handovers, poisoned, trials
+from quality.life import looks as looks_module
 from quality.life.bars import Bar
+from quality.life.looks import LOOK, Looks
 from quality.life.replayed import Replayed, replayed, with_manifest
 from scorer.model import Model
 
@@ -77,15 +79,15 @@ def test_new_cars_in_a_replay(remembering: Any) -> None:
 def test_a_training_starts_where_drift_lasts(monkeypatch: Any) -> None:
     """A look that shows nothing begins the count anew."""
     shown = iter([(), ("drift",), ("drift",), (), ("drift",), ("drift",), ("drift",), ("drift",)])
-    monkeypatch.setattr(drift.Look, "drifts", lambda _self: next(shown))
-    monkeypatch.setattr(drift, "beyond", lambda _states, _known: ())
+    monkeypatch.setattr(looks_module.Look, "drifts", lambda _self: next(shown))
+    monkeypatch.setattr(looks_module, "beyond", lambda _states, _known: ())
     states: Any = SimpleNamespace(
         all_warm=lambda: np.ones(40, np.bool_), strange=lambda _cars: np.zeros(40, np.bool_)
     )
-    looks = drift.Looks()
-    for sample in range(9 * drift._LOOK):
+    looks = Looks()
+    for sample in range(9 * LOOK):
         looks.after(sample, states, 40)
-    assert looks.triggered == 7 * drift._LOOK - 1
+    assert looks.triggered == 7 * LOOK - 1
 
 
 def test_the_bars_of_drift() -> None:
@@ -102,8 +104,19 @@ def test_the_bars_of_drift() -> None:
     figures = {bar.name: bar.figure for bar in drift.bars([seed, worse]) if not bar.met}
     assert figures == {
         "triggered_s": 120, "false_triggers": 1, "recall_loss": pytest.approx(0.4 * 10 / 20),
-        "false_alarms_after": pytest.approx(10 / 20),
+        "surely_too_many": 1,
     }  # fmt: skip
+
+
+def test_the_summary_has_rows_whatever_was_run_before() -> None:
+    """A list of changes beside the number of false triggers; of hand-overs the figures of the bars."""
+    row = {"change": "voltage", "seed": 1, "triggered_s": 9.0}
+    assert drift.summary([{"changes": [row]}, {"changes": [row | {"seed": 2}]}], {"false_triggers": 0}) == {
+        "drift": [row, row | {"seed": 2}], "false_triggers": 0,
+    }  # fmt: skip
+    slices: list[Any] = [{"slices": [{"slice": "zeros", "published": False}]}]
+    assert poisoned.summary(slices, {}) == {"poisoned": [{"seed": 1, "slice": "zeros", "published": False}]}
+    assert handovers.summary([{}], {"recall_loss": 0.01})["handovers"]["recall_loss"] == 0.01
 
 
 def test_a_change_is_a_setting_of_the_fleet() -> None:
