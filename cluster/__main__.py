@@ -51,7 +51,7 @@ def _run() -> int:
         cluster.start_node()
         deployment.start_brokers()
         deployment.start_mirror()
-        folder = overlay.of_plan(chosen.run_dir / "overlay", plan, images.tags())
+        folder = overlay.of_plan(chosen.run_dir / "overlay", plan, images.tags(), cluster.api_port)
         cluster.kubectl("apply", "-k", folder)
         print(
             f"up. In another shell:\n"

@@ -78,6 +78,11 @@ class LocalCluster(Api):
         super().__init__(programs / "kubectl", self._own.kubeconfig("admin"))
         self.supervisor = Supervisor(self.folder / "logs")
 
+    @property
+    def api_port(self) -> int:
+        """The API server's port on 127.0.0.1."""
+        return self._ports.api_server
+
     def start_control_plane(self) -> None:
         """Start it and wait until it answers; needs no root. Raises WorldDown with the end of a log."""
         self._own.make(self._ports.api_server)

@@ -17,7 +17,7 @@ from cluster.kind import NO_PODS, Kind
 from cluster.store import Say
 from local.deployment import Deployment, Plan
 from plumbing.life import WorldDown
-from tests.cluster.world import CARS, RATE_HZ, RUN, World, mounts_left, processes_left
+from tests.cluster.world import CARS, CHANGE, RATE_HZ, RUN, World, mounts_left, processes_left
 
 PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
 FIGURES = pytest.StashKey[dict[str, str]]()
@@ -97,12 +97,12 @@ def world(cluster: LocalCluster, figures: dict[str, str]) -> Iterator[World]:
     run_dir = RUN / "brokers"
     run_dir.mkdir(parents=True, exist_ok=True)
     plan = Plan(run_dir=run_dir, cars=CARS, rate_hz=RATE_HZ, shards=1, port_offset=PORT_OFFSET,
-                fleet_dir=run_dir / "fleet")  # fmt: skip
+                fleet_dir=run_dir / "fleet", changes=CHANGE)  # fmt: skip
     deployment = Deployment(plan)
     try:
         deployment.start_brokers()
         deployment.start_mirror()
-        overlay.of_plan(RUN / "overlay", plan, images.tags())
+        overlay.of_plan(RUN / "overlay", plan, images.tags(), cluster.api_port)
         seen = World(cluster, deployment)
         yield seen
         seen.close()

@@ -10,13 +10,17 @@ import pytest
 
 from cluster import cluster as clusters
 from cluster import images, overlay
-from contract.topics import TELEMETRY_PARTITIONS
+from contract import records
+from contract.topics import ALERTS, TELEMETRY_PARTITIONS
 from local import ledger
 from local.java import ROOT
+from local.watch import reader
+from local.workshop import Workshop, connected
 from tests.cluster.world import CARS, RATE_HZ, RUN, World
 
 pytestmark = pytest.mark.cluster
 LAUNCHED_WITHIN_S = 240.0
+PROMOTED_WITHIN_S = 420.0  # pods, brokers and a training share two cores
 # The goal is 1 s on a machine of its own; here brokers, cluster and a starting interpreter share two cores.
 PAUSE_S_MAX = 5.0
 
@@ -118,6 +122,34 @@ def test_bridge_pod_is_deleted(world: World, figures: dict[str, str]) -> None:
     for app in ("simulator", "bridge", "scorer"):
         (pod,) = world.pods(app)
         figures[f"memory of {app}'s pod at most"] = f"{peak_mib(world, pod):.0f} MiB"
+
+
+def test_the_watcher_trains_and_promotes_without_a_hand(world: World, figures: dict[str, str]) -> None:
+    """Where the fleet has changed, its pod starts a Job; what that publishes is tried, then promoted."""
+    (watcher,) = world.until(lambda: world.pods("watcher"), "the watcher has read the log")
+    world.until(lambda: world.metric(watcher, "trainer_drifting"), "a drift is seen", PROMOTED_WITHIN_S)
+    began_at = time.monotonic()
+    workshop = Workshop(
+        world.deployment.truth(), connected("127.0.0.1", world.deployment.plan.ports.mqtt(0)), delay_s=1.0
+    )
+    alerts = reader(world.deployment.edge.bootstrap, ALERTS)
+
+    def champion() -> float:
+        """The champion's version, after one more look at the cars that have an alert."""
+        for message in alerts.consume(1_000, 0.1):
+            if message.error() is None:
+                workshop.take(records.decode(message.value() or b"")[1], time.time())
+        workshop.tick(time.time())
+        return world.metric(watcher, "trainer_champion_version")
+
+    try:
+        world.until(lambda: champion() > 1, "the challenger is promoted", PROMOTED_WITHIN_S)
+    finally:
+        workshop.close()
+        alerts.close()
+    (scorer,) = world.pods("scorer")
+    world.until(lambda: world.metric(scorer, "scorer_model_version") > 1, "the scorer takes it into use")
+    figures["fleet changed: a drift is seen to the next champion"] = f"{time.monotonic() - began_at:.1f} s"
 
 
 def test_nothing_is_lost_and_nothing_scored_twice(world: World, figures: dict[str, str]) -> None:
