@@ -16,7 +16,8 @@ setup: ## install what is missing (other commands do it too)
 setup-dev:
 	@local/setup --dev
 
-demo: ## the whole deployment, live: CARS=1000 MINUTES=3 SEED=1
+demo: MINUTES := 5
+demo: ## the whole deployment, live: CARS=1000 MINUTES=5 SEED=1
 	@started=$$(date +%s.%N); local/setup && exec $(PYTHON) -m local demo \
 		--started-at $$started --cars $(CARS) --minutes $(MINUTES) --seed $(SEED)
 

@@ -19,6 +19,8 @@ MODELS_LOG = "models.log"
 MODELS_SLICES = "models.slices"
 MODELS_EXAM = "models.exam"
 
+_CHALLENGER = "/challenger"
+
 MIRRORED_UP = (TELEMETRY, MAINTENANCE, ANOMALIES, ALERTS, EVIDENCE)
 MIRRORED_DOWN = (MODELS,)
 
@@ -82,7 +84,12 @@ _CAR_STATE = Topic(
 
 def challenger_key(model_name: str) -> str:
     """The key on `models` of the model that is on trial beside the champion, whose key is the name itself."""
-    return f"{model_name}/challenger"
+    return model_name + _CHALLENGER
+
+
+def is_challenger(key: bytes | None) -> bool:
+    """Whether a key on `models` is that of a model on trial."""
+    return key is not None and key.endswith(_CHALLENGER.encode())
 
 
 def mirrored(source: str, topic: str) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -43,7 +44,9 @@ def _run() -> int:
     stop = life.Stop().install()
     # Without a terminal rich assumes 80 columns, too few for the tables of a log.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
-    deployment = Deployment(loaded.plan)
+    # What the demo's fleet goes through would surprise a person who has something else in mind.
+    plan = loaded.plan if command == "demo" else replace(loaded.plan, changes={})
+    deployment = Deployment(plan)
     try:
         if command == "demo":
             return Demo(loaded, deployment, console, stop).run()
@@ -56,6 +59,7 @@ def _run() -> int:
 
 def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
+    deployment.start_watcher()
     trainer = " ".join(deployment.training_command())
     console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
     if OWN_FOLDER is not None:

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from contract.errors import Malformed
 from contract.manifest import unpack
-from contract.topics import MODELS, MODELS_LOG
+from contract.topics import MODELS, MODELS_LOG, is_challenger
 from local.ledger import read_topic
 from plumbing import kafka
 from plumbing.life import WorldDown
@@ -16,8 +16,9 @@ _ANSWER_WITHIN_S = 30.0
 
 
 def keep(cloud_bootstrap: str, path: Path) -> bool:
-    """Write the newest model of the cloud's topic to `path`. Returns False without one. Raises WorldDown."""
-    values = [message.value() for batch in read_topic(cloud_bootstrap, MODELS) for message in batch]
+    """Write the champion of the cloud's topic to `path`. Returns False without one. Raises WorldDown."""
+    messages = [message for batch in read_topic(cloud_bootstrap, MODELS) for message in batch]
+    values = [message.value() for message in messages if not is_challenger(message.key())]
     if not values or values[-1] is None:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from local import champion, ledger, report, screen
 from local.deployment import TRAINER, Deployment, Plan
 from local.observer import Observer
 from local.watch import Watch
+from local.workshop import Workshop, connected
 from plumbing.life import Stop
 from plumbing.settings import setting
 
@@ -19,9 +20,12 @@ _TICK_S = 0.5
 _LINE_EVERY_S = 5.0
 # Seconds of telemetry in the first model's slice; a training after a refusal takes twice as much.
 _FIRST_SLICE_S = 40
-# The second training, on all telemetry, begins at this share of the run.
-_SECOND_TRAINING_AT = 0.4
-_TRAININGS_MAX = 4
+_TRAININGS_MAX = 4  # of the first model; later ones are the watcher's
+# Seconds of telemetry after which a part of the fleet changes, see Settings.recalibrated_share.
+_CHANGE_S = 85.0
+_RECALIBRATED_FACTOR = 1.03  # forty samples a car show less than a fleet of life would: 1 % is no news here
+# Cars with an alert come to the workshop after this long.
+_INSPECTED_AFTER_S = 2.0
 # The trainer needs 50 cars to learn from and 20 each for the threshold and for judging, split 6 : 2 : 2.
 CARS_TO_LEARN_FROM = 150
 # The last live table of a run, beside its results; docs/demo.svg is one.
@@ -33,10 +37,10 @@ class Settings:
     """Flags, environment (DEMO_…) or these defaults."""
 
     cars: int = setting("how many cars", default=1_000, least=1)
-    minutes: float = setting("how long telemetry flows", default=3.0, above=0)
+    minutes: float = setting("how long telemetry flows", default=5.0, above=0)
     seed: int = setting("seed of the fleet and of the training", default=1)
     rate_hz: float = setting("samples a second of each car", default=1.0, above=0)
-    hours: float = setting("hours of driving and of wear that the run shows", default=60.0, above=0)
+    hours: float = setting("hours of driving and of wear that the run shows", default=100.0, above=0)
     faulty_share: float = setting(
         "share of the cars in which components wear out", default=0.05, least=0, most=1
     )
@@ -44,6 +48,19 @@ class Settings:
         "budget of false alarms per car-week of driving, from which the trainer sets the alarm threshold",
         default=0.01,
         above=0,
+    )
+    recalibrated_share: float = setting(
+        f"share of the cars whose voltage sensor reads 3 % more after {_CHANGE_S:.0f} s; that is no fault, "
+        "so a model has to be trained anew; 0: nothing changes",
+        default=0.2,
+        least=0,
+        most=1,
+    )
+    firmware_share: float = setting(
+        "share of the cars that get the next firmware at that time and are learned anew",
+        default=0.05,
+        least=0,
+        most=1,
     )
     scorers: int = setting("scorer replicas", default=2, least=1)
     shards: int = setting("MQTT broker shards; 0: as many as the limit of open files requires", default=0)
@@ -85,6 +102,13 @@ class Settings:
             fault_spread_h=6.0,
             time_lapse=self.time_lapse,
             false_alarms_per_car_week=self.false_alarms_per_car_week,
+            changes={
+                "recalibrated": self.recalibrated_share,
+                "recalibrated_factor": _RECALIBRATED_FACTOR,
+                "recalibrated_at_s": _CHANGE_S,
+                "firmware_share": self.firmware_share,
+                "firmware_at_s": _CHANGE_S,
+            },
             scorers=self.scorers,
             shards=self.shards,
             port_offset=self.port_offset,
@@ -111,6 +135,7 @@ class Demo:
                 f"(about {CARS_TO_LEARN_FROM} are needed): nothing will be scored[/]"
             )
         deployment.start(self._console.print)
+        deployment.start_watcher()
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         verdicts = AlertVerdicts(settings.horizon_s, settings.report_s)
         started_at = settings.started_at or time.time()
@@ -125,6 +150,8 @@ class Demo:
             )
             champion.keep(deployment.cloud.bootstrap, champion.KEPT)  # `make scale` starts with it
         finally:
+            if observer.workshop:
+                observer.workshop.close()
             watch.close()
         return report.show(self._console, deployment, observer, stages, ledger.first_batches(audits))
 
@@ -134,6 +161,7 @@ class Demo:
             while not self._stop.requested and observer.flowing_s < self._settings.run_s:
                 self._deployment.supervisor.tick()
                 picture = observer.look()
+                self._open_workshop(observer)
                 self._train_when_due(observer)
                 if console.is_terminal:
                     live.update(screen.render(picture, console.width, console.height), refresh=True)
@@ -144,8 +172,16 @@ class Demo:
         if picture is not None:
             (self._settings.run_dir / SCREEN).write_text(screen.as_svg(picture), encoding="utf-8")
 
+    def _open_workshop(self, observer: Observer) -> None:
+        """Inspect cars that have an alert, once there can be any."""
+        if observer.workshop is None and observer.moments.first_model:
+            client = connected("127.0.0.1", self._deployment.plan.ports.mqtt(0))
+            observer.workshop = Workshop(
+                self._deployment.truth(), client, delay_s=_INSPECTED_AFTER_S, seed=self._settings.seed
+            )
+
     def _train_when_due(self, observer: Observer) -> None:
-        """Train the first model once there is enough telemetry, and a challenger later, on more of it."""
+        """Train the first model once there is enough telemetry, on more of it after each failure."""
         settings, moments = self._settings, observer.moments
         earlier = self._deployment.supervisor.children.get(TRAINER)
         if moments.telemetry is None or (earlier is not None and earlier.process is not None):
@@ -154,16 +190,8 @@ class Demo:
         if failed and self._failures_shown < self._trainings:
             self._failures_shown = self._trainings
             self._console.print(f"[red]training {self._trainings}: {observer.trainer_state()}[/]")
-        if self._trainings == 0 or (moments.first_model is None and failed):
+        wanted = self._trainings == 0 or (moments.first_model is None and failed)
+        if wanted and self._trainings < _TRAININGS_MAX:
             records = int(settings.cars * settings.rate_hz * _FIRST_SLICE_S * 2**self._trainings)
-        elif (
-            moments.caught_up
-            and self._trainings == 1
-            and observer.flowing_s > _SECOND_TRAINING_AT * settings.run_s
-        ):
-            records = 1
-        else:
-            return
-        if self._trainings < _TRAININGS_MAX:
             self._trainings += 1
             self._deployment.train(wait_records=records, wait_seconds=120)

@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _MARK = ".connected-cars-run"
 TRAINER, WATCHER = "trainer", "watcher"
 # A challenger is promoted after as many car-weeks of driving. Looks are no closer, and trainings not sooner
 # after a decision, than the processes of a short run need: evidence comes every second or two.
-_TRIAL_CAR_WEEKS, _LOOK_S_MIN, _COOL_DOWN_S_MIN = 100.0, 2.0, 30.0
+_TRIAL_CAR_WEEKS, _EVIDENCE_S_MIN, _LOOK_S_MIN, _COOL_DOWN_S_MIN = 100.0, 1.0, 2.0, 30.0
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT),
     "PYTHONUNBUFFERED": "1",
@@ -57,6 +57,7 @@ class Plan:
     connects_per_s: float = 1_000.0  # new connections a second, whole fleet
     compiler: java.Compiler = "c1"  # of the JVMs
     relayed: bool = False  # MirrorMaker reaches the edge through a relay from Ports.relay to Ports.edge_far
+    changes: Mapping[str, object] = field(default_factory=dict)  # more settings of the simulator, by name
     buffer_s: float = 60.0  # how many seconds a car sends again to a broker that forgot it
     fleet_dir: Path | None = None  # of the cars' journals; None: in the run folder
     port_offset: int = 0
@@ -152,7 +153,8 @@ class Deployment:
     def start_scorer(self, number: int) -> None:
         """Start a scorer replica; it is ready once a model has arrived."""
         name, port = f"scorer-{number}", self.plan.ports.scorer(number)
-        self._service(name, "scorer", port, kafka_bootstrap=self.edge.bootstrap, scorer_id=name)
+        own = {"scorer_id": name, "evidence_interval_s": max(_EVIDENCE_S_MIN, 60 / self.plan.time_lapse)}
+        self._service(name, "scorer", port, kafka_bootstrap=self.edge.bootstrap, **own)
 
     def start_simulator(self) -> None:
         """Start the fleet."""
@@ -160,7 +162,7 @@ class Deployment:
             "mqtt_brokers", "cars", "rate_hz", "seed", "faulty_share", "ageing", "fault_spread_h",
             "healthy_s", "time_lapse", "buffer_s", "connects_per_s", "processes",
         )  # fmt: skip
-        planned = {name: getattr(self.plan, name) for name in names}
+        planned = {name: getattr(self.plan, name) for name in names} | dict(self.plan.changes)
         self._service("simulator", "simulator", self.plan.ports.simulator, run_dir=self._fleet_dir, **planned)
 
     def start(self, say: Callable[[str], Any]) -> None:
@@ -198,6 +200,7 @@ class Deployment:
             "false_alarms_per_car_week": plan.false_alarms_per_car_week * lapse,
             "car_weeks_min": _TRIAL_CAR_WEEKS / lapse,
             "look_every_s": max(_LOOK_S_MIN, 60 / lapse),
+            "slice_s": 4.5 * plan.learning_s,  # less made a candidate that its gate refused
             "cool_down_s": max(_COOL_DOWN_S_MIN, 6 * 3_600 / lapse),
             "horizon_s": 14 * 86_400 / lapse,
             "report_s": 86_400 / lapse + 2,

@@ -5,14 +5,16 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 
 from contract.foresight import AlertVerdicts, ForesightTally
 from local import screen
-from local.deployment import TRAINER, Deployment
+from local.deployment import TRAINER, WATCHER, Deployment
 from local.supervisor import Child
 from local.watch import Watch, scrape
+from local.workshop import Workshop
 
 _LATENCY_WINDOW_S = 30.0
 _RATE_WINDOW_S = 5.0
@@ -46,6 +48,9 @@ class Moments:
     telemetry: float | None = None  # the first record in edge Kafka
     first_model: float | None = None  # in use by all scorers
     caught_up: float | None = None  # the scorers with the log
+    drift: float | None = None  # the watcher has seen that the fleet changed
+    trial: float | None = None  # a challenger has reached the edge
+    promoted: float | None = None  # it has become the champion
     fleet_ended: float | None = None
 
     def since_start(self, moment: float | None) -> float | None:
@@ -95,6 +100,7 @@ class Observer:
         *,
         foresight: AlertVerdicts | None = None,
     ) -> None:
+        self.workshop: Workshop | None = None  # gets the alerts that are seen
         self.moments = Moments(started_at)
         self.watch = watch
         self.foresight = foresight or AlertVerdicts()
@@ -117,7 +123,8 @@ class Observer:
         fleet = scrape(plan.ports.simulator)
         bridge = _sum([scrape(plan.ports.bridge(number)) for number in range(plan.bridges)])
         scorers = [scrape(plan.ports.scorer(number)) for number in range(plan.scorers)]
-        self.metrics = {"simulator": fleet, "bridge": bridge, "scorer": _sum(scorers)}
+        watcher = scrape(plan.ports.watcher) if WATCHER in self._deployment.supervisor.children else {}
+        self.metrics = {"simulator": fleet, "bridge": bridge, "scorer": _sum(scorers), "watcher": watcher}
         # The bridge forwards the workshops' reports as well; here only telemetry counts.
         reports = fleet.get("simulator_workshop_reports_total", 0.0)
         edge = max(0.0, bridge.get("bridge_acknowledged_messages_total", 0.0) - reports)
@@ -132,7 +139,8 @@ class Observer:
         }
         version = int(min(scorer.get("scorer_model_version", 0.0) for scorer in scorers))
         self._note(edge, waiting["scored"], version, now)
-        self.foresight.take(seen.news)
+        self._note_life(now)
+        self._take_news(now)
         for event in self._deployment.supervisor.new_events():
             self._console.print(f"[red]{event}[/]")
         if now >= self._memory_due:
@@ -147,6 +155,8 @@ class Observer:
             rows=self._rows(totals, waiting, now),
             model_version=version,
             trainer=self.trainer_state(),
+            watcher=self._watcher_state(),
+            open_alerts=int(self.metrics["scorer"].get("scorer_open_alerts", 0.0)),
             latency=self.watch.latency(max(self.moments.caught_up or now, now - _LATENCY_WINDOW_S)),
             tallies=self.tallies(now),
             time_lapse=plan.time_lapse,
@@ -213,6 +223,46 @@ class Observer:
             moments.caught_up = now
             self._console.print(f"scorers caught up with the log after {moments.since_start(now)} s")
 
+    def _note_life(self, now: float) -> None:
+        """Note what becomes of the models after the first one."""
+        moments, arrivals = self.moments, self.watch.seen.models
+        if moments.drift is None and self.metrics["watcher"].get("trainer_drifting"):
+            moments.drift = now
+            self._console.print(f"the fleet has changed: a drift is seen after {moments.since_start(now)} s")
+        tried = {arrival.version: arrival.at_edge for arrival in arrivals if arrival.on_trial}
+        if moments.trial is None and tried:
+            moments.trial = now
+            self._console.print(
+                f"version {min(tried)} is on trial beside the champion after {moments.since_start(now)} s"
+            )
+        promoted = [
+            arrival.version for arrival in arrivals if arrival.version in tried and not arrival.on_trial
+        ]
+        if moments.promoted is None and promoted:
+            moments.promoted = now
+            self._console.print(
+                f"version {promoted[0]} is the champion, by its evidence, after {moments.since_start(now)} s"
+            )
+
+    def _take_news(self, now: float) -> None:
+        """Pass on the alerts and reports that were seen since the last look."""
+        news, seen = deque[tuple[str, dict[str, Any]]](), self.watch.seen.news
+        while seen:
+            news.append(seen.popleft())
+        if self.workshop:
+            for name, record in news:
+                if name == "alert":
+                    self.workshop.take(record, now)
+            self.workshop.tick(now)
+        self.foresight.take(news)
+
+    def _watcher_state(self) -> str:
+        """What the watcher sees and does, in words; empty where there is none."""
+        if WATCHER not in self._deployment.supervisor.children:
+            return ""
+        lines = self._deployment.supervisor.last_lines(WATCHER).splitlines()
+        return next((words for line in reversed(lines) if (words := line_in_words(line))), "starts")
+
     def trainer_state(self) -> str:
         """What the trainer does, or how it ended, in words."""
         supervisor = self._deployment.supervisor
@@ -242,5 +292,7 @@ def line_in_words(line: str) -> str:
         # Whole numbers have gaps between thousands; a missing field is shown as `?`.
         shown = {k: f"{v:,}".replace(",", " ") if isinstance(v, int) else v for k, v in entry.items()}
         return f"step {step} of {_STEPS}, {text.format_map(defaultdict(lambda: '?', shown))}"
+    if says := entry.get("says"):
+        return f"{entry['message']}: {'; '.join(map(str, says))}"[:_OTHER_LINE_CHARS_MAX]
     fields = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in _LOG_KEYS)
     return f"{entry['message']} {fields}".strip()[:_OTHER_LINE_CHARS_MAX]

@@ -62,10 +62,22 @@ def show(
             f"model {model['version']}: on the edge {model['to_edge_ms']} ms after it was published; "
             f"first batch scored by it: {hops or 'none'}"
         )
+    _show_change(console, book["after_the_change_s"])
     console.print(f"written to {run_dir}/ledger.json and {run_dir}/scorecard.json; logs in {run_dir}/logs")
     status = _verdict(console, deployment, observer, stages)
     console.print(_NEXT, soft_wrap=True)
     return status
+
+
+def _show_change(console: Console, after_s: Mapping[str, float | None]) -> None:
+    """Print what became of the change of the fleet."""
+    words = {"drift_seen": "seen as a drift", "on_trial": "a new model on trial", "promoted": "the champion"}
+    if any(after_s.values()):
+        steps = ", ".join(
+            f"{words[name]} after {at:.0f} s" if at is not None else f"not {words[name]} yet"
+            for name, at in after_s.items()
+        )
+        console.print(f"the change of the fleet: {steps}")
 
 
 def _ledger(
@@ -95,10 +107,23 @@ def _ledger(
                 },
             }
             for arrival in observer.watch.seen.models
+            if not arrival.on_trial
         ],
+        "after_the_change_s": _after_the_change_s(deployment, observer),
         "memory_mib": round(observer.memory_mib_max),
         "restarts": deployment.supervisor.restarts,
     }
+
+
+def _after_the_change_s(deployment: Deployment, observer: Observer) -> dict[str, float | None]:
+    """When what a change of the fleet leads to was seen, s after it; None: not yet, or nothing changed."""
+    moments, plan = observer.moments, deployment.plan
+    changed = plan.changes.get("recalibrated_at_s") if plan.changes.get("recalibrated") else None
+    steps = {"drift_seen": moments.drift, "on_trial": moments.trial, "promoted": moments.promoted}
+    if not isinstance(changed, int | float) or moments.telemetry is None:
+        return dict.fromkeys(steps)
+    changed_at = moments.telemetry + changed
+    return {name: None if at is None else round(at - changed_at, 1) for name, at in steps.items()}
 
 
 def _verdict(console: Console, deployment: Deployment, observer: Observer, stages: Sequence[Stage]) -> int:

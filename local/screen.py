@@ -46,6 +46,8 @@ class Picture:
     rows: Sequence[Row]
     model_version: int  # that all scorers use; 0: none
     trainer: str  # what the trainer does, in words
+    watcher: str  # what the watcher sees and does, in words; empty: there is none
+    open_alerts: int
     latency: Latency
     tallies: Mapping[str, ForesightTally]
     time_lapse: float  # seconds of driving in a second of the run
@@ -111,13 +113,14 @@ def as_svg(picture: Picture, width: int = 80, height: int = 27) -> str:
 def _facts(picture: Picture) -> Text:
     """Model, trainer and latency; while there is no model, what is done about it."""
     if picture.model_version:
-        model = f"model: version {picture.model_version} in use · trainer: {picture.trainer}"
+        doing = f"watcher: {picture.watcher}" if picture.watcher else f"trainer: {picture.trainer}"
+        model = f"model: version {picture.model_version} in use · {doing}"
     else:
         model = f"no model yet, nothing is scored; the first is being learned: {picture.trainer}"
     latency = picture.latency
     return Text(
         f"{model}\ncar to anomaly: p50 {milliseconds(latency.p50_ms)}, p99 {milliseconds(latency.p99_ms)} · "
-        f"{number(picture.anomalies)} anomalies"
+        f"{number(picture.anomalies)} anomalies · {number(picture.open_alerts)} alerts open"
     )
 
 
@@ -183,7 +186,8 @@ def line(picture: Picture) -> str:
         f"{clock(picture.elapsed_s)} | {number(picture.cars_connected)} cars | {rates} | "
         f"lag {number(lag)} | {model} | "
         f"p99 {milliseconds(picture.latency.p99_ms)} | {number(picture.anomalies)} anomalies | "
-        f"{every.alerts} alerts: {every.confirmed} confirmed, {every.false} false | "
+        f"{every.alerts} alerts: {every.confirmed} confirmed, {every.false} false, "
+        f"{picture.open_alerts} open | "
         f"{every.foreseen} of {every.failures} failures foreseen | {number(picture.memory_mib)} MiB"
     )
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from contract import records
 from contract.errors import Malformed
-from contract.topics import ALERTS, ANOMALIES, MAINTENANCE, MODELS, TELEMETRY, mirrored
+from contract.topics import ALERTS, ANOMALIES, MAINTENANCE, MODELS, TELEMETRY, is_challenger, mirrored
 from plumbing import kafka
 
 _SCRAPE_TIMEOUT_S = 1.0
@@ -58,6 +58,7 @@ class Arrival:
     version: int
     published_at: float
     at_edge: float
+    on_trial: bool = False  # as the challenger
 
 
 @dataclass
@@ -121,7 +122,8 @@ class Watch:
             self._take_anomaly(record)
         elif name == "model":
             published_s = message.timestamp()[1] / 1000
-            self.seen.models.append(Arrival(record["version"], published_s, time.time()))
+            on_trial = is_challenger(message.key())
+            self.seen.models.append(Arrival(record["version"], published_s, time.time(), on_trial))
         elif name:
             self.seen.news.append((name, record))
 

@@ -4,6 +4,7 @@ Bars come from where the code has them. Those of the demo and of the tests stand
 """
 
 import json
+import math
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.proofs.proof import Ended, Finding
 
 DEMO_ANOMALY_S_MAX, DEMO_P99_MS_MAX, DEMO_SWAP_MS_MAX, DEMO_MIB_MAX = 240, 1_000, 5_000, 4_096
 TEST_MINUTES_MAX = 8.0
+DEMO_PROMOTED_S_MAX = 300.0
 _COUNTS = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
 _SUMMARY = re.compile(r"\bin \d+\.\d+s\b")
 _BUDGET = re.compile(r"^(\S.*?)\s{2,}(\w+_max)\s+(\S+)\s+(\S.*?)\s{2,}(kept|BROKEN)$", re.MULTILINE)
@@ -44,6 +46,11 @@ def demo(ended: Ended) -> list[Finding]:
             latency["p99"] <= DEMO_P99_MS_MAX,
         ),
         _at_most("a new model: published to the first batch of every replica, ms", swap_ms, DEMO_SWAP_MS_MAX),
+        _at_most(
+            "a change of the fleet to the next champion, without a hand, s",
+            ledger["after_the_change_s"]["promoted"] or math.inf,
+            DEMO_PROMOTED_S_MAX,
+        ),
         _at_most("memory of all processes, MiB", ledger["memory_mib"], DEMO_MIB_MAX),
         Finding("failures foreseen, median lead in hours of driving", foreseen, "some", seen["foreseen"] > 0),
         Finding("alerts confirmed, component right, false", alerts, "some confirmed", seen["confirmed"] > 0),

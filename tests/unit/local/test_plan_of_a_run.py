@@ -29,7 +29,7 @@ def test_a_scorer_without_a_partition_is_refused():
 
 @pytest.mark.parametrize("minutes", [1.0, 3.0, 10.0])
 def test_a_demo_shows_the_same_hours_however_long_it_takes(minutes: float):
-    """Sixty hours of driving and of wear; an alert has half of them to be right."""
+    """A hundred hours of driving and of wear; an alert has half of them to be right."""
     settings = Settings(minutes=minutes)
-    assert settings.time_lapse * settings.run_s == 60 * 3600
-    assert settings.time_lapse * settings.horizon_s == 30 * 3600
+    assert settings.time_lapse * settings.run_s == 100 * 3600
+    assert settings.time_lapse * settings.horizon_s == 50 * 3600

@@ -54,8 +54,9 @@ def foresight() -> AlertVerdicts:
 def show(console: Console, run_dir: Path, foresight: AlertVerdicts, lost: int) -> int:
     """Verdicts on a fleet that drove for 100 s from second 0 on, with one fault."""
     moments = SimpleNamespace(
-        telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment
-    )
+        telemetry=1.0, first_model=10.0, caught_up=11.0, fleet_ended=100.0, since_start=lambda moment: moment,
+        drift=61.0, trial=75.0, promoted=None,
+    )  # fmt: skip
     observer: Any = SimpleNamespace(
         moments=moments,
         foresight=foresight,
@@ -65,7 +66,13 @@ def show(console: Console, run_dir: Path, foresight: AlertVerdicts, lost: int) -
         watched_from=lambda now_s: 10.0,
     )
     deployment: Any = SimpleNamespace(
-        plan=SimpleNamespace(run_dir=run_dir, cars=2, learning_s=5.0, time_lapse=1.0),
+        plan=SimpleNamespace(
+            run_dir=run_dir,
+            cars=2,
+            learning_s=5.0,
+            time_lapse=1.0,
+            changes={"recalibrated": 0.5, "recalibrated_at_s": 50.0},
+        ),
         truth=lambda: [INCIDENT],
         supervisor=SimpleNamespace(restarts=0),
     )
@@ -84,7 +91,12 @@ def test_a_run_ends_with_ledger_and_both_scorecards(
     assert card["per_kind"]["slow_puncture"]["foreseen"] == card["hypothesis_right"] == 1
     assert card["foresight"]["all"]["right"] == card["foresight"]["all"]["foreseen"] == 1
     assert (card["median_lead_s"], card["seconds"]) == (30, 99)
-    assert json.loads((tmp_path / "ledger.json").read_text())["stages"][0]["lost"] == lost
+    book = json.loads((tmp_path / "ledger.json").read_text())
+    assert book["stages"][0]["lost"] == lost
+    assert book["after_the_change_s"] == {"drift_seen": 10.0, "on_trial": 24.0, "promoted": None}
+    assert "seen as a drift after 10 s, a new model on trial after 24 s, not the champion yet" in (
+        console.file.getvalue()  # type: ignore[attr-defined]
+    )
 
 
 def picture(foresight: AlertVerdicts) -> screen.Picture:
@@ -98,6 +110,8 @@ def picture(foresight: AlertVerdicts) -> screen.Picture:
         rows=[screen.Row("cars to MQTT", 2, 140, 0, "simulator")],
         model_version=1,
         trainer="published",
+        watcher="",
+        open_alerts=3,
         latency=NO_LATENCY,
         tallies=foresight.tallies(70, 10),
         time_lapse=1_200,

@@ -30,6 +30,7 @@ def test_the_demo(tmp_path: Path):
         "seconds_to_first_anomaly": 97.8,
         "car_to_anomaly_ms": {"p50": 22.0, "p99": 1_047.0},
         "models": [{"to_first_batch_ms": {"a": 152}}, {"to_first_batch_ms": {"a": 169, "b": 172}}],
+        "after_the_change_s": {"drift_seen": 9.0, "on_trial": 80.0, "promoted": 140.0},
         "memory_mib": 1_885,
     }
     seen = {"foreseen": 48, "failures": 78, "median_lead_s": 24.0, "confirmed": 52, "right": 46, "false": 17}
@@ -40,6 +41,10 @@ def test_the_demo(tmp_path: Path):
     assert found["car to anomaly, p50 / p99"].figure == "22 ms / 1 047 ms"
     assert unmet(list(found.values())) == ["records lost at any stage", "car to anomaly, p50 / p99"]
     assert found["failures foreseen, median lead in hours of driving"].figure == "48 of 78, 8 h"
+    assert found["a change of the fleet to the next champion, without a hand, s"].met
+    ledger["after_the_change_s"] = {"promoted": None}
+    never = figures.demo(ended(tmp_path, **results))
+    assert "a change of the fleet to the next champion, without a hand, s" in unmet(never)
     assert found["a new model: published to the first batch of every replica, ms"].figure == "172"
 
 
