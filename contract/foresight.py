@@ -43,6 +43,7 @@ class JudgedAlert:
     opened_s: float  # time stamp of the sample that opened it
     told_s: float  # when that sample was scored
     model_version: int
+    signal: str = ""  # the one with the largest share in its score
     verdict: Verdict = "pending"
     lead_s: float | None = None  # from told_s to the failure that confirms it
     failed: str = ""  # the component whose failure confirms it
@@ -133,6 +134,7 @@ class AlertVerdicts:
                 opened_s=record["opened_at"] / 1000,
                 told_s=record["scored_at"] / 1000,
                 model_version=record["model_version"],
+                signal=record["signals"][0]["name"] if record.get("signals") else "",
             )
         )
         self._unjudged.add(record["car_id"])

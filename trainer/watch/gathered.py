@@ -22,7 +22,9 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
     verdicts, verdicts_too = facts.verdicts[champion.version], facts.verdicts[challenger.version]
     alerts, alerts_too = verdicts.alerts(now_s), verdicts_too.alerts(now_s)
     moved_s = _drift_began_s(challenger) or began_s - settings.cool_down_s
-    moved = [alert for alert in alerts if alert.told_s >= moved_s]
+    drift = recent(facts.looks.over())
+    signals = {each.signal for each in drift if each.signal}  # an alert of another signal has another cause
+    moved = [each for each in alerts if each.told_s >= moved_s and (not signals or each.signal in signals)]
     found = {alert.car_id for alert in moved if alert.verdict in _EXPLAINED}
     nothing_found = {alert.car_id for alert in moved if alert.inspected} - found
     standing = counts.champion.standing(champion.version, interval_s(champion), _explained(alerts, began_s))
@@ -40,7 +42,7 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
         foreseen_too=len(
             foreseen & {_key(each) for each in verdicts_too.failures(0) if each.lead_s is not None}
         ),
-        drift=recent(facts.looks.over()),
+        drift=drift,
         moved=len({alert.car_id for alert in moved}),
         found=len(found),
         nothing_found=len(nothing_found),

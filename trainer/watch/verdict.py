@@ -85,7 +85,7 @@ class Trial:
     foreseen: int = 0  # reported failures that the champion foresaw while both models judged
     foreseen_too: int = 0  # of these, by the challenger
     drift: tuple[Drift, ...] = ()  # of the champion
-    moved: int = 0  # cars with an alert of the champion since the drift may have begun
+    moved: int = 0  # cars with an alert of the champion by a signal that moved, since that may have begun
     found: int = 0  # of these: a workshop has reported a failure
     nothing_found: int = 0  # or an inspection without a finding
 

@@ -164,6 +164,18 @@ def test_cars_have_moved_since_the_time_from_which_the_challenger_learned(
     assert gathered(facts).moved == moved
 
 
+def test_an_alert_of_another_signal_is_no_move(facts: Facts) -> None:
+    """While the voltage drifts a car with a flat tyre is a car with a flat tyre."""
+    for minute in (1, 2, 3):
+        facts.looks.add((EDGE, "a"), far(minute, 50))
+    for signal in ("battery_voltage", "tire_pressure_1_1"):
+        made_of = [{"name": signal, "share": 0.8, "value": 1.0}]
+        facts.take("edge.alerts", "alert", alert(1, signal, 2, signals=made_of))
+    trial = gathered(facts)
+    assert [drift.signal for drift in trial.drift] == ["battery_voltage"]
+    assert trial.moved == 1
+
+
 def far(minute: int, cars: int, **fields: Any) -> Evidence:
     moved = Beyond(name="battery_voltage", far_below=0, below=0, above=cars, far_above=cars)
     return Evidence.of(record(1, minute, signals=(moved,), **fields))
