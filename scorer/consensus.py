@@ -25,9 +25,9 @@ _FORGOTTEN = 0.2
 # The difference between two models for a car is half the car's own and half that of all cars: what the car
 # drove in a few hours is not all that it drives.
 _OWN = 0.5
-# Where cars drift so many times further apart than healthy ones (usually 1.1, in a cold snap 2), the older
+# Where cars drift so many times further apart than usual (in a cold snap twice as far), the older
 # model does not know their world: most of a drift is its own error, and models differ by the car.
-_UNKNOWN, _FORGOTTEN_IF_UNKNOWN, _OWN_IF_UNKNOWN = 1.5, 0.8, 1.0
+_UNKNOWN, _FORGOTTEN_IF_UNKNOWN, _OWN_IF_UNKNOWN = 1.4, 0.8, 1.0
 _TO_DEVIATION = 1.4826  # a normal distribution's standard deviation, in median distances from its median
 
 
@@ -53,16 +53,16 @@ class Consensus:
         """Whether enough was watched for another look."""
         return self.watched >= self._pause
 
-    def look(self, drift: Floats, difference: Floats, healthy: Floats | None = None) -> None:
+    def look(self, drift: Floats, difference: Floats, usual: Floats | None = None) -> None:
         """Take in drift and difference (m, J) of some cars, see `StateLayout.compared`.
 
-        healthy (J,): how far the deviation of a healthy car typically is from 0, if that is known.
+        usual (J,): how far a healthy car typically seems to drift, if that is known.
         """
         self.watched, self._pause = 0, _ROWS_A_CAR * max(len(drift), CARS_MIN)
         if len(drift) >= CARS_MIN:
             self._drift, self._difference = _middle(drift), _middle(difference)
             self._groups = _groups(drift, difference, *self._drift) if self._with_groups else []
-            self._unknown = healthy is not None and np.median(self._drift[1] / healthy) > _UNKNOWN
+            self._unknown = usual is not None and np.median(self._drift[1] / usual) > _UNKNOWN
 
     def normal(self, drift: Floats) -> Floats:
         """What of the drift (n, J) of n cars is normal from now on: that of all cars, and a little more.

@@ -21,6 +21,9 @@ from scorer.model import Model
 # Cars that a model learns, with the model beside which it learns them.
 Pupils = list[tuple[CarNumbers, "ModelStates"]]
 
+# How far the mean deviation of half a learning period spreads over healthy cars, times a moving average's.
+_OF_A_MEAN = 0.85
+
 
 class ModelStates:
     """The states of all cars for one model, in one array (cars, width); a new car's is all zeros."""
@@ -55,6 +58,17 @@ class ModelStates:
             metrics.states_refused.labels("not_finite").inc(int(broken.sum()))
             after[broken] = 0
         return score, contribution, before, after
+
+    def _usual_drift(self, old: "ModelStates") -> Floats | None:
+        """(J,) how far a healthy car typically seems to drift from an older model; None: not known.
+
+        The mean of half a learning period, and what an average over the memory has not taken in by then.
+        """
+        if self.healthy is None or self.layout is None or old.layout is None:
+            return None
+        late = (old.layout.memory_samples - 1) / self.layout.handover_samples
+        usual: Floats = self.healthy * np.float32(_OF_A_MEAN + late)
+        return usual
 
     @cached_property
     def healthy(self) -> Floats | None:
@@ -124,7 +138,7 @@ class ModelStates:
             parts = [self.compared(group[::every], model) for group, model in groups]
             parts = [part for part in parts if part.size] or [np.empty((2, 0, 0), np.float32)]
             drift, difference = np.concatenate(parts, axis=1)
-            self.consensus.look(drift, difference, self.healthy)
+            self.consensus.look(drift, difference, self._usual_drift(old))
         self.inherit(cars, old)
 
     def watch(self, learned: Floats, old: "ModelStates", before: Floats, after: Floats) -> Mask:

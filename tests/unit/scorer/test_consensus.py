@@ -90,8 +90,8 @@ def test_in_a_world_that_the_older_model_does_not_know_each_car_has_its_own_norm
     _, drift = of(cars=100, middle=5.0)
     usual = np.abs(drift - 5) < 2
     known, unknown = Consensus(), Consensus()
-    known.look(drift, drift, healthy=np.ones(2, np.float32))
-    unknown.look(drift, drift, healthy=np.full(2, 0.5, np.float32))
+    known.look(drift, drift, usual=np.ones(2, np.float32))
+    unknown.look(drift, drift, usual=np.full(2, 0.5, np.float32))
     common = np.median(drift, axis=0)
     for consensus, forgotten, own in ((known, 0.2, 0.5), (unknown, 0.8, 1.0)):
         expected = common + np.multiply.outer([forgotten, own], drift - common)
