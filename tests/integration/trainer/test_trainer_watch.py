@@ -146,9 +146,7 @@ def test_a_lasting_drift_starts_one_training(watched: Watched) -> None:
     """After three looks, not while records are broken, and not again within the cool-down."""
     watched.publish(share=None)
     started = watched.folder / "started"
-    flags = watched.command(
-        "--train-with", "process", "--cool-down-s", "8", "--slice-s", "0", "--", "--seed", "7"
-    )
+    flags = watched.command("--train-with", "process", "--cool-down-s", "8", "--", "--seed", "7")
     python = [sys.executable, "-c", WITH_STUB, str(started), *flags[flags.index("watch") + 1 :]]
     time.sleep(8)  # the champion's publication was a decision
     watched.start(argv=python)

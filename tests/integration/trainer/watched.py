@@ -83,7 +83,8 @@ class Watched:
             {
                 "car_id": car, "alert_id": f"{car}-{version}", "action": "opened", "opened_at": now,
                 "at": now, "level": 1.1, "threshold": 1.0, "component": "battery", "confidence": 1.0,
-                "signals": [], "model_version": version, "scored_at": now,
+                "signals": [{"name": "battery_voltage", "share": 0.9, "value": 300.0}],
+                "model_version": version, "scored_at": now,
             },
         )  # fmt: skip
         self.cloud.produce(ALERTS if version == 1 else EVIDENCE, [car.encode()], [value])
@@ -106,6 +107,7 @@ class Watched:
             "--model-name": self.cloud.model,
             "--look-every-s": str(LOOK_MS / 1000),
             "--train-with": "none",
+            "--slice-s": "0",
             "--log-format": "json",
         }
         return [sys.executable, "-m", "trainer", "watch", *(w for p in usual.items() for w in p), *flags]
