@@ -23,6 +23,7 @@ _FIRST_SLICE_S = 40
 _TRAININGS_MAX = 4  # of the first model; later ones are the watcher's
 # Seconds of telemetry after which a part of the fleet changes, see Settings.recalibrated_share.
 _CHANGE_S = 85.0
+_WATCHED_BUDGET = 0.1  # false alarms a car-week of driving that a trial tolerates
 _RECALIBRATED_FACTOR = 1.03  # forty samples a car show less than a fleet of life would: 1 % is no news here
 # Cars with an alert come to the workshop after this long.
 _INSPECTED_AFTER_S = 2.0
@@ -135,7 +136,8 @@ class Demo:
                 f"(about {CARS_TO_LEARN_FROM} are needed): nothing will be scored[/]"
             )
         deployment.start(self._console.print)
-        deployment.start_watcher()
+        # The trainer's budget here is a tenth of life's, so that few alerts of the short run are false.
+        deployment.start_watcher(false_alarms_per_car_week=_WATCHED_BUDGET * settings.time_lapse)
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         verdicts = AlertVerdicts(settings.horizon_s, settings.report_s)
         started_at = settings.started_at or time.time()

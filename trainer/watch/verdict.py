@@ -170,18 +170,19 @@ def surely_more(own: Standing, control: Standing) -> bool:
 
 
 def threshold_multiple(standing: Standing, budget: float) -> float:
-    """The smallest level from 1 at which the crossings that no report explains are within the budget.
+    """The smallest level from 1 at which the crossings apart from the champion's are within the budget.
 
-    Crossings do not tell which of them were true, so all explained alerts count as still there at a higher
-    level; and the level stays below the first with fewer crossings than these, where some surely are not.
+    Crossings do not tell which of them these are, so at each level their share counts as that at the
+    threshold. What the champion has open, too, is a fault of the fleet sooner than a threshold that is too
+    low. The level stays below the first with fewer crossings than explained alerts, where some are lost.
     """
-    best = AT_THRESHOLD
+    best, apart = AT_THRESHOLD, standing.apart / max(1, standing.openings)
     for number in range(AT_THRESHOLD, len(LEVELS)):
         crossings = standing.crossings[number]
         if LEVELS[number] > _MULTIPLE_MAX or crossings < min(standing.explained, standing.openings):
             break
         best = number
-        if crossings - standing.explained <= budget * standing.car_weeks:
+        if apart * crossings <= budget * standing.car_weeks:
             break
     return float(LEVELS[best])
 

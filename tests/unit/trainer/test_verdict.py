@@ -178,17 +178,23 @@ def test_the_bound_at_its_ends() -> None:
 
 def test_the_threshold_rises_until_the_budget_is_kept() -> None:
     """12 car-weeks' budget allows 12: from 96 openings it takes three levels of half as many each."""
-    assert threshold_multiple(standing(2, 12), 0.1) == 1.0
-    assert threshold_multiple(standing(2, 96), 0.1) == LEVELS[AT_THRESHOLD + 3]
-    assert threshold_multiple(standing(2, 96, explained=12), 0.1) == LEVELS[AT_THRESHOLD + 2]
+    assert threshold_multiple(standing(2, 12, alone=12), 0.1) == 1.0
+    assert threshold_multiple(standing(2, 96, alone=96), 0.1) == LEVELS[AT_THRESHOLD + 3]
+    assert threshold_multiple(standing(2, 96, alone=48), 0.1) == LEVELS[AT_THRESHOLD + 2]
+    assert threshold_multiple(standing(2, 96, alone=60, explained=12), 0.1) == LEVELS[AT_THRESHOLD + 2]
+
+
+def test_faults_of_the_fleet_raise_no_threshold() -> None:
+    """The champion has 86 of the 96 open, too, and ten are within the budget."""
+    assert threshold_multiple(standing(2, 96, alone=10), 0.1) == 1.0
 
 
 def test_the_threshold_does_not_rise_where_foresight_would_be_lost() -> None:
     """Not to a level with fewer crossings than true alerts, and at most to twice itself."""
     few = (200, 180, 160, 140, 120, 100, 30, *[0] * 9)
-    steep = replace(standing(2, explained=40), crossings=few)
+    steep = replace(standing(2, alone=100, explained=40), crossings=few)
     assert threshold_multiple(steep, 0.1) == 1.0
-    assert threshold_multiple(standing(2, 10**6), 0.1) == 2.0
+    assert threshold_multiple(standing(2, 10**6, alone=10**6), 0.1) == 2.0
 
 
 def test_the_evidence_is_plain_numbers() -> None:
