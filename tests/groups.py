@@ -26,9 +26,9 @@ ALL = "not registry and not terraform and not cluster"
 FIRST = {"unit": ("unit", "repo")}
 # The longest first. Folders that share a fixture of the session (clusters, TensorFlow) are one group.
 GROUPS = {
+    "trainer": ("integration/trainer",),
     "e2e": ("e2e",),
     "clusters": ("integration/local", "integration/k8s"),
-    "trainer": ("integration/trainer",),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
     "files": ("integration/files", "integration/contract"),

@@ -107,7 +107,7 @@ def test_killed_at_any_moment_each_decision_is_taken_once(watched: Watched) -> N
     """SIGKILL again and again, before, within and after the transaction; the last one ends what is left."""
     good_trial(watched)
     chance, end = random.Random(1), [*BEGINNING, (2, "published")]
-    for _ in range(8):
+    for _ in range(5):
         process = watched.start()
         time.sleep(chance.uniform(0.3, 3.0))
         process.kill()
@@ -146,9 +146,9 @@ def test_a_lasting_drift_starts_one_training(watched: Watched) -> None:
     """After three looks, not while records are broken, and not again within the cool-down."""
     watched.publish(share=None)
     started = watched.folder / "started"
-    flags = watched.command("--train-with", "process", "--cool-down-s", "8", "--", "--seed", "7")
+    flags = watched.command("--train-with", "process", "--cool-down-s", "5", "--", "--seed", "7")
     python = [sys.executable, "-c", WITH_STUB, str(started), *flags[flags.index("watch") + 1 :]]
-    time.sleep(8)  # the champion's publication was a decision
+    time.sleep(5)  # the champion's publication was a decision
     watched.start(argv=python)
     began_s = time.time()
     for _ in range(4):
