@@ -76,6 +76,7 @@ def test_the_network_is_left_out_where_it_gains_nothing(past: Floats) -> None:
     assert network["gain"] < 0.01
 
 
+@pytest.mark.measuring  # long, and others prove most of it: in make test-all
 def test_undetected_faulty_cars_hardly_move_what_is_learned(past: Floats, graph: Graph) -> None:
     """With a large fault in 1 % of the training cars the scores of the others change by less than a tenth."""
     spoilt = past.copy()

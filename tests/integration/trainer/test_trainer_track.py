@@ -41,6 +41,7 @@ def track(cloud: Any, store: str, program: tuple[str, ...] = ("-m", "trainer")) 
     )  # fmt: skip
 
 
+@pytest.mark.measuring  # long, and others prove most of it: in make test-all
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own, of SQLAlchemy
 def test_every_decision_is_a_run_whatever_kills_the_command(
     cloud: Any, detector: Any, tmp_path: Path

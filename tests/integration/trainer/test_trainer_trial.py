@@ -77,6 +77,7 @@ def test_a_withdrawn_challenger_leaves_the_champion(cloud: Any, detector: Any) -
     assert state(publication) == (1, (2, 0.0, False))
 
 
+@pytest.mark.measuring  # long, and others prove most of it: in make test-all
 def test_a_champion_by_hand_ends_a_trial_of_another(cloud: Any, detector: Any) -> None:
     """Promoted or rolled back to; the decision of a promotion names the trial that it ends."""
     publication = with_champion_and_two_more(cloud, detector)

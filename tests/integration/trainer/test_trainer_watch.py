@@ -118,6 +118,7 @@ def test_killed_at_any_moment_each_decision_is_taken_once(watched: Watched) -> N
     assert watched.decided() == end
 
 
+@pytest.mark.measuring  # long, and others prove most of it: in make test-all
 def test_two_watchers_take_one_decision(watched: Watched) -> None:
     """Whoever comes second finds that it was taken."""
     good_trial(watched)
