@@ -11,6 +11,7 @@ from cluster.store import STORE, Say, digest, run
 from local.java import ROOT
 from local.ports import port_is_open
 from local.supervisor import Child
+from plumbing import web
 from plumbing.life import WorldDown
 
 VERSION = "v1.36.3"  # of k8s.io/kubernetes in controlplane/go.mod
@@ -164,7 +165,7 @@ def _says_ok(url: str, own: Credentials) -> bool:
     token = own.tokens.read_text(encoding="utf-8").partition(",")[0]
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=1, context=context) as answer:
+        with web.opened(request, timeout_s=1, context=context) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from cluster.overlay import NAMESPACE
+from cluster.store import quoted
 from plumbing.life import WorldDown
 
 # User and groups of each token (static tokens, --token-auth-file).
@@ -61,7 +62,7 @@ class Credentials:
         self.tokens.write_text("\n".join(rows) + "\n", encoding="utf-8")
         for who, token in tokens.items():
             text = _KUBECONFIG.format(
-                api_port=api_port, authority=self.authority, token=token, namespace=NAMESPACE
+                api_port=api_port, authority=quoted(self.authority), token=token, namespace=NAMESPACE
             )
             self.kubeconfig(who).write_text(text, encoding="utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cluster import images
 from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
-from cluster.store import STORE, Say, run
+from cluster.store import STORE, Say, quoted, run
 from local.ports import port_is_open
 from local.supervisor import Child
 
@@ -27,7 +27,12 @@ def prepare_containerd(folder: Path) -> None:
     for name in ("cni", "cni-bin"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "cni/none.conflist").write_text(_CNI, encoding="utf-8")
-    text = _CONTAINERD.format(store=STORE, folder=folder, pause=images.PAUSE)
+    text = _CONTAINERD.format(
+        root=quoted(STORE / "containerd"),
+        cni=quoted(folder / "cni"),
+        cni_bin=quoted(folder / "cni-bin"),
+        pause=images.PAUSE,
+    )
     (folder / "containerd.toml").write_text(text, encoding="utf-8")
 
 
@@ -40,9 +45,10 @@ def prepare(folder: Path, own: Credentials, ports: ClusterPorts) -> None:
     text = _KUBELET.format(
         port=ports.kubelet,
         health_port=ports.kubelet_health,
-        authority=own.authority,
+        authority=quoted(own.authority),
         cgroup=_CGROUP,
-        folder=folder,
+        pod_logs=quoted(folder / "pod-logs"),
+        volume_plugins=quoted(folder / "volume-plugins"),
     )
     (folder / "kubelet.yaml").write_text(text, encoding="utf-8")
 

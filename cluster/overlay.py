@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.images import name
+from cluster.store import quoted
 from local.deployment import Plan
 from local.java import ROOT
 
@@ -56,7 +57,7 @@ def of_plan(folder: Path, plan: Plan, tags: Mapping[str, str], api_port: int) ->
         "patches": [{"target": {"kind": "Deployment", "name": "watcher"}, "patch": _api_server(api_port)}],
         "images": [{"name": name(service, "").rstrip(":"), "newTag": tag} for service, tag in tags.items()],
     }
-    volume = _VOLUME.format(namespace=NAMESPACE, fleet=fleet.resolve())
+    volume = _VOLUME.format(namespace=NAMESPACE, fleet=quoted(fleet.resolve()))
     (folder / "volume.yaml").write_text(volume, encoding="utf-8")
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization, indent=1), encoding="utf-8")
     return folder

@@ -1,6 +1,7 @@
 """Build products outside of the repository, in `$XDG_CACHE_HOME/connected-cars`, named by their content."""
 
 import hashlib
+import json
 import os
 import subprocess
 import time
@@ -23,6 +24,11 @@ def digest(files: Iterable[Path], *more: str) -> str:
         for file in inside if path.is_dir() else [path]:
             content.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
     return content.hexdigest()[:12]
+
+
+def quoted(path: Path) -> str:
+    """A path as a string of YAML, of TOML and of JSON, with its quotes."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def run(

@@ -4,6 +4,7 @@ Every pump has its own wear, bias and load; each signal follows speed and inlet 
 flow grows with the speed, pressure with its square, power with its cube (the affinity laws).
 """
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,7 @@ def run(settings: Settings, say: Say) -> int:
                     file.write(f"{time:%Y-%m-%dT%H:%M:%S},{name},{values}\n")
     except OSError as error:
         raise BadData(f"--out {settings.out} cannot be written: {error.strerror}") from error
-    command = COMMAND.format(data=settings.out)
+    command = COMMAND.format(data=shlex.quote(str(settings.out)))
     print(f"{settings.out}: {samples * settings.pumps} rows of {settings.pumps} pumps. Try:\n{command}")
     return 0
 

@@ -5,6 +5,7 @@ It uses only the standard library: `local/setup` records class archives with it 
 
 import base64
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ class Broker:
         if not properties.exists():
             self._format(properties)
         argv = java.command(
-            "kafka.Kafka", str(properties),
+            "kafka.Kafka", str(properties.resolve()),
             heap_mib=self.heap_mib, archive="broker", compiler=self.compiler, record=self.record,
         )  # fmt: skip
         return Child(
@@ -67,7 +68,8 @@ class Broker:
                 tells=True,
                 env={"PYTHONPATH": str(java.ROOT)},
             ),
-            env={"MALLOC_ARENA_MAX": "2"},
+            env=java.ENVIRONMENT,
+            folder=self.folder,
         )
 
     def _format(self, properties: Path) -> None:
@@ -76,7 +78,6 @@ class Broker:
         text = _PROPERTIES.format(
             port=self.port,
             controller_port=self.port + 1,
-            data=data.resolve(),
             far_listener=f",FAR://127.0.0.1:{self.far[0]}" if self.far else "",
             far_advertised=f",FAR://127.0.0.1:{self.far[1]}" if self.far else "",
         )
@@ -84,10 +85,18 @@ class Broker:
         draft.write_text(text, encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")
         argv = java.command(
-            "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"), "-c", str(draft),
-            "--standalone", heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self.record,
+            "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"),
+            "-c", str(draft.resolve()), "--standalone",
+            heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self.record,
         )  # fmt: skip
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=os.environ | java.ENVIRONMENT,
+        )
         if done.returncode != 0:
             raise WorldDown(f"{data} could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
         draft.rename(properties)
@@ -115,19 +124,20 @@ def mirrormaker(
     properties.write_text(text, encoding="utf-8")
     argv = java.command(
         "org.apache.kafka.connect.mirror.MirrorMaker",
-        str(properties),
+        str(properties.resolve()),
         heap_mib=_MIRROR_HEAP_MIB,
         archive="mirrormaker",
         compiler=compiler,
         record=record,
-        properties={"failedTasks": str(failures)},
+        properties={"failedTasks": failures.name},
     )
     return Child(
         "mirror",
         argv,
         ready=lambda: port_is_open(rest_port),
         stuck=lambda: _has_failed(failures),
-        env={"MALLOC_ARENA_MAX": "2"},
+        env=java.ENVIRONMENT,
+        folder=folder,
     )
 
 

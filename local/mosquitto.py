@@ -20,8 +20,8 @@ def shard(number: int, port: int, folder: Path) -> Child:
     config = data / "mosquitto.conf"
     # Started by root, mosquitto would switch to the user mosquitto, which may not write here.
     user = "user root\n" if os.geteuid() == 0 else ""
-    config.write_text(_CONFIG.format(port=port, data=data, user=user), encoding="utf-8")
-    child = Child(f"mqtt-{number}", [find(), "-c", str(config)])
+    config.write_text(_CONFIG.format(port=port, user=user), encoding="utf-8")
+    child = Child(f"mqtt-{number}", [find(), "-c", str(config)], folder=data)
 
     def ready() -> bool:
         answers = port_is_open(port)

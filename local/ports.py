@@ -5,8 +5,8 @@ Only the standard library is used: `local/setup` records class archives while pi
 
 import socket
 import struct
-import urllib.request
 
+from plumbing import web
 from plumbing.settings import SettingsError
 
 # Linux gives ports from 32768 upwards to outgoing connections: a fixed port there may be taken.
@@ -91,7 +91,7 @@ def kafka_answers(port: int) -> bool:
 def is_ready(port: int) -> bool:
     """Whether a service's /readyz says so."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=_TIMEOUT_S) as answer:
+        with web.opened(f"http://127.0.0.1:{port}/readyz", timeout_s=_TIMEOUT_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

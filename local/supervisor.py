@@ -42,6 +42,7 @@ class Child:
     tells: bool = False  # whether what a job has printed becomes events
     on_return: "Child | None" = None  # a job to run whenever the child works again after it did not
     env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None  # its working directory; None: the supervisor's own
     stop_within_s: float = 25.0
 
     state: State = "ended"
@@ -174,6 +175,7 @@ class Supervisor:
             child.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *child.argv],
                 env={**os.environ, **child.env},
+                cwd=child.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

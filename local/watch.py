@@ -2,7 +2,6 @@
 
 import threading
 import time
-import urllib.request
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from contract import records
 from contract.errors import Malformed
 from contract.topics import ALERTS, ANOMALIES, MAINTENANCE, MODELS, TELEMETRY, is_challenger, mirrored
-from plumbing import kafka
+from plumbing import kafka, web
 
 _SCRAPE_TIMEOUT_S = 1.0
 _RECENT = 6
@@ -30,7 +29,7 @@ def scrape(port: int, host: str = "127.0.0.1") -> dict[str, float]:
     The buckets of a histogram keep their bound: `x_seconds_bucket{le=0.1}`.
     """
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=_SCRAPE_TIMEOUT_S) as answer:
+        with web.opened(f"http://{host}:{port}/metrics", timeout_s=_SCRAPE_TIMEOUT_S) as answer:
             text = answer.read().decode()
     except OSError:
         return {}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from urllib.parse import quote
 
+from plumbing import web
 from plumbing.life import WorldDown
 
 _ANSWER_S_MAX = 10.0
@@ -41,7 +42,7 @@ def _register(url: str, subject: str, text: str) -> int:
         headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_S_MAX) as answer:
+        with web.opened(request, timeout_s=_ANSWER_S_MAX) as answer:
             return int(json.load(answer)["id"])
     except urllib.error.HTTPError as error:
         why = f"{error.code} {error.read(_DETAIL_BYTES_MAX).decode(errors='replace')}"

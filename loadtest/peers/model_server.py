@@ -1,7 +1,6 @@
 """MLServer with our detector as its only model, on 127.0.0.1."""
 
 import json
-import urllib.request
 from pathlib import Path
 
 from contract.manifest import unpack
@@ -11,6 +10,7 @@ from loadtest.peers.v2 import ANSWERS, MODEL, REQUESTS
 from local import topics
 from local.deployment import ENVIRONMENT
 from local.supervisor import Child
+from plumbing import web
 
 _NAME = "mlserver"
 _READY_WITHIN_S = 60.0
@@ -77,9 +77,7 @@ def model_settings(tflite: Path) -> dict[str, object]:
 def _is_ready(port: int) -> bool:
     """Whether the server says that it can run the model."""
     try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/v2/models/{MODEL}/ready", timeout=_TIMEOUT_S
-        ) as answer:
+        with web.opened(f"http://127.0.0.1:{port}/v2/models/{MODEL}/ready", timeout_s=_TIMEOUT_S) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -11,12 +11,13 @@ import re
 import shutil
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from plumbing import web
 
 from .downloads import STATE, moto_server, old_provider
 from .hcl import ROOT
@@ -95,9 +96,10 @@ class Terraform:
         self.times_s: dict[str, float] = {}
         self._folder = folder
         config = STATE / "terraformrc"
+        mirror = json.dumps(str(old_provider()))
         config.write_text(
             "disable_checkpoint = true\n"
-            f'provider_installation {{\n  filesystem_mirror {{\n    path = "{old_provider()}"\n  }}\n}}\n'
+            f"provider_installation {{\n  filesystem_mirror {{\n    path = {mirror}\n  }}\n}}\n"
         )
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self._environment = kept | {
@@ -171,7 +173,7 @@ class Moto:
     def answers(self) -> bool:
         """Whether it serves."""
         try:
-            with urllib.request.urlopen(f"{self.url}/moto-api/", timeout=20):
+            with web.opened(f"{self.url}/moto-api/", timeout_s=20):
                 return True
         except OSError:
             return False

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from prometheus_client.parser import text_string_to_metric_families
 
+from plumbing import web
 from tests.integration.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ class Broker:
         self._conf = folder / "mosquitto.conf"
         self._conf.write_text(
             f"listener {self.port} {self.host}\nallow_anonymous true\n"
-            f"persistence true\npersistence_location {folder}/\n"
+            "persistence true\npersistence_location ./\n"
             "max_queued_messages 1000000\nmax_queued_bytes 0\nmax_inflight_messages 5000\nuser root\n"
         )
         self.start()
@@ -50,7 +50,10 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            ["mosquitto", "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["mosquitto", "-c", str(self._conf)],
+            cwd=self._conf.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until(self._answers, "mosquitto answers")
 
@@ -115,7 +118,7 @@ class BridgeProcess:
     def get(self, path: str) -> tuple[int, str]:
         """(status, text) of its HTTP server; 0 where it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+            with web.opened(f"http://127.0.0.1:{self._port}{path}", timeout_s=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from contract.schema import get
+from plumbing import web
 from plumbing.life import WorldDown
 from plumbing.registry import register
 
@@ -62,7 +63,7 @@ class Registry:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with web.opened(request, timeout_s=10) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

@@ -81,7 +81,7 @@ def _values(consumer: Consumer, key: str, timeout_s: float) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def mirror(edge_kafka: Any, cloud_kafka: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
-    folder: Path = tmp_path_factory.mktemp("mirror")
+    folder: Path = tmp_path_factory.mktemp("mirror") / "Größe, a\\b c"
     supervisor = Supervisor(folder / "logs")
     offset = int(edge_kafka.bootstrap.rpartition(":")[2]) - Ports().edge
     child = kafka.mirrormaker(

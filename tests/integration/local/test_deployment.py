@@ -39,13 +39,17 @@ def listens(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    plan = Plan(run_dir=tmp_path_factory.mktemp("run"), shards=SHARDS, port_offset=PORT_OFFSET)
-    deployment = Deployment(plan)
-    try:
-        deployment.start_brokers()
-        yield deployment
-    finally:
-        deployment.stop()
+    """In a folder whose name a configuration file would have to quote, behind a proxy, without a locale."""
+    run_dir = tmp_path_factory.mktemp("run") / "Größe, a\\b c"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("http_proxy", "http://127.0.0.1:9")
+        patch.setenv("LC_ALL", "C")
+        deployment = Deployment(Plan(run_dir=run_dir, shards=SHARDS, port_offset=PORT_OFFSET))
+        try:
+            deployment.start_brokers()
+            yield deployment
+        finally:
+            deployment.stop()
 
 
 def test_the_topics_are_those_of_the_contract(deployment: Deployment):
@@ -102,12 +106,15 @@ def test_the_watcher_is_ready_and_comes_back(deployment: Deployment):
 
 
 def test_nothing_is_left_after_the_end(deployment: Deployment):
-    """Not a process, not a port, also of brokers that were killed and started again."""
+    """Not a process, not a port, also of brokers that were killed; their data is in the run folder."""
     trees = {name: child.tree() for name, child in deployment.supervisor.children.items()}
     # The job of the broker that came back may still be at work.
     assert sum(len(tree) for name, tree in trees.items() if name != "edge-transactions") == SHARDS + 3
     pids = [pid for tree in trees.values() for pid in tree]
     deployment.stop()
+    data = [f"mqtt-{shard}/mosquitto.db" for shard in range(SHARDS)]
+    data += ["edge/data/telemetry-0", "cloud/data/edge.telemetry-0"]
+    assert [path for path in data if not (deployment.plan.run_dir / path).exists()] == []
     assert not [pid for pid in pids if alive(pid)]
     assert not [port for port in deployment.plan.ports.all(shards=SHARDS, scorers=0) if listens(port)]
 

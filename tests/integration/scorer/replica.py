@@ -5,11 +5,11 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from plumbing import web
 from tests.integration.ports import free_port
 
 from .edge import Edge, until
@@ -50,7 +50,7 @@ class Replica:
     def probe(self, path: str) -> tuple[int, str]:
         """(status, text); status 0 where nothing answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with web.opened(f"http://127.0.0.1:{self.port}{path}", timeout_s=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -2,11 +2,12 @@
 
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from plumbing import web
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +19,7 @@ Simulator = Listener = Any  # defined in conftest.py
 def state(port: int) -> tuple[int, str]:
     """Status and text of /readyz; status 0 while the port is not open."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+        with web.opened(f"http://127.0.0.1:{port}/readyz", timeout_s=2) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -2,13 +2,13 @@
 
 import socket
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, Counter
 
+from plumbing import web
 from plumbing.health import Health, serve
 from plumbing.life import WorldDown
 
@@ -46,7 +46,7 @@ def base_url(server: Any, health: Health, monkeypatch: pytest.MonkeyPatch) -> st
 
 def _get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with web.opened(url, timeout_s=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
