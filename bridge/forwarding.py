@@ -1,6 +1,7 @@
 """From the bytes of a read to messages for Kafka. The only I/O is the producer's queue."""
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import mqtt5
 from confluent_kafka import Producer
@@ -8,13 +9,13 @@ from confluent_kafka import Producer
 from bridge import metrics
 from bridge.routing import Router
 from contract.errors import Malformed, dead_letter
-from contract.records import CONFLUENT_BYTES
 from contract.topics import REJECTED, TELEMETRY
 from plumbing.mqtt import parse_one
 
 _KNOWN_MAX = 1_000_000
 _FIRST_TIME_QOS_1 = 0x32  # first byte of a PUBLISH that is neither sent again (DUP) nor retained
-_CAR_LENGTH_BYTES = 1  # before the car id in a record: Avro's length of at most CAR_ID_BYTES_MAX
+# Bytes at the end of a time that stay the same for 17 minutes (2**20 ms).
+_SLOW_TIME_BYTES = {6: 3, 7: 4}
 _TOPIC_HEADER_BYTES_MAX = 1_024
 
 
@@ -26,10 +27,13 @@ class KnownPublish:
     """
 
     packet_bytes: int  # size of the whole packet
-    constant: bytes  # the bytes from behind the packet id to the end of the car id in the record
+    constant: bytes  # the bytes from behind the packet id to where seq begins in the record
     constant_end: int  # where they end in the packet
     kafka_prefix: bytes  # what the Kafka value begins with instead of them
     key: bytes  # the car id
+    numbers_end: int  # where seq and sampled_at end in the packet
+    mask: int  # of the bits of these two numbers, as one, that are compared; see `_mask`
+    bits: int  # what they must be
 
 
 @dataclass(slots=True)
@@ -94,6 +98,7 @@ class Forwarder:
         """
         produce, known, acknowledge = self._produce, self._known.get, packet_ids.append
         topic, count_before, last = TELEMETRY, len(packet_ids), len(data) - 5
+        number = int.from_bytes
         while at < last:
             id_at = at + 5 + data[at + 4]  # kind, size in two bytes, length of the topic in two bytes, topic
             car = known(data[at:id_at])
@@ -103,7 +108,11 @@ class Forwarder:
                 if car is None:
                     break
             stop, constant_end = at + car.packet_bytes, at + car.constant_end
-            if stop - 5 > last or data[id_at + 2 : constant_end] != car.constant:
+            if (
+                stop - 5 > last
+                or data[id_at + 2 : constant_end] != car.constant
+                or number(data[constant_end : at + car.numbers_end]) & car.mask != car.bits
+            ):
                 break
             produce(topic, car.kafka_prefix + data[constant_end:stop], car.key)
             acknowledge(data[id_at : id_at + 2])
@@ -130,7 +139,8 @@ class Forwarder:
         """Remember what a good PUBLISH with telemetry looks like, if it is of the usual kind.
 
         That is: sent for the first time, QoS 1, no properties, less than 16 KiB. The router checks nothing of
-        a record but its size and the bytes that are compared here, so another packet that agrees is as good.
+        a record but its size and the bits that are compared here, so another packet that agrees is as good.
+        Its time may be 17 minutes later than one that the router has believed.
         """
         size_bytes = 2 if raw[1] & 0x80 else 1
         topic_at = 1 + size_bytes
@@ -139,16 +149,35 @@ class Forwarder:
             return
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()  # a flood of invented car ids must not fill the memory
-        rest_bytes = len(value) - CONFLUENT_BYTES - _CAR_LENGTH_BYTES - len(key)
-        constant_end = len(raw) - rest_bytes
+        before, numbers = self._router.numbers(value)
+        constant_end = len(raw) - len(value) + before
+        mask = _mask(len(numbers), next(at for at, byte in enumerate(numbers) if byte < 0x80) + 1)
         self._known[raw[:id_at]] = KnownPublish(
             packet_bytes=len(raw),
             constant=raw[id_at + 2 : constant_end],
             constant_end=constant_end,
-            kafka_prefix=value[:-rest_bytes],
+            kafka_prefix=value[:before],
             key=key,
+            numbers_end=constant_end + len(numbers),
+            mask=mask,
+            bits=int.from_bytes(numbers) & mask,
         )
         # When seq needs a byte more the packet is a byte longer, and the shorter form does not come again.
         size = len(raw) - topic_at - 1
         encoded = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)
         self._known.pop(bytes((_FIRST_TIME_QOS_1, *encoded)) + raw[topic_at:id_at], None)
+
+
+@cache
+def _mask(size: int, stamp_at: int) -> int:
+    """Which bits of seq and sampled_at tell their sizes, their signs, and the time but for 17 minutes.
+
+    size: bytes of both varints; stamp_at: where the second one begins. The top bit of a byte says whether its
+    number goes on; the lowest bit of a number's first byte is its sign.
+    """
+    mask = bytearray(b"\x80" * size)
+    mask[0] |= 1
+    mask[stamp_at] |= 1
+    slow = _SLOW_TIME_BYTES[size - stamp_at]
+    mask[-slow:] = b"\xff" * slow
+    return int.from_bytes(mask)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.assembly import Floats, assemble, floats, stamps
 from contract.records import confluent_header
 from contract.schema import latest
-from contract.telemetry import SIGNALS, STAMP_BYTES, Floats, assemble, floats
-from contract.varints import Longs, padded, string, varint
+from contract.telemetry import SIGNALS
+from contract.varints import Longs, string, varint
 
 _NAMES = [string(name.encode()) for name in SIGNALS]
 _END = b"\x00"
@@ -36,7 +37,7 @@ def encode(
     schema.
     """
     head = confluent_header(latest("anomaly").schema_id)
-    scored_at = padded(np.array([scored_at_ms]), STAMP_BYTES)
+    scored_at = stamps(np.array([scored_at_ms]))
     numbers = scored_at, floats(score[:, None]), floats(threshold[:, None])
     begun = assemble([head + string(car) for car in cars], seq, sampled_at_ms, *numbers)
     pairs, most = floats(np.stack([shares, values], axis=2)).tobytes(), signals.shape[1]

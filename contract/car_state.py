@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from contract.assembly import Floats, assemble, floats
 from contract.records import confluent_header
 from contract.schema import latest
-from contract.telemetry import Floats, assemble, floats
 from contract.varints import Longs, string, varint
 
 _NO_ALERT, _ONE_STATE, _END = b"\x00", b"\x02", b"\x00"

@@ -48,6 +48,11 @@ class Schema:
         """The names of the fields of one Avro type, in order; the floats of telemetry are its signals."""
         return tuple(each["name"] for each in self.fields if each["type"] == kind)
 
+    @property
+    def times(self) -> tuple[str, ...]:
+        """The names of the fields that are times, in order."""
+        return tuple(each["name"] for each in self.fields if each["type"] == _TIME)
+
 
 @cache
 def versions(name: str) -> tuple[Schema, ...]:

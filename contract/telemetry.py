@@ -1,8 +1,10 @@
 """The telemetry record: encoded and decoded a batch at a time, without a loop over fields.
 
 All signals are floats and come last, so the tail of every record of one schema is a fixed block. `seq` and
-`sampled_at` come right before it, as zigzag varints (Avro's `long`) of at most 5 and of exactly 6 bytes. Only
-strings of at most 63 bytes come before them; their lengths, one byte each, lead to where `seq` begins.
+`sampled_at` come right before it, as zigzag varints (Avro's `long`) of at most 5 and of 6 bytes; from
+September 2039 on a time has 7. The byte before the last 6 tells which: with 6 it is the end of `seq`, with 7
+it says that the number goes on. Only strings of at most 63 bytes come before them; their lengths, one byte
+each, lead to where `seq` begins.
 
 SIGNALS are the floats of the newest schema version. A version only adds signals at the end
 (contract/schema.py), so the signals of an older record are the first columns; those that it lacks are NaN.
@@ -15,27 +17,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.assembly import assemble, floats
+from contract.bounds import (
+    SEQ_BYTES_MAX,
+    SEQ_MAX,
+    STAMP_BYTES,
+    STRING_BYTES_MAX,
+    TIME_MS_MAX,
+    TIME_MS_MIN,
+    check,
+    refuse_other_than_utf8,
+)
 from contract.errors import Malformed
 from contract.joined import Joined
 from contract.records import CONFLUENT_BYTES, confluent_header, schema_ids, split_confluent
 from contract.schema import Schema, latest, versions
-from contract.varints import WORD, WORD_BYTES, Longs, at, longs, low_bytes, packed, padded, whole
+from contract.varints import TOP_BITS, WORD, WORD_BYTES, Longs, at, longs, low_bytes, whole
 
 SIGNALS: tuple[str, ...] = latest("telemetry").names("float")
 
-STRING_BYTES_MAX = 63  # longer strings have a length of two bytes
-SEQ_BYTES_MAX = 5
-STAMP_BYTES = 6
-SEQ_MAX = 2**34 - 1
-# 6 varint bytes carry zigzag values from 2**35 up to 2**42: times from July 1970 to September 2039.
-_STAMP_MS_MIN, _STAMP_MS_MAX = 2**34, 2**41 - 1
 # Right shift of the word that ends with seq that leaves only seq, by the number of seq's bytes.
 _SEQ_SHIFT_BITS = np.array([8 * (WORD_BYTES - size) for size in range(SEQ_BYTES_MAX + 1)], np.uint64)
 _SEQ_SHIFT_BITS[0] = 0  # shifting by a whole word is undefined; a size of 0 is refused anyway
 _BYTE = np.dtype(np.uint8)
+_LOW_BYTES = np.array([low_bytes(count) for count in range(WORD_BYTES)], np.uint64)
 
 Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -59,15 +66,16 @@ class Layout:
 
     @property
     def bytes_min(self) -> int:
-        """Least size of a framed record; car_id has at least one character."""
-        return CONFLUENT_BYTES + 2 + self.rest_bytes.start
+        """Least size of a framed record; car_id has at least one character, seq one byte."""
+        return CONFLUENT_BYTES + 2 + self.strings + STAMP_BYTES + self.block.itemsize
 
-    @property
-    def rest_bytes(self) -> range:
-        """Sizes that what follows car_id can have: the other strings, each with its length, and seq vary."""
-        others, fixed_bytes = self.strings - 1, STAMP_BYTES + self.block.itemsize
-        most = others * (1 + STRING_BYTES_MAX) + SEQ_BYTES_MAX + fixed_bytes
-        return range(others + 1 + fixed_bytes, most + 1)
+    def check(self, value: bytes, body_at: int, until_ms: int) -> int:
+        """Where seq begins in a framed record. Raises Malformed as `contract.bounds.check` does."""
+        floats_bytes = self.block.itemsize
+        try:
+            return check(value, body_at, strings=self.strings, floats_bytes=floats_bytes, until_ms=until_ms)
+        except Malformed as error:
+            raise Malformed(error.reason, f"telemetry v{self.schema.version}: {error.detail}") from None
 
     def signals(self, blocks: NDArray[np.void]) -> Floats:
         """(n, K) signals of the float blocks (n,); NaN in the columns that the schema lacks."""
@@ -89,40 +97,17 @@ def prefix(schema: Schema, car_id: str, vehicle_model: str = "unknown") -> bytes
 def encode(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, signals: Floats) -> list[bytes]:
     """Records of n cars: each car's prefix (which may begin with a frame's header), then its numbers.
 
-    seq (n,) from 0 to 2**34-1, sampled_at_ms (n,) ms since 1970, signals (n, k): the first k of SIGNALS, as
-    many as the schema of the prefixes has. Raises ValueError for a seq or a time outside of these bounds.
+    seq (n,) from 0 to SEQ_MAX, sampled_at_ms (n,) from TIME_MS_MIN to TIME_MS_MAX (contract/bounds.py),
+    signals (n, k): the first k of SIGNALS, as many as the schema of the prefixes has. Raises ValueError for a
+    seq or a time outside of these bounds.
     """
     if not prefixes:
         return []
     if seq.min() < 0 or seq.max() > SEQ_MAX:
         raise ValueError(f"seq must be 0 to {SEQ_MAX}, not {seq.min()} to {seq.max()}")
-    if sampled_at_ms.min() < _STAMP_MS_MIN or sampled_at_ms.max() > _STAMP_MS_MAX:
-        raise ValueError("sampled_at must be ms since 1970, from July 1970 to September 2039")
+    if sampled_at_ms.min() < TIME_MS_MIN or sampled_at_ms.max() > TIME_MS_MAX:
+        raise ValueError(f"sampled_at must be ms since 1970, from {TIME_MS_MIN} to {TIME_MS_MAX}")
     return assemble(prefixes, seq, sampled_at_ms, floats(signals))
-
-
-def assemble(prefixes: Sequence[bytes], seq: Longs, sampled_at_ms: Longs, *blocks: Bytes) -> list[bytes]:
-    """The n records of any schema in which seq and sampled_at follow the prefix, then a row of each block.
-
-    seq and sampled_at_ms (n,) within the bounds of `encode`; blocks (n, bytes), or (1, bytes) for what is the
-    same in all records.
-    """
-    numbers, sizes = packed(seq, SEQ_BYTES_MAX)
-    columns = (numbers, padded(sampled_at_ms, STAMP_BYTES), *blocks)
-    width, begin = sum(each.shape[1] for each in columns), 0
-    rows = np.empty((len(seq), width), np.uint8)
-    for column in columns:
-        rows[:, begin : begin + column.shape[1]] = column
-        begin += column.shape[1]
-    data = rows.tobytes()
-    starts = (np.arange(len(seq)) * width + SEQ_BYTES_MAX - sizes).tolist()
-    ends = range(width, len(data) + 1, width)
-    return [head + data[start:end] for head, start, end in zip(prefixes, starts, ends, strict=True)]
-
-
-def floats(values: Floats) -> Bytes:
-    """The bytes (n, 4 k) of floats (n, k), as Avro has them."""
-    return np.ascontiguousarray(values, "<f4").view(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -134,6 +119,17 @@ class Decoded:
     sampled_at_ms: Longs  # (m,) ms since 1970
     signals: Floats  # (m, K) in the order of SIGNALS
     rejected: list[tuple[int, Malformed]] = field(default_factory=list)  # position in the batch, and why
+
+    def within(self, until_ms: int) -> "Decoded":
+        """Only the records whose numbers are within their bounds, with times until `until_ms`."""
+        seq, times = self.seq, self.sampled_at_ms  # 5 bytes hold no seq over SEQ_MAX
+        if not len(seq) or (seq.min() >= 0 and times.min() >= TIME_MS_MIN and times.max() <= until_ms):
+            return self
+        return self.only((seq >= 0) & (times >= TIME_MS_MIN) & (times <= until_ms))
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Decoded":
+        """The records that the mask (m,) chooses."""
+        return Decoded(self.rows[chosen], self.seq[chosen], self.sampled_at_ms[chosen], self.signals[chosen])
 
 
 class Decoder:
@@ -149,19 +145,32 @@ class Decoder:
         """A decoder of every version; `registered`: fingerprint to the id that a registry gave instead."""
         return cls(schema_ids(versions("telemetry"), registered))
 
-    def decode(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
+    def decode(
+        self, values: Sequence[bytes | None], keys: Sequence[bytes | None], until_ms: int = TIME_MS_MAX
+    ) -> Decoded:
         """Decode n values whose Kafka keys are the car ids.
 
-        A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, or
-        `malformed_record` if its length, its strings or its varints do not fit its schema and key.
+        A record is rejected with the reason `missing_key`, `bad_frame`, `unknown_schema`, `impossible_time`
+        if it was sampled after `until_ms`, or `malformed_record` if its length, its strings or its numbers do
+        not fit its schema, its key and contract/bounds.py.
         """
-        return self.decode_joined(Joined.of(values), Joined.of(keys))
+        return self.decode_joined(Joined.of(values), Joined.of(keys), until_ms)
 
-    def decode_joined(self, values: Joined, keys: Joined) -> Decoded:
+    def decode_joined(self, values: Joined, keys: Joined, until_ms: int = TIME_MS_MAX) -> Decoded:
         """Like `decode`, for values and keys that are joined already."""
         layout = self._by_header.get(values.data[:CONFLUENT_BYTES])
-        if layout and (alike := _decode_alike(layout, values, keys)):
-            return alike
+        decoded = _decode_alike(layout, values, keys) if layout else None
+        decoded = (decoded or self._decode_each(values, keys)).within(until_ms)
+        if len(decoded.rows) == len(values):
+            return decoded
+        valid = np.zeros(len(values), np.bool_)
+        valid[decoded.rows] = True
+        invalid = np.flatnonzero(~valid).tolist()
+        rejected = [(row, self._error(values[row], keys[row], until_ms)) for row in invalid]
+        return replace(decoded, rejected=rejected)
+
+    def _decode_each(self, values: Joined, keys: Joined) -> Decoded:
+        """The records of a batch, whatever their versions and sizes; what is left out is invalid."""
         sizes, key_sizes = np.array(values.sizes, np.int64), np.array(keys.sizes, np.int64)
         ends = np.cumsum(sizes)
         heads = at(values.data, ends - sizes) & low_bytes(CONFLUENT_BYTES)
@@ -172,28 +181,23 @@ class Decoder:
             if len(rows):
                 bounds = ends[rows] - sizes[rows], ends[rows]
                 parts.append(_decode_version(layout, values.data, rows, bounds, key_sizes[rows]))
-        decoded = parts[0] if len(parts) == 1 else _in_order(parts)
-        if len(decoded.rows) == len(values):
-            return decoded
-        valid = np.zeros(len(values), np.bool_)
-        valid[decoded.rows] = True
-        invalid = np.flatnonzero(~valid).tolist()
-        return replace(decoded, rejected=[(row, self._error(values[row], keys[row])) for row in invalid])
+        return parts[0] if len(parts) == 1 else _in_order(parts)
 
-    def _error(self, value: bytes, key: bytes) -> Malformed:
+    def _error(self, value: bytes, key: bytes, until_ms: int) -> Malformed:
         """What is wrong with an invalid record."""
         if not key:
             return Malformed("missing_key", "the key must be the car id")
         try:
             schema_id, _ = split_confluent(value)
+            if schema_id not in self._layouts:
+                known = ", ".join(map(str, self._layouts))
+                return Malformed(
+                    "unknown_schema", f"schema id {schema_id} is not one of telemetry's: {known}"
+                )
+            self._layouts[schema_id].check(value, CONFLUENT_BYTES, until_ms)
         except Malformed as error:
             return error
-        if schema_id not in self._layouts:
-            known = ", ".join(map(str, self._layouts))
-            return Malformed("unknown_schema", f"schema id {schema_id} is not one of telemetry's: {known}")
-        version = self._layouts[schema_id].schema.version
-        detail = f"{len(value)} bytes are not a record of telemetry v{version} with the car id {key!r:.80}"
-        return Malformed("malformed_record", detail)
+        return Malformed("malformed_record", f"the record's car id is not the key {key!r:.80}")
 
 
 def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | None:
@@ -208,7 +212,9 @@ def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | Non
     def column(offset: int, dtype: np.dtype[Any] = WORD) -> NDArray[Any]:
         return np.ndarray((len(values),), dtype, data, offset, (size,))
 
-    stamp_at = size - STAMP_BYTES - layout.block.itemsize
+    floats_at = size - layout.block.itemsize
+    stamp_bytes = STAMP_BYTES + (data[floats_at - STAMP_BYTES - 1] >> 7)
+    stamp_at = floats_at - stamp_bytes
     begin = column(0) & low_bytes(CONFLUENT_BYTES + 1)  # the frame, and the length of car_id
     lengths, seq_at = [], CONFLUENT_BYTES  # (offset, length byte) of each string of the first record
     for _ in range(layout.strings):
@@ -224,11 +230,15 @@ def _decode_alike(layout: Layout, values: Joined, keys: Joined) -> Decoded | Non
     ):
         return None
     seq_words = column(stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
-    stamp_words = column(stamp_at) & low_bytes(STAMP_BYTES)
-    if not (whole(seq_words, seq_bytes).all() and whole(stamp_words, STAMP_BYTES).all()):
+    stamp_words = column(stamp_at) & low_bytes(stamp_bytes)
+    if not (whole(seq_words, seq_bytes).all() and whole(stamp_words, stamp_bytes).all()):
         return None
+    for offset in range(CONFLUENT_BYTES, seq_at, WORD_BYTES):
+        beyond_ascii = np.bitwise_or.reduce(column(offset)) & TOP_BITS
+        if beyond_ascii & low_bytes(min(seq_at - offset, WORD_BYTES)):
+            return None
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
-    signals = layout.signals(column(stamp_at + STAMP_BYTES, layout.block))
+    signals = layout.signals(column(floats_at, layout.block))
     return Decoded(np.arange(len(values)), seq, sampled_at_ms, signals)
 
 
@@ -240,8 +250,10 @@ def _decode_version(
     bounds (m,), (m,): where each value begins and ends in `data`; key_sizes (m,): bytes of each key.
     """
     starts, ends = bounds
-    stamp_at = ends - STAMP_BYTES - layout.block.itemsize
-    every, seq_at = np.frombuffer(data, np.uint8), starts + CONFLUENT_BYTES
+    every, floats_at = np.frombuffer(data, np.uint8), ends - layout.block.itemsize
+    longer = every[floats_at - STAMP_BYTES - 1] >> 7
+    stamp_bytes = STAMP_BYTES + longer.astype(np.int64) if longer.any() else STAMP_BYTES
+    stamp_at, seq_at = floats_at - stamp_bytes, starts + CONFLUENT_BYTES
     valid = (every[seq_at] == 2 * key_sizes) & (key_sizes > 0)  # the first string is car_id, the key
     for _ in range(layout.strings):  # seq begins after them
         length = every[seq_at]
@@ -250,13 +262,12 @@ def _decode_version(
     seq_bytes = stamp_at - seq_at
     seq_bytes[seq_bytes > SEQ_BYTES_MAX] = 0  # refused below, as is a seq of 0 bytes
     seq_words = at(data, stamp_at - WORD_BYTES) >> _SEQ_SHIFT_BITS[seq_bytes]
-    stamp_words = at(data, stamp_at) & low_bytes(STAMP_BYTES)
-    valid &= whole(seq_words, seq_bytes) & whole(stamp_words, STAMP_BYTES)
+    stamp_words = at(data, stamp_at) & _LOW_BYTES[stamp_bytes]
+    valid &= whole(seq_words, seq_bytes) & whole(stamp_words, stamp_bytes)
+    refuse_other_than_utf8(valid, data, starts + CONFLUENT_BYTES, seq_at)
     seq, sampled_at_ms = longs(np.stack([seq_words, stamp_words]))
-    signals = layout.signals(at(data, stamp_at + STAMP_BYTES, layout.block))
-    if valid.all():
-        return Decoded(rows, seq, sampled_at_ms, signals)
-    return Decoded(rows[valid], seq[valid], sampled_at_ms[valid], signals[valid])
+    decoded = Decoded(rows, seq, sampled_at_ms, layout.signals(at(data, floats_at, layout.block)))
+    return decoded if valid.all() else decoded.only(valid)
 
 
 def _in_order(parts: list[Decoded]) -> Decoded:

@@ -14,7 +14,7 @@ Words = NDArray[np.uint64]
 WORD_BYTES = 8
 WORD = np.dtype("<u8")
 
-_TOP_BITS = np.uint64(0x8080808080808080)
+TOP_BITS = np.uint64(0x8080808080808080)
 _7_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 # For groups of 7, 14 and 28 bits: masks of the lower and the higher neighbours, and the shift of the higher.
 _STEPS = tuple(
@@ -46,7 +46,7 @@ def low_bytes(count: int) -> np.uint64:
 
 def whole(words: Words, sizes: Longs | int) -> NDArray[np.bool_]:
     """Whether each word is one varint of exactly `sizes` bytes; its other bytes must be 0."""
-    matches: NDArray[np.bool_] = words & _TOP_BITS == _WHOLE[sizes]
+    matches: NDArray[np.bool_] = words & TOP_BITS == _WHOLE[sizes]
     return matches
 
 

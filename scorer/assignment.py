@@ -6,6 +6,7 @@ has scored is scored twice.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -13,6 +14,7 @@ from itertools import chain
 from confluent_kafka import Consumer, Message
 
 from contract import records
+from contract.bounds import latest_ms
 from contract.errors import Malformed
 from contract.telemetry import Decoder
 from contract.topics import AUDIT, CAR_STATE, TELEMETRY
@@ -93,9 +95,10 @@ class Assignment:
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
         """Read back the last scored records: their seq, and what of them is newer than the states."""
+        until_ms = latest_ms(time.time_ns() // 1_000_000)
         for messages in filter(None, self._read(TELEMETRY, tails)):
             batch = Batch.of(messages, [message.key() for message in messages])
-            decoded = self.decoder.decode_joined(batch.values, batch.keys)
+            decoded = self.decoder.decode_joined(batch.values, batch.keys, until_ms)
             rows = decoded.rows
             self.detector.remember(batch.keys.take(rows.tolist()), batch.partitions[rows], decoded)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import anomaly
+from contract.bounds import latest_ms
 from contract.errors import Malformed
 from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
@@ -35,7 +36,7 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
 
     `now_ms` is the time stamp of the results, `scorer` the replica's name in them.
     """
-    decoded = decoder.decode_joined(batch.values, batch.keys)
+    decoded = decoder.decode_joined(batch.values, batch.keys, latest_ms(now_ms))
     rows = decoded.rows
     keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
     by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)

@@ -11,9 +11,10 @@ import time
 import mqtt5
 import numpy as np
 
+from contract.bounds import STAMP_BYTES
 from contract.records import single_object_header
 from contract.schema import latest
-from contract.telemetry import SIGNALS, STAMP_BYTES, encode, prefix
+from contract.telemetry import SIGNALS, encode, prefix
 from contract.topics import TELEMETRY, mqtt_topic
 from contract.varints import varint
 from plumbing import life

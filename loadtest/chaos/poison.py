@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import mqtt5
 
+from contract.bounds import STAMP_BYTES
 from contract.records import SINGLE_OBJECT_BYTES
-from contract.telemetry import SIGNALS, STAMP_BYTES
+from contract.telemetry import SIGNALS
 from contract.topics import REJECTED, TELEMETRY, mqtt_topic
 from loadtest.bench.traffic import Publisher
 from loadtest.load.samples import Sensors
@@ -47,7 +48,7 @@ def messages() -> Iterator[tuple[str, str, bytes]]:
         yield "wrong_topic", mqtt_topic(car, "diary"), valid
         yield "oversized", topic, valid + bytes(_OVERSIZED_BYTES)
         yield "malformed_record", topic, valid[:40]
-        # Valid in frame and length, so the bridge forwards it; only the scorer, which decodes it, rejects it.
+        # Valid in frame and length: a time that does not end.
         yield "malformed_record", topic, valid[:stamp_at] + b"\xff" * STAMP_BYTES + valid[stamp_at + 6 :]
 
 

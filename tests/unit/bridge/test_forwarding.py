@@ -18,6 +18,7 @@ from contract.topics import REJECTED
 from plumbing.mqtt import ConnectionLost
 
 V1, V2 = get("telemetry", 1), get("telemetry", 2)
+NOW_MS = 1_795_000_000_000
 
 
 class _Producer:
@@ -47,7 +48,7 @@ def producer() -> _Producer:
 
 @pytest.fixture
 def router() -> _CountingRouter:
-    return _CountingRouter(SCHEMAS, payload_bytes_max=1_000)
+    return _CountingRouter(SCHEMAS, payload_bytes_max=1_000, clock=lambda: NOW_MS / 1_000 + 3_600)
 
 
 @pytest.fixture
@@ -55,10 +56,10 @@ def forwarder(router: Router, producer: Any) -> Forwarder:
     return Forwarder(router, producer)
 
 
-def _payload(car: str, seq: int, schema: Any = V1) -> bytes:
+def _payload(car: str, seq: int, schema: Any = V1, at_ms: int = NOW_MS) -> bytes:
     head = single_object_header(schema) + prefix(schema, car, "Zoé")
     signals = np.zeros((1, len(schema.names("float"))), np.float32)
-    return encode([head], np.array([seq]), np.array([1_795_000_000_000]), signals)[0]
+    return encode([head], np.array([seq]), np.array([at_ms]), signals)[0]
 
 
 def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry", **change: Any) -> bytes:
@@ -69,7 +70,7 @@ def _packet(number: int, payload: bytes, topic: str = "fleet/v1/car-1/telemetry"
 def _routed(stream: list[tuple[str, bytes]]) -> list[tuple[str, bytes, bytes | None]]:
     """What Kafka must get: (topic, value, key) of each message by a router of its own, one at a time."""
     expected: list[tuple[str, bytes, bytes | None]] = []
-    router = Router(SCHEMAS, payload_bytes_max=1_000)
+    router = Router(SCHEMAS, payload_bytes_max=1_000, clock=lambda: NOW_MS / 1_000 + 3_600)
     for topic, payload in stream:
         try:
             routed = router.route(topic, payload)
@@ -111,6 +112,15 @@ def test_a_longer_seq_replaces_the_shorter_one(forwarder: Forwarder, router: _Co
         forwarder.forward(_packet(1, _payload("car-1", seq)))
     assert router.calls == 4
     assert len(forwarder._known) == 2  # the last two sizes differ by more than one byte
+
+
+def test_a_known_car_s_time_may_not_leap(forwarder: Forwarder, router: _CountingRouter, producer: _Producer):
+    """A packet that differs only in its time: minutes later it is known, days later it is judged."""
+    later_ms = {"minutes": 5 * 60_000, "a day": 86_400_000, "a year": 366 * 86_400_000}
+    for at_ms in (0, *later_ms.values()):
+        forwarder.forward(_packet(1, _payload("car-1", 1, at_ms=NOW_MS + at_ms)))
+    assert router.calls == 1 + 2
+    assert [topic for topic, *_ in producer.produced] == ["telemetry", "telemetry", REJECTED, REJECTED]
 
 
 def test_invented_cars_do_not_fill_the_memory(forwarder: Forwarder, monkeypatch: pytest.MonkeyPatch):

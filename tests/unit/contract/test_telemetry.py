@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.bounds import SEQ_MAX, TIME_MS_MAX
 from contract.records import confluent_header, single_object_header
 from contract.schema import SCHEMAS, Schema, get
-from contract.telemetry import SEQ_MAX, SIGNALS, Decoder, Layout, encode, prefix
+from contract.telemetry import SIGNALS, Decoder, Layout, encode, prefix
 
 K = len(SIGNALS)
 
@@ -19,7 +20,8 @@ each_version = pytest.mark.parametrize("schema", ALL.values(), ids=lambda schema
 NOW_MS = 1_795_000_000_123
 # The last seq of each length in bytes and the first of the next: a zigzag varint has 7 bits a byte.
 SEQ_EDGES = [0, 1, 63, 64, 8_191, 8_192, 2**20 - 1, 2**20, 2**27 - 1, 2**27, SEQ_MAX]
-STAMP_EDGES = [2**34, NOW_MS, 2**41 - 1]
+STAMP_EDGES = [2**34, NOW_MS, 2**41 - 1]  # the times of 6 bytes, until September 2039
+LATER_EDGES = [2**41, TIME_MS_MAX]  # those of 7
 
 
 def _signals(count: int, seed: int = 1) -> Any:
@@ -48,9 +50,10 @@ def _with_gaps(schema: Schema, signals: Any) -> Any:
 
 
 @each_version
-def test_bytes_are_those_of_apache_avro(schema: Schema, apache: Any):
+@pytest.mark.parametrize("edges", [STAMP_EDGES, LATER_EDGES], ids=["6 bytes", "7 bytes"])
+def test_bytes_are_those_of_apache_avro(schema: Schema, edges: list[int], apache: Any):
     """encode() writes byte for byte what Apache's library writes, at every edge of seq and of time."""
-    rows = [(seq, stamp) for seq in SEQ_EDGES for stamp in STAMP_EDGES]
+    rows = [(seq, stamp) for seq in SEQ_EDGES for stamp in edges]
     seq, stamps = np.array(rows).T
     cars = ["c" * (1 + i * 62 // (len(rows) - 1)) for i in range(len(rows))]  # 1 to 63 characters
     signals = _signals(len(rows))
@@ -63,7 +66,7 @@ def test_bytes_are_those_of_apache_avro(schema: Schema, apache: Any):
 @each_version
 def test_values_are_those_that_apache_avro_wrote(schema: Schema, apache: Any):
     """decode() gives back what Apache's library wrote, bit for bit, at every edge of seq and of time."""
-    rows = [(seq, stamp) for seq in SEQ_EDGES for stamp in STAMP_EDGES]
+    rows = [(seq, stamp) for seq in SEQ_EDGES for stamp in STAMP_EDGES + LATER_EDGES]
     signals = _signals(len(rows))
     values = [
         confluent_header(schema.schema_id) + apache.write(schema, _record(schema, "car-1", *row, signals[i]))
@@ -102,7 +105,7 @@ def test_roundtrip_of_random_batches(seed: int):
     cars = ["".join(chance.choice(list("abcXYZ019_-"), chance.integers(1, 64))) for _ in range(count)]
     models = ["", "Zoé", "Škoda", "e-Up!", "x" * 63, "模型"]
     seq = chance.integers(0, 2 ** chance.integers(1, 35, count))
-    stamps = chance.integers(2**34, 2**41, count)
+    stamps = chance.integers(2**34, 2 ** chance.integers(41, 48, count))
     signals = _signals(count, seed)
     schema_ids = chance.choice(list(ALL), count)
     values: list[bytes] = [b""] * count
@@ -152,13 +155,23 @@ def test_mqtt_and_kafka_differ_only_in_the_header():
         (-1, NOW_MS, "seq"),
         (SEQ_MAX + 1, NOW_MS, "seq"),
         (1, 2**34 - 1, "sampled_at"),
-        (1, 2**41, "sampled_at"),
+        (1, TIME_MS_MAX + 1, "sampled_at"),
     ],
 )
 def test_encode_refuses_what_its_bytes_cannot_carry(seq: int, stamp: int, named: str):
     """A seq or a time outside the layout's bytes is a ValueError that names it."""
     with pytest.raises(ValueError, match=named):
         _framed(V1, ["c", "c"], [1, seq], [NOW_MS, stamp], _signals(2))
+
+
+def test_a_batch_of_the_night_in_which_times_grow_a_byte():
+    """On both sides of the last time of 6 bytes every record comes back, in one batch and in its own size."""
+    stamps = np.arange(2**41 - 500, 2**41 + 500)
+    values, keys = _framed(V2, ["car"] * 1_000, range(1_000), stamps, _signals(1_000))
+    alone, _ = _framed(V2, ["car"], [7], [2**41 - 500], _signals(1))
+    decoded = Decoder(ALL).decode([*values, *alone], [*keys, b"car"])
+    assert decoded.sampled_at_ms.tolist() == [*stamps.tolist(), 2**41 - 500]
+    assert decoded.seq.tolist() == [*range(1_000), 7]
 
 
 def test_strings_over_63_bytes_are_refused():
