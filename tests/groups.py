@@ -31,6 +31,7 @@ GROUPS = {
     "clusters": ("integration/local", "integration/k8s"),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
+    "world": ("world",),
     "files": ("integration/files", "integration/contract"),
     "bridge": ("integration/bridge",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),
