@@ -1,6 +1,6 @@
 """The table of this replica's cars, and the records of a batch sorted by car."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,12 @@ class Rounds:
     rows: Rows  # (m,) rows of the records in the batch
     cars: CarNumbers  # (m,)
     spans: list[slice]  # of the m, those of each round
+
+    def pieces(self, rows_max: int) -> Iterator[slice]:
+        """The rounds in pieces of at most `rows_max` records."""
+        for span in self.spans:
+            for start in range(span.start, span.stop, rows_max):
+                yield slice(start, min(start + rows_max, span.stop))
 
 
 def _first(car: CarNumbers) -> Mask:

@@ -1,17 +1,15 @@
 """Everything known of this replica's cars, and the results of one more batch of their samples."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.evidence import AT_THRESHOLD, Evidence
+from contract.evidence import Evidence
 from contract.joined import Joined
 from contract.telemetry import Decoded, Floats
-from contract.varints import Longs
 from scorer import metrics
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
@@ -21,7 +19,7 @@ from scorer.findings import AlertWriter, Detections, Findings
 from scorer.generations import Generations, Part
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.seen import SeenSequences
+from scorer.seen import SeenSequences, Sifted
 from scorer.shares import Components
 from scorer.trial import Broken, Trial, Verdict
 
@@ -77,6 +75,8 @@ class AnomalyDetector:
             if trial and trial.states.version == version:
                 self.end_trial()
         self._components = Components(model.manifest.components)
+        if model.manifest.state:
+            self.seen.interval_ms = 1_000 * model.manifest.state.sample_interval_s
 
     def challenge(self, model: Model) -> None:
         """Put a model on trial beside those at work, or go on with it at another share of the cars."""
@@ -100,14 +100,12 @@ class AnomalyDetector:
     def _note_end(self, trial: Trial) -> None:
         self._ended.append(trial.standing(ended=True))
 
-    def sift(self, keys: Joined, partitions: NDArray[np.int32], seq: Longs) -> tuple[ByCar, Mask, Mask]:
-        """(m records by car, fresh (m,), late (m,)); see `SeenSequences.sift`."""
+    def sift(self, keys: Joined, partitions: NDArray[np.int32], decoded: Decoded) -> tuple[ByCar, Sifted]:
+        """m records by car, and what they are."""
         by_car = ByCar.of(self.cars.numbers(keys, partitions))
-        return by_car, *self.seen.sift(by_car, seq)
+        return by_car, self.seen.sift(by_car, decoded.seq, decoded.sampled_at_ms)
 
-    def detect(
-        self, by_car: ByCar, fresh: Mask, late: Mask, decoded: Decoded, *, counts: bool = True
-    ) -> Found:
+    def detect(self, by_car: ByCar, sifted: Sifted, decoded: Decoded, *, counts: bool = True) -> Found:
         """Score the fresh ones of m records, those of a car in their order.
 
         `counts`: whether they are counted as evidence.
@@ -115,14 +113,15 @@ class AnomalyDetector:
         A late record is scored but changes neither the state nor the alert of its car, which are newer. The
         same holds for a record that is not newer than the state that was read back.
         """
-        moving = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
+        fresh, late, _ = sifted
+        moving = fresh & ~late & self._newer(by_car, decoded)
         rounds = by_car.rounds(moving)
         # `take` copies rows in a fifth of the time that an index takes.
         rows, cars, signals = rounds.rows, rounds.cars, decoded.signals.take(rounds.rows, axis=0)
         sides = Findings(len(rows)), Findings(len(rows))
         # Without states no score depends on the sample before, so all rounds go into the graph together.
-        whole = [slice(0, len(rows))]
-        for span in _pieces(rounds.spans if self._stateful else whole):
+        calls = rounds if self._stateful else replace(rounds, spans=[slice(0, len(rows))])
+        for span in calls.pieces(_CALL_ROWS_MAX):
             self._score(cars[span], signals[span], rows[span], sides, span, counts=counts)
         still = np.flatnonzero(fresh & ~moving)
         if len(still):
@@ -133,15 +132,22 @@ class AnomalyDetector:
         self._note_moved(by_car, moving, decoded)
         return found
 
+    def _newer(self, by_car: ByCar, decoded: Decoded) -> Mask:
+        """(m,) which records are newer than their cars' states: by seq, or by time where seq began anew."""
+        newer: Mask = decoded.seq > self.seq.values[by_car.cars]
+        if not newer.all():
+            newer |= decoded.sampled_at_ms > self.sampled_at.values[by_car.cars]
+        return newer
+
     @property
     def _stateful(self) -> bool:
         return self.generations.stateful or (self.trial is not None and self.trial.states.layout is not None)
 
     def remember(self, keys: Joined, partitions: NDArray[np.int32], decoded: Decoded) -> None:
         """Take in m records that were scored before: they count as seen, and move older states on."""
-        by_car, fresh, late = self.sift(keys, partitions, decoded.seq)
-        newer = fresh & ~late & (decoded.seq > self.seq.values[by_car.cars])
-        self.detect(by_car, newer, late, decoded, counts=False)
+        by_car, sifted = self.sift(keys, partitions, decoded)
+        newer = sifted.fresh & ~sifted.late & self._newer(by_car, decoded)
+        self.detect(by_car, sifted._replace(fresh=newer), decoded, counts=False)
 
     def _score(
         self,
@@ -215,8 +221,8 @@ class AnomalyDetector:
         if counts:
             self._count(advanced.crossings)
             states.counts.cross(other.crossings)
-            states.counts.alone += _alone(other.crossings, self.alerts, trial)
-            generations.newest.counts.alone += _alone(advanced.crossings, trial.alerts, trial)
+            states.counts.alone += trial.alone(other.crossings, self.alerts)
+            generations.newest.counts.alone += trial.alone(advanced.crossings, trial.alerts)
             unseen = self._bounded(unseen)
         return Found(detections.only(visible).joined(others.only(others_visible)), seen, unseen)
 
@@ -285,15 +291,3 @@ class AnomalyDetector:
         self.sampled_at.values[cars] = decoded.sampled_at_ms.take(rows)
         if self._stateful:  # without states the levels come back with the remembered records
             self.changed.values[cars] = True
-
-
-def _pieces(spans: list[slice]) -> Iterator[slice]:
-    for span in spans:
-        for start in range(span.start, span.stop, _CALL_ROWS_MAX):
-            yield slice(start, min(start + _CALL_ROWS_MAX, span.stop))
-
-
-def _alone(crossings: Crossings, other: Alerts, trial: Trial) -> int:
-    """How many openings are of cars that both sides judge, and of which the other one has no alert open."""
-    cars = crossings.cars[crossings.opens]
-    return int(np.count_nonzero(trial.learned(cars) & (other.crossed.values[cars] <= AT_THRESHOLD)))

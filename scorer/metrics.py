@@ -7,6 +7,9 @@ duplicates = Counter(
     "scorer_duplicate_records", "Records left out because their (car_id, seq) was scored before"
 )
 late = Counter("scorer_late_records", "Records scored although a newer one of the same car was scored before")
+believed_again = Counter(
+    "scorer_believed_again", "Cars whose seq ran ahead or began anew, believed after 64 samples in a row"
+)
 rejected = Counter("scorer_rejected_records", "Records sent to telemetry.rejected", ["reason"])
 anomalies = Counter("scorer_anomalies", "Records with a score over the threshold")
 alerts_opened = Counter("scorer_alerts_opened", "Alerts opened: the smoothed score went over the threshold")

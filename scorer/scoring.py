@@ -13,9 +13,9 @@ from contract.errors import Malformed
 from contract.joined import Joined
 from contract.telemetry import Decoded, Decoder
 from scorer.batch import Batch, Record
-from scorer.cars import Mask
 from scorer.detector import AnomalyDetector
 from scorer.findings import Detections
+from scorer.seen import Sifted
 from scorer.shares import largest
 
 
@@ -39,8 +39,14 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     decoded = decoder.decode_joined(batch.values, batch.keys, latest_ms(now_ms))
     rows = decoded.rows
     keys = batch.keys if len(rows) == len(batch) else batch.keys.take(rows.tolist())
-    by_car, fresh, late = detector.sift(keys, batch.partitions[rows], decoded.seq)
-    detections, alerts, unseen = detector.detect(by_car, fresh, late, decoded)
+    by_car, sifted = detector.sift(keys, batch.partitions[rows], decoded)
+    rejected = [(error, batch.record(row)) for row, error in decoded.rejected]
+    for row in np.flatnonzero(sifted.impossible).tolist():
+        error = _impossible(
+            decoded.seq[row], decoded.sampled_at_ms[row], *detector.seen.last(by_car.cars[row])
+        )
+        rejected.append((error, batch.record(rows[row])))
+    detections, alerts, unseen = detector.detect(by_car, sifted, decoded)
     # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
     stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
@@ -48,9 +54,9 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
         anomalies(keys, decoded, detections, now_ms),
         [alert | {"scored_at": now_ms} for alert in alerts],
         [alert | {"scored_at": now_ms} for alert in unseen],
-        [(error, batch.record(row)) for row, error in decoded.rejected],
-        [audit | stamp for audit in audits(batch, rows, fresh, late)],
-        oldest_sample_ms=int(decoded.sampled_at_ms[fresh].min(initial=now_ms)),
+        rejected,
+        [audit | stamp for audit in audits(batch, rows, sifted)],
+        oldest_sample_ms=int(decoded.sampled_at_ms[sifted.fresh].min(initial=now_ms)),
     )
 
 
@@ -83,27 +89,31 @@ def _as_utf8(key: bytes) -> bytes:
     return key if key.isascii() else key.decode(errors="replace").encode()
 
 
-def audits(batch: Batch, rows: NDArray[np.intp], fresh: Mask, late: Mask) -> list[dict[str, int]]:
-    """The audit record of each partition.
+def _impossible(seq: int, sampled_at_ms: int, last_seq: int, last_ms: int) -> Malformed:
+    detail = (
+        f"seq {seq} sampled at {sampled_at_ms}: the car was at seq {last_seq} at {last_ms} (ms since 1970)"
+    )
+    return Malformed("impossible_seq", detail)
 
-    rows (m,): the rows of the decodable records; fresh (m,): which of them were scored; late (m,): which of
-    these came late.
-    """
+
+def audits(batch: Batch, rows: NDArray[np.intp], sifted: Sifted) -> list[dict[str, int]]:
+    """The audit record of each partition; rows (m,): the rows of the decodable records."""
     size = max(batch.spans) + 1
     partitions = batch.partitions[rows]
     total = np.bincount(batch.partitions, minlength=size)
     decodable = np.bincount(partitions, minlength=size)
-    scored = np.bincount(partitions[fresh], minlength=size)
-    came_late = np.bincount(partitions[late], minlength=size)
+    scored = np.bincount(partitions[sifted.fresh], minlength=size)
+    came_late = np.bincount(partitions[sifted.late], minlength=size)
+    impossible = np.bincount(partitions[sifted.impossible], minlength=size)
     return [
         {
             "partition": partition,
             "first_offset": first,
             "last_offset": last,
             "scored": int(scored[partition]),
-            "duplicates": int(decodable[partition] - scored[partition]),
+            "duplicates": int(decodable[partition] - scored[partition] - impossible[partition]),
             "late": int(came_late[partition]),
-            "rejected": int(total[partition] - decodable[partition]),
+            "rejected": int(total[partition] - decodable[partition] + impossible[partition]),
         }
         for partition, (first, last) in batch.spans.items()
     ]

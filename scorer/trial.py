@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from contract.car_hash import uniforms
+from contract.evidence import AT_THRESHOLD
 from contract.telemetry import Floats
 from scorer.alerts import Alerts
 from scorer.cars import CarTable, Mask
 from scorer.consensus import Consensus
 from scorer.deviations import beyond
-from scorer.evidence import Counts, Standing
+from scorer.evidence import Counts, Crossings, Standing
 from scorer.generations import Generations, Part
 from scorer.index import CarNumbers
 from scorer.model import Model
@@ -77,6 +78,11 @@ class Trial:
         """Whether the challenger judges each car, or would if it were not of an unknown kind."""
         learned: Mask = (self._beside.values[cars] == _LEARNED) & self.states.warm(cars)
         return learned
+
+    def alone(self, crossings: Crossings, other: Alerts) -> int:
+        """How many openings are of cars that both sides judge, and of which the other has no alert open."""
+        cars = crossings.cars[crossings.opens]
+        return int(np.count_nonzero(self.learned(cars) & (other.crossed.values[cars] <= AT_THRESHOLD)))
 
     def update(self, model: Model) -> None:
         """Go on with a newer record of the same version: another share, or another threshold."""

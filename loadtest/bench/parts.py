@@ -77,15 +77,14 @@ def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
         keys = timed("messages", lambda batch: list(map(Message.key, batch)), messages)
         batch = timed("messages", Batch.of, messages, keys)
         decoded = timed("decode", decoder.decode_joined, batch.values, batch.keys)
-        by_car, fresh, late = timed(
-            "sift", detector.sift, batch.keys, batch.partitions[decoded.rows], decoded.seq
-        )
-        timed("detect", detector.detect, by_car, fresh, late, decoded)
-        in_trial.sift(batch.keys, batch.partitions[decoded.rows], decoded.seq)
-        timed("detect_in_trial", in_trial.detect, by_car, fresh, late, decoded)
+        partitions = batch.partitions[decoded.rows]
+        by_car, sifted = timed("sift", detector.sift, batch.keys, partitions, decoded)
+        timed("detect", detector.detect, by_car, sifted, decoded)
+        in_trial.sift(batch.keys, partitions, decoded)
+        timed("detect_in_trial", in_trial.detect, by_car, sifted, decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)
-        timed("audits", audits, batch, decoded.rows, fresh, late)
+        timed("audits", audits, batch, decoded.rows, sifted)
         timed("all", _score, batch, decoder, other)
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")

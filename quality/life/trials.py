@@ -102,9 +102,10 @@ def _verdicts(
             detector.challenge(with_manifest(challenger, version=2, decision=decision))
         seq = np.full(cars, sample + 1)
         at_ms = seq * round(1000 * INTERVAL_S)
-        by_car, fresh, late = detector.sift(keys, partitions, seq)
         moment = np.ascontiguousarray(signals[:, sample])
-        detector.detect(by_car, fresh, late, Decoded(np.arange(cars), seq, at_ms, moment))
+        decoded = Decoded(np.arange(cars), seq, at_ms, moment)
+        by_car, sifted = detector.sift(keys, partitions, decoded)
+        detector.detect(by_car, sifted, decoded)
         if sample > _BEGUN and not sample % _HOUR:
             now_ms = int(at_ms[0])
             for evidence in detector.take_evidence("scorer-0", now_ms - _HOUR * 60_000, now_ms):

@@ -38,18 +38,22 @@ class Fleet:
         return self.records(list(zip(cars, seq, strict=True)), np.broadcast_to(signals, (len(cars), K)))
 
     def records(
-        self, records: Sequence[tuple[str, int]], signals: Floats, partition: int = 0
+        self,
+        records: Sequence[tuple[str, int]],
+        signals: Floats,
+        partition: int = 0,
+        at_ms: Sequence[int] | None = None,
     ) -> tuple[Detections, list[dict[str, Any]]]:
-        """Give one batch of (car, seq) with their signals (n, K). Scores below the threshold are not kept."""
+        """Give one batch of (car, seq) with their signals (n, K). Scores below the threshold are not kept.
+
+        at_ms: times since SAMPLED_AT_MS; without them seq counts the ms.
+        """
         keys = [car.encode() for car, _ in records]
         seq = np.array([seq for _, seq in records], np.int64)
-        decoded = Decoded(
-            np.arange(len(keys)), seq, SAMPLED_AT_MS + seq, np.ascontiguousarray(signals, np.float32)
-        )
-        by_car, fresh, late = self.detector.sift(
-            Joined.of(keys), np.full(len(keys), partition, np.int32), seq
-        )
-        detections, alerts, unseen = self.detector.detect(by_car, fresh, late, decoded)
+        times = SAMPLED_AT_MS + (seq if at_ms is None else np.array(at_ms, np.int64))
+        decoded = Decoded(np.arange(len(keys)), seq, times, np.ascontiguousarray(signals, np.float32))
+        by_car, sifted = self.detector.sift(Joined.of(keys), np.full(len(keys), partition, np.int32), decoded)
+        detections, alerts, unseen = self.detector.detect(by_car, sifted, decoded)
         self.unseen += unseen
         for row, score, manifest in zip(
             detections.rows.tolist(), detections.scores.tolist(), detections.manifests, strict=True

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, Message, TopicPartition
 
 from contract import records
 from contract.joined import Joined
-from contract.telemetry import Decoder
+from contract.telemetry import SIGNALS, Decoded, Decoder
 from plumbing.life import WorldDown
 from scorer import assignment as assignment_module
 from scorer.assignment import Assignment
@@ -109,8 +109,10 @@ def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
 def seen(detector: AnomalyDetector, car: str, seqs: range) -> list[int]:
     """The seqs that the detector takes for duplicates."""
     keys, partitions = [car.encode()] * len(seqs), np.zeros(len(seqs), np.int32)
-    _, fresh, _ = detector.sift(Joined.of(keys), partitions, np.array(seqs))
-    return [seq for seq, new in zip(seqs, fresh, strict=True) if not new]
+    signals = np.zeros((len(seqs), len(SIGNALS)), np.float32)
+    decoded = Decoded(np.arange(len(seqs)), np.array(seqs), np.zeros(len(seqs), np.int64), signals)
+    _, sifted = detector.sift(Joined.of(keys), partitions, decoded)
+    return [seq for seq, new in zip(seqs, sifted.fresh, strict=True) if not new]
 
 
 def test_an_untouched_partition_begins_at_its_beginning(

@@ -1,6 +1,7 @@
 """Every (car_id, seq) is new once, in any order and any batches of records."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -29,15 +30,16 @@ class Seen:
         self.cars.forget(partitions)
 
 
-def sift(seen: Seen, *records: tuple[str, int], partition: int = 0) -> str:
-    """One letter a record: n(ew), l(ate), d(uplicate)."""
+def sift(seen: Seen, *records: tuple[str, int], partition: int = 0, at_s: Sequence[int] | None = None) -> str:
+    """One letter a record: n(ew), l(ate), d(uplicate), i(mpossible). Without `at_s` a seq takes a second."""
     keys, partitions = [car.encode() for car, _ in records], np.full(len(records), partition, np.int32)
     by_car = ByCar.of(seen.cars.numbers(Joined.of(keys), partitions))
-    fresh, late = seen.sequences.sift(by_car, np.array([seq for _, seq in records], np.int64))
-    return "".join(
-        {(True, False): "n", (True, True): "l", (False, False): "d"}[bool(new), bool(old)]
-        for new, old in zip(fresh, late, strict=True)
-    )
+    seqs = np.array([seq for _, seq in records], np.int64)
+    times = 1_000 * seqs if at_s is None else np.array(at_s, np.int64) * 1_000
+    sifted = seen.sequences.sift(by_car, seqs, times)
+    names = {(True, False, False): "n", (True, True, False): "l", (False, False, True): "i"}
+    rows = zip(*(each.tolist() for each in sifted), strict=True)
+    return "".join(names.get(row, "d") for row in rows)
 
 
 def test_regular_records_are_new() -> None:
