@@ -24,9 +24,9 @@ def _play_all(seeds: Iterable[int]) -> Counter[str]:
 
 @pytest.mark.usefixtures("quiet")
 def test_worlds_keep_their_promises():
-    """The auditor of `make chaos` finds nothing in 100 worlds with 200 kills and 500 take-overs."""
+    """The auditor of `make chaos` finds nothing in 100 worlds with 150 kills and 500 take-overs."""
     course = _play_all(_SEEDS)
-    assert course["kills"] > 200
+    assert course["kills"] > 150
     assert course["take_overs"] > 500
     assert course["duplicates"] > 5_000
 

@@ -30,7 +30,7 @@ from scorer.snapshots import Snapshots
 from tests.world.consumers import Group, GroupConsumer, Reader
 from tests.world.kafka import Log, Producer
 from tests.world.mqtt import Broker, Car, Epoll, Socket, dialled
-from tests.world.processes import Killed, Process, Schedule
+from tests.world.processes import Clock, Killed, Process, Schedule
 
 MODEL_NAME = "failure-detector"
 MODELS_TOPIC = mirrored("cloud", MODELS)
@@ -141,7 +141,8 @@ class World:
             in_flight_max=100,
         )
         producer: Any = Producer(self.schedule, self.schedule.current, self.log)
-        router = Router(SCHEMAS, payload_bytes_max=settings.payload_bytes_max)
+        clock = Clock(self.schedule).time
+        router = Router(SCHEMAS, payload_bytes_max=settings.payload_bytes_max, clock=clock)
         BridgePipeline(
             settings=settings,
             forwarder=Forwarder(router, producer),
