@@ -1,6 +1,7 @@
 """A fleet of simulated cars, each with an MQTT connection of its own.
 
 __main__ → worker_pool   the parent process: starts the workers, serves the sum of their counts
+  clock                  the time of a run; a start waits until the clock of the machine is set
   worker → pipeline      a worker process: its loop samples a group of cars per tick
     fleet                the physics of the cars: one step at a time
       trips, driving, powertrain, chassis, sensors, faults; scenario, cars: their parameters

@@ -3,6 +3,7 @@
 from plumbing import heap, service
 from plumbing.health import Health
 from plumbing.life import Stop
+from simulator.clock import wait_until_set
 from simulator.settings import Settings
 from simulator.worker_pool import END_MARGIN_S, WorkerPool
 
@@ -13,6 +14,13 @@ def main() -> None:
 
 
 def _run(settings: Settings, health: Health, stop: Stop) -> None:
+    def wait(why: str) -> None:
+        health.unready(why)
+        health.progress()
+
+    wait_until_set(stop, waiting=wait)
+    if stop.requested:
+        return
     pool = WorkerPool(settings)
     pool.write_truth()
     heap.give_back()

@@ -15,6 +15,7 @@ from contract.telemetry import prefix
 from contract.topics import TELEMETRY
 from plumbing.life import Stop
 from simulator.cars import MODELS, car_id
+from simulator.clock import Clock
 from simulator.connections import Connections, Received, source_address
 from simulator.fleet import Fleet
 from simulator.journal import Journal, path_of
@@ -39,8 +40,7 @@ class Pipeline:
     def __init__(self, job: WorkerJob, stop: Stop) -> None:
         settings = job.settings
         self._job, self._settings, self._stop = job, settings, stop
-        # The wall clock is read once: from here on the time of the run never jumps.
-        self._epoch = time.monotonic() - (time.time() - job.epoch_ms / 1000)
+        self._clock = Clock(job.epoch_ms)
         self._journal = Journal(path_of(settings.run_dir, job.cars.start), job.identity)
         self._table = CountsTable(settings.run_dir / "counts", settings.workers)
         self._counts = self._table.load(job.worker)
@@ -50,7 +50,7 @@ class Pipeline:
             first=job.cars.start,
             cars=len(job.cars),
             scenario=settings,
-            now_s=self._now_s(),
+            now_s=self._clock.now_s,
         )
         self._connections = Connections(
             keep_alive_s=settings.keep_alive_s,
@@ -120,9 +120,9 @@ class Pipeline:
             if late_s > self._settings.period_s:
                 self._counts.missed_ticks += 1
                 continue
-            now_s = self._now_s()
+            now_s = self._clock.now_s
             signals = self._fleet.step(group, now_s, self._settings.period_s * self._settings.time_lapse)
-            self._uplink.sample(group, self._job.epoch_ms + int(self._now_s() * 1000), signals, now)
+            self._uplink.sample(group, self._job.epoch_ms + int(self._clock.now_s * 1000), signals, now)
             now = time.monotonic()
 
     def _turn(self, timeout_s: float) -> None:
@@ -137,9 +137,10 @@ class Pipeline:
             else:
                 self._handle_workshop(received)
         self._uplink.catch_up(now)
-        self._workshop.send_due(self._now_s(), self._connections.send)
+        self._workshop.send_due(self._clock.now_s, self._connections.send)
         if now >= self._store_due:
             self._store_due = now + STORE_EVERY_S
+            self._clock.follow()
             self._store_counts()
         if now >= self._ping_due:
             self._ping_due = now + self._settings.keep_alive_s / 4
@@ -155,7 +156,7 @@ class Pipeline:
             _log.warning("connection lost", extra={"client": car.id, "why": received})
 
     def _handle_workshop(self, received: Received) -> None:
-        now_s = self._now_s()
+        now_s = self._clock.now_s
         if isinstance(received, int):
             self._workshop.answered(received, now_s, delivered=True)
         elif isinstance(received, mqtt5.PubAckPacket):
@@ -175,10 +176,6 @@ class Pipeline:
         self._connections.close()
         self._store_counts()
         self._journal.close()
-
-    def _now_s(self) -> float:
-        """Second of the run."""
-        return time.monotonic() - self._epoch
 
 
 def _clients(job: WorkerJob) -> list[CarConnection]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import mqtt5
 import numpy as np
 
+from contract.bounds import TIME_MS_MAX, TIME_MS_MIN
 from contract.telemetry import encode
 from contract.topics import TELEMETRY, mqtt_topic
 from simulator.chance import F4
@@ -81,9 +82,13 @@ class Uplink:
     def sample(self, group: slice, at_ms: int, signals: F4, now: float) -> None:
         """Store a sample of each car of `group` and send it unless older ones wait.
 
-        A car takes samples from its first connection on, so that a ramp-up does not pile up old samples.
+        A car takes samples from its first connection on, so that a ramp-up does not pile up old samples. At
+        a time that no record can have none is taken: it could never be sent.
         """
         take = self._was_connected[group]
+        if not TIME_MS_MIN <= at_ms <= TIME_MS_MAX:
+            self._counts.skipped += int(np.count_nonzero(take))
+            return
         rows = self._journal.append(group, at_ms, signals, take)
         self._counts.sampled += len(rows)
         self._counts.skipped += int(np.count_nonzero(take)) - len(rows)
@@ -159,10 +164,25 @@ class Uplink:
             return
         index = np.array([car.index for car, _ in waiting], np.int64)
         seqs = np.array([seq for _, seq in waiting], np.int64)
-        payloads = self._encode(index.tolist(), seqs, *self._journal.read(index, seqs))
+        at_ms, signals = self._journal.read(index, seqs)
+        sound = (at_ms >= TIME_MS_MIN) & (at_ms <= TIME_MS_MAX)
+        if not sound.all():
+            waiting = self._without_unsound(waiting, sound.tolist(), now)
+            index, seqs, at_ms, signals = index[sound], seqs[sound], at_ms[sound], signals[sound]
+        payloads = self._encode(index.tolist(), seqs, at_ms, signals)
         for (car, seq), payload in zip(waiting, payloads, strict=True):
             if car.online:
                 self._publish(car, seq, payload)
+
+    def _without_unsound(
+        self, waiting: list[tuple[CarConnection, int]], sound: list[bool], now: float
+    ) -> list[tuple[CarConnection, int]]:
+        """Leave out samples of an earlier release whose time no record can have: they count as sent."""
+        for (car, seq), is_sound in zip(waiting, sound, strict=True):
+            if not is_sound:
+                self._acknowledge_ahead(car, seq, now)
+                self._behind.add(car)
+        return [each for each, is_sound in zip(waiting, sound, strict=True) if is_sound]
 
     @property
     def unacknowledged(self) -> int:

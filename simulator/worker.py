@@ -11,6 +11,7 @@ import sys
 
 from plumbing import heap, life, log
 from plumbing.settings import load
+from simulator.clock import wait_until_set
 from simulator.pipeline import Pipeline
 from simulator.settings import Settings, WorkerJob
 
@@ -24,7 +25,11 @@ def _run() -> int:
     _die_with_parent(parent_pid)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # every connection is an open file
-    pipeline = Pipeline(WorkerJob(settings, worker, epoch_ms), life.Stop(settings.drain_s).install())
+    stop = life.Stop(settings.drain_s).install()
+    wait_until_set(stop, epoch_ms)
+    if stop.requested:
+        return 0
+    pipeline = Pipeline(WorkerJob(settings, worker, epoch_ms), stop)
     heap.give_back()  # drawing the fleet takes a multiple of what is kept
     pipeline.run()
     return 0

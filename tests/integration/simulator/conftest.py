@@ -146,7 +146,7 @@ class Simulator:
     def __init__(self, run_dir: Path, brokers: str, *flags: str) -> None:
         self.run_dir = run_dir
         command = [sys.executable, "-m", "simulator", "--mqtt-brokers", brokers, "--run-dir", str(run_dir)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
         self.process = subprocess.Popen(
             [*command, "--cars", str(CARS), "--rate-hz", "10", *flags], env=environment
         )

@@ -3,6 +3,7 @@
 import time
 import urllib.error
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +69,32 @@ def test_a_broker_that_does_not_answer_is_named_until_it_does(
     listener = listen()
     simulator.until(lambda: state(metrics_port)[0] == 200, within_s=30)
     listener.until(lambda: len(listener.telemetry) == CARS, within_s=20)
+
+
+CLOCK_OF_1970 = """
+import os, time
+real = time.time
+time.time = lambda: real() % 3600 if os.path.exists({flag!r}) else real()
+"""
+
+
+def test_a_fleet_that_starts_in_1970_waits_until_the_clock_is_set(
+    simulate: Callable[..., Simulator],
+    listen: Callable[..., Listener],
+    metrics_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says why, takes no sample, and sends sound ones as soon as the clock is right."""
+    (flag := tmp_path / "1970").touch()
+    (tmp_path / "sitecustomize.py").write_text(CLOCK_OF_1970.format(flag=str(flag)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    listener, simulator = listen(), simulate("--metrics-port", str(metrics_port))
+    not_set = "clock of this machine is not set: 1970"
+    simulator.until(lambda: not_set in state(metrics_port)[1], within_s=20)
+    assert not listener.records
+    flag.unlink()
+    listener.until(lambda: len(listener.records) > CARS * 3, within_s=20)
+    assert simulator.end() == 0
+    assert listener.gaps() == {}
+    assert all(abs(time.time() - record["sampled_at"].timestamp()) < 60 for record in listener.records)
