@@ -22,6 +22,7 @@ from contract.topics import REJECTED
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
 from plumbing.mqtt import ConnectionLost
+from plumbing.names import Names
 
 _log = logging.getLogger("bridge")
 
@@ -57,8 +58,8 @@ class Pipeline:
         self._backlog = False  # a read of the last round was full, so more waits
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[Shard, int]] = {}  # by file descriptor; the events that epoll reports
-        forward = self.forwarder.forward
-        self._shards = [Shard(number, self.settings, forward) for number in self.settings.shards]
+        forward, names = self.forwarder.forward, Names()
+        self._shards = [Shard(number, self.settings, forward, names) for number in self.settings.shards]
 
     @property
     def in_flight(self) -> int:
@@ -154,7 +155,7 @@ class Pipeline:
         listening = self._waiting_since is None
         for shard in self._shards:
             try:
-                shard.tick(now, listening=listening)
+                shard.tick(now, listening=listening, dialling=not self.stop.requested)
                 self._watch(shard)
             except ConnectionLost as error:
                 self._lose(shard, error, now)

@@ -14,6 +14,7 @@ from bridge.forwarding import Forwarded
 from bridge.settings import Settings
 from contract.topics import MQTT_FILTER
 from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, pubacks
+from plumbing.names import Names
 
 _log = logging.getLogger("bridge")
 
@@ -27,10 +28,14 @@ _SHORT_LIFE_S = 5.0  # a connection that is lost earlier after its subscription 
 class Shard:
     """A broker connection with its stable session."""
 
-    def __init__(self, number: int, settings: Settings, forward: Callable[[bytes], Forwarded]) -> None:
+    def __init__(
+        self, number: int, settings: Settings, forward: Callable[[bytes], Forwarded], names: Names
+    ) -> None:
         """`number`: which of the brokers; `forward` takes the bytes of a read."""
-        self._address = settings.shards[number]
-        self._name = f"broker shard {number} ({self._address[0]}:{self._address[1]})"
+        self._host, self._port = settings.shards[number]
+        self._names = names
+        self._dialled: str | None = None  # the address that was dialled
+        self._name = f"broker shard {number} ({settings.mqtt_brokers[number]})"
         self._client_id = f"{settings.client_id}-{number}"
         group = settings.shared_group
         self._filter = f"$share/{group}/{MQTT_FILTER}" if group else MQTT_FILTER
@@ -57,15 +62,15 @@ class Shard:
         """Whether messages wait for Kafka, or PUBACKs for the socket."""
         return self.in_flight > 0 or (self.connection is not None and self.connection.wants_write)
 
-    def tick(self, now: float, *, listening: bool = True) -> None:
+    def tick(self, now: float, *, listening: bool = True, dialling: bool = True) -> None:
         """Dial when it is due, send PINGREQ when it is due, give up a broker that is silent.
 
         `listening`: the socket is being read, so silence is the broker's. Raises ConnectionLost.
         """
         if self.connection is None:
-            if now >= self._dial_at:
-                self._sent_at, self._heard_at = 0.0, now
-                self.connection = dial(*self._address)
+            if dialling and now >= self._dial_at and (address := self._names.address(self._host)):
+                self._sent_at, self._heard_at, self._dialled = 0.0, now, address
+                self.connection = dial(address, self._port)
             return
         silent_s = now - self._heard_at
         if not self.subscribed and silent_s > _CONNECT_TIMEOUT_S:
@@ -117,6 +122,7 @@ class Shard:
     def lose(self, now: float, why: Exception) -> None:
         """Drop the connection and dial again later; the broker will resend what was not acknowledged."""
         self._short_lives = self._short_lives + 1 if self.subscribed and now < self._short_life_until else 0
+        self._names.lost(self._host, None if self.subscribed else self._dialled)
         self._drop()
         metrics.connection_losses.inc()
         self._attempts += 1
@@ -137,7 +143,7 @@ class Shard:
     def _drop(self) -> None:
         if self.connection is not None:
             self.connection.close()
-        self.connection = None
+        self.connection = self._dialled = None
         self.subscribed = False
         self._packet_ids = []  # packet ids are only valid on their connection
         self.in_flight = 0

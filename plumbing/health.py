@@ -5,9 +5,11 @@ means that it does its work now.
 """
 
 import contextlib
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -51,8 +53,16 @@ def serve(health: Health, *, host: str, port: int) -> ThreadingHTTPServer | None
     class Handler(_Handler):
         probes = health
 
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        def server_bind(self) -> None:
+            # HTTPServer's own asks the name server for the name of its address, which nobody here needs.
+            TCPServer.server_bind(self)
+            self.server_name, self.server_port = host, self.socket.getsockname()[1]
+
     try:
-        server = ThreadingHTTPServer((host, port), Handler)
+        server = Server((host, port), Handler)
     except (OSError, OverflowError) as error:
         raise WorldDown(
             f"cannot serve metrics on {host}:{port}: {error}; choose another --metrics-port"

@@ -122,25 +122,26 @@ class Connection:
             raise ConnectionLost(str(error)) from error
 
 
-def dial(host: str, port: int, *, source: str | None = None) -> Connection:
+def dial(address: str, port: int, *, source: str | None = None) -> Connection:
     """Begin to connect. The socket is writable once it has connected or failed (`Connection.connected`).
 
-    `source` is a local address to connect from. Raises ConnectionLost where connecting fails at once.
+    `address` is numeric, because looking up a name blocks (`plumbing.names`). `source` is a local IPv4
+    address to connect from, unless `address` is of IPv6. Raises ConnectionLost where it fails at once.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # socket.socket's base class has all that is needed, in 56 bytes less a connection.
     sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        if source is not None:
+        if source is not None and family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
-        sock.connect((host, port))
+        sock.connect((address, port))
     except BlockingIOError:
         pass
     except OSError as error:
         sock.close()
-        raise ConnectionLost(f"{host}:{port}: {error}") from error
+        raise ConnectionLost(f"{address}:{port}: {error}") from error
     return Connection(sock)
 
 

@@ -118,11 +118,18 @@ def _parse(text: str, hint: Any, where: str) -> Any:
 
 
 def address(text: str, where: str) -> tuple[str, int]:
-    """(host, port) of `host:port`. Raises SettingsError that names `where`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    """(host, port) of `host:port` or `[IPv6]:port`. Raises SettingsError that names `where`."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    if "://" in text:
+        raise SettingsError(f"{where}: {text!r} is a URL; give host:port alone")
+    if ":" in bare and bare == host:
+        raise SettingsError(
+            f"{where}: {text!r} is not host:port; an IPv6 address stands in brackets: [::1]:1883"
+        )
+    if not bare or not port.isdigit() or not 0 < int(port) < 65536:
         raise SettingsError(f"{where}: {text!r} is not host:port")
-    return host.strip("[]"), int(port)
+    return bare, int(port)
 
 
 def addresses(texts: Sequence[str], where: str) -> tuple[tuple[str, int], ...]:

@@ -5,23 +5,21 @@ import heapq
 import itertools
 import random
 import select
-import socket
 import sys
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import mqtt5
 
 from plumbing.mqtt import Connection, ConnectionLost, dial, parse
+from plumbing.names import Names
 from simulator.metrics import WorkerCounts
 from simulator.settings import is_local
 
-CONNECTING_MAX = 64  # mosquitto's backlog of connections not accepted yet is 100
+CONNECTING_MAX = 64  # to a broker; mosquitto's backlog of connections not accepted yet is 100
 CONNECT_TIMEOUT_S = 10.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
 SESSION_EXPIRY_S = 3600  # time for which a broker keeps the session of a disconnected client
-RESOLVED_FOR_S = 30.0  # time for which the address of a host is cached
 SOURCES_PER_WORKER = 32  # with a single source address the kernel searches its ports one by one
 READ_BYTES = 4096
 # Messages in flight of a client, even if its broker allows more. Python shares the integers up to 256; a
@@ -57,6 +55,20 @@ Received = int | mqtt5.PubAckPacket | mqtt5.ConnAckPacket | str
 Event = tuple[Client, Received]
 
 
+@dataclass(eq=False, slots=True)
+class _Broker:
+    """The clients of one broker that are not connected: one that is away must not delay the others'."""
+
+    host: str
+    port: int
+    waiting: list[tuple[float, int, Client]] = field(default_factory=list)  # a heap by the time to connect
+    connecting: dict[Client, tuple[float, str]] = field(default_factory=dict)  # deadline, ascending; address
+
+    def due(self, now: float) -> bool:
+        """Whether a client may connect now."""
+        return len(self.connecting) < CONNECTING_MAX and bool(self.waiting) and self.waiting[0][0] <= now
+
+
 class Connections:
     """Keeps its clients connected; `turn` returns what they received."""
 
@@ -66,14 +78,15 @@ class Connections:
         self._counts = counts
         self._epoll = select.epoll()
         self._by_fd: list[Client | None] = []  # a dict would take 70 bytes more per client
-        self._connecting: dict[Client, float] = {}  # deadlines, in ascending order
-        self._waiting: list[tuple[float, int, Client]] = []  # a heap by the time to connect
+        self._names = Names()
+        self._brokers: dict[tuple[str, int], _Broker] = {}
         self._ticket = itertools.count()  # makes the entries of the heap comparable
         self._events: list[Event] = []
 
     def add(self, client: Client) -> None:
         """Connect this client as soon as the ramp-up allows."""
-        heapq.heappush(self._waiting, (0.0, next(self._ticket), client))
+        self._brokers.setdefault(client.address, _Broker(*client.address))
+        self._wait(client, 0.0)
 
     def turn(self, timeout_s: float) -> list[Event]:
         """Connect the clients that are due, then wait for events for at most timeout_s."""
@@ -118,11 +131,13 @@ class Connections:
         if client.online:
             self._counts.connected -= 1
             self._counts.lost_connections += 1
+        _, unanswered = self._brokers[client.address].connecting.get(client, (0.0, None))
+        self._names.lost(client.address[0], unanswered)
         self._drop(client)
         client.attempts += 1
         doubled_s = BACK_OFF_FIRST_S * 2 ** min(client.attempts - 1, 10)
         due = time.monotonic() + min(doubled_s, BACK_OFF_MAX_S) * random.uniform(0.5, 1.5)
-        heapq.heappush(self._waiting, (due, next(self._ticket), client))
+        self._wait(client, due)
         self._events.append((client, why))
 
     def cut(self) -> None:
@@ -146,37 +161,44 @@ class Connections:
 
     def _drop(self, client: Client) -> None:
         client.online = client.pinged = False
-        self._connecting.pop(client, None)
+        self._brokers[client.address].connecting.pop(client, None)
         if client.connection is not None:
             self._by_fd[client.connection.fileno()] = None
             client.connection.close()  # also removes it from the epoll
             client.connection = None
 
+    def _wait(self, client: Client, due: float) -> None:
+        heapq.heappush(self._brokers[client.address].waiting, (due, next(self._ticket), client))
+
     def _dial_due(self, now: float) -> None:
+        """Connect the clients that are due, of each broker in turn, as far as the ramp-up allows."""
         self._allowance = min(self._allowance + (now - self._allowed_at) * self._per_s, CONNECTING_MAX)
         self._allowed_at = now
-        while self._connecting and next(iter(self._connecting.values())) < now:
-            self.lose(next(iter(self._connecting)), "no CONNACK in time")
-        while self._waiting and self._waiting[0][0] <= now and self._allowance >= 1:
-            if len(self._connecting) >= CONNECTING_MAX:
-                return
-            self._allowance -= 1
-            self._dial(heapq.heappop(self._waiting)[2], now)
+        for broker in self._brokers.values():
+            while broker.connecting and next(iter(broker.connecting.values()))[0] < now:
+                self.lose(next(iter(broker.connecting)), "no CONNACK in time")
+        brokers = list(self._brokers.values())
+        while brokers and self._allowance >= 1:
+            brokers = [broker for broker in brokers if broker.due(now) and self._dial_next(broker, now)]
+            self._allowance -= len(brokers)
 
-    def _dial(self, client: Client, now: float) -> None:
+    def _dial_next(self, broker: _Broker, now: float) -> bool:
+        """Dial for the first client that waits for a broker. Returns False while its address is unknown."""
+        client = heapq.heappop(broker.waiting)[2]
         try:
-            host, port = client.address
-            family = socket.AF_UNSPEC if client.source is None else socket.AF_INET
-            resolved = _address(host, family, int(now // RESOLVED_FOR_S))
-            client.connection = dial(resolved, port, source=client.source)
-        except (ConnectionLost, OSError) as error:
+            if (address := self._names.address(broker.host)) is None:
+                self._wait(client, now)
+                return False
+            client.connection = dial(address, broker.port, source=client.source)
+        except ConnectionLost as error:
             self.lose(client, str(error))
-            return
+            return True
         fd = client.connection.fileno()
         self._by_fd += [None] * (fd + 1 - len(self._by_fd))
         self._by_fd[fd] = client
-        self._connecting[client] = now + CONNECT_TIMEOUT_S
+        broker.connecting[client] = now + CONNECT_TIMEOUT_S, address
         self._epoll.register(fd, select.EPOLLOUT)
+        return True
 
     def _serve(self, client: Client, mask: int, now: float) -> None:
         connection = client.connection
@@ -230,18 +252,12 @@ class Connections:
         if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
             self._counts.refused_connections += 1
             raise ConnectionLost(f"the broker refused: {packet.reason_code.name}")
-        self._connecting.pop(client, None)
+        self._brokers[client.address].connecting.pop(client, None)
         client.online, client.attempts = True, 0
         client.window = min(packet.receive_max, IN_FLIGHT_MAX)
         self._counts.connected += 1
         self._counts.connections += 1
         self._events.append((client, packet))
-
-
-@lru_cache
-def _address(host: str, family: int, _period: int) -> str:
-    """Address of the host, looked up once a period: it blocks, and there are many clients."""
-    return str(socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)[0][4][0])
 
 
 def source_address(broker: str, worker: int, number: int) -> str | None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -55,6 +56,7 @@ class WorkerPool:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._died_at: list[float] = []
         self._probe_due, self._unreachable = 0.0, ""
+        self._probe: threading.Thread | None = None
         signal.signal(CUT, self._request_cut)
 
     def write_truth(self) -> None:
@@ -126,16 +128,20 @@ class WorkerPool:
         if missing <= 0:
             health.ready()
         elif health.not_ready_because:  # once ready, stay ready: cars that come and go are simulated
-            self._probe_brokers()
+            self._probe_when_due()
             why = f"; no answer from {self._unreachable}" if self._unreachable else ""
             health.unready(f"{missing} connections of {self._settings.cars} cars are still missing{why}")
 
+    def _probe_when_due(self) -> None:
+        """Probe the brokers on a thread of its own: looking up their names can take long."""
+        now = time.monotonic()
+        if now >= self._probe_due and not (self._probe and self._probe.is_alive()):
+            self._probe_due = now + BROKER_PROBE_EVERY_S
+            self._probe = threading.Thread(target=self._probe_brokers, daemon=True)
+            self._probe.start()
+
     def _probe_brokers(self) -> None:
         """Find the brokers that accept no connection, to name them while the fleet is connecting."""
-        now = time.monotonic()
-        if now < self._probe_due:
-            return
-        self._probe_due = now + BROKER_PROBE_EVERY_S
         brokers = dict.fromkeys(self._settings.brokers)
         self._unreachable = ", ".join(filter(None, map(_why_unreachable, brokers)))
         if self._unreachable:

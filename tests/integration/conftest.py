@@ -2,7 +2,10 @@
 
 import os
 import signal
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +78,20 @@ def mock_kafka() -> Iterator[MockKafka]:
     cluster = MockKafka({topic.name: topic.partitions for topic in edge_topics()})
     yield cluster
     cluster.close()
+
+
+@pytest.fixture
+def silent_names(tmp_path: Path) -> Iterator[list[str]]:
+    """Words to put in front of a command: it asks a name server that takes every question and answers none.
+
+    A look-up then takes 10 s and fails.
+    """
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("port 53 and a mount namespace need root")
+    server = "127.0.66.53"
+    (tmp_path / "resolv.conf").write_text(f"nameserver {server}\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as questions:
+        questions.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # tests side by side
+        questions.bind((server, 53))
+        mount = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
+        yield ["unshare", "--mount", "sh", "-c", mount, "sh"]

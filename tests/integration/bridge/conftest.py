@@ -5,7 +5,7 @@ Every test has cars, brokers and a mock Kafka of its own.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +134,11 @@ class World:
         self._publishers.append(Publisher(broker, name))
         return self._publishers[-1]
 
-    def bridge(self, *brokers: Broker, **settings: Any) -> BridgeProcess:
-        """A new bridge between these shards and Kafka."""
+    def bridge(self, *brokers: Broker, command: Sequence[str] = (), **settings: Any) -> BridgeProcess:
+        """A new bridge between these shards and Kafka; `command`: words to put in front of its own."""
         where = {"mqtt_brokers": ",".join(b.where for b in brokers), "kafka_bootstrap": self.kafka.bootstrap}
         log = self._folder / f"bridge-{len(self._bridges)}.log"
-        self._bridges.append(BridgeProcess(log, where | settings))
+        self._bridges.append(BridgeProcess(log, where | settings, command))
         return self._bridges[-1]
 
     def close(self) -> None:

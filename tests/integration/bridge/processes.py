@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.error
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,15 @@ class Publisher:
 class BridgeProcess:
     """`python -m bridge`."""
 
-    def __init__(self, log: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, log: Path, settings: dict[str, Any], command: Sequence[str] = ()) -> None:
+        """`command`: words to put in front of the bridge's own."""
         self._log = log
         self._port = free_port()
         options = {"metrics_port": self._port, "log_format": "json", **settings}
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", *flags], cwd=ROOT, stdout=out, stderr=out
+                [*command, sys.executable, "-m", "bridge", *flags], cwd=ROOT, stdout=out, stderr=out
             )
 
     @property

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,11 @@ class Listener:
 class Simulator:
     """A simulator process and its run folder."""
 
-    def __init__(self, run_dir: Path, brokers: str, *flags: str) -> None:
+    def __init__(self, run_dir: Path, brokers: str, *flags: str, before: Sequence[str] = ()) -> None:
+        """`before`: words to put in front of its command."""
         self.run_dir = run_dir
-        command = [sys.executable, "-m", "simulator", "--mqtt-brokers", brokers, "--run-dir", str(run_dir)]
+        fleet = ["-m", "simulator", "--mqtt-brokers", brokers, "--run-dir", str(run_dir)]
+        command = [*before, sys.executable, *fleet]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
         self.process = subprocess.Popen(
             [*command, "--cars", str(CARS), "--rate-hz", "10", *flags], env=environment
@@ -207,8 +209,10 @@ def listen(mosquitto: Broker) -> Iterator[Callable[..., Listener]]:
 def simulate(mosquitto: Broker, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     started: list[Simulator] = []
 
-    def simulate(*flags: str, brokers: str = f"{mosquitto.host}:{mosquitto.port}") -> Simulator:
-        started.append(Simulator(tmp_path / "run", brokers, *flags))
+    def simulate(
+        *flags: str, brokers: str = f"{mosquitto.host}:{mosquitto.port}", before: Sequence[str] = ()
+    ) -> Simulator:
+        started.append(Simulator(tmp_path / "run", brokers, *flags, before=before))
         return started[-1]
 
     yield simulate

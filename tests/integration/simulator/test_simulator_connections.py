@@ -83,6 +83,11 @@ def turn_until(
     return events
 
 
+def _connecting(fleet: Connections) -> int:
+    """How many connects are pending."""
+    return sum(len(broker.connecting) for broker in fleet._brokers.values())
+
+
 def met(peer: Peer, fleet: Connections, client: Client, answer: bytes = WELCOME) -> socket.socket:
     """Connect a client and answer its CONNECT; returns the socket of the peer."""
     fleet.add(client)
@@ -117,7 +122,27 @@ def test_the_number_of_pending_connects_is_bounded(peer: Peer, fleet: Callable[.
         all_cars.add(Client(f"car-{number}", peer.address, None))
     for _ in range(20):
         all_cars.turn(0.01)
-    assert len(all_cars._connecting) == CONNECTING_MAX
+    assert _connecting(all_cars) == CONNECTING_MAX
+
+
+def test_a_broker_that_does_not_answer_keeps_no_other_cars_waiting(
+    peer: Peer, fleet: Callable[..., Connections]
+) -> None:
+    """A hundred cars wait for a broker that is away; those of another one connect."""
+    counts = WorkerCounts()
+    all_cars = fleet(counts)
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as away:
+        for number in range(100):
+            all_cars.add(Client(f"away-{number}", away.getsockname(), None))
+        for number in range(3):
+            all_cars.add(Client(f"car-{number}", peer.address, None))
+        for _ in range(3):
+            turn_until(all_cars, lambda _: bool(_connecting(all_cars)))
+            sock = peer.accept()
+            turn_until(all_cars, lambda _: True)
+            all_cars.turn(0.02)
+            peer.greet(sock)
+        turn_until(all_cars, lambda _: counts.connected == 3)
 
 
 def test_cars_connect_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[..., Connections]) -> None:
@@ -128,7 +153,7 @@ def test_cars_connect_at_the_rate_of_the_ramp_up(peer: Peer, fleet: Callable[...
     end = time.monotonic() + 0.1
     while time.monotonic() < end:
         all_cars.turn(0.005)
-    assert 3 <= len(all_cars._connecting) <= 20
+    assert 3 <= _connecting(all_cars) <= 20
 
 
 def test_a_refused_client_reconnects_later(peer: Peer, fleet: Callable[..., Connections]) -> None:

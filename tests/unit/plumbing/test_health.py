@@ -93,6 +93,26 @@ def test_a_taken_port_is_a_clear_error(health: Health):
             serve(health, host="127.0.0.1", port=port)
 
 
+@pytest.mark.parametrize(("host", "asked"), [("::", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")])
+def test_ipv6_addresses_are_served(health: Health, host: str, asked: str):
+    """`::` are all addresses of both families."""
+    server = serve(health, host=host, port=_free_port())
+    assert server is not None
+    health.ready()
+    assert _get(f"http://{asked}:{server.server_port}/readyz") == (200, "ok\n")
+    server.shutdown()
+    server.server_close()
+
+
+def test_serving_asks_no_name_server(health: Health, monkeypatch: pytest.MonkeyPatch):
+    """A name server that is silent would delay the start, and with it the answer to a signal."""
+    monkeypatch.setattr(socket, "getfqdn", lambda _: pytest.fail("asked for a name"))
+    server = serve(health, host="127.0.66.5", port=_free_port())
+    assert server is not None
+    server.shutdown()
+    server.server_close()
+
+
 def test_port_0_serves_nothing(health: Health):
     """Port 0, the default, opens no port."""
     assert serve(health, host="127.0.0.1", port=0) is None

@@ -219,6 +219,15 @@ def test_a_dial_that_succeeds_comes_from_the_source_address():
     assert peer[0] == "127.0.3.4"
 
 
+def test_a_dial_to_ipv6_needs_no_source():
+    """The source is an IPv4 address, one of many on this machine; IPv6 chooses its own."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        connection = dial("::1", server.getsockname()[1], source="127.0.3.4")
+        select.select([], [connection], [], 5)
+        connection.connected()
+        connection.close()
+
+
 def test_a_dial_that_cannot_begin_is_lost_at_once():
     """A source address that this host does not have raises and leaves no socket open."""
     with pytest.raises(ConnectionLost, match=r"127\.0\.0\.1:1883"):

@@ -151,6 +151,21 @@ def test_a_wrong_address_is_named(text: str):
         addresses([], "--x")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("mqtt://broker:1883", "a URL; give host:port alone"),
+        ("::1:1883", r"in brackets: \[::1\]:1883"),
+        ("fe80::1", "in brackets"),
+        ("[]:1", "not host:port"),
+    ],
+)
+def test_an_address_that_another_program_takes_is_refused_with_what_to_write(text: str, why: str):
+    """A URL, and an IPv6 address whose last group would be taken for the port."""
+    with pytest.raises(SettingsError, match=f"--x: .*{why}"):
+        address(text, "--x")
+
+
 def test_a_name_that_python_keeps_to_itself_ends_with_an_underscore():
     """Neither its flag nor its variable has it."""
 
