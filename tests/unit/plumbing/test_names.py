@@ -131,7 +131,7 @@ def test_the_last_addresses_stay_when_the_name_server_goes(names: Names, server:
 
 
 def test_addresses_have_their_turn(names: Names, server: Server, clock: list[float]):
-    """Of several addresses the next one is dialled when one has not answered, and that one stays."""
+    """The next address is dialled when one has not answered, and stays the first."""
     server.found = ["10.0.0.1", "::1"]
     _eventually(lambda: names.address("broker"))
     names.lost("broker", "10.0.0.1")
