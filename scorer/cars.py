@@ -55,6 +55,7 @@ class CarTable:
         self._capacity = _CAPACITY
         self._columns: list[Column] = []
         self.partition = self.column(0, np.int32)
+        self.now_ms = 0  # time of the newest sample of the last batch
 
     def __len__(self) -> int:
         return len(self._index)

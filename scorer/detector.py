@@ -114,6 +114,7 @@ class AnomalyDetector:
         same holds for a record that is not newer than the state that was read back.
         """
         fresh, late, _ = sifted
+        self.cars.now_ms = int(decoded.sampled_at_ms.max(initial=0))
         moving = fresh & ~late & self._newer(by_car, decoded)
         rounds = by_car.rounds(moving)
         # `take` copies rows in a fifth of the time that an index takes.

@@ -24,6 +24,13 @@ cars_strange = Gauge(
     "scorer_strange_cars",
     "Known cars of a kind that their model has not learned, so that it does not judge them",
 )
+relearned = Counter(
+    "scorer_relearned_cars", "Cars learned anew because a signal says that they are others: a new firmware"
+)
+relearning_put_off = Counter(
+    "scorer_relearning_put_off",
+    "Samples not learned from: by them their car is another one, but not for long, or too often",
+)
 states_written = Counter("scorer_states_written", "Car states written to car-state")
 states_restored = Counter("scorer_states_restored", "Car states read back from car-state")
 states_refused = Counter(

@@ -17,6 +17,7 @@ from scorer.consensus import CARS_MAX, Consensus
 from scorer.evidence import Counts
 from scorer.index import CarNumbers
 from scorer.model import Model
+from scorer.relearning import Relearning
 
 # Cars that a model learns, with the model beside which it learns them.
 Pupils = list[tuple[CarNumbers, "ModelStates"]]
@@ -38,6 +39,7 @@ class ModelStates:
         self.consensus = Consensus()  # of the cars that this model learns
         self.counts = Counts()  # since the last evidence
         self.broken = 0  # states that were not finite
+        self._relearning = Relearning(cars)
 
     @property
     def version(self) -> int:
@@ -51,6 +53,8 @@ class ModelStates:
         """
         before = self.column.values.take(cars, axis=0)
         score, contribution, after = self.model.step(signals, before)
+        if self.layout is not None:
+            self._relearning.bound(cars, before, after, self.layout)
         finite = np.isfinite(after)
         if not finite.all():
             broken = ~finite.all(axis=1)
@@ -117,6 +121,7 @@ class ModelStates:
         """Free the arrays."""
         self._cars.drop(self.column)
         self._cars.drop(self._learned_before)
+        self._relearning.drop()
 
     def learn(
         self, cars: CarNumbers, learned: Floats, old: "ModelStates", before: Floats, after: Floats
