@@ -159,8 +159,10 @@ def read_log(bootstrap: str, topic: str, published: Published) -> Log:
 
 
 def read_audits(bootstrap: str) -> list[dict[str, Any]]:
-    """All audit records. Raises WorldDown."""
-    return [records.decode(m.value())[1] for messages in read_topic(bootstrap, AUDIT) for m in messages]
+    """All audit records of telemetry as it is now, not of a topic that it replaced. Raises WorldDown."""
+    audits = [records.decode(m.value())[1] for messages in read_topic(bootstrap, AUDIT) for m in messages]
+    now = kafka.topic_ids(bootstrap, None, [TELEMETRY]).get(TELEMETRY, "")
+    return [audit for audit in audits if audit.get("topic_id", "") in ("", now)]
 
 
 def read_topic(bootstrap: str, topic: str) -> Iterator[list[Any]]:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+)
 from confluent_kafka.admin import AdminClient
 
 from plumbing.life import Stop, WorldDown
@@ -18,6 +25,7 @@ _log = logging.getLogger(__name__)
 # Short, because the process does nothing else in this time, not even stop after a SIGTERM.
 _ANSWER_S_MAX, _ASK_AGAIN_S = 2.0, 0.5
 _TOPICS_S_MAX = 30.0
+_NO_ID = "A" * 22  # the topic id 0
 
 _COMMON: dict[str, Any] = {
     "log.connection.close": False,  # the broker closes idle connections; that is not worth a line
@@ -85,17 +93,30 @@ def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -
 def topic_ids(bootstrap: str, properties: Path | None, topics: Iterable[str]) -> dict[str, str]:
     """The id that Kafka gave each topic when it was made; one that does not exist is left out.
 
-    A topic that is deleted and made anew has another id, and its offsets begin at 0 again. Raises WorldDown.
+    A topic that is deleted and made anew has another id, and its offsets begin at 0 again. Brokers that give
+    no ids (before Kafka 2.8) answer with a zero, which is an empty id here. Raises WorldDown.
     """
     admin = AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
     ids = {}
     for topic, asked in admin.describe_topics(TopicCollection([*topics]), request_timeout=10.0).items():
         try:
-            ids[topic] = str(asked.result().topic_id)
+            topic_id = str(asked.result().topic_id)
+            ids[topic] = "" if topic_id == _NO_ID else topic_id
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise WorldDown(f"Kafka does not describe {topic}: {error.args[0].str()}") from error
     return ids
+
+
+def has_members(bootstrap: str, properties: Path | None, group: str) -> bool:
+    """Whether a consumer group is at work. Raises WorldDown."""
+    admin = AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
+    try:
+        listed = admin.list_consumer_groups(request_timeout=10.0).result()
+    except KafkaException as error:
+        raise WorldDown(f"Kafka does not list its consumer groups: {error.args[0].str()}") from error
+    ended = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+    return any(each.group_id == group and each.state not in ended for each in listed.valid)
 
 
 def wait_for_topics(

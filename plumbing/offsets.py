@@ -37,6 +37,12 @@ def exists(consumer: Consumer, topic: str) -> bool:
     return topic in known and known[topic].error is None
 
 
+def partitions_of(consumer: Consumer, topic: str) -> int:
+    """How many partitions a topic has, 0 where there is none. Raises WorldDown: no answer."""
+    known = _ask(lambda: consumer.list_topics(timeout=_ANSWER_S_MAX)).topics
+    return len(known[topic].partitions) if topic in known else 0
+
+
 def bounds_of(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """(first offset, offset after the last) that one partition holds now. Raises WorldDown as `bounds`."""
     asked = TopicPartition(topic, partition)

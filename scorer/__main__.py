@@ -15,6 +15,7 @@ from scorer.pipeline import Pipeline
 from scorer.results import Results
 from scorer.settings import Settings
 from scorer.snapshots import Snapshots
+from scorer.source import Source
 
 # More objects than a batch and its results have. Reference counts free those; a search for cycles among some
 # thousand messages, again and again, would cost 0.2 µs a record.
@@ -34,8 +35,8 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
         linger_ms=1,  # results are few, and the audit records of a batch wait for its anomalies
     )
     models_topic = mirrored(settings.cloud_name, MODELS)
-    topics = (TELEMETRY, ANOMALIES, ALERTS, AUDIT, CAR_STATE, REJECTED, models_topic)
-    kafka.wait_for_topics(producer, topics, stop=stop)
+    outputs = [settings.output_prefix + name for name in (ANOMALIES, ALERTS, AUDIT, CAR_STATE, REJECTED)]
+    kafka.wait_for_topics(producer, (TELEMETRY, *outputs, models_topic), stop=stop)
     ids = registry.register(settings.schema_registry_url, versions(TELEMETRY))
     decoder = Decoder.of_all_versions(ids)
     feed = ModelFeed(
@@ -45,7 +46,8 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
         settings.runtime,
     )
     detector = AnomalyDetector()
-    snapshots = Snapshots(detector, settings.model_name, settings.state_interval_s, feed.earlier)
+    source = Source(settings.group_id)
+    snapshots = Snapshots(detector, settings.model_name, settings.state_interval_s, feed.earlier, source)
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
     heap.keep_freed()
     Pipeline(
@@ -62,7 +64,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
             fetch_wait_max_ms=settings.fetch_wait_ms,
         ),
         feed=feed,
-        results=Results(producer),
+        results=Results(producer, source, settings.output_prefix),
         decoder=decoder,
         detector=detector,
         snapshots=snapshots,
@@ -78,6 +80,10 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
             detector,
             snapshots,
             settings.remembered_records,
+            source,
+            topic_id=lambda: kafka.topic_ids(*cluster, [TELEMETRY]).get(TELEMETRY, ""),
+            has_members=lambda group: kafka.has_members(*cluster, group),
+            prefix=settings.output_prefix,
         ),
         health=health,
         stop=stop,

@@ -25,7 +25,7 @@ from scorer.trial import Broken, Trial, Verdict
 
 _log = logging.getLogger("scorer")
 
-_NO_SEQ = -1  # seq of a car's state before its first sample
+NO_SEQ = -1  # seq of a car's state before its first sample
 # More rows in one call of the graph do not stay in the processor's cache between its operators.
 _CALL_ROWS_MAX = 1_000
 
@@ -53,7 +53,7 @@ class AnomalyDetector:
         self.alerts = Alerts(self.cars)
         self.generations = Generations(self.cars)
         # Of the last sample in a car's state, and whether the state has changed since it was written.
-        self.seq = self.cars.column(_NO_SEQ, np.int64)
+        self.seq = self.cars.column(NO_SEQ, np.int64)
         self.sampled_at = self.cars.column(0, np.int64)
         self.changed = self.cars.column(False, np.bool_)
         self.trial: Trial | None = None

@@ -10,6 +10,11 @@ late = Counter("scorer_late_records", "Records scored although a newer one of th
 believed_again = Counter(
     "scorer_believed_again", "Cars whose seq ran ahead or began anew, believed after 64 samples in a row"
 )
+skipped = Counter(
+    "scorer_skipped_records",
+    "Records that nobody will score, because they were deleted first or the group's offset was set forward",
+    ["reason"],
+)
 rejected = Counter("scorer_rejected_records", "Records sent to telemetry.rejected", ["reason"])
 anomalies = Counter("scorer_anomalies", "Records with a score over the threshold")
 alerts_opened = Counter("scorer_alerts_opened", "Alerts opened: the smoothed score went over the threshold")

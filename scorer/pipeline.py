@@ -10,7 +10,7 @@ from contract.telemetry import Decoder
 from contract.topics import TELEMETRY
 from plumbing.health import Health
 from plumbing.life import Stop, WorldDown
-from scorer import metrics
+from scorer import gaps, metrics
 from scorer.assignment import Assignment
 from scorer.batch import PIECE_RECORDS, Batch
 from scorer.detector import AnomalyDetector
@@ -166,7 +166,15 @@ class Pipeline:
 
     def _score(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        scored = score(batch, self.decoder, self.detector, now_ms=now_ms, scorer=self.settings.scorer_id)
+        scored = score(
+            batch,
+            self.decoder,
+            self.detector,
+            now_ms=now_ms,
+            scorer=self.settings.scorer_id,
+            source=self.snapshots.source,
+        )
+        gaps.look(self.consumer, batch, self._next_offsets)
         self.results.write(scored, self.snapshots.due(time.monotonic(), with_a_batch=True))
         self._next_offsets |= {partition: last + 1 for partition, (_, last) in batch.spans.items()}
         metrics.scored.inc(sum(audit["scored"] for audit in scored.audits))
@@ -198,7 +206,7 @@ class Pipeline:
 
     def _offsets_to_commit(self) -> list[TopicPartition]:
         return [
-            TopicPartition(TELEMETRY, partition, offset)
+            TopicPartition(TELEMETRY, partition, offset, metadata=self.snapshots.source.topic_id)
             for partition, offset in self.results.take_committable().items()
             if partition in self._next_offsets
         ]
@@ -229,8 +237,7 @@ class Pipeline:
             return
         started = time.perf_counter()
         try:
-            committed = {each.partition: each.offset for each in consumer.committed(assigned, timeout=10)}
-            starts = self.assignment.resume(committed)
+            starts = self.assignment.resume(consumer.committed(assigned, timeout=10))
         except KafkaException as error:  # the client does not pass its own exceptions through a callback
             raise WorldDown(f"Kafka: {error}") from error
         for each in assigned:

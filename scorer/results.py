@@ -15,6 +15,7 @@ from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, EVIDENCE, REJEC
 from plumbing.life import WorldDown
 from scorer import metrics
 from scorer.scoring import Scored
+from scorer.source import Source
 from scorer.trial_snapshots import Snapshot
 
 _log = logging.getLogger("scorer")
@@ -47,8 +48,11 @@ class Results:
     Records of evidence are sent in between. Nothing waits for them: what Kafka does not take is counted.
     """
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, source: Source, prefix: str = "") -> None:
+        """`source`: whose log the records are of; `prefix`: put before the names of all topics."""
         self._producer = producer
+        self._source = source
+        self._prefix = prefix
         self._first: deque[_Batch] = deque()  # anomalies, alerts and dead letters are on their way
         self._second: deque[_Batch] = deque()  # audit records are on their way
         self._third: deque[_Batch] = deque()  # car states are on their way
@@ -71,7 +75,8 @@ class Results:
             self._witness(records.encode("alert", alert), alert["car_id"])
         for error, record in scored.rejected:
             source = ("kafka_record", f"{TELEMETRY}/{record.partition}/{record.offset}")
-            value, headers = dead_letter(record.value, error, source)
+            log = ("kafka_topic_id", self._source.topic_id)
+            value, headers = dead_letter(record.value, error, source, log)
             self._produce(batch, REJECTED, value, key=record.key, headers=headers)
 
     def write_evidence(self, evidence: Iterable[Evidence]) -> None:
@@ -106,7 +111,7 @@ class Results:
             metrics.evidence_lost.inc()
             return
         try:
-            self._producer.produce(EVIDENCE, value, key=key, on_delivery=self._witnessed)
+            self._producer.produce(self._prefix + EVIDENCE, value, key=key, on_delivery=self._witnessed)
         except BufferError:
             metrics.evidence_lost.inc()
         else:
@@ -122,7 +127,9 @@ class Results:
         batch.pending += 1
         while True:
             try:
-                return self._producer.produce(topic, value, on_delivery=batch.delivered, **options)
+                return self._producer.produce(
+                    self._prefix + topic, value, on_delivery=batch.delivered, **options
+                )
             except BufferError:  # the client's queue is full until a message is delivered or times out
                 self._producer.poll(0.1)
 

@@ -1,7 +1,7 @@
 """One batch, from Kafka's bytes to anomalies, alerts and audit records. No I/O."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from scorer.detector import AnomalyDetector
 from scorer.findings import Detections
 from scorer.seen import Sifted
 from scorer.shares import largest
+from scorer.source import Source
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,18 @@ class Scored:
     oldest_sample_ms: int = 0  # time of the oldest scored sample, ms since 1970, at most `now_ms`
 
 
-def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: int, scorer: str) -> Scored:
+def score(
+    batch: Batch,
+    decoder: Decoder,
+    detector: AnomalyDetector,
+    *,
+    now_ms: int,
+    scorer: str,
+    source: Source,
+) -> Scored:
     """Decode, leave out what was seen before, score the rest.
 
-    `now_ms` is the time stamp of the results, `scorer` the replica's name in them.
+    `now_ms` is the time stamp of the results, `scorer` the replica's name in them, `source` whose log it is.
     """
     decoded = decoder.decode_joined(batch.values, batch.keys, latest_ms(now_ms))
     rows = decoded.rows
@@ -49,7 +58,7 @@ def score(batch: Batch, decoder: Decoder, detector: AnomalyDetector, *, now_ms: 
     detections, alerts, unseen = detector.detect(by_car, sifted, decoded)
     # During a hand-over an older model scores some of the records; their anomalies have its version.
     version = detector.generations.newest.version
-    stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer}
+    stamp = {"model_version": version, "scored_at": now_ms, "scorer": scorer, **asdict(source)}
     return Scored(
         anomalies(keys, decoded, detections, now_ms),
         [alert | {"scored_at": now_ms} for alert in alerts],

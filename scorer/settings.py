@@ -14,6 +14,10 @@ class Settings(KafkaSettings, ServiceSettings):
     """Flags, environment (SCORER_…) or these defaults."""
 
     group_id: str = setting("consumer group, whose members share the partitions", default="scorer")
+    output_prefix: str = setting(
+        "put before the names of the topics that are written, so a second group can score beside the first",
+        default="",
+    )
     scorer_id: str = setting("name of this replica in audit records", default=socket.gethostname())
     model_name: str = setting(
         "name of the model to run, of those on the models topic", default="failure-detector"

@@ -8,7 +8,7 @@ log.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from contract.errors import Malformed
 from contract.joined import Joined
 from scorer import metrics
 from scorer.alerts import Alert
-from scorer.detector import AnomalyDetector
+from scorer.detector import NO_SEQ, AnomalyDetector
 from scorer.generations import GENERATIONS_MAX
 from scorer.index import CarNumbers
 from scorer.model import Model
 from scorer.model_states import ModelStates
+from scorer.source import Source
 from scorer.trial_snapshots import Restored, Snapshot, TrialSnapshots
 
 _log = logging.getLogger("scorer")
@@ -45,12 +46,13 @@ class Snapshots:
     interval_s: float
     # A model that scored before, by version, if its record is still there.
     earlier: Callable[[int], Model | None]
+    source: Source = field(default_factory=Source)  # whose log the samples are of
 
     def __post_init__(self) -> None:
         self._waiting: CarNumbers = np.empty(0, np.intp)  # cars whose changed states are still to be written
         self._began_s = 0.0  # of the current interval
         self._intervals = 0
-        self._of_trial = TrialSnapshots(self.detector, self.model_name)
+        self._of_trial = TrialSnapshots(self.detector, self.model_name, self.source)
         self._trial_waiting: CarNumbers = np.empty(0, np.intp)  # likewise, of the challenger's states
 
     def due(self, now_s: float, with_a_batch: bool) -> list[Snapshot]:
@@ -89,6 +91,7 @@ class Snapshots:
         values = car_state.encode(
             keys,
             (self.model_name, generations.newest.version),
+            source=astuple(self.source),
             seq=detector.seq.values[cars],
             sampled_at_ms=detector.sampled_at.values[cars],
             alert_level=detector.alerts.level.values[cars],
@@ -109,6 +112,7 @@ class Snapshots:
         fields = {
             "car_id": key.decode(errors="replace"),
             "model_name": self.model_name,
+            **asdict(self.source),
             "seq": int(detector.seq.values[car]),
             "sampled_at": int(detector.sampled_at.values[car]),
             "alert_level": float(detector.alerts.level.values[car]),
@@ -147,7 +151,10 @@ class Snapshots:
 
     def _put_alerts(self, cars: CarNumbers, restored: list[dict[str, Any]]) -> None:
         detector = self.detector
-        detector.seq.values[cars] = [fields["seq"] for fields in restored]
+        # Where telemetry was made again, sequence numbers may begin anew with it.
+        of_this_log = [self.source.is_mine(fields.get("topic_id", "")) for fields in restored]
+        seq = np.array([fields["seq"] for fields in restored], np.int64)
+        detector.seq.values[cars] = np.where(of_this_log, seq, NO_SEQ)
         detector.sampled_at.values[cars] = [fields["sampled_at"] for fields in restored]
         level = np.array([fields["alert_level"] for fields in restored], np.float32)
         is_open = np.array([fields["alert"] is not None for fields in restored])

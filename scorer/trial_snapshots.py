@@ -6,6 +6,7 @@ After the trial they are deleted.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict, astuple
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from contract.joined import Joined
 from contract.topics import challenger_key
 from scorer import metrics
 from scorer.alerts import Alert
-from scorer.detector import AnomalyDetector
+from scorer.detector import NO_SEQ, AnomalyDetector
 from scorer.index import CarNumbers
 from scorer.model_states import ModelStates
+from scorer.source import Source
 from scorer.trial import Trial
 
 _FLOAT = np.dtype("<f4")
@@ -30,9 +32,10 @@ Restored = tuple[bytes, int, dict[str, Any]]
 class TrialSnapshots:
     """Writes, reads and deletes the challenger's states of one detector's cars."""
 
-    def __init__(self, detector: AnomalyDetector, model_name: str) -> None:
+    def __init__(self, detector: AnomalyDetector, model_name: str, source: Source) -> None:
         self.model_name = challenger_key(model_name)  # in these records
         self._detector = detector
+        self._source = source
         self._kept = detector.cars.column(False, np.bool_)  # whether the topic has a record of the car
 
     def changed(self) -> CarNumbers:
@@ -52,6 +55,7 @@ class TrialSnapshots:
         values = car_state.encode(
             ids,
             (self.model_name, trial.states.version),
+            source=astuple(self._source),
             seq=detector.seq.values[cars],
             sampled_at_ms=detector.sampled_at.values[cars],
             alert_level=trial.alerts.level.values[cars],
@@ -72,6 +76,7 @@ class TrialSnapshots:
         fields = {
             "car_id": detector.cars.ids[car].decode(errors="replace"),
             "model_name": self.model_name,
+            **asdict(self._source),
             "seq": int(detector.seq.values[car]),
             "sampled_at": int(detector.sampled_at.values[car]),
             "alert_level": float(trial.alerts.level.values[car]),
@@ -120,7 +125,8 @@ class TrialSnapshots:
         detector = self._detector
         cars, sound = _fill(trial.states, found)
         trial.restore(cars, detector.generations)
-        seq = np.array([fields["seq"] for fields in sound], np.int64)
+        of_this_log = [self._source.is_mine(fields.get("topic_id", "")) for fields in sound]
+        seq = np.where(of_this_log, np.array([fields["seq"] for fields in sound], np.int64), NO_SEQ)
         detector.seq.values[cars] = np.maximum(detector.seq.values[cars], seq)
         level = np.nan_to_num(np.array([fields["alert_level"] for fields in sound], np.float32))
         trial.alerts.restore(cars, level, level > 1)

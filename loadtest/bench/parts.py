@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
 from contract.joined import Joined
 from contract.manifest import Decision, pack, unpack
@@ -27,6 +27,7 @@ from scorer.model import Model
 from scorer.results import Results
 from scorer.scoring import Scored, audits, score
 from scorer.snapshots import Snapshots
+from scorer.source import Source
 
 BATCH, BATCHES, WARM_UP = 2_000, 150, 25
 _ARRIVES_WITHIN_S = 10.0
@@ -94,7 +95,7 @@ def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
 
 
 def _score(batch: Batch, decoder: Decoder, detector: AnomalyDetector) -> Any:
-    return score(batch, decoder, detector, now_ms=0, scorer="bench")
+    return score(batch, decoder, detector, now_ms=0, scorer="bench", source=Source())
 
 
 def _consume(bootstrap: str) -> tuple[float, list[list[Message]]]:
@@ -124,7 +125,7 @@ def measure_states(bootstrap: str, record: bytes) -> dict[str, float]:
     states = detector.generations.newest.column.values[:_CARS]
     states[:] = np.random.default_rng(1).normal(size=states.shape)
     detector.seq.values[:_CARS], detector.sampled_at.values[:_CARS] = 1_000, time.time_ns() // 1_000_000
-    results, began_s = Results(kafka.producer(bootstrap)), time.process_time()
+    results, began_s = Results(kafka.producer(bootstrap), Source()), time.process_time()
     for _ in range(_STATE_WRITES):
         detector.changed.values[:_CARS] = True
         results.write(Scored(), snapshots.changed_in(range(TELEMETRY_PARTITIONS)))
@@ -136,9 +137,12 @@ def measure_states(bootstrap: str, record: bytes) -> dict[str, float]:
         bootstrap, group_id="bench-states", enable_partition_eof=True, fetch_wait_max_ms=10
     )
     # 0: no telemetry is read back, which is another figure and bounded by a setting of the scorer.
-    assignment = Assignment(consumer, Decoder.of_all_versions(), successor, snapshots, 0)
+    assignment = Assignment(
+        consumer, Decoder.of_all_versions(), successor, snapshots, 0, snapshots.source,
+        topic_id=lambda: "", has_members=lambda _: False,
+    )  # fmt: skip
     began_s = time.perf_counter()
-    assignment.resume(dict.fromkeys(range(TELEMETRY_PARTITIONS), -1))
+    assignment.resume(TopicPartition(TELEMETRY, number, -1) for number in range(TELEMETRY_PARTITIONS))
     restore_s = time.perf_counter() - began_s
     consumer.close()
     if len(successor.cars) < _CARS:

@@ -64,6 +64,7 @@ def _serve(library: str, topics: list[str]) -> None:
     kafka.rd_kafka_conf_set(settings, b"log_level", b"0", error, len(error))
     owner = ctypes.c_void_p(kafka.rd_kafka_new(0, settings, error, len(error)))
     cluster = ctypes.c_void_p(kafka.rd_kafka_mock_cluster_new(owner, 1))
+    _name_the_controller(cluster)
     address = kafka.rd_kafka_mock_cluster_bootstraps(cluster).decode()
     ready = threading.Event()
     threading.Thread(target=_keep_awake, args=(address, ready)).start()
@@ -77,6 +78,16 @@ def _serve(library: str, topics: list[str]) -> None:
     print(address, flush=True)
     sys.stdin.read()
     os._exit(0)
+
+
+def _name_the_controller(cluster: ctypes.c_void_p) -> None:
+    """Make broker 1 the controller, which answers who asks for topic ids; without this it is a broker 0.
+
+    No function sets it: it stands in the cluster's structure behind its name (32 bytes) and a pointer.
+    """
+    assert cluster.value is not None
+    assert ctypes.string_at(cluster.value).startswith(b"mockCluster"), "librdkafka's structure has changed"
+    ctypes.c_int32.from_address(cluster.value + 32 + ctypes.sizeof(ctypes.c_void_p)).value = 1
 
 
 def _keep_awake(address: str, ready: threading.Event) -> None:

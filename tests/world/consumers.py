@@ -1,6 +1,7 @@
 """Kafka's consumers in memory: a group whose members take partitions over, and readers outside of it."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -13,6 +14,7 @@ SESSION_S = 10.0
 _HEARTBEAT_S = 0.5
 _ANSWER_S_MAX = 10.0
 _NO_OFFSET = -1001
+TOPIC_ID = "telemetry-1"
 
 
 class Group:
@@ -120,7 +122,9 @@ class GroupConsumer:
         self._log.wait_for(self._process)
         offsets = self._group.committed
         return [
-            TopicPartition(TELEMETRY, each.partition, offsets.get(each.partition, _NO_OFFSET))
+            TopicPartition(
+                TELEMETRY, each.partition, offsets.get(each.partition, _NO_OFFSET), metadata=TOPIC_ID
+            )
             for each in asked
         ]
 
@@ -131,6 +135,7 @@ class GroupConsumer:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         lost = self._schedule.random.random() < self._group.lost_commits
         if not self._log.away and not (asynchronous and lost):
+            assert {each.metadata for each in offsets} == {TOPIC_ID}
             self._group.committed |= {each.partition: each.offset for each in offsets}
 
     def get_watermark_offsets(self, asked: TopicPartition, **_: Any) -> tuple[int, int]:
@@ -160,6 +165,13 @@ class Reader:
 
     def unassign(self) -> None:
         self._positions = {}
+
+    def list_topics(self, timeout: float) -> Any:
+        self._log.wait_for(self._process)
+        counts = self._log.partitions.items()
+        return SimpleNamespace(
+            topics={name: SimpleNamespace(partitions=range(count)) for name, count in counts}
+        )
 
     def pause(self, places: list[TopicPartition]) -> None:
         self._paused |= {(each.topic, each.partition) for each in places}

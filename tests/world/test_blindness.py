@@ -44,7 +44,7 @@ def no_states_restored(plant: pytest.MonkeyPatch) -> None:
 
 def committed_offsets_believed(plant: pytest.MonkeyPatch) -> None:
     """A take-over does not look into the audit log."""
-    plant.setattr(Assignment, "_audited", lambda self, committed: {})
+    plant.setattr(Assignment, "_audited", lambda self, committed: ({}, set()))
 
 
 def audited_before_delivery(plant: pytest.MonkeyPatch) -> None:

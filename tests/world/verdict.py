@@ -14,6 +14,7 @@ from scorer.batch import Batch
 from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import score
+from scorer.source import Source
 from tests.world.processes import EPOCH_S, Killed
 from tests.world.world import MODELS_TOPIC, World
 
@@ -143,7 +144,9 @@ def _undisturbed(
         for begin in range(0, len(messages), _BATCH):
             some = messages[begin : begin + _BATCH]
             batch = Batch.of(some, [each.key() for each in some])
-            scored = score(batch, decoder, detector, now_ms=_AFTERWARDS_MS, scorer="undisturbed")
+            scored = score(
+                batch, decoder, detector, now_ms=_AFTERWARDS_MS, scorer="undisturbed", source=Source()
+            )
             for _, value in scored.anomalies:
                 _, anomaly = records.decode(value)
                 scores[anomaly["car_id"], anomaly["seq"]] = anomaly["score"]

@@ -27,7 +27,8 @@ from scorer.pipeline import Pipeline as ScorerPipeline
 from scorer.results import Results
 from scorer.settings import Settings as ScorerSettings
 from scorer.snapshots import Snapshots
-from tests.world.consumers import Group, GroupConsumer, Reader
+from scorer.source import Source
+from tests.world.consumers import TOPIC_ID, Group, GroupConsumer, Reader
 from tests.world.kafka import Log, Producer
 from tests.world.mqtt import Broker, Car, Epoll, Socket, dialled
 from tests.world.processes import Clock, Killed, Process, Schedule
@@ -168,17 +169,25 @@ class World:
             producer: Any = Producer(schedule, process, log)
             feed = ModelFeed(clients[0], MODELS_TOPIC, MODEL_NAME, settings.runtime)
             detector = AnomalyDetector()
-            snapshots = Snapshots(detector, MODEL_NAME, settings.state_interval_s, feed.earlier)
+            source = Source(settings.group_id)
+            snapshots = Snapshots(detector, MODEL_NAME, settings.state_interval_s, feed.earlier, source)
             ScorerPipeline(
                 settings=settings,
                 consumer=consumer,
                 feed=feed,
-                results=Results(producer),
+                results=Results(producer, source),
                 decoder=self._decoder,
                 detector=detector,
                 snapshots=snapshots,
                 assignment=Assignment(
-                    clients[1], self._decoder, detector, snapshots, settings.remembered_records
+                    clients[1],
+                    self._decoder,
+                    detector,
+                    snapshots,
+                    settings.remembered_records,
+                    source,
+                    topic_id=lambda: TOPIC_ID,
+                    has_members=lambda _: True,
                 ),
                 health=Health(),
                 stop=stop,

@@ -17,12 +17,13 @@ def test_records_are_those_of_the_general_writer(width: int, version: int, name:
     level = np.array([0, 0.5, 3e38], np.float32)
     state = np.random.default_rng(1).normal(size=(3, width)).astype(np.float32)
     found = car_state.encode(
-        [car.encode() for car in cars], (name, version),
+        [car.encode() for car in cars], (name, version), source=("group", "topic id"),
         seq=seq, sampled_at_ms=stamps, alert_level=level, state=state,
     )  # fmt: skip
     for row, car in enumerate(cars):
         expected = {
-            "car_id": car, "model_name": name, "seq": int(seq[row]), "sampled_at": int(stamps[row]),
+            "car_id": car, "model_name": name, "group": "group", "topic_id": "topic id",
+            "seq": int(seq[row]), "sampled_at": int(stamps[row]),
             "alert_level": float(level[row]), "alert": None,
             "states": [{"model_version": version, "state": state[row].astype("<f4").tobytes()}],
         }  # fmt: skip
@@ -33,6 +34,6 @@ def test_no_car_is_no_record() -> None:
     """Nothing to write is nothing written."""
     none = np.empty(0, np.int64)
     assert car_state.encode(
-        [], ("m", 1), seq=none, sampled_at_ms=none,
+        [], ("m", 1), source=("", ""), seq=none, sampled_at_ms=none,
         alert_level=none.astype(np.float32), state=np.empty((0, 3), np.float32),
     ) == []  # fmt: skip

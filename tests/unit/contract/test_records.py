@@ -46,6 +46,8 @@ RECORDS: dict[str, dict[str, Any]] = {
         "model_version": 12,
         "scored_at": NOW_MS,
         "scorer": "scorer-0",
+        "group": "scorer",
+        "topic_id": "Yoio5r6GT7e4NOMnYPzKSA",
     },
     "model": {"name": "failure-detector", "version": 12, "manifest": '{"ä": 1}', "tflite": bytes(range(256))},
 }

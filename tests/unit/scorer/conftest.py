@@ -8,7 +8,13 @@ import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from contract.telemetry import Decoder
+from scorer.assignment import Assignment
+from scorer.detector import AnomalyDetector
 from scorer.model import Model
+from scorer.snapshots import Snapshots
+from scorer.source import Source
+
+from . import takeover
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +123,37 @@ def consumer() -> ScriptedConsumer:
 @pytest.fixture
 def producer() -> ScriptedProducer:
     return ScriptedProducer()
+
+
+@pytest.fixture
+def reader() -> takeover.Reader:
+    return takeover.Reader()
+
+
+@pytest.fixture
+def successor(model: Model) -> AnomalyDetector:
+    detector = AnomalyDetector()
+    detector.add(model)
+    return detector
+
+
+@pytest.fixture
+def assignment(reader: takeover.Reader, decoder: Decoder, successor: AnomalyDetector) -> Assignment:
+    source = Source("scorer")
+    snapshots = Snapshots(successor, "failure-detector", 1.0, lambda version: None, source)
+    return Assignment(
+        reader, decoder, successor, snapshots, remembered_records=5, source=snapshots.source,
+        topic_id=lambda: reader.topic_id, has_members=reader.groups_at_work.__contains__,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fill(reader: takeover.Reader, telemetry_values: Any) -> Any:
+    """A function that appends `count` records of one car to a partition; seq is offset + 1."""
+
+    def append(count: int, partition: int = 0, car: str = "a") -> None:
+        first = reader.high.get(("telemetry", partition), 0) + 1
+        for value in telemetry_values([car] * count, range(first, first + count)):
+            reader.append("telemetry", partition, value, car.encode())
+
+    return append

@@ -18,6 +18,7 @@ from scorer.pipeline import Pipeline
 from scorer.results import Results
 from scorer.settings import Settings
 from scorer.snapshots import Snapshots
+from scorer.source import Source
 
 
 class Scene:
@@ -45,7 +46,7 @@ class Scene:
             settings=Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
             consumer=consumer,
             feed=self,  # type: ignore[arg-type]
-            results=Results(producer),
+            results=Results(producer, Source("scorer", "log-1")),
             decoder=decoder,
             detector=self.detector,
             snapshots=Snapshots(self.detector, "failure-detector", 0.02, lambda version: None),
@@ -67,9 +68,9 @@ class Scene:
     def lose(self, *partitions: int) -> None:
         self._on_lost(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
 
-    def resume(self, committed: dict[int, int]) -> dict[int, int]:
+    def resume(self, committed: list[TopicPartition]) -> dict[int, int]:
         """Replaces Assignment.resume."""
-        return {partition: self.starts[partition] for partition in committed}
+        return {each.partition: self.starts[each.partition] for each in committed}
 
     # The pipeline calls these.
 

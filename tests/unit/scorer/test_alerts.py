@@ -17,6 +17,7 @@ from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import score
 from scorer.shares import Components
+from scorer.source import Source
 
 from .fleet import SAMPLED_AT_MS, Fleet
 
@@ -141,7 +142,7 @@ def test_the_records_of_an_alert_have_all_fields(
     anomalies = AnomalyDetector()
     anomalies.add(model)
     batch = Batch.of(messages, [b"car-7"] * 4)
-    scored = score(batch, decoder, anomalies, now_ms=SAMPLED_AT_MS + 9, scorer="s")
+    scored = score(batch, decoder, anomalies, now_ms=SAMPLED_AT_MS + 9, scorer="s", source=Source())
     opened, closed = scored.alerts
     for alert in scored.alerts:
         assert records.decode(records.encode("alert", alert))[0] == "alert"

@@ -5,105 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaError, Message, TopicPartition
 
 from contract import records
 from contract.joined import Joined
-from contract.telemetry import SIGNALS, Decoded, Decoder
+from contract.telemetry import SIGNALS, Decoded
 from plumbing.life import WorldDown
 from scorer import assignment as assignment_module
 from scorer.assignment import Assignment
 from scorer.detector import AnomalyDetector
-from scorer.model import Model
-from scorer.snapshots import Snapshots
 
-AUDIT = {
-    "partition": 0, "first_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
-    "rejected": 0, "model_version": 1, "scored_at": 0, "scorer": "s",
-}  # fmt: skip
-
-
-class Reader:
-    """A Consumer outside any group, of topics in memory; a hole is an offset without a record."""
-
-    def __init__(self) -> None:
-        self.topics: dict[tuple[str, int], list[Message]] = {}
-        self.low: dict[tuple[str, int], int] = {}
-        self.high: dict[tuple[str, int], int] = {}
-        self.silent = False
-        self._assigned: list[tuple[str, int, int]] = []
-
-    def append(self, topic: str, partition: int, value: bytes | None, key: bytes | None = None) -> None:
-        log = topic, partition
-        offset = self.high.get(log, 0)
-        self.high[log] = offset + 1
-        message = Message(topic=topic, partition=partition, offset=offset, key=key, value=value)
-        self.topics.setdefault(log, []).append(message)
-
-    def hole(self, topic: str, partition: int) -> None:
-        self.high[topic, partition] = self.high.get((topic, partition), 0) + 1
-
-    def get_watermark_offsets(self, asked: TopicPartition, timeout: float) -> tuple[int, int]:
-        key = asked.topic, asked.partition
-        return self.low.get(key, 0), self.high.get(key, 0)
-
-    def assign(self, partitions: list[TopicPartition]) -> None:
-        self._assigned = [(each.topic, each.partition, each.offset) for each in partitions]
-
-    def unassign(self) -> None:
-        self._assigned = []
-
-    def pause(self, partitions: list[TopicPartition]) -> None:
-        pass
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        pass
-
-    def consume(self, count: int, timeout_s: float) -> list[Message]:
-        if self.silent:
-            return []
-        messages = []
-        for topic, partition, begin in self._assigned:
-            messages += [m for m in self.topics.get((topic, partition), []) if m.offset() >= begin]
-            end = KafkaError(KafkaError._PARTITION_EOF)
-            messages.append(Message(topic=topic, partition=partition, error=end))
-        self._assigned = []
-        return messages
-
-
-@pytest.fixture
-def reader() -> Reader:
-    return Reader()
-
-
-@pytest.fixture
-def detector(model: Model) -> AnomalyDetector:
-    detector = AnomalyDetector()
-    detector.add(model)
-    return detector
-
-
-@pytest.fixture
-def assignment(reader: Reader, decoder: Decoder, detector: AnomalyDetector) -> Assignment:
-    snapshots = Snapshots(detector, "failure-detector", 1.0, lambda version: None)
-    return Assignment(reader, decoder, detector, snapshots, remembered_records=5)
-
-
-@pytest.fixture
-def fill(reader: Reader, telemetry_values: Any) -> Any:
-    """A function that appends `count` records of one car to a partition; seq is offset + 1."""
-
-    def append(count: int, partition: int = 0, car: str = "a") -> None:
-        first = reader.high.get(("telemetry", partition), 0) + 1
-        for value in telemetry_values([car] * count, range(first, first + count)):
-            reader.append("telemetry", partition, value, car.encode())
-
-    return append
-
-
-def audit(reader: Reader, last_offset: int, partition: int = 0) -> None:
-    record = AUDIT | {"last_offset": last_offset}
-    reader.append("scores.audit", partition, records.encode("audit", record))
+from .takeover import Reader, audit, committed
 
 
 def seen(detector: AnomalyDetector, car: str, seqs: range) -> list[int]:
@@ -116,12 +27,12 @@ def seen(detector: AnomalyDetector, car: str, seqs: range) -> list[int]:
 
 
 def test_an_untouched_partition_begins_at_its_beginning(
-    assignment: Assignment, fill: Any, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, successor: AnomalyDetector
 ) -> None:
     """With nothing committed and nothing audited it starts at the earliest offset, without cars."""
     fill(3)
-    assert assignment.resume({0: -1001, 5: -1001}) == {0: 0, 5: 0}
-    assert len(detector.cars) == 0
+    assert assignment.resume(committed({0: -1001, 5: -1001})) == {0: 0, 5: 0}
+    assert len(successor.cars) == 0
 
 
 def test_an_audit_log_ahead_of_the_commits_wins(assignment: Assignment, fill: Any, reader: Reader) -> None:
@@ -129,14 +40,14 @@ def test_an_audit_log_ahead_of_the_commits_wins(assignment: Assignment, fill: An
     fill(10)
     audit(reader, 3)
     audit(reader, 7)
-    assert assignment.resume({0: 4}) == {0: 8}
+    assert assignment.resume(committed({0: 4})) == {0: 8}
 
 
 def test_commits_ahead_of_the_audit_log_win(assignment: Assignment, fill: Any, reader: Reader) -> None:
     """The committed offset counts where the audit log has lost records."""
     fill(10)
     audit(reader, 3)
-    assert assignment.resume({0: 6}) == {0: 6}
+    assert assignment.resume(committed({0: 6})) == {0: 6}
 
 
 def test_an_older_audit_record_written_later_changes_nothing(
@@ -146,29 +57,29 @@ def test_an_older_audit_record_written_later_changes_nothing(
     fill(10)
     audit(reader, 7)
     audit(reader, 2)
-    assert assignment.resume({0: 0}) == {0: 8}
+    assert assignment.resume(committed({0: 0})) == {0: 8}
 
 
 def test_what_was_scored_is_remembered(
-    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """As many records as set, before the offset to go on from, count as seen; none after it."""
     fill(10)
     audit(reader, 7)
-    assignment.resume({0: 0})
-    assert seen(detector, "a", range(4, 11)) == [4, 5, 6, 7, 8]
+    assignment.resume(committed({0: 0}))
+    assert seen(successor, "a", range(4, 11)) == [4, 5, 6, 7, 8]
 
 
 def test_each_partition_goes_on_by_itself(
-    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """Audit records and remembered records belong to one partition."""
     fill(4, partition=0, car="a")
     fill(4, partition=3, car="b")
     audit(reader, 1, partition=3)
-    assert assignment.resume({0: 1, 3: -1001, 7: -1001}) == {0: 1, 3: 2, 7: 0}
-    assert seen(detector, "a", range(1, 3)) == [1]
-    assert seen(detector, "b", range(1, 4)) == [1, 2]
+    assert assignment.resume(committed({0: 1, 3: -1001, 7: -1001})) == {0: 1, 3: 2, 7: 0}
+    assert seen(successor, "a", range(1, 3)) == [1]
+    assert seen(successor, "b", range(1, 4)) == [1, 2]
 
 
 def test_an_offset_that_the_log_does_not_have_is_replaced_by_its_beginning(
@@ -178,28 +89,28 @@ def test_an_offset_that_the_log_does_not_have_is_replaced_by_its_beginning(
     fill(3)
     audit(reader, 99)
     with caplog.at_level(logging.WARNING):
-        assert assignment.resume({0: 80}) == {0: 0}
+        assert assignment.resume(committed({0: 80})) == {0: 0}
     assert "the log has 0 to 3; starting at 0" in caplog.text
     fill(10)
     reader.low["telemetry", 0] = 8
     reader.topics["scores.audit", 0].clear()
-    assert assignment.resume({0: 4}) == {0: 8}
+    assert assignment.resume(committed({0: 4})) == {0: 8}
 
 
 def test_last_offsets_without_a_record_do_not_block(
-    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """If the last offsets hold no record (transaction markers), reading ends at the end of the partition."""
     fill(3)
     reader.hole("telemetry", 0)
     audit(reader, 3)
     reader.hole("scores.audit", 0)
-    assert assignment.resume({0: -1001}) == {0: 4}
-    assert seen(detector, "a", range(1, 5)) == [1, 2, 3]
+    assert assignment.resume(committed({0: -1001})) == {0: 4}
+    assert seen(successor, "a", range(1, 5)) == [1, 2, 3]
 
 
 def test_malformed_records_are_skipped(
-    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """Malformed records among the telemetry or the audit records do not stop the takeover."""
     fill(2)
@@ -209,8 +120,8 @@ def test_malformed_records_are_skipped(
     reader.append(
         "scores.audit", 0, records.encode("model", {"name": "", "version": 1, "manifest": "", "tflite": b""})
     )
-    assert assignment.resume({0: -1001}) == {0: 3}
-    assert seen(detector, "a", range(1, 4)) == [1, 2]
+    assert assignment.resume(committed({0: -1001})) == {0: 3}
+    assert seen(successor, "a", range(1, 4)) == [1, 2]
 
 
 def test_a_silent_kafka_ends_the_takeover(
@@ -222,16 +133,16 @@ def test_a_silent_kafka_ends_the_takeover(
     audit(reader, 1)
     reader.silent = True
     with pytest.raises(WorldDown, match=r"nothing more of scores\.audit/0"):
-        assignment.resume({0: -1001})
+        assignment.resume(committed({0: -1001}))
 
 
 def test_a_state_that_was_deleted_is_not_read_back(
-    assignment: Assignment, fill: Any, reader: Reader, detector: AnomalyDetector
+    assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """A deletion counts also where compaction has left the record before it."""
     fields = {"car_id": "a", "model_name": "failure-detector", "seq": 7, "sampled_at": 1, "alert_level": 0.0}
     fields |= {"alert": None, "states": []}
     for key, value in ((b"a", True), (b"b", True), (b"a", False)):
         reader.append("car-state", 0, records.encode("car_state", fields) if value else None, key)
-    assignment.resume({0: -1001})
-    assert detector.cars.ids == [b"b"]
+    assignment.resume(committed({0: -1001}))
+    assert successor.cars.ids == [b"b"]

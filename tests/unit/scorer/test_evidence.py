@@ -19,6 +19,7 @@ from scorer.evidence import Counts
 from scorer.model import Model
 from scorer.results import Results
 from scorer.scoring import Scored
+from scorer.source import Source
 
 from .fleet import Fleet
 
@@ -162,7 +163,7 @@ def lost() -> float:
 
 def test_evidence_that_kafka_does_not_take_holds_up_nothing(producer: Any) -> None:
     """It is counted; the results before and after it go on."""
-    results, before = Results(producer), lost()
+    results, before = Results(producer, Source("scorer", "log-1")), lost()
     results.write(Scored(anomalies=[(b"a", b"x")]))
     results.write_evidence([evidence()])
     results.write(Scored(anomalies=[(b"b", b"y")]))
@@ -176,7 +177,7 @@ def test_evidence_that_kafka_does_not_take_holds_up_nothing(producer: Any) -> No
 
 def test_evidence_does_not_wait_for_room(producer: Any) -> None:
     """Where the client's queue is full or too much is on its way it is dropped and counted."""
-    results, before = Results(producer), lost()
+    results, before = Results(producer, Source("scorer", "log-1")), lost()
     results.write_evidence([evidence()] * 6_000)
     assert results.evidence_pending == 5_000
     producer.room = 0

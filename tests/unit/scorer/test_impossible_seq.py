@@ -14,6 +14,7 @@ from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import score
 from scorer.seen import BELIEVED_RUN, JUMP_MAX
+from scorer.source import Source
 
 from .fleet import SAMPLED_AT_MS, Fleet
 from .test_seen import Seen, sift
@@ -193,7 +194,7 @@ def test_the_audit_and_the_dead_letter_of_an_impossible_seq(
     values = telemetry_values(["a"] * 4, [7, 8, FAR, 8], np.tile(detector.mean, (4, 1)), SAMPLED_AT_MS)
     messages = [telemetry_log.append(value, b"a") for value in values]
     batch = Batch.of(messages, [m.key() for m in messages])
-    scored = score(batch, decoder, cars, now_ms=SAMPLED_AT_MS, scorer="s")
+    scored = score(batch, decoder, cars, now_ms=SAMPLED_AT_MS, scorer="s", source=Source())
     (audit,) = scored.audits
     assert [audit[name] for name in ("scored", "duplicates", "late", "rejected")] == [2, 1, 0, 1]
     ((error, record),) = scored.rejected

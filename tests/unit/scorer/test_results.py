@@ -11,6 +11,7 @@ from plumbing.life import WorldDown
 from scorer.batch import Record
 from scorer.results import Results
 from scorer.scoring import Scored
+from scorer.source import Source
 
 AUDIT = {
     "partition": 0, "first_offset": 0, "last_offset": 0, "scored": 1, "duplicates": 0, "late": 0,
@@ -25,7 +26,7 @@ def audit(partition: int, last_offset: int) -> dict[str, Any]:
 
 def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any) -> None:
     """A batch without anomalies has one audit record a partition, in the partition of the same number."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     results.write(Scored(audits=[audit(3, 9), audit(5, 4)]))
     results.settle()
     assert [options["partition"] for _, _, options in producer.produced] == [3, 5]
@@ -40,7 +41,7 @@ def test_a_batch_is_committable_once_its_audit_record_is_delivered(producer: Any
 
 def test_an_audit_record_waits_for_the_results_that_it_stands_for(producer: Any) -> None:
     """Audit records are sent after the anomalies and dead letters of their batch and all earlier ones."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     bad = Record(partition=2, offset=7, key=b"a", value=b"junk")
     results.write(
         Scored(anomalies=[ANOMALY], rejected=[(Malformed("bad_frame", "why"), bad)], audits=[audit(2, 7)])
@@ -58,7 +59,7 @@ def test_an_audit_record_waits_for_the_results_that_it_stands_for(producer: Any)
 
 def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None:
     """A later batch that is delivered first waits for the earlier ones."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     for last in (4, 9, 14):
         results.write(Scored(audits=[audit(0, last)]))
     results.settle()
@@ -72,7 +73,7 @@ def test_only_the_longest_delivered_prefix_is_committable(producer: Any) -> None
 
 def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
     """A state read back must not be ahead of the last audit record; commits do not wait for states."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     results.write(Scored(audits=[audit(2, 7)]), [(2, b"a", b"state")])
     results.settle()
     assert producer.topics() == ["scores.audit"]
@@ -88,7 +89,7 @@ def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
 @pytest.mark.parametrize("topic", ["anomalies", "scores.audit"])
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
     """A failed delivery raises WorldDown, and no offset of that batch becomes committable."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     results.write(Scored(anomalies=[ANOMALY], audits=[audit(0, 0)]))
     results.settle()
     if topic == "scores.audit":
@@ -101,13 +102,16 @@ def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic
 
 
 def test_a_dead_letter_has_reason_and_origin(producer: Any) -> None:
-    """It has the record's bytes and key, and headers with reason, detail, topic, partition and offset."""
+    """It has the record's bytes and key, and headers with reason, detail and place in the log."""
     bad = Record(partition=2, offset=7, key=b"a", value=b"junk")
-    Results(producer).write(Scored(rejected=[(Malformed("bad_frame", "d" * 600), bad)]))
+    Results(producer, Source("scorer", "log-1")).write(
+        Scored(rejected=[(Malformed("bad_frame", "d" * 600), bad)])
+    )
     ((topic, value, options),) = producer.produced
     assert (topic, value, options["key"]) == ("telemetry.rejected", b"junk", b"a")
     assert options["headers"] == [
-        ("reason", "bad_frame"), ("detail", "d" * 500), ("kafka_record", "telemetry/2/7")
+        ("reason", "bad_frame"), ("detail", "d" * 500), ("kafka_record", "telemetry/2/7"),
+        ("kafka_topic_id", "log-1"),
     ]  # fmt: skip
 
 
@@ -115,13 +119,13 @@ def test_a_dead_letter_has_reason_and_origin(producer: Any) -> None:
 def test_a_dead_letter_is_bounded(producer: Any, value: bytes, sent_bytes: int) -> None:
     """Only the beginning of a large record is kept; an empty value is no error."""
     bad = Record(partition=0, offset=0, key=None, value=value)
-    Results(producer).write(Scored(rejected=[(Malformed("missing_key"), bad)]))
+    Results(producer, Source("scorer", "log-1")).write(Scored(rejected=[(Malformed("missing_key"), bad)]))
     assert len(producer.produced[0][1]) == sent_bytes
 
 
 def test_a_full_queue_delays_the_results(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the client's queue is full, `write` waits for deliveries instead of failing."""
-    results = Results(producer)
+    results = Results(producer, Source("scorer", "log-1"))
     producer.room = 1
     polled = producer.poll
 

@@ -14,6 +14,7 @@ from scorer.detector import AnomalyDetector
 from scorer.model import Model
 from scorer.scoring import Scored, score
 from scorer.shares import named, shares_of
+from scorer.source import Source
 
 SAMPLED_AT_MS, SCORED_AT_MS = 1_800_000_000_000, 1_800_000_000_250
 
@@ -39,6 +40,7 @@ def scored(
             detector,
             now_ms=SCORED_AT_MS,
             scorer="replica-1",
+            source=Source("scorers", "log"),
         )
 
     return run
@@ -64,7 +66,10 @@ def decoded(result: Scored) -> list[dict[str, Any]]:
     return anomalies
 
 
-AUDIT = {"model_version": 3, "scored_at": SCORED_AT_MS, "scorer": "replica-1"}
+AUDIT = {
+    "model_version": 3, "scored_at": SCORED_AT_MS, "scorer": "replica-1",
+    "group": "scorers", "topic_id": "log",
+}  # fmt: skip
 
 
 def test_a_regular_batch_is_scored_whole(scored: Any, sample: Any) -> None:
@@ -189,7 +194,7 @@ def test_a_key_that_is_not_utf_8_is_no_error(
     batch = Batch.of([telemetry_log.append(value, b"\xff\xfe")], [b"\xff\xfe"])
     detector = AnomalyDetector()
     detector.add(model)
-    result = score(batch, decoder, detector, now_ms=0, scorer="s")
+    result = score(batch, decoder, detector, now_ms=0, scorer="s", source=Source())
     assert len(result.anomalies) + len(result.rejected) == 1
     assert all(anomaly["car_id"] for anomaly in decoded(result))
 
