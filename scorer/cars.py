@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.joined import Joined
+from contract.varints import Longs
 from scorer.index import CarNumbers, Index
 
 Mask = NDArray[np.bool_]
@@ -148,6 +149,22 @@ class Rounds:
     rows: Rows  # (m,) rows of the records in the batch
     cars: CarNumbers  # (m,)
     spans: list[slice]  # of the m, those of each round
+
+    def crowded(self, rounds_max: int, times_ms: Longs, apart_ms: float, since_ms: int) -> list[int]:
+        """Rows of a car beyond its first `rounds_max` that no backlog explains.
+
+        A car that catches up has samples of the last day, since `since_ms`, as far apart as it takes them,
+        `apart_ms` at least. times_ms (n,): of all records of the batch.
+        """
+        begin, crowded = self.spans[rounds_max].start, []
+        last_ms = dict(zip(self.cars[:begin].tolist(), times_ms[self.rows[:begin]].tolist(), strict=True))
+        for row, car in zip(self.rows[begin:].tolist(), self.cars[begin:].tolist(), strict=True):
+            at_ms = int(times_ms[row])
+            if at_ms - last_ms[car] >= apart_ms and at_ms >= since_ms:
+                last_ms[car] = at_ms
+            else:
+                crowded.append(row)
+        return crowded
 
     def pieces(self, rows_max: int) -> Iterator[slice]:
         """The rounds in pieces of at most `rows_max` records."""

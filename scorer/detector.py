@@ -14,12 +14,12 @@ from scorer import metrics
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable, Mask, Rounds, Rows
 from scorer.deviations import beyond
-from scorer.evidence import Bounds, Counts, Crossings, Standing
+from scorer.evidence import Bounds, Counts, Standing
 from scorer.findings import AlertWriter, Detections, Findings
 from scorer.generations import Generations, Part
 from scorer.index import CarNumbers
 from scorer.model import Model
-from scorer.seen import SeenSequences, Sifted
+from scorer.seen import PACE_MAX, SeenSequences, Sifted
 from scorer.shares import Components
 from scorer.trial import Broken, Trial, Verdict
 
@@ -28,6 +28,9 @@ _log = logging.getLogger("scorer")
 NO_SEQ = -1  # seq of a car's state before its first sample
 # More rows in one call of the graph do not stay in the processor's cache between its operators.
 _CALL_ROWS_MAX = 1_000
+# Samples of a car in a batch that move its state, each in a call of its own; of more see `Rounds.crowded`.
+ROUNDS_MAX = 200
+_BACKLOG_MS_MAX = 24 * 3_600_000  # as long as telemetry is kept
 
 
 # Alerts that nobody is shown, written in an interval of evidence; more are counted.
@@ -111,12 +114,18 @@ class AnomalyDetector:
         `counts`: whether they are counted as evidence.
 
         A late record is scored but changes neither the state nor the alert of its car, which are newer. The
-        same holds for a record that is not newer than the state that was read back.
+        same holds for a record that is not newer than the state that was read back, and for crowded ones.
         """
         fresh, late, _ = sifted
-        self.cars.now_ms = int(decoded.sampled_at_ms.max(initial=0))
+        self.cars.now_ms = int(decoded.sampled_at_ms.max(initial=self.cars.now_ms))
         moving = fresh & ~late & self._newer(by_car, decoded)
         rounds = by_car.rounds(moving)
+        if len(rounds.spans) > ROUNDS_MAX:
+            apart_ms, since_ms = self.seen.interval_ms / PACE_MAX, self.cars.now_ms - _BACKLOG_MS_MAX
+            crowded = rounds.crowded(ROUNDS_MAX, decoded.sampled_at_ms, apart_ms, since_ms)
+            metrics.crowded.inc(len(crowded))
+            moving[crowded] = False
+            rounds = by_car.rounds(moving)
         # `take` copies rows in a fifth of the time that an index takes.
         rows, cars, signals = rounds.rows, rounds.cars, decoded.signals.take(rounds.rows, axis=0)
         sides = Findings(len(rows)), Findings(len(rows))
@@ -206,7 +215,7 @@ class AnomalyDetector:
         trial = self.trial
         if not trial:
             if counts:
-                self._count(advanced.crossings)
+                self.generations.count(advanced.crossings)
             # Where a challenger broke in this batch, some of these were not to be seen.
             return Found(detections, [record for _, record in changed], [])
         states = trial.states
@@ -220,7 +229,7 @@ class AnomalyDetector:
         unseen = [record for car, record in changed if serves[car]]
         unseen += [record for car, record in others_changed if not serves[car]]
         if counts:
-            self._count(advanced.crossings)
+            self.generations.count(advanced.crossings)
             states.counts.cross(other.crossings)
             states.counts.alone += trial.alone(other.crossings, self.alerts)
             generations.newest.counts.alone += trial.alone(advanced.crossings, trial.alerts)
@@ -237,15 +246,6 @@ class AnomalyDetector:
         for record in more:
             by_version[record["model_version"]].counts.unwritten += 1
         return written
-
-    def _count(self, crossings: Crossings) -> None:
-        """Count crossings of levels for the models that score the cars."""
-        if not self.generations.handing_over:
-            self.generations.newest.counts.cross(crossings)
-            return
-        ages = self.generations.age.values[crossings.cars]
-        for age in np.unique(ages).tolist():
-            self.generations.by_age(age).counts.cross(crossings.only(ages == age))
 
     @property
     def open_alerts(self) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from contract.telemetry import Floats
 from scorer.cars import CarTable, Rows
+from scorer.evidence import Crossings
 from scorer.index import CarNumbers
 from scorer.model import Model
 from scorer.model_states import ModelStates, Pupils
@@ -188,6 +189,15 @@ class Generations:
         """Let this model learn these cars, except those that a model as new scores already."""
         age = self._age(states)
         self._learner.values[cars[self.age.values[cars] > age]] = age
+
+    def count(self, crossings: Crossings) -> None:
+        """Count crossings of levels for the models that score the cars."""
+        if not self.handing_over:
+            self.newest.counts.cross(crossings)
+            return
+        ages = self.age.values[crossings.cars]
+        for age in np.unique(ages).tolist():
+            self.by_age(age).counts.cross(crossings.only(ages == age))
 
     def counts(self) -> tuple[int, int, int]:
         """(cars that the newest model has not learned, cars that an older model scores, cars not judged).

@@ -7,6 +7,9 @@ duplicates = Counter(
     "scorer_duplicate_records", "Records left out because their (car_id, seq) was scored before"
 )
 late = Counter("scorer_late_records", "Records scored although a newer one of the same car was scored before")
+crowded = Counter(
+    "scorer_crowded_records", "Records that moved no state, because their car sent too many at once"
+)
 believed_again = Counter(
     "scorer_believed_again", "Cars whose seq ran ahead or began anew, believed after 64 samples in a row"
 )

@@ -18,7 +18,7 @@ from scorer.cars import ByCar, CarTable, Mask
 # Gaps remembered for a car. Above it the oldest gap is dropped, and its records count as seen.
 GAPS_MAX = 32
 # A seq may be so much higher than the highest one, plus so many times what the time between them explains.
-JUMP_MAX, _PACE_MAX = 64, 4
+JUMP_MAX, PACE_MAX = 64, 4
 # So many samples in a row, newer than all before, are believed whatever their seq.
 BELIEVED_RUN = 64
 # Highest seq of a car before its first record; no seq is one more than this.
@@ -86,7 +86,7 @@ class SeenSequences:
             return True, False, False
         if at_ms < self._began_ms.values[car]:
             return False, False, False
-        jump_max = JUMP_MAX + _PACE_MAX * max(0, at_ms - newest_ms) / self.interval_ms
+        jump_max = JUMP_MAX + PACE_MAX * max(0, at_ms - newest_ms) / self.interval_ms
         if highest < seq <= highest + jump_max:
             self._open_gap(car, range(highest + 1, seq))
             self._believe(car, seq, max(newest_ms, at_ms))

@@ -186,7 +186,7 @@ def telemetry_values() -> Callable[..., list[bytes]]:
         cars: Sequence[str],
         seq: Sequence[int],
         signals: NDArray[np.float32] | None = None,
-        sampled_at_ms: int | None = None,
+        sampled_at_ms: int | NDArray[np.int64] | None = None,
         version: int = latest("telemetry").version,
     ) -> list[bytes]:
         schema = get("telemetry", version)

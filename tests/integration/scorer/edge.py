@@ -40,6 +40,7 @@ class Edge:
     def __init__(self, bootstrap: str, name: str, telemetry_values: Callable[..., list[bytes]]) -> None:
         self.bootstrap, self.name = bootstrap, name
         self._values = telemetry_values
+        self._sampled_at_ms: dict[tuple[str, int], int] = {}  # by car and seq
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 5}
         )
@@ -71,8 +72,10 @@ class Edge:
     def send(
         self, cars: Sequence[str], seq: Sequence[int], signals: Any = None, *, flush: bool = True
     ) -> None:
-        """Sound telemetry, as the bridge writes it."""
-        for car, value in zip(cars, self._values(cars, seq, signals), strict=True):
+        """Sound telemetry, as the bridge writes it: a sample that is sent again has its old time."""
+        now_ms = time.time_ns() // 1_000_000
+        times = [self._sampled_at_ms.setdefault(sample, now_ms) for sample in zip(cars, seq, strict=True)]
+        for car, value in zip(cars, self._values(cars, seq, signals, np.array(times)), strict=True):
             self._producer.produce(TELEMETRY, value, car)
         self._producer.poll(0)
         if flush:
