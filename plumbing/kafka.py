@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from confluent_kafka import (
     Consumer,
@@ -21,6 +21,8 @@ from plumbing.life import Stop, WorldDown
 from plumbing.settings import SettingsError, addresses, setting
 
 _log = logging.getLogger(__name__)
+
+C = TypeVar("C", Consumer, Producer)
 
 # Short, because the process does nothing else in this time, not even stop after a SIGTERM.
 _ANSWER_S_MAX, _ASK_AGAIN_S = 2.0, 0.5
@@ -49,6 +51,13 @@ _CONSUMER: dict[str, Any] = _COMMON | {
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
 }
+# What the broker decides for groups of the new protocol, KIP-848. Partitions move one by one, as there.
+_CLASSIC_GROUP: dict[str, Any] = {
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 500,  # a member learns so soon of a change; the default is 3 s
+}
+GroupProtocol = Literal["consumer", "classic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +85,26 @@ def producer(
 ) -> Producer:
     """A producer. `overrides` are librdkafka's settings with `_` for `.`; they win over the properties file.
 
+    What the file has in vain is logged. Raises SettingsError for a file that the client refuses.
+
     `on_failure` is called only for messages that Kafka did not take: a report for every message would cost
     as much CPU as everything else. When the producer holds no messages (`len`, `flush`), Kafka has them all.
     """
     config = _config(_PRODUCER, bootstrap, properties, overrides)
     if on_failure is not None:
         config |= {"on_delivery": on_failure, "delivery.report.only.error": True}
-    return Producer(config, logger=_log)
+    return _made(Producer, config)
 
 
 def consumer(bootstrap: str, properties: Path | None = None, **overrides: Any) -> Consumer:
     """A consumer that commits nothing by itself; `overrides` as for `producer`."""
-    return Consumer(_config(_CONSUMER, bootstrap, properties, overrides), logger=_log)
+    group = _CLASSIC_GROUP if overrides.get("group_protocol") == "classic" else {}
+    return _made(Consumer, _config(_CONSUMER | group, bootstrap, properties, overrides))
+
+
+def admin(bootstrap: str, properties: Path | None = None) -> AdminClient:
+    """A client for topics, groups and offsets."""
+    return AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
 
 
 def topic_ids(bootstrap: str, properties: Path | None, topics: Iterable[str]) -> dict[str, str]:
@@ -96,9 +113,9 @@ def topic_ids(bootstrap: str, properties: Path | None, topics: Iterable[str]) ->
     A topic that is deleted and made anew has another id, and its offsets begin at 0 again. Brokers that give
     no ids (before Kafka 2.8) answer with a zero, which is an empty id here. Raises WorldDown.
     """
-    admin = AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
+    client = admin(bootstrap, properties)  # in a variable: with the client its answers would end
     ids = {}
-    for topic, asked in admin.describe_topics(TopicCollection([*topics]), request_timeout=10.0).items():
+    for topic, asked in client.describe_topics(TopicCollection([*topics]), request_timeout=10.0).items():
         try:
             topic_id = str(asked.result().topic_id)
             ids[topic] = "" if topic_id == _NO_ID else topic_id
@@ -110,9 +127,9 @@ def topic_ids(bootstrap: str, properties: Path | None, topics: Iterable[str]) ->
 
 def has_members(bootstrap: str, properties: Path | None, group: str) -> bool:
     """Whether a consumer group is at work. Raises WorldDown."""
-    admin = AdminClient(_config(_COMMON | {"log_level": 4}, bootstrap, properties, {}))
+    client = admin(bootstrap, properties)
     try:
-        listed = admin.list_consumer_groups(request_timeout=10.0).result()
+        listed = client.list_consumer_groups(request_timeout=10.0).result()
     except KafkaException as error:
         raise WorldDown(f"Kafka does not list its consumer groups: {error.args[0].str()}") from error
     ended = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
@@ -176,7 +193,20 @@ def _config(
 ) -> dict[str, Any]:
     from_file = read_properties(properties) if properties else {}
     explicit = {key.replace("_", "."): value for key, value in overrides.items()}
-    return base | from_file | {"bootstrap.servers": bootstrap, "error_cb": _report} | explicit
+    explicit["bootstrap.servers"] = bootstrap
+    for key in sorted(from_file.keys() & explicit.keys()):
+        if from_file[key] != str(explicit[key]):
+            _log.warning("%s: %s is not used: a flag or this program itself sets it", properties, key)
+    return base | from_file | {"error_cb": _report} | explicit
+
+
+def _made(client: Callable[..., C], config: dict[str, Any]) -> C:
+    try:
+        return client(config, logger=_log)
+    except (
+        KafkaException
+    ) as error:  # of a value that librdkafka refuses; its text has the name, not the value
+        raise SettingsError(f"kafka properties: {error.args[0].str()}") from error
 
 
 def _report(error: KafkaError) -> None:

@@ -10,6 +10,7 @@ from plumbing.health import Health
 from plumbing.life import Stop
 from scorer.assignment import Assignment
 from scorer.detector import AnomalyDetector
+from scorer.membership import Membership
 from scorer.model_feed import ModelFeed
 from scorer.pipeline import Pipeline
 from scorer.results import Results
@@ -50,19 +51,21 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
     snapshots = Snapshots(detector, settings.model_name, settings.state_interval_s, feed.earlier, source)
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)
     heap.keep_freed()
+    consumer = kafka.consumer(
+        *cluster,
+        group_id=settings.group_id,
+        group_protocol=settings.group_protocol,
+        # Fetches of about 1 000 records, or what has come within fetch_wait_ms: many small ones cost more CPU
+        # than the scoring.
+        fetch_min_bytes=100_000,
+        # The default of 1 MB a partition is 12 MB a fetch, which decompressed takes 100 MB of new memory.
+        fetch_max_bytes=2_000_000,
+        fetch_wait_max_ms=settings.fetch_wait_ms,
+    )
     Pipeline(
         settings=settings,
-        consumer=kafka.consumer(
-            *cluster,
-            group_id=settings.group_id,
-            group_protocol="consumer",
-            # Fetches of about 1 000 records, or what has come within fetch_wait_ms: many small ones cost more
-            # CPU than the scoring.
-            fetch_min_bytes=100_000,
-            # The default of 1 MB a partition is 12 MB a fetch, which decompressed takes 100 MB of new memory.
-            fetch_max_bytes=2_000_000,
-            fetch_wait_max_ms=settings.fetch_wait_ms,
-        ),
+        consumer=consumer,
+        membership=Membership(lambda: kafka.admin(*cluster), consumer, settings.group_id),
         feed=feed,
         results=Results(producer, source, settings.output_prefix),
         decoder=decoder,

@@ -14,6 +14,7 @@ from scorer import gaps, metrics
 from scorer.assignment import Assignment
 from scorer.batch import PIECE_RECORDS, Batch
 from scorer.detector import AnomalyDetector
+from scorer.membership import Membership
 from scorer.model_feed import ModelFeed
 from scorer.results import Results
 from scorer.scoring import Scored, score
@@ -27,6 +28,12 @@ _LAG_INTERVAL_S = 1.0
 _EVIDENCE_WAIT_S = 1.0  # at the end, for the last evidence; it may be lost
 # Less than the session of the group (10 s), after which another replica may have the partitions.
 _STANDSTILL_S_MAX = 8.0
+_LASTING_ERRORS = (
+    KafkaError._FATAL,  # its `fatal()` is false in a message
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,6 +42,7 @@ class Pipeline:
 
     settings: Settings
     consumer: Consumer
+    membership: Membership
     feed: ModelFeed
     results: Results
     decoder: Decoder
@@ -69,8 +77,12 @@ class Pipeline:
         self.consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-        self.health.ready()
+        self.health.unready("not in the consumer group yet")
+        joined = False
         while not self.stop.requested:
+            if not joined and (self._next_offsets or self.membership.confirmed(time.monotonic())):
+                joined = True
+                self.health.ready()
             self._newer_model()
             self._follow_trial()
             if batch := self._consume():
@@ -156,11 +168,8 @@ class Pipeline:
         error: KafkaError | None = message.error()
         if error is None:
             return False
-        if error.fatal() or error.code() in (
-            KafkaError.UNKNOWN_TOPIC_OR_PART,
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        ):
-            raise WorldDown(f"Kafka: {error}")
+        if error.fatal() or error.code() in _LASTING_ERRORS:
+            raise WorldDown(f"Kafka: {error.str()} (--group-protocol classic is for Kafka before 4.0)")
         _log.warning("kafka: %s", error)
         return True
 

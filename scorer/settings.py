@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-from plumbing.kafka import KafkaSettings
+from plumbing.kafka import GroupProtocol, KafkaSettings
 from plumbing.service import ServiceSettings
 from plumbing.settings import setting
 from plumbing.tflite import RuntimeName
@@ -17,6 +17,10 @@ class Settings(KafkaSettings, ServiceSettings):
     output_prefix: str = setting(
         "put before the names of the topics that are written, so a second group can score beside the first",
         default="",
+    )
+    group_protocol: GroupProtocol = setting(
+        "protocol of the consumer group: consumer (KIP-848, Kafka 4), or classic (any Kafka)",
+        default="consumer",
     )
     scorer_id: str = setting("name of this replica in audit records", default=socket.gethostname())
     model_name: str = setting(

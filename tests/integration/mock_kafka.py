@@ -15,20 +15,22 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+_CONSUMER_GROUP_HEARTBEAT = 68  # key of the request
+_REBALANCE_DELAY_MS = 100
 _HEARTBEAT_MS, _SESSION_TIMEOUT_MS = 200, 3_000
 
 
 class MockKafka:
     """One mock cluster with its topics; it can be stopped from answering for a while."""
 
-    def __init__(self, partitions: Mapping[str, int]) -> None:
-        """`partitions`: topic to the number of its partitions."""
+    def __init__(self, partitions: Mapping[str, int], *, classic: bool = False) -> None:
+        """`partitions`: topic to the number of its partitions. `classic`: it knows no other groups."""
         import confluent_kafka
 
         (library,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka-*")
-        topics = [f"{name}:{count}" for name, count in partitions.items()]
+        arguments = [f"{name}:{count}" for name, count in partitions.items()] + ["classic"] * classic
         self._process = subprocess.Popen(
-            [sys.executable, "-ES", __file__, str(library), *topics],
+            [sys.executable, "-ES", __file__, str(library), *arguments],
             stdin=subprocess.PIPE,  # it ends when this process ends
             stdout=subprocess.PIPE,
             text=True,
@@ -53,7 +55,7 @@ class MockKafka:
         self._process.communicate()
 
 
-def _serve(library: str, topics: list[str]) -> None:
+def _serve(library: str, topics: list[str], *, classic: bool) -> None:
     """Run a cluster until stdin ends; its address is the first line of stdout."""
     kafka = ctypes.CDLL(library)
     for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
@@ -70,6 +72,9 @@ def _serve(library: str, topics: list[str]) -> None:
     threading.Thread(target=_keep_awake, args=(address, ready)).start()
     kafka.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster, _HEARTBEAT_MS)
     kafka.rd_kafka_mock_set_group_consumer_session_timeout_ms(cluster, _SESSION_TIMEOUT_MS)
+    kafka.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, _REBALANCE_DELAY_MS)
+    if classic:
+        kafka.rd_kafka_mock_set_apiversion(cluster, _CONSUMER_GROUP_HEARTBEAT, -1, -1)
     for topic in topics:
         name, _, partitions = topic.rpartition(":")
         failed = kafka.rd_kafka_mock_topic_create(cluster, name.encode(), int(partitions), 1)
@@ -98,4 +103,4 @@ def _keep_awake(address: str, ready: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2:])
+    _serve(sys.argv[1], [each for each in sys.argv[2:] if each != "classic"], classic="classic" in sys.argv)

@@ -174,6 +174,7 @@ class World:
             ScorerPipeline(
                 settings=settings,
                 consumer=consumer,
+                membership=SimpleNamespace(confirmed=lambda now: True),  # type: ignore[arg-type]
                 feed=feed,
                 results=Results(producer, source),
                 decoder=self._decoder,

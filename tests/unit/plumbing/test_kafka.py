@@ -130,3 +130,43 @@ def test_a_broker_that_does_not_answer_is_reported():
     """WorldDown has the error and the time that was waited."""
     with pytest.raises(WorldDown, match=r"no Kafka broker answers, is --kafka-bootstrap right.*waited 10 s"):
         kafka.wait_for_topics(_Broker(KafkaError(KafkaError._TRANSPORT)), ("a",), 10)  # type: ignore[arg-type]
+
+
+def test_what_a_file_sets_in_vain_is_logged(
+    made: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Its name, not its value; a line that says the same as the flag is none."""
+    file = tmp_path / "client.properties"
+    file.write_text("group.protocol=classic\nbootstrap.servers=k:1\nfetch.min.bytes=7\n")
+    kafka.consumer("k:1", file, group_protocol="consumer")
+    assert made[0]["group.protocol"] == "consumer"
+    assert [text for text in caplog.messages if "not used" in text] == [
+        f"{file}: group.protocol is not used: a flag or this program itself sets it"
+    ]
+
+
+def test_a_classic_group_moves_partitions_one_by_one(made: list[dict[str, Any]], tmp_path: Path):
+    """As groups of the new protocol do, which refuse these settings; a file may change them."""
+    file = tmp_path / "client.properties"
+    file.write_text("session.timeout.ms=45000\n")
+    kafka.consumer("k:1", file, group_protocol="classic")
+    kafka.consumer("k:1", group_protocol="consumer")
+    assert made[0]["partition.assignment.strategy"] == "cooperative-sticky"
+    assert made[0]["session.timeout.ms"] == "45000"
+    assert not {"partition.assignment.strategy", "session.timeout.ms"} & made[1].keys()
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_librdkafka_accepts_both_protocols(protocol: str):
+    """Real clients can be made."""
+    kafka.consumer("127.0.0.1:1", group_id="g", group_protocol=protocol).close()
+
+
+def test_a_property_that_the_client_refuses_is_a_wrong_setting(tmp_path: Path):
+    """No traceback, and no value: it may be a secret."""
+    file = tmp_path / "client.properties"
+    file.write_text("sasl.pasword=hush\n")
+    with pytest.raises(
+        SettingsError, match=r'kafka properties: No such configuration property: "sasl.pasword"'
+    ):
+        kafka.producer("127.0.0.1:1", file)

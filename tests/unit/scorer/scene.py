@@ -30,6 +30,7 @@ class Scene:
         self.calls: list[str] = []  # of the consumer, in order
         self.committed: list[tuple[int, int]] = []
         self.starts = {0: 0, 1: 0}
+        self.in_group, self.asked_group = False, 0  # what the group says, and how often it was asked
         self.models: deque[Model | None] = deque([model])
         self.challengers: deque[Model | None] = deque()
         self.rounds: deque[Callable[[], None]] = deque()
@@ -45,6 +46,7 @@ class Scene:
         self.pipeline = Pipeline(
             settings=Settings(kafka_bootstrap="127.0.0.1:1", scorer_id="s", commit_interval_ms=1),
             consumer=consumer,
+            membership=self,  # type: ignore[arg-type]
             feed=self,  # type: ignore[arg-type]
             results=Results(producer, Source("scorer", "log-1")),
             decoder=decoder,
@@ -67,6 +69,11 @@ class Scene:
 
     def lose(self, *partitions: int) -> None:
         self._on_lost(self.consumer, [TopicPartition("telemetry", p) for p in partitions])
+
+    def confirmed(self, now: float) -> bool:
+        """Replaces Membership.confirmed."""
+        self.asked_group += 1
+        return self.in_group
 
     def resume(self, committed: list[TopicPartition]) -> dict[int, int]:
         """Replaces Assignment.resume."""

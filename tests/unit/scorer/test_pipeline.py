@@ -194,9 +194,9 @@ def test_a_passing_error_is_logged(scene: Scene, give: Any) -> None:
     assert scene.audited == [(0, 0, 1)]
 
 
-@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+@pytest.mark.parametrize("code", pipeline_module._LASTING_ERRORS)
 def test_a_lasting_error_ends_the_process(scene: Scene, code: int) -> None:
-    """WorldDown where the topic, or the permission to read it, is missing."""
+    """WorldDown where the topic or a permission is missing, or Kafka does not know the group's protocol."""
     with pytest.raises(WorldDown):
         scene.run(lambda: scene.consumer.inbox.append(Message(error=KafkaError(code), topic="telemetry")))
 
