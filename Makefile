@@ -51,8 +51,8 @@ scale: setup-dev ## CARS=100000 here, RATE=10000 messages/s, MINUTES=3
 bench: setup-dev ## CPU per message of every stage; PEERS=1: others' too
 	@exec $(PYTHON) -m loadtest bench $(if $(PEERS),--peers)
 
-chaos: setup-dev ## 16 faults under load, and the ledger after each
-	@exec $(PYTHON) -m loadtest chaos
+chaos: setup-dev ## 16 faults under load, and the ledger after each; PAIRS=20 SEED=1: in pairs
+	@exec $(PYTHON) -m loadtest chaos --seed $(SEED) $(if $(PAIRS),--pairs $(PAIRS))
 
 load: MINUTES := 2
 load: USERS ?= 200

@@ -15,7 +15,7 @@ from contract.topics import TELEMETRY, TELEMETRY_PARTITIONS, cloud_topics, edge_
 from local import java, kafka, mosquitto, preflight, topics
 from local.java import ROOT
 from local.ledger import Published
-from local.ports import Ports, is_ready
+from local.ports import KAFKA_HOPS, MQTT_HOPS, Ports, is_ready
 from local.supervisor import Child, Supervisor
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
@@ -56,7 +56,7 @@ class Plan:
     processes: int = 0  # of the simulator; 0: as many as the limit of open files requires
     connects_per_s: float = 1_000.0  # new connections a second, whole fleet
     compiler: java.Compiler = "c1"  # of the JVMs
-    relayed: bool = False  # MirrorMaker reaches the edge through a relay from Ports.relay to Ports.edge_far
+    relayed: tuple[str, ...] = ()  # the hops (local/ports.py) that go through relays, which the caller starts
     changes: Mapping[str, object] = field(default_factory=dict)  # more settings of the simulator, by name
     buffer_s: float = 60.0  # how many seconds a car sends again to a broker that forgot it
     fleet_dir: Path | None = None  # of the cars' journals; None: in the run folder
@@ -68,6 +68,8 @@ class Plan:
                 f"{self.bridges} bridges for {self.mqtt_shards} broker shards: a bridge owns whole shards; "
                 f"give --shards {self.bridges}, or fewer --bridges"
             )
+        if self.mqtt_shards > 1 and set(self.relayed) & set(MQTT_HOPS):
+            raise SettingsError(f"a relay carries one shard of the MQTT broker, not {self.mqtt_shards}")
         if self.scorers > TELEMETRY_PARTITIONS:
             raise SettingsError(
                 f"{self.scorers} scorers for {TELEMETRY_PARTITIONS} partitions of {TELEMETRY}: the rest "
@@ -110,9 +112,9 @@ class Deployment:
         if plan.fleet_dir is not None:
             plan.fleet_dir.mkdir(parents=True, exist_ok=True)
             _empty(plan.fleet_dir)
-        far = (plan.ports.edge_far, plan.ports.relay) if plan.relayed else None
+        hops = [plan.ports.hop(name) for name in plan.relayed if name in KAFKA_HOPS]
         self.edge = kafka.Broker(
-            "edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler, far=far
+            "edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler, hops=hops
         )
         self.cloud = kafka.Broker("cloud", plan.ports.cloud, plan.run_dir / "cloud", compiler=plan.compiler)
         self.supervisor = Supervisor(plan.run_dir / "logs")
@@ -134,7 +136,7 @@ class Deployment:
         self.supervisor.start(
             kafka.mirrormaker(
                 plan.run_dir / "mirror",
-                edge_bootstrap=f"127.0.0.1:{plan.ports.relay}" if plan.relayed else self.edge.bootstrap,
+                edge_bootstrap=self._address("link", self.edge.bootstrap),
                 cloud_bootstrap=self.cloud.bootstrap,
                 rest_port=plan.ports.mirror,
                 compiler=plan.compiler,
@@ -145,16 +147,20 @@ class Deployment:
         """Start the bridges; each owns its share of the shards."""
         plan = self.plan
         for ordinal, name in enumerate(plan.bridge_names):
-            own = {"mqtt_brokers": plan.mqtt_brokers, "ordinal": ordinal, "replicas": plan.bridges}
-            self._service(
-                name, "bridge", plan.ports.bridge(ordinal), kafka_bootstrap=self.edge.bootstrap, **own
-            )
+            own = {
+                "mqtt_brokers": self._address("mqtt", plan.mqtt_brokers),
+                "kafka_bootstrap": self._address("bridge", self.edge.bootstrap),
+                "ordinal": ordinal,
+                "replicas": plan.bridges,
+            }
+            self._service(name, "bridge", plan.ports.bridge(ordinal), **own)
 
     def start_scorer(self, number: int) -> None:
         """Start a scorer replica; it is ready once a model has arrived."""
         name, port = f"scorer-{number}", self.plan.ports.scorer(number)
         own = {"scorer_id": name, "evidence_interval_s": max(_EVIDENCE_S_MIN, 60 / self.plan.time_lapse)}
-        self._service(name, "scorer", port, kafka_bootstrap=self.edge.bootstrap, **own)
+        own["kafka_bootstrap"] = self._address("scorers", self.edge.bootstrap)
+        self._service(name, "scorer", port, **own)
 
     def start_simulator(self) -> None:
         """Start the fleet."""
@@ -163,6 +169,7 @@ class Deployment:
             "healthy_s", "time_lapse", "buffer_s", "connects_per_s", "processes",
         )  # fmt: skip
         planned = {name: getattr(self.plan, name) for name in names} | dict(self.plan.changes)
+        planned["mqtt_brokers"] = self._address("cars", self.plan.mqtt_brokers)
         self._service("simulator", "simulator", self.plan.ports.simulator, run_dir=self._fleet_dir, **planned)
 
     def start(self, say: Callable[[str], Any]) -> None:
@@ -248,6 +255,11 @@ class Deployment:
     @property
     def _fleet_dir(self) -> Path:
         return self.plan.fleet_dir or self.plan.run_dir / "fleet"
+
+    def _address(self, hop: str, direct: str) -> str:
+        """The address for the clients of a hop: of its relay, or the direct one."""
+        plan = self.plan
+        return f"127.0.0.1:{plan.ports.hop(hop).relay}" if hop in plan.relayed else direct
 
     def _service(self, name: str, module: str, port: int, **settings: object) -> None:
         argv = [sys.executable, "-m", module, *flags(settings | {"metrics_port": port})]

@@ -9,12 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.topics import MIRRORED_DOWN, MIRRORED_UP
 from local import java
-from local.ports import kafka_answers, port_is_open
+from local.ports import Hop, kafka_answers, port_is_open
 from local.supervisor import Child
 from plumbing.life import WorldDown
 
@@ -38,9 +39,8 @@ class Broker:
     compiler: java.Compiler = "c1"
     heap_mib: int = HEAP_MIB
     record: bool = False  # whether its programs write their class archives (local/archives.py)
-    # (port, advertised port) of a second listener for clients of another site: a relay must forward
-    # connections from the advertised port to the other.
-    far: tuple[int, int] | None = None
+    # More listeners, each for the clients behind one relay.
+    hops: Sequence[Hop] = ()
 
     @property
     def bootstrap(self) -> str:
@@ -78,8 +78,9 @@ class Broker:
         text = _PROPERTIES.format(
             port=self.port,
             controller_port=self.port + 1,
-            far_listener=f",FAR://127.0.0.1:{self.far[0]}" if self.far else "",
-            far_advertised=f",FAR://127.0.0.1:{self.far[1]}" if self.far else "",
+            hop_listeners="".join(f",HOP{n}://127.0.0.1:{hop.target}" for n, hop in enumerate(self.hops)),
+            hop_advertised="".join(f",HOP{n}://127.0.0.1:{hop.relay}" for n, hop in enumerate(self.hops)),
+            hop_protocols="".join(f",HOP{n}:PLAINTEXT" for n in range(len(self.hops))),
         )
         draft = properties.with_suffix(".new")
         draft.write_text(text, encoding="utf-8")

@@ -5,6 +5,8 @@ Only the standard library is used: `local/setup` records class archives while pi
 
 import socket
 import struct
+from collections.abc import Collection
+from typing import NamedTuple
 
 from plumbing import web
 from plumbing.settings import SettingsError
@@ -15,6 +17,22 @@ _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
 _WATCHER, _SIMULATOR, _BRIDGE, _SCORER = 19100, 19101, 19111, 19121
 OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
 _TIMEOUT_S = 0.5
+_RELAY = 18811
+# Connections that can go through a relay (loadtest/relay.py), which cuts them and slows them down.
+MQTT_HOPS = ("cars", "mqtt")  # cars to the MQTT broker, and the broker to the bridge
+KAFKA_HOPS = (
+    "bridge",
+    "scorers",
+    "link",
+)  # to edge Kafka: bridge, scorers, and MirrorMaker of the other site
+HOPS = (*KAFKA_HOPS, *MQTT_HOPS)
+
+
+class Hop(NamedTuple):
+    """A connection through a relay."""
+
+    relay: int  # the port to which the clients connect
+    target: int  # the port to which the relay connects
 
 
 class Ports:
@@ -29,8 +47,6 @@ class Ports:
             raise SettingsError(f"--port-offset {offset} must be between 0 and {OFFSET_MAX}")
         self._offset = offset
         self.edge = _EDGE + offset  # bootstrap of the edge cluster
-        self.edge_far = self.edge + 2  # its second listener, for clients that come over a relay
-        self.relay = self.edge + 3  # of the relay between the sites
         self.cloud = _CLOUD + offset  # bootstrap of the cloud cluster
         self.mirror = _MIRROR + offset  # MirrorMaker's internal REST server, which exactly once needs
         self.watcher = _WATCHER + offset  # probes and metrics, as of the three below
@@ -40,6 +56,13 @@ class Ports:
         """MQTT of a broker shard."""
         return _MQTT + self._offset + shard
 
+    def hop(self, name: str) -> Hop:
+        """The ports of a hop that goes through a relay, by its name in HOPS."""
+        number = HOPS.index(name)
+        # A Kafka names its own port to its clients, so clients behind a relay need a listener of their own.
+        target = self.mqtt(0) if name in MQTT_HOPS else self.edge + 2 + number
+        return Hop(_RELAY + self._offset + number, target)
+
     def bridge(self, ordinal: int) -> int:
         """Probes and metrics of a bridge."""
         return _BRIDGE + self._offset + ordinal
@@ -48,7 +71,9 @@ class Ports:
         """Probes and metrics of a scorer."""
         return _SCORER + self._offset + ordinal
 
-    def all(self, *, shards: int, scorers: int, bridges: int = 1, relayed: bool = False) -> dict[int, str]:
+    def all(
+        self, *, shards: int, scorers: int, bridges: int = 1, relayed: Collection[str] = ()
+    ) -> dict[int, str]:
         """Every port with the name of its user. Raises SettingsError where two would use the same."""
         wanted = [(self.mqtt(shard), f"mosquitto shard {shard}") for shard in range(shards)]
         for name, port in (("edge", self.edge), ("cloud", self.cloud)):
@@ -57,8 +82,10 @@ class Ports:
         wanted += [(self.watcher, "the watcher's metrics")]
         wanted += [(self.bridge(number), f"bridge {number}'s metrics") for number in range(bridges)]
         wanted += [(self.scorer(number), f"scorer {number}'s metrics") for number in range(scorers)]
-        if relayed:
-            wanted += [(self.edge_far, "edge Kafka for the other site"), (self.relay, "the relay")]
+        for name in relayed:
+            relay, target = self.hop(name)
+            wanted.append((relay, f"the relay of the hop {name}"))
+            wanted += [] if name in MQTT_HOPS else [(target, f"edge Kafka's listener for the hop {name}")]
         ports = dict(wanted)
         if len(ports) < len(wanted):
             raise SettingsError(

@@ -6,7 +6,7 @@ deployment of `local`, injects the faults, and hands both clusters' logs to the 
 
 from collections.abc import Sequence
 
-from loadtest.chaos import faults, run
+from loadtest.chaos import pairs, run
 from loadtest.chaos.settings import Settings
 from plumbing.settings import load
 
@@ -17,6 +17,6 @@ def main(arguments: Sequence[str]) -> int:
         Settings, prefix="CHAOS", argv=arguments, description=__doc__, command="python -m loadtest chaos"
     )
     if settings.list:
-        print(faults.listing())
+        print(pairs.listing())
         return 0
     return run.main(settings)

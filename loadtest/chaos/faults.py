@@ -14,19 +14,14 @@ from loadtest.chaos.scene import Scene
 
 _TRAINING = ("--wait-records", "1", "--records-max", "60000", "--steps-max", "500")
 _DECIDED = (0, 3)  # published, or refused by the gate: both are entries in the log of models
-# A group's session lasts 10 s, and three scorers must share the partitions of one.
-_SHARED_WITHIN_S = 30.0
+# A group's session lasts 10 s, and three scorers must share the partitions of one, or beside another fault.
+_SHARED_WITHIN_S = 60.0
 FAULTS: dict[str, Callable[[Scene], None]] = {}
 
 
 def _fault(inject: Callable[[Scene], None]) -> Callable[[Scene], None]:
     FAULTS[inject.__name__.replace("_", "-")] = inject
     return inject
-
-
-def listing() -> str:
-    """A line for each fault: its name and what it does."""
-    return "\n".join(f"  {name:24}{(inject.__doc__ or '').strip()}" for name, inject in FAULTS.items())
 
 
 @_fault
@@ -96,14 +91,16 @@ def scorers_1_3_1(scene: Scene) -> None:
     for number in more:
         scene.deployment.start_scorer(number)
     share = TELEMETRY_PARTITIONS // (1 + len(more))
-    scene.until(
-        lambda: all(scene.scorer_metric(n, "scorer_assigned_partitions") == share for n in (0, *more)),
-        "three scorers share the partitions",
-        _SHARED_WITHIN_S,
-    )
-    scene.wait(5)
-    for number in more:
-        scene.supervisor.stop(f"scorer-{number}")
+    try:
+        scene.until(
+            lambda: all(scene.scorer_metric(n, "scorer_assigned_partitions") == share for n in (0, *more)),
+            "three scorers share the partitions",
+            _SHARED_WITHIN_S,
+        )
+        scene.wait(5)
+    finally:
+        for number in more:
+            scene.supervisor.stop(f"scorer-{number}")
 
 
 @_fault
@@ -127,7 +124,7 @@ def edge_pause(scene: Scene) -> None:
 @_fault
 def link_cut(scene: Scene) -> None:
     """the connection between edge and cloud cut for 60 s"""
-    scene.kill("relay", away_s=60)
+    scene.kill("relay-link", away_s=60)
 
 
 @_fault

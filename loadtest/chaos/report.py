@@ -75,7 +75,7 @@ class ChaosResults:
             broken.append(self.incomplete)
         for outcome in self.outcomes:
             broken += [f"{outcome.fault}: {what}" for what in outcome.broken]
-            recovery_s, allowed_s = outcome.recovery_s, self.settings.recovery_s_max
+            recovery_s, allowed_s = outcome.recovery_s, self.settings.recovered_within_s
             if recovery_s is None:
                 broken.append(f"{outcome.fault}: not recovered")
             elif recovery_s > allowed_s:
@@ -100,7 +100,8 @@ class ChaosResults:
             },
             "stages": [vars(stage) for stage in self.stages],
             **self.counts,
-            "recovery_s_max": self.settings.recovery_s_max,
+            "seed": self.settings.seed,
+            "recovery_s_max": self.settings.recovered_within_s,
             "recovered_when_behind_s_max": self.settings.bound_s,
             "faults": self._faults(),
             "skipped": dict(self.skipped),
@@ -164,7 +165,7 @@ def show(results: ChaosResults, console: Console) -> None:
                          "twice", "worst ms to edge", "to score", "to cloud")  # fmt: skip
     for row in results.as_dict()["faults"]:
         worst, recovery_s = row["worst_latency_ms_by_stage"], row["recovery_s"]
-        late = recovery_s is None or recovery_s > results.settings.recovery_s_max
+        late = recovery_s is None or recovery_s > results.settings.recovered_within_s
         faults.add_row(
             row["fault"], clock(row["at_s"]), output.shown(row["away_s"]),
             Text(output.shown(recovery_s), style="bold red" if late else "green"),

@@ -12,9 +12,9 @@ from contract import records
 from contract.topics import ANOMALIES, TELEMETRY, mirrored
 from loadtest import deployment as tested
 from loadtest import output
-from loadtest.chaos import auditor, report, volume
-from loadtest.chaos.faults import FAULTS
+from loadtest.chaos import auditor, pairs, report, volume
 from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
+from loadtest.chaos.pairs import Injection
 from loadtest.chaos.report import ChaosResults, FaultOutcome
 from loadtest.chaos.scene import RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
@@ -46,17 +46,19 @@ def main(settings: Settings) -> int:
     deployment = Deployment(plan)
     with ExitStack() as at_end:
         own_disk: volume.Volume | str = "not asked for"
-        if "disk-full" in settings.chosen:
+        if any("disk-full" in injection.faults for injection in settings.injections):
             try:
                 own_disk = volume.Volume(edge_folder, settings.run_dir / "edge.img", _VOLUME_MIB)
                 at_end.callback(own_disk.close)
             except WorldDown as error:
                 own_disk = str(error)
         at_end.callback(deployment.stop)
-        relay = [sys.executable, "-m", "loadtest.relay", str(plan.ports.relay), str(plan.ports.edge_far)]
-        deployment.supervisor.start(Child("relay", relay, env=ENVIRONMENT))
+        for hop in plan.relayed:
+            relay = [sys.executable, "-m", "loadtest.relay", *map(str, plan.ports.hop(hop))]
+            deployment.supervisor.start(Child(f"relay-{hop}", relay, env=ENVIRONMENT))
         run = ChaosRun(settings, deployment, console)
-        run.scene = Scene(deployment, own_disk, stop, run.observe)
+        pace = pairs.PACE if settings.pairs else 1.0
+        run.scene = Scene(deployment, own_disk, stop, run.observe, model=settings.model, pace=pace)
         try:
             run.start(at_end)
         except RunInterrupted:
@@ -107,8 +109,8 @@ class ChaosRun:
         incomplete = ""
         with self._line:
             try:
-                for name in self._settings.chosen:
-                    self._inject(name)
+                for injection in self._settings.injections:
+                    self._inject(injection)
                 self._activity = "load until there are enough messages"
                 self.scene.until(self._enough_messages, "enough messages were sent", _MESSAGES_WITHIN_S)
                 self._drain()
@@ -121,8 +123,8 @@ class ChaosRun:
         self._console.print("reading both clusters' logs for the audit")
         return self._audit(incomplete)
 
-    def _inject(self, name: str) -> None:
-        scene = self.scene
+    def _inject(self, injection: Injection) -> None:
+        scene, name = self.scene, str(injection)
         self._activity = f"before {name}"
         scene.wait(self._random.uniform(0, _JITTER_S))
         self._activity = name
@@ -130,10 +132,10 @@ class ChaosRun:
         outcome = FaultOutcome(name, time.time(), broken=scene.broken)
         self._outcomes.append(outcome)
         try:
-            FAULTS[name](scene)
+            injection.inject(scene)
             outcome.returned_at = scene.returned_at or time.time()
             self._activity = f"{name}, recovering"
-            within_s = max(_RECOVERED_WITHIN_S, 1.5 * self._settings.recovery_s_max)
+            within_s = max(_RECOVERED_WITHIN_S, 1.5 * self._settings.recovered_within_s)
             scene.until(lambda: self._recovered(outcome), "recovered", within_s)
         except Skipped as why:
             self._outcomes.remove(outcome)
@@ -225,7 +227,7 @@ class ChaosRun:
         return (
             f"{clock(time.time() - self._began_at)} | {number(self._sampled)} of "
             f"{number(self._settings.messages)} messages | behind: {behind} | "
-            f"fault {len(self._outcomes)} of {len(self._settings.chosen)}: {self._activity}"
+            f"fault {len(self._outcomes)} of {len(self._settings.injections)}: {self._activity}"
         )
 
 

@@ -1,16 +1,22 @@
 """The running deployment as a fault sees it: what a fault may do to it, and how it waits."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from contract.manifest import pack, unpack
 from contract.topics import MODELS, MODELS_LOG
 from loadtest.chaos.volume import Volume
 from local.deployment import ENVIRONMENT, TRAINER, Deployment
 from local.ledger import read_topic
 from local.supervisor import Child, Supervisor
 from local.watch import scrape
+from plumbing import kafka
 from plumbing.life import Stop, WorldDown
 
 BACK_WITHIN_S = 120.0
@@ -26,7 +32,10 @@ class RunInterrupted(Exception):
 
 
 class Scene:
-    """Faults touch the deployment only through this."""
+    """Faults touch the deployment only through this.
+
+    Of two faults at the same time each has a thread, and they take turns: one goes on while the other waits.
+    """
 
     def __init__(
         self,
@@ -34,9 +43,18 @@ class Scene:
         volume: Volume | str,
         stop: Stop,
         observe: Callable[[], Any],
+        *,
+        model: Path,
+        pace: float = 1.0,
     ) -> None:
-        """`volume` is edge Kafka's, or why there is none; `observe` is called while time passes."""
+        """`volume` is edge Kafka's, or why there is none; `model` is the file of the model in use.
+
+        `observe` is called while time passes; `pace` is multiplied to how long parts are away or paused.
+        """
         self.deployment = deployment
+        self._model, self._version, self._pace = model, unpack(model.read_bytes())[0].version, pace
+        self._turn = threading.Lock()
+        self._turn.acquire()  # the thread that makes the scene has the first turn
         self.broken: list[str] = []  # promises of the present fault that did not hold
         self.returned_at: float | None = None  # when what the fault took away was back, s since 1970
         self._volume, self._stop, self._observe = volume, stop, observe
@@ -64,7 +82,9 @@ class Scene:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return
+            self._turn.release()
             time.sleep(min(_POLL_S, left_s))
+            self._turn.acquire()
 
     def until(self, condition: Callable[[], object], what: str, within_s: float = BACK_WITHIN_S) -> None:
         """Raises WorldDown, naming `what`, where the condition does not come true in time."""
@@ -77,7 +97,7 @@ class Scene:
     def kill(self, name: str, *, away_s: float = 0.0) -> None:
         """SIGKILL, then wait until the successor is ready; it starts after `away_s` at the earliest."""
         before = self.supervisor.children[name].pid
-        self.supervisor.kill(name, away_s=away_s)
+        self.supervisor.kill(name, away_s=away_s * self._pace)
         self.until_successor(name, before)
 
     def until_successor(self, name: str, before: int | None) -> None:
@@ -89,7 +109,7 @@ class Scene:
         """SIGSTOP for a while."""
         self.supervisor.kill(name, signal.SIGSTOP)
         try:
-            self.wait(seconds)
+            self.wait(seconds * self._pace)
         finally:
             self.supervisor.kill(name, signal.SIGCONT)
 
@@ -101,6 +121,30 @@ class Scene:
         """Note `otherwise` where a promise of the fault does not hold."""
         if not holds:
             self.broken.append(otherwise)
+
+    def beside(self, fault: Callable[["Scene"], None], after_s: float) -> "Future[None]":
+        """Inject another fault in some seconds, while the caller goes on with its own."""
+
+        def inject() -> None:
+            with self._turn:
+                self.wait(after_s)
+                fault(self)
+
+        threads = ThreadPoolExecutor(1)
+        future = threads.submit(inject)
+        threads.shutdown(wait=False)
+        return future
+
+    def publish_model(self) -> int:
+        """Publish the model in use once more, as the next version, and return that."""
+        manifest, tflite = unpack(self._model.read_bytes())
+        self._version += 1
+        record = pack(replace(manifest, version=self._version), tflite)
+        producer = kafka.producer(self.deployment.cloud.bootstrap)
+        for topic in (MODELS_LOG, MODELS):
+            producer.produce(topic, record, manifest.name)
+        self.until(lambda: producer.flush(0) == 0, "the cloud takes a model")
+        return self._version
 
     def scorer_metric(self, number: int, name: str) -> float:
         """A metric of a scorer replica; 0 where it does not answer."""

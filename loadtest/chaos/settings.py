@@ -1,12 +1,15 @@
 """The settings of a chaos run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.chaos.faults import FAULTS
+from loadtest.chaos.pairs import Injection, alone, draw
 from loadtest.deployment import require_fleet
 from local.champion import KEPT
 from local.deployment import Plan
+from local.ports import HOPS
 from plumbing.settings import setting
 
 CARS_MIN = 20
@@ -17,17 +20,25 @@ class Settings:
     """Flags, environment (CHAOS_…) or these defaults."""
 
     faults: tuple[str, ...] = setting("which faults, in this order; none: all (--list)", default=())
+    pairs: int = setting(
+        "this many pairs of faults, drawn from the seed, instead of each fault alone", default=0, least=0
+    )
     list: bool = setting("print the faults and exit", default=False)
     messages: int = setting("the load goes on until the cars have sent this many", default=1_000_000, least=0)
     rate: float = setting("messages a second of the whole fleet", default=2_500.0, above=0)
     cars: int = setting("how many cars, each with its own connection", default=1_000, least=CARS_MIN)
     buffer_s: float = setting(
-        "seconds of samples that a car sends again to a killed broker, and the most a bridge may be behind",
-        default=10.0,
-        above=0,
+        "seconds of samples that a car sends again to a killed broker, and the most a bridge may be behind; "
+        "0: 10, with --pairs 60",
+        default=0.0,
+        least=0,
     )
-    seed: int = setting("seed of the fleet, of a training, and of the moments of the faults", default=1)
-    recovery_s_max: float = setting("a recovery that takes longer fails the run", default=15.0, above=0)
+    seed: int = setting(
+        "seed of the fleet, of a training, of the pairs, and of the moments of the faults", default=1
+    )
+    recovery_s_max: float = setting(
+        "a recovery that takes longer fails the run; 0: 15, with --pairs 30", default=0.0, least=0
+    )
     behind_s_max: float = setting(
         "recovered: at every stage the newest record of every car is at most this old, plus its period",
         default=2.0,
@@ -40,14 +51,21 @@ class Settings:
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/chaos"))
 
     def __post_init__(self) -> None:
+        if self.pairs and self.faults:
+            raise ValueError("--pairs draws the faults itself: give it or --faults")
         if unknown := [name for name in self.faults if name not in FAULTS]:
             raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
         require_fleet(self.cars, self.rate)
 
     @property
-    def chosen(self) -> tuple[str, ...]:
-        """The faults of this run."""
-        return self.faults or tuple(FAULTS)
+    def injections(self) -> Sequence[Injection]:
+        """What is injected, in this order."""
+        return draw(self.pairs, self.seed) if self.pairs else alone(self.faults or tuple(FAULTS))
+
+    @property
+    def recovered_within_s(self) -> float:
+        """How long a recovery may take."""
+        return self.recovery_s_max or (30.0 if self.pairs else 15.0)
 
     @property
     def bound_s(self) -> float:
@@ -63,7 +81,7 @@ class Settings:
             rate_hz=self.rate / self.cars,
             seed=self.seed,
             scorers=1,
-            buffer_s=self.buffer_s,
-            relayed=True,
+            buffer_s=self.buffer_s or (60.0 if self.pairs else 10.0),
+            relayed=HOPS if self.pairs else ("link",),
             port_offset=self.port_offset,
         )

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from local.ports import Ports
+from local.ports import HOPS, Ports
 from tests import groups
 
 ON_DEMAND = {"registry", "cluster", "terraform"}  # make test-registry, make cluster, make terraform
@@ -23,7 +23,7 @@ def test_groups_side_by_side_share_no_port():
     added = 700  # the most that a test adds to TEST_PORT_OFFSET
     first, second = (
         [
-            set(Ports(1_000 + group * groups.PORTS_OF_A_GROUP + extra).all(shards=9, scorers=9, relayed=True))
+            set(Ports(1_000 + group * groups.PORTS_OF_A_GROUP + extra).all(shards=9, scorers=9, relayed=HOPS))
             for extra in range(0, added + 1, 10)
         ]
         for group in range(groups.SIDE_BY_SIDE)
