@@ -1,13 +1,14 @@
 """The running deployment as a fault sees it: what a fault may do to it, and how it waits."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from greenlet import getcurrent, greenlet
 
 from contract.manifest import pack, unpack
 from contract.topics import MODELS, MODELS_LOG
@@ -34,7 +35,8 @@ class RunInterrupted(Exception):
 class Scene:
     """Faults touch the deployment only through this.
 
-    Of two faults at the same time each has a thread, and they take turns: one goes on while the other waits.
+    Two faults at the same time take turns: one goes on while the other waits. They are greenlets and not
+    threads, because the kernel kills a child with the thread that started it (local/supervisor.py).
     """
 
     def __init__(
@@ -53,8 +55,7 @@ class Scene:
         """
         self.deployment = deployment
         self._model, self._version, self._pace = model, unpack(model.read_bytes())[0].version, pace
-        self._turn = threading.Lock()
-        self._turn.acquire()  # the thread that makes the scene has the first turn
+        self._second: greenlet | None = None  # the fault that was injected beside the first one
         self.broken: list[str] = []  # promises of the present fault that did not hold
         self.returned_at: float | None = None  # when what the fault took away was back, s since 1970
         self._volume, self._stop, self._observe = volume, stop, observe
@@ -82,9 +83,9 @@ class Scene:
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return
-            self._turn.release()
             time.sleep(min(_POLL_S, left_s))
-            self._turn.acquire()
+            if self._second is not None:
+                (self._second.parent if getcurrent() is self._second else self._second).switch()
 
     def until(self, condition: Callable[[], object], what: str, within_s: float = BACK_WITHIN_S) -> None:
         """Raises WorldDown, naming `what`, where the condition does not come true in time."""
@@ -123,17 +124,21 @@ class Scene:
             self.broken.append(otherwise)
 
     def beside(self, fault: Callable[["Scene"], None], after_s: float) -> "Future[None]":
-        """Inject another fault in some seconds, while the caller goes on with its own."""
+        """Inject another fault in some seconds, in the time that the caller waits in its own."""
+        ended: Future[None] = Future()
 
         def inject() -> None:
-            with self._turn:
+            try:
                 self.wait(after_s)
                 fault(self)
+                ended.set_result(None)
+            except (WorldDown, Skipped, RunInterrupted) as error:
+                ended.set_exception(error)
+            finally:
+                self._second = None
 
-        threads = ThreadPoolExecutor(1)
-        future = threads.submit(inject)
-        threads.shutdown(wait=False)
-        return future
+        self._second = greenlet(inject)
+        return ended
 
     def publish_model(self) -> int:
         """Publish the model in use once more, as the next version, and return that."""
