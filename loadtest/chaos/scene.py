@@ -80,12 +80,12 @@ class Scene:
                 raise RunInterrupted
             self.supervisor.tick()
             self._observe()
+            if self._second is not None:  # its turn comes also where all that is waited for takes longer
+                (self._second.parent if getcurrent() is self._second else self._second).switch()
             left_s = until - time.monotonic()
             if left_s <= 0:
                 return
             time.sleep(min(_POLL_S, left_s))
-            if self._second is not None:
-                (self._second.parent if getcurrent() is self._second else self._second).switch()
 
     def until(self, condition: Callable[[], object], what: str, within_s: float = BACK_WITHIN_S) -> None:
         """Raises WorldDown, naming `what`, where the condition does not come true in time."""

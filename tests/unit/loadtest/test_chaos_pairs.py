@@ -66,6 +66,14 @@ def test_the_second_fault_begins_while_the_first_is_at_work(scene: Scene, monkey
     assert time.monotonic() - began >= 0.1
 
 
+def test_the_second_fault_goes_on_where_every_look_takes_long(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    """A stopped Kafka makes each look at the deployment longer than the wait; then nothing went on."""
+    monkeypatch.setattr(scene.deployment.supervisor, "tick", lambda: time.sleep(0.06))
+    monkeypatch.setitem(PAIRED, "first", lambda scene: None)
+    monkeypatch.setitem(PAIRED, "second", lambda scene: scene.wait(0.1))
+    Injection(("first", "second"), 0.1).inject(scene)
+
+
 def test_a_fault_that_fails_is_raised_after_the_other_has_ended(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ):
