@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.chaos.pairs import draw
 from loadtest.chaos.volume import Volume
 from local.deployment import ENVIRONMENT
 from local.java import ROOT
@@ -157,3 +158,22 @@ def _ask(line: socket.socket) -> bytes:
     if answer := line.recv(4):
         return answer
     raise ConnectionAbortedError
+
+
+@pytest.mark.measuring
+def test_nothing_is_lost_under_faults_in_pairs(tmp_path: Path, detector: Any) -> None:
+    """With relays on all hops; each pair is a row of the ledger, and the seed stands in it."""
+    model = tmp_path / "champion.record"
+    model.write_bytes(detector.record(threshold=8.0))
+    argv = [
+        sys.executable, "-m", "loadtest", "chaos", "--pairs", "4", "--seed", "3", "--cars", "800", "--rate",
+        str(RATE), "--messages", "0", "--model", str(model), "--run-dir", str(tmp_path / "run"),
+        "--recovery-s-max", str(RECOVERY_S_MAX), "--port-offset", str(PORT_OFFSET),
+    ]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=900)
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    ledger: dict[str, Any] = json.loads((tmp_path / "run/ledger.json").read_text())
+    assert (ledger["lost"], ledger["order_violations"], ledger["scored_twice"]) == (0, 0, 0)
+    assert ledger["cloud"] == {"missing": 0, "doubled": 0}
+    assert [row["fault"] for row in ledger["faults"]] == [str(pair) for pair in draw(4, 3)]
+    assert ledger["seed"] == 3
