@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load plan quality life terraform cluster cluster-up proofs clean
+.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load fuzz plan quality life terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -60,6 +60,11 @@ load: setup-dev ## locust on a running deployment: USERS=200 SHAPE=storm UI=1
 	@exec $(PYTHON) -m loadtest load $(if $(UI),,--headless) --users $(USERS) --run-time $(MINUTES)m \
 		$(if $(SHAPE),--shape $(SHAPE)) $(if $(HZ),--rate-hz $(HZ)) $(if $(HOST),--host $(HOST)) \
 		$(if $(KAFKA),--kafka-bootstrap $(KAFKA)) $(if $(PROCESSES),--processes $(PROCESSES)) $(CLASSES)
+
+fuzz: MINUTES := 60
+fuzz: setup-dev ## every parser under a fuzzer: MINUTES=60 ONLY=table-file
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || $(PYTHON) -m pip install -q -c constraints.txt atheris
+	@exec $(PYTHON) -m tests.fuzz --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
 
 plan: setup-dev ## cores, memory and replicas for CARS=… HZ=…
 	@exec $(PYTHON) -m loadtest plan --cars $(CARS) $(if $(HZ),--rate-hz $(HZ))

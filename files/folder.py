@@ -1,6 +1,9 @@
 """A model's folder: the graph, its manifest, and the state of each machine after its last scored row."""
 
 import json
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +20,11 @@ from files import BadData
 FILE_MANIFEST_VERSION = 1
 MANIFEST, MODEL, STATES = "manifest.json", "model.tflite", "states.npz"
 _STATES_BYTES_MAX = 2 * 1024**3
+# What numpy raises for bytes that are no archive of arrays, or whose arrays are no rows.
+_DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error, SyntaxError,
+)  # fmt: skip
 _COLUMNS = ("state", "level", "is_open", "seconds")  # of `States`
 
 
@@ -126,10 +134,14 @@ def load_states(path: Path) -> States:
             raise BadData(
                 f"{path} is larger than {_STATES_BYTES_MAX} bytes: it cannot be a file of machine states"
             )
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             states = States(tuple(arrays["machines"].tolist()), **{name: arrays[name] for name in _COLUMNS})
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BadData(f"{path} is not a file of machine states: {error}") from error
-    if {len(states.machines)} != {len(getattr(states, name)) for name in _COLUMNS}:
+        lengths = {len(states.machines), *(len(getattr(states, name)) for name in _COLUMNS)}
+    except _DAMAGED as error:
+        raise BadData(
+            f"{path} is not a file of machine states; take an intact copy of the model, or give --states "
+            f"none to begin without states: {error!r:.300}"
+        ) from error
+    if len(lengths) > 1:
         raise BadData(f"{path} is damaged: its arrays have different lengths")
     return states

@@ -24,6 +24,8 @@ Say = Callable[[str], Any]
 
 _PARQUET, _NUL, _BOM = b"PAR1", b"\0", b"\xef\xbb\xbf"
 _HEAD_BYTES = 65_536
+# What Arrow raises for a file that it cannot read: damaged bytes are OSError in the middle of a Parquet file.
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 _BLOCK_BYTES = 8 * 1024**2
 _SAY_EVERY_ROWS = 2_000_000
 _DELIMITERS = ",;\t|"
@@ -68,11 +70,14 @@ def read(path: Path, numbers: Sequence[str], texts: Sequence[str], *, rows_max: 
                 say(f"reading {path.name}: {rows} rows")
                 report_at += _SAY_EVERY_ROWS
             batches.append(batch)
-    except pa.ArrowInvalid as error:
+        table = pa.Table.from_batches(batches) if rows else None
+        if table is not None:
+            for name in texts:  # Arrow believes that the texts in a Parquet file are UTF-8
+                table.column(name).validate(full=True)
+    except _DAMAGED as error:
         raise BadData(source.blame(error)) from error
-    if not rows:
+    if table is None:
         raise BadData(f"{path} has a header but no rows")
-    table = pa.Table.from_batches(batches)
     return Table(
         rows=rows,
         numbers={name: _numbers(path, name, table.column(name)) for name in numbers},
@@ -89,7 +94,7 @@ def _open(path: Path) -> "_Csv | _Parquet":
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise BadData(f"{path}: {error.strerror}") from error
-    if not head.strip():
+    if not head.removeprefix(_BOM).strip():
         raise BadData(f"{path} is empty")
     if head.startswith(_PARQUET):
         return _Parquet(path)
@@ -109,17 +114,17 @@ class _Parquet:
         self.notes: list[str] = []
         try:
             self._file = pq.ParquetFile(path)
-        except (pa.ArrowInvalid, OSError) as error:
+        except _DAMAGED as error:
             raise BadData(f"{path} begins like a Parquet file, but cannot be read: {error}") from error
         self.names: list[str] = list(self._file.schema_arrow.names)
 
     def batches(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Any]:
-        """The file's batches of rows. Raises ArrowInvalid for a damaged file."""
+        """The file's batches of rows. Raises ArrowException or OSError for a damaged file."""
         yield from self._file.iter_batches(columns=list(dict.fromkeys([*numbers, *texts])))
 
     def blame(self, error: Exception) -> str:
         """The error for people."""
-        return f"{self.path} is damaged: {error}"
+        return f"{self.path} is damaged, take an intact copy: {error}"
 
 
 class _Csv:
@@ -135,10 +140,13 @@ class _Csv:
             raise BadData(_not_utf8(path, "its first line")) from error
         self._delimiter = max(_DELIMITERS, key=text.count)
         self._decimal = "."
-        self.names = self._opened([], {}).schema.names
+        try:
+            self.names: list[str] = self._opened([], {}).schema.names
+        except UnicodeDecodeError as error:
+            raise BadData(_not_utf8(path, "its header")) from error
 
     def batches(self, numbers: Sequence[str], texts: Sequence[str]) -> Iterator[Any]:
-        """Batches of rows. Raises ArrowInvalid for a value that is not a number or for a ragged row."""
+        """Batches of rows. Raises ArrowException for a value that is not a number or for a ragged row."""
         types = {name: pa.float64() for name in numbers} | {name: pa.string() for name in texts}
         self._decimal = self._decimal_point(numbers)
         if self._decimal == ",":

@@ -178,6 +178,8 @@ def read_properties(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise SettingsError(f"kafka properties: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"kafka properties: {path} is not UTF-8 text: {error.reason}") from error
     pairs = {}
     for number, line in enumerate(lines, 1):
         key, equals, value = line.strip().partition("=")

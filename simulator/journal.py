@@ -79,6 +79,12 @@ class Journal:
         fresh = identity_of(path) is None
         if fresh:
             _reserve(self._file, path, sum(sizes))
+        elif (size := path.stat().st_size) < sum(sizes):
+            self._file.close()
+            raise SettingsError(
+                f"{path} is cut off: it has {size} of {sum(sizes)} bytes; restore it whole, delete it or use "
+                "another --run-dir"
+            )
         self._map = mmap.mmap(self._file.fileno(), sum(sizes))
         starts = np.cumsum((0, *sizes))
         header = np.frombuffer(self._map, np.int64, _HEADER_WORDS)

@@ -31,7 +31,7 @@ GROUPS = {
     "clusters": ("integration/local", "integration/k8s"),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
-    "world": ("world",),
+    "world": ("world", "fuzz"),
     "files": ("integration/files", "integration/contract"),
     "bridge": ("integration/bridge",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),

@@ -7,6 +7,7 @@ candidate also with its own threshold: one that was set on poisoned rows makes a
 """
 
 import io
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -30,6 +31,12 @@ _UNPACKED_BYTES_MAX = 4 * ROWS_BYTES_MAX
 _NUMBERS = ("signals", "cars", "seed", "judged_from", "interval_s")  # fields of Exam
 _ROWS = ("calibration", "calibration_car", "healthy", "healthy_car")
 _FAILURE = ("fault", "first", "after")  # the arrays of Labelled that have a value for each failure
+
+# What numpy raises for bytes that are no archive of arrays; the last two for archives of another kind.
+_DAMAGED = (
+    ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error,
+    struct.error, SyntaxError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def unpack(packed: bytes) -> Exam:
             raise ValueError(f"{size} bytes, at most {_UNPACKED_BYTES_MAX}")
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             return _exam({name: file[name] for name in file.files})
-    except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise Malformed("malformed_exam", f"{error!r:.300}") from error
 
 

@@ -1,0 +1,242 @@
+"""Every parser of bytes that others make: what it may raise, and what must hold where it raises nothing.
+
+A target takes any bytes. It returns where a parser takes them, and where it refuses them in the declared way;
+everything else is a finding.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge.forwarding import Forwarder
+from bridge.routing import Router
+from contract import manifest, records, schema, signals
+from contract.errors import Malformed
+from contract.schema import SCHEMAS
+from contract.telemetry import SIGNALS, Decoder
+from contract.topics import TELEMETRY, mqtt_topic
+from files import BadData, folder, recording, table
+from plumbing import kafka
+from plumbing.mqtt import ConnectionLost, parse
+from plumbing.settings import SettingsError
+from scorer.detector import AnomalyDetector
+from scorer.model import Model
+from scorer.snapshots import Snapshots
+from simulator.journal import Identity, Journal
+from trainer.judge import exam
+
+CAR = "car-1"
+NOW_S = 1_796_000_000.0
+JOURNAL = Identity(seed=1, first=0, cars=2, ring=6, scenario=7, epoch_ms=int(NOW_S * 1_000))
+Target = Callable[[bytes], None]
+
+
+class Finding(AssertionError):
+    """A parser did something else than it declares."""
+
+
+def telemetry_from_mqtt(data: bytes) -> None:
+    """The bridge's router. What it takes, the scorer and every Avro reader read, as the same numbers."""
+    try:
+        forwarded = _router().route(mqtt_topic(CAR, "telemetry"), data)
+    except Malformed:
+        return
+    assert forwarded is not None
+    topic, key, value = forwarded
+    decoded = _decoder().decode([value], [key])
+    if topic != TELEMETRY or decoded.rejected:
+        raise Finding(f"the bridge takes what the scorer refuses: {decoded.rejected}")
+    _agree(value, decoded)
+
+
+def telemetry_from_kafka(data: bytes) -> None:
+    """The scorer's decoder, alone and among good records. What it takes, every Avro reader reads likewise."""
+    key = CAR.encode()
+    decoded = _decoder().decode([data], [key])
+    if not decoded.rejected:
+        _agree(data, decoded)
+    good = _good_value()
+    among = _decoder().decode([good, data, good], [key] * 3)
+    if [row for row, _ in among.rejected] != [1] * len(decoded.rejected):
+        raise Finding("the decoder judges a record otherwise among good ones")
+
+
+def _agree(value: bytes, decoded: Any) -> None:
+    try:
+        _, record = records.decode(value)
+    except Malformed as error:
+        raise Finding(f"a generic Avro reader refuses what the decoder takes: {error}") from error
+    numbers = np.array([record.get(name, np.nan) for name in SIGNALS], np.float32)
+    same = (int(decoded.seq[0]), int(decoded.sampled_at_ms[0])) == (record["seq"], record["sampled_at"])
+    if not same or not np.array_equal(decoded.signals[0], numbers, equal_nan=True):
+        raise Finding("the decoder and a generic Avro reader read different numbers")
+
+
+def any_record(data: bytes) -> None:
+    """A record of any schema from Kafka."""
+    with _refusing(Malformed):
+        records.decode(data)
+
+
+def maintenance_from_mqtt(data: bytes) -> None:
+    """A workshop's report at the bridge. What it takes is read back from Kafka."""
+    try:
+        forwarded = _router().route(mqtt_topic(CAR, "maintenance"), data)
+    except Malformed:
+        return
+    assert forwarded is not None
+    records.decode(forwarded[2])
+
+
+def car_state(data: bytes) -> None:
+    """A car's state from Kafka: refused ones are counted, and the car begins anew."""
+    detector = AnomalyDetector()
+    detector.add(_model())
+    Snapshots(detector, "failure-detector", 1.0, lambda version: None).restore({CAR.encode(): (0, data)})
+
+
+def model_manifest(data: bytes) -> None:
+    """A model's manifest, from the topic of models."""
+    with _refusing(Malformed):
+        manifest.Manifest.from_json(data.decode(errors="replace"))
+
+
+def model_record(data: bytes) -> None:
+    """A model's record, from the topic of models."""
+    with _refusing(Malformed):
+        manifest.unpack(data)
+
+
+def mqtt_packets(data: bytes) -> None:
+    """Packets from a broker, at the bridge and at the cars. Whole packets do not depend on what follows."""
+    forwarder = Forwarder(_router(), _Nowhere())  # type: ignore[arg-type]
+    with _refusing(ConnectionLost):
+        packets, used = parse(data)
+        if len(parse(data[:used])[0]) != len(packets):
+            raise Finding("fewer packets without the bytes behind them")
+        if forwarder.forward(data).used_bytes != used:
+            raise Finding("the bridge uses other bytes than the codec")
+
+
+class _Nowhere:
+    """A producer."""
+
+    def produce(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def table_file(data: bytes) -> None:
+    """A CSV or Parquet file, for `python -m files`."""
+    with _file("data.csv", data) as path, _refusing(BadData, naming=path):
+        read = table.read(path, ["x"], ["at", "m"], rows_max=1_000, say=lambda _: None)
+        with _refusing(BadData):  # names the column
+            recording.from_table(read, ["x"], group="m", time="at", interval_s=1.0)
+
+
+def model_folder(data: bytes) -> None:
+    """The manifest of a model for plain files."""
+    with _file("manifest.json", data) as path:
+        (path.parent / "model.tflite").write_bytes(b"graph")
+        with _refusing(BadData, naming=path.parent):
+            folder.load(path.parent)
+
+
+def machine_states(data: bytes) -> None:
+    """The states of the machines of a model for plain files."""
+    with _file("states.npz", data) as path, _refusing(BadData, naming=path):
+        folder.load_states(path)
+
+
+def model_exam(data: bytes) -> None:
+    """The telemetry that a champion was judged on, from the topic of exams."""
+    with _refusing(Malformed):
+        exam.unpack(data)
+
+
+def car_journal(data: bytes) -> None:
+    """The journal of a fleet that goes on."""
+    identity = JOURNAL
+    with _file("cars-000000.journal", data) as path, _refusing(SettingsError, naming=path):
+        Journal(path, identity).close()
+
+
+def own_schema(data: bytes) -> None:
+    """A telemetry schema of a deployment's own."""
+    with _file("telemetry.v1.avsc", data) as path, _refusing(ValueError, naming=path.parent):
+        schema.read(path.parent)
+
+
+def own_signals(data: bytes) -> None:
+    """A signals.toml of a deployment's own."""
+    with _file("signals.toml", data) as path, _refusing(ValueError, naming=path):
+        signals.read(path, SIGNALS)
+
+
+def kafka_properties(data: bytes) -> None:
+    """A file of Kafka's settings."""
+    with _file("kafka.properties", data) as path, _refusing(SettingsError, naming=path):
+        kafka.read_properties(path)
+
+
+TARGETS: Mapping[str, Target] = {
+    target.__name__.replace("_", "-"): target
+    for target in (
+        telemetry_from_mqtt, telemetry_from_kafka, any_record, maintenance_from_mqtt, car_state,
+        model_manifest, model_record, model_exam, mqtt_packets, car_journal, table_file, model_folder,
+        machine_states, own_schema, own_signals, kafka_properties,
+    )
+}  # fmt: skip
+
+
+@contextmanager
+def _refusing(*declared: type[Exception], naming: Path | None = None) -> Iterator[None]:
+    """Let pass what a parser declares; where it reads a file, its message must name it."""
+    try:
+        yield
+    except declared as error:
+        if type(error) in (UnicodeDecodeError, UnicodeEncodeError) or not str(error).strip():
+            raise Finding(f"a message for nobody: {error!r}") from error
+        if naming is not None and str(naming) not in str(error):
+            raise Finding(f"the message does not name the file: {error}") from error
+
+
+@contextmanager
+def _file(name: str, data: bytes) -> Iterator[Path]:
+    path = _folder() / name
+    path.write_bytes(data)
+    yield path
+
+
+@cache
+def _folder() -> Path:
+    """A folder in memory for the files of this process."""
+    return Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+
+
+@cache
+def _router() -> Router:
+    return Router(SCHEMAS, payload_bytes_max=16_384, clock=lambda: NOW_S)
+
+
+@cache
+def _decoder() -> Decoder:
+    return Decoder.of_all_versions()
+
+
+@cache
+def _good_value() -> bytes:
+    from tests.fuzz.seeds import telemetry
+
+    return telemetry()
+
+
+@cache
+def _model() -> Model:
+    from tests.conftest import MEAN, SPREAD, Remembering
+
+    return Model.open(Remembering.of(MEAN, SPREAD).record(3, threshold=4.0), "litert")
