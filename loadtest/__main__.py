@@ -12,12 +12,13 @@ usage: python -m loadtest COMMAND [settings]
   scale   a fleet of 100 000 cars on this machine: connect, hold, measure
   bench   µs of CPU a message at every stage; with --peers beside other programs
   chaos   every record accounted for while parts are killed
+  soak    hours under load in which no process may grow
   load    locust against a running deployment, as an outside client with budgets
   plan    cores, partitions and replicas for a fleet, from measured costs
 
 `python -m loadtest COMMAND --help` explains its settings.
 """
-COMMANDS = ("scale", "bench", "chaos", "load", "plan")
+COMMANDS = ("scale", "bench", "chaos", "soak", "load", "plan")
 
 
 def main() -> None:
