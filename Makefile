@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos load fuzz plan quality life terraform cluster cluster-up proofs clean
+.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos soak load fuzz plan quality life terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -53,6 +53,10 @@ bench: setup-dev ## CPU per message of every stage; PEERS=1: others' too
 
 chaos: setup-dev ## 16 faults under load, and the ledger after each; PAIRS=20 SEED=1: in pairs
 	@exec $(PYTHON) -m loadtest chaos --seed $(SEED) $(if $(PAIRS),--pairs $(PAIRS))
+
+soak: HOURS ?= 4
+soak: setup-dev ## hours under load: no process grows, nothing is lost: HOURS=4
+	@exec $(PYTHON) -m loadtest soak --hours $(HOURS)
 
 load: MINUTES := 2
 load: USERS ?= 200
