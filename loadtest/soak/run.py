@@ -74,16 +74,16 @@ class SoakRun:
         with progress:
             while not self._stop.requested and time.monotonic() - began < settings.duration_s:
                 self._deployment.supervisor.tick()
+                picture = observer.look()
+                progress.show(lambda picture=picture: screen.line(picture))  # type: ignore[misc]
                 if time.monotonic() >= due:
                     due += settings.look_every_s
-                    picture = observer.look()
                     files, disk_mib = folder_use(settings.run_dir)
                     behind = {row.stage: row.waiting for row in picture.rows}
                     at_s = time.monotonic() - began
                     self._samples.append(
                         Sample(at_s, uses(self._deployment.supervisor), files, disk_mib, behind)
                     )
-                    progress.show(lambda picture=picture: screen.line(picture))  # type: ignore[misc]
                 time.sleep(_TICK_S)
 
     def _shorten_retention(self) -> None:
