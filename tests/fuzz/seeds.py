@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from contract import records
 from contract.alert_rule import AlertRule
+from contract.evidence import LEVELS
 from contract.manifest import sha256
 from contract.records import confluent_header, single_object_header
 from contract.schema import SCHEMAS, SIGNALS_FILE, Schema, latest, versions
@@ -22,7 +23,7 @@ from contract.topics import mqtt_topic
 from files import folder
 from simulator.journal import Journal
 from tests.conftest import MEAN, SPREAD, Remembering
-from tests.fuzz.targets import CAR, JOURNAL, NOW_S
+from tests.fuzz.targets import CAR, JOURNAL, NOW_S, SETTINGS
 from trainer.judge import exam
 
 KEPT = Path(__file__).parent / "kept"
@@ -72,6 +73,33 @@ def _maintenance() -> list[bytes]:
         times = {name: _NOW_MS for name in record if name.endswith("_at")}
         found.append(single_object_header(schema) + records.body(schema, record | times))
     return found
+
+
+def _watched() -> list[bytes]:
+    newest = [_record(latest(name)) for name in ("alert", "maintenance")]
+    beyond = {"name": "speed", "far_below": 1, "below": 2, "above": 3, "far_above": 1}
+    evidence = {
+        "scorer": "s", "model_name": "failure-detector", "model_version": 3, "share": None, "since": _NOW_MS,
+        "until": _NOW_MS + 1_000, "judged": 100, "crossings": [1] * len(LEVELS), "alone": 0, "unwritten": 0,
+        "checked": 9, "broken": 1, "cars": 20, "learning": 1, "strange": 1, "open": 1, "signals": [beyond],
+    }  # fmt: skip
+    return [*newest, records.encode("evidence", evidence)]
+
+
+def _settings() -> list[bytes]:
+    """Every setting as a line of the environment; those without a default are addresses."""
+    found = []
+    for service, settings in SETTINGS.items():
+        lines = {each.name: _text(each.default) for each in fields(settings) if each.default is not MISSING}
+        lines |= {each.name: "a:1,b:2" for each in fields(settings) if each.default is MISSING}
+        found.append("\n".join(f"{service}_{name.strip('_').upper()}={text}" for name, text in lines.items()))
+    return [text.encode() for text in found]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _model() -> Remembering:
@@ -151,6 +179,8 @@ VALID: Mapping[str, Callable[[], list[bytes]]] = {
     "any-record": lambda: [_record(each) for each in SCHEMAS],
     "maintenance-from-mqtt": _maintenance,
     "car-state": _states,
+    "watched-records": _watched,
+    "service-settings": _settings,
     "model-manifest": lambda: [_model().manifest().to_json().encode()],
     "model-record": lambda: [_model().record()],
     "mqtt-packets": _packets,

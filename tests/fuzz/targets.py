@@ -5,8 +5,10 @@ everything else is a finding.
 """
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,38 @@ import numpy as np
 
 from bridge.forwarding import Forwarder
 from bridge.routing import Router
+from bridge.settings import Settings as BridgeSettings
 from contract import manifest, records, schema, signals
 from contract.errors import Malformed
+from contract.evidence import Evidence
+from contract.foresight import AlertVerdicts
 from contract.schema import SCHEMAS
 from contract.telemetry import SIGNALS, Decoder
 from contract.topics import TELEMETRY, mqtt_topic
 from files import BadData, folder, recording, table
 from plumbing import kafka
 from plumbing.mqtt import ConnectionLost, parse
-from plumbing.settings import SettingsError
+from plumbing.settings import SettingsError, load
 from scorer.detector import AnomalyDetector
 from scorer.model import Model
+from scorer.settings import Settings as ScorerSettings
 from scorer.snapshots import Snapshots
 from simulator.journal import Identity, Journal
+from simulator.settings import Settings as SimulatorSettings
 from trainer.judge import exam
+from trainer.settings import Settings as TrainerSettings
+from trainer.watch.counts import TrialCounts
+from trainer.watch.looks import Looks
 
 CAR = "car-1"
 NOW_S = 1_796_000_000.0
 JOURNAL = Identity(seed=1, first=0, cars=2, ring=6, scenario=7, epoch_ms=int(NOW_S * 1_000))
+SETTINGS: dict[str, type[Any]] = {
+    "BRIDGE": BridgeSettings,
+    "SCORER": ScorerSettings,
+    "SIMULATOR": SimulatorSettings,
+    "TRAINER": TrainerSettings,
+}
 Target = Callable[[bytes], None]
 
 
@@ -96,8 +112,26 @@ def maintenance_from_mqtt(data: bytes) -> None:
 def car_state(data: bytes) -> None:
     """A car's state from Kafka: refused ones are counted, and the car begins anew."""
     detector = AnomalyDetector()
-    detector.add(_model())
-    Snapshots(detector, "failure-detector", 1.0, lambda version: None).restore({CAR.encode(): (0, data)})
+    detector.add(_model(3))
+    detector.challenge(_model(4))
+    snapshots = Snapshots(detector, "failure-detector", 1.0, lambda version: None)
+    snapshots.restore({CAR.encode(): (0, data), b"car-2/challenger": (0, data)})
+
+
+def watched_records(data: bytes) -> None:
+    """Evidence, alerts and reports, as the watcher and the demo's screen add them up."""
+    with _refusing(Malformed):
+        name, record = records.decode(data)
+        counts, looks, verdicts = TrialCounts(3, 4, 0), Looks(60_000), AlertVerdicts()
+        if name == "evidence":
+            with _refusing(ValueError):
+                evidence = Evidence.of(record)
+                counts.add(("edge", evidence.scorer), evidence)
+                looks.add(("edge", evidence.scorer), evidence)
+                looks.add(("edge", evidence.scorer), replace(evidence, until=evidence.until + 120_000))
+                looks.over()
+        verdicts.take(deque([(name, record)]))
+        verdicts.tallies(NOW_S, 0.0)
 
 
 def model_manifest(data: bytes) -> None:
@@ -177,6 +211,15 @@ def own_signals(data: bytes) -> None:
         signals.read(path, SIGNALS)
 
 
+def service_settings(data: bytes) -> None:
+    """Lines NAME=value as the environment of the services."""
+    lines = data.decode(errors="replace").replace("\0", "").splitlines()
+    environment = {name: value for name, _, value in (line.partition("=") for line in lines)}
+    for prefix, settings in SETTINGS.items():
+        with _refusing(SettingsError):
+            load(settings, prefix=prefix, argv=[], environ=environment)
+
+
 def kafka_properties(data: bytes) -> None:
     """A file of Kafka's settings."""
     with _file("kafka.properties", data) as path, _refusing(SettingsError, naming=path):
@@ -187,8 +230,8 @@ TARGETS: Mapping[str, Target] = {
     target.__name__.replace("_", "-"): target
     for target in (
         telemetry_from_mqtt, telemetry_from_kafka, any_record, maintenance_from_mqtt, car_state,
-        model_manifest, model_record, model_exam, mqtt_packets, car_journal, table_file, model_folder,
-        machine_states, own_schema, own_signals, kafka_properties,
+        watched_records, model_manifest, model_record, model_exam, mqtt_packets, car_journal, table_file,
+        model_folder, machine_states, own_schema, own_signals, service_settings, kafka_properties,
     )
 }  # fmt: skip
 
@@ -236,7 +279,7 @@ def _good_value() -> bytes:
 
 
 @cache
-def _model() -> Model:
+def _model(version: int) -> Model:
     from tests.conftest import MEAN, SPREAD, Remembering
 
-    return Model.open(Remembering.of(MEAN, SPREAD).record(3, threshold=4.0), "litert")
+    return Model.open(Remembering.of(MEAN, SPREAD).record(version, threshold=4.0), "litert")
