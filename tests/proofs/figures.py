@@ -139,6 +139,16 @@ def quality(ended: Ended) -> list[Finding]:
     ]
 
 
+def life(ended: Ended) -> list[Finding]:
+    """For each experiment, which of its bars were met; the figures stand in its summary."""
+    findings = []
+    for experiment, bars in _json(ended, "var/life/summary.json")["bars"].items():
+        missed = [f"{bar['text']}: {shown(bar['figure'])}" for bar in bars.values() if not bar["met"]]
+        figure = f"{len(bars) - len(missed)} of {len(bars)}" + "".join(f"; {each}" for each in missed)
+        findings.append(Finding(f"{experiment}: bars met", figure, "all", not missed))
+    return findings
+
+
 def load(ended: Ended) -> list[Finding]:
     """The budgets as locust's last lines judge them."""
     findings = [

@@ -19,9 +19,14 @@ PROOFS = (
     Proof("scale", "make scale", ["make", "scale"], 30, figures.scale, ["var/scale/summary.json"]),
     Proof("chaos", "make chaos", ["make", "chaos"], 40, figures.chaos, ["var/chaos/ledger.json"]),
     Proof(
+        "pairs", "make chaos PAIRS=20", ["make", "chaos", "PAIRS=20"], 40, figures.chaos,
+        ["var/chaos/ledger.json"],
+    ),
+    Proof(
         "quality", "make quality CHECK=1", ["make", "quality", "CHECK=1"], 60, figures.quality,
         ["var/quality/scorecard.json"],
     ),
+    Proof("life", "make life", ["make", "life"], 90, figures.life, ["var/life/summary.json"]),
     Proof("load", "make load", [sys.executable, "-m", "tests.proofs.load"], 15, figures.load),
     Proof(
         "plan", "python -m loadtest plan --check", [sys.executable, "-m", "loadtest", "plan", "--check"], 20,

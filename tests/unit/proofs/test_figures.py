@@ -159,3 +159,14 @@ def test_the_cluster(tmp_path: Path):
     assert unmet(findings) == []
     without = ended(tmp_path, "3 passed in 9.0s", cluster__figures={"REAL PODS: NOT RUN": "not root"})
     assert unmet(figures.cluster(without)) == ["real pods"]
+
+
+def test_life_counts_the_bars_of_each_experiment(tmp_path: Path):
+    """A missed one is named with its figure."""
+    bars = {
+        "drift": {"triggered_s": {"text": "start of a training, s", "figure": 71.5, "met": False}},
+        "trials": {"bad": {"text": "bad models", "figure": 0, "met": True}},
+    }
+    drift, trials = figures.life(ended(tmp_path, life__summary={"bars": bars}))
+    assert drift == Finding("drift: bars met", "0 of 1; start of a training, s: 71.5", "all", met=False)
+    assert trials == Finding("trials: bars met", "1 of 1", "all", met=True)
