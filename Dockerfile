@@ -65,6 +65,8 @@ COPY --from=bridge-libraries /opt/venv /opt/venv
 COPY contract contract
 COPY plumbing plumbing
 COPY bridge bridge
+# The watch over MirrorMaker has no image of its own: it runs at the edge, and needs nothing else.
+COPY mirror mirror
 RUN python3 -m compileall -q /app
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "bridge"]

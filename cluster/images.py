@@ -24,7 +24,8 @@ _ARCHIVES = STORE / "images"
 
 def tag(service: str) -> str:
     """The version with a hash of everything that the service's image is built from."""
-    names = ("Dockerfile", "pyproject.toml", "constraints.txt", "contract", "plumbing", service)
+    names = ["Dockerfile", "pyproject.toml", "constraints.txt", "contract", "plumbing", service]
+    names += ["mirror"] if service == "bridge" else []
     return f"{metadata.version('connected-cars')}-{digest([*map(ROOT.joinpath, names), Path(__file__)])}"
 
 

@@ -60,6 +60,7 @@ def _run() -> int:
 def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     deployment.start(console.print)
     deployment.start_watcher()
+    deployment.start_mirror_watch()
     trainer = " ".join(deployment.training_command())
     console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
     if OWN_FOLDER is not None:

@@ -143,6 +143,11 @@ class Deployment:
             )
         )
 
+    def start_mirror_watch(self) -> None:
+        """Start what counts the records that replication leaves out."""
+        both = {"edge_bootstrap": self.edge.bootstrap, "cloud_bootstrap": self.cloud.bootstrap}
+        self._service("mirror-watch", "mirror", self.plan.ports.mirror_watch, **both)
+
     def start_bridge(self) -> None:
         """Start the bridges; each owns its share of the shards."""
         plan = self.plan

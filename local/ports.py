@@ -14,7 +14,7 @@ from plumbing.settings import SettingsError
 # Linux gives ports from 32768 upwards to outgoing connections: a fixed port there may be taken.
 PORT_MAX = 32767
 _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
-_WATCHER, _SIMULATOR, _BRIDGE, _SCORER = 19100, 19101, 19111, 19121
+_WATCHER, _SIMULATOR, _MIRROR_WATCH, _BRIDGE, _SCORER = 19100, 19101, 19102, 19111, 19121
 OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
 _TIMEOUT_S = 0.5
 _RELAY = 18811
@@ -49,8 +49,9 @@ class Ports:
         self.edge = _EDGE + offset  # bootstrap of the edge cluster
         self.cloud = _CLOUD + offset  # bootstrap of the cloud cluster
         self.mirror = _MIRROR + offset  # MirrorMaker's internal REST server, which exactly once needs
-        self.watcher = _WATCHER + offset  # probes and metrics, as of the three below
+        self.watcher = _WATCHER + offset  # probes and metrics, as of the four below
         self.simulator = _SIMULATOR + offset
+        self.mirror_watch = _MIRROR_WATCH + offset
 
     def mqtt(self, shard: int) -> int:
         """MQTT of a broker shard."""
@@ -79,7 +80,7 @@ class Ports:
         for name, port in (("edge", self.edge), ("cloud", self.cloud)):
             wanted += [(port, f"{name} Kafka"), (port + 1, f"{name} Kafka's controller")]
         wanted += [(self.mirror, "MirrorMaker"), (self.simulator, "the simulator's metrics")]
-        wanted += [(self.watcher, "the watcher's metrics")]
+        wanted += [(self.watcher, "the watcher's metrics"), (self.mirror_watch, "MirrorMaker's watch")]
         wanted += [(self.bridge(number), f"bridge {number}'s metrics") for number in range(bridges)]
         wanted += [(self.scorer(number), f"scorer {number}'s metrics") for number in range(scorers)]
         for name in relayed:

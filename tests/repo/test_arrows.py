@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-SERVICES = ("simulator", "bridge", "scorer", "trainer")
+SERVICES = ("simulator", "bridge", "mirror", "scorer", "trainer")
 # Our own packages that each may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "contract": set(),

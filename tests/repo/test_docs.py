@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from loadtest.chaos import faults
 from tests.repo.settings_classes import SettingsClass, settings_classes
 
-METRICS = ("simulator.metrics", "bridge.metrics", "scorer.metrics", "trainer.watch.metrics")
+METRICS = ("simulator.metrics", "bridge.metrics", "mirror.metrics", "scorer.metrics", "trainer.watch.metrics")
 KINDS = {Counter: "counter", Gauge: "gauge", Histogram: "histogram", Summary: "summary"}
 
 

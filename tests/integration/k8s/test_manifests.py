@@ -123,6 +123,7 @@ def test_the_services_accept_their_settings(name: str, tmp_path: Path) -> None:
     for service, package in {
         **dict(zip(SERVICES, SERVICES, strict=True)),
         "watcher": "trainer.watch",
+        "mirror": "mirror",
     }.items():
         maps = [o for o in cluster(name) if o["kind"] == "ConfigMap"]
         if not any(o["metadata"]["name"].startswith(f"{service}-settings") for o in maps):

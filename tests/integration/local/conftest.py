@@ -1,12 +1,14 @@
 """MirrorMaker 2 between the two clusters, and what a reader of committed records sees behind it."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from contract.topics import cloud_topics, edge_topics
 from local import kafka
@@ -60,6 +62,17 @@ class Mirror:
             {"bootstrap.servers": self.cloud.bootstrap, "transactional.id": transactional_id, "log_level": 0}
         )
         usurper.init_transactions(30)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Stop MirrorMaker or let it go on."""
+        self._supervisor.kill(self.child.name, number)
+
+    def delete_all(self, cluster: Any, topic: str) -> None:
+        """Delete every record, as retention does."""
+        ends = [TopicPartition(topic, number, OFFSET_END) for number in range(PARTITIONS[topic])]
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+        for done in admin.delete_records(ends, request_timeout=20).values():
+            done.result()
 
     def kill(self) -> None:
         """SIGKILL; the supervisor starts it again."""

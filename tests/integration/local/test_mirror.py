@@ -1,12 +1,19 @@
 """Replication by MirrorMaker 2: nothing missing, nothing doubled, in order."""
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contract.topics import MODELS, TELEMETRY, mirrored
+from local.ports import is_ready
+from plumbing import web
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -74,3 +81,45 @@ def test_a_cloud_that_was_away_gets_everything_once(mirror: Any, key: Callable[[
     finally:
         mirror.cloud.resume()
     assert mirror.read_until(mirror.cloud, UP, key("car"), everything[-1], BACK_WITHIN_S) == everything
+
+
+def test_what_replication_leaves_out_is_counted(mirror: Any, key: Callable[[str], str], tmp_path: Path):
+    """Retention takes records while MirrorMaker stands still; the alarm is there before it goes on."""
+    mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(100))
+    mirror.read_until(mirror.cloud, UP, key("car"), numbers(100)[-1], FIRST_WITHIN_S)
+    port = free_port()
+    flags = ["--edge-bootstrap", mirror.edge.bootstrap, "--cloud-bootstrap", mirror.cloud.bootstrap]
+    flags += ["--look-every-s", "0.5", "--metrics-port", str(port)]
+    with (tmp_path / "watch.log").open("w") as log:
+        watch = subprocess.Popen([sys.executable, "-m", "mirror", *flags], stdout=log, stderr=log)
+    try:
+        until(lambda: is_ready(port), "the watch is ready")
+        mirror.signal(signal.SIGSTOP)
+        mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(300))
+        mirror.delete_all(mirror.edge, TELEMETRY)
+        until(lambda: _missing(port) == 300, "300 records are missing")
+        mirror.signal(signal.SIGCONT)
+        mirror.write(mirror.edge, TELEMETRY, key("other"), [b"after"])
+        mirror.read_until(mirror.cloud, UP, key("other"), b"after", BACK_WITHIN_S)
+        assert _missing(port) == 300
+        assert "the cloud will not have 300 records" in (tmp_path / "watch.log").read_text()
+    finally:
+        mirror.signal(signal.SIGCONT)
+        watch.terminate()
+        status = watch.wait(20)
+    assert status == 0
+
+
+def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+    """Wait for a condition; fails, naming `what`, where it does not come."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def _missing(port: int) -> float:
+    with web.opened(f"http://127.0.0.1:{port}/metrics", timeout_s=5) as answer:
+        lines = answer.read().decode().splitlines()
+    counted = [line for line in lines if line.startswith("mirror_missing_records_total{")]
+    return sum(float(line.rpartition(" ")[2]) for line in counted if 'topic="telemetry"' in line)

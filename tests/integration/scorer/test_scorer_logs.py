@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, EVIDENCE, REJECTED, TELEMETRY, edge_topics
 
-from .edge import until
+from .edge import Edge, until
 
 pytestmark = pytest.mark.integration
 
@@ -144,3 +144,40 @@ def test_a_second_group_scores_beside_the_first_into_topics_of_its_own(
     until(edge.scored_once, "the first group misses nothing")
     assert {audit["group"] for audit in edge.decoded(AUDIT)} == {edge.name}
     admin.delete_topics([prefix + name for name in WRITTEN])
+
+
+@pytest.mark.measuring
+@pytest.mark.real_kafka  # topics get partitions
+def test_more_partitions(
+    edge: Any, replica: Any, model_record: Any, detector: Any, admin: AdminClient
+) -> None:
+    """As docs/operations.md says it; where the order is another one, the scorer names what is missing."""
+    edge.publish(model_record())
+    scorer = replica()
+    scorer.wait_ready()
+    send(edge, detector, 1)
+    until(edge.scored_once, "scored")
+    try:
+        grow(admin, TELEMETRY)
+        until(lambda: scorer.process.poll() is not None, "the scorer ends")
+        assert f"telemetry has 18 partitions or more, {AUDIT} only 12: give it as many" in scorer.log
+        grow(admin, AUDIT)
+        grow(admin, CAR_STATE)
+        scorer.start()
+        scorer.wait_shows("scorer_assigned_partitions", 18)
+        grown = Edge(edge.bootstrap, edge.name, edge._values)  # whose client knows all partitions
+        send(grown, detector, 2)
+        scorer.wait_shows("scorer_scored_records_total", len(CARS))
+        grown.close()
+    finally:
+        scorer.kill()
+        topics = [topic for topic in edge_topics() if topic.name in (TELEMETRY, AUDIT, CAR_STATE)]
+        for done in admin.delete_topics([topic.name for topic in topics], operation_timeout=10).values():
+            done.result()
+        until(lambda: not {t.name for t in topics} & set(admin.list_topics(timeout=5).topics), "deleted")
+        make(admin, *(NewTopic(topic.name, topic.partitions, 1, config=topic.config) for topic in topics))
+
+
+def grow(admin: AdminClient, topic: str) -> None:
+    for done in admin.create_partitions([NewPartitions(topic, 18)], operation_timeout=10).values():
+        done.result()
