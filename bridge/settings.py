@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from plumbing.kafka import KafkaSettings
+from plumbing.login import LoginSettings
 from plumbing.service import ServiceSettings
 from plumbing.settings import addresses, setting
 
@@ -12,7 +13,7 @@ PAYLOAD_BYTES_MAX = 900_000  # Kafka's own limit of 1 MB counts key, headers and
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(KafkaSettings, ServiceSettings):
+class Settings(KafkaSettings, LoginSettings, ServiceSettings):
     """Flags, environment (BRIDGE_…) or these defaults."""
 
     mqtt_brokers: tuple[str, ...] = setting("all broker shards in order: host:port,host:port,…")
@@ -47,6 +48,7 @@ class Settings(KafkaSettings, ServiceSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _ = self.login  # raises SettingsError for a password that cannot be read
         brokers = addresses(self.mqtt_brokers, "--mqtt-brokers")
         if twice := sorted({f"{host}:{port}" for host, port in brokers if brokers.count((host, port)) > 1}):
             raise ValueError(

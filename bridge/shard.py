@@ -37,6 +37,7 @@ class Shard:
         self._dialled: str | None = None  # the address that was dialled
         self._name = f"broker shard {number} ({settings.mqtt_brokers[number]})"
         self._client_id = f"{settings.client_id}-{number}"
+        self._login = settings.login
         group = settings.shared_group
         self._filter = f"$share/{group}/{MQTT_FILTER}" if group else MQTT_FILTER
         self._in_flight_max = settings.in_flight_max
@@ -87,6 +88,8 @@ class Shard:
             self.connection.connected()
             packet = mqtt5.ConnectPacket(
                 self._client_id,
+                username=self._login.username,
+                password=self._login.password,
                 clean_start=False,
                 session_expiry_interval=SESSION_EXPIRY_NEVER,
                 keep_alive=self._keep_alive_s,

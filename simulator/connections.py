@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import mqtt5
 
+from plumbing.login import ANONYMOUS, Login
 from plumbing.mqtt import Connection, ConnectionLost, dial, parse
 from plumbing.names import Names
 from simulator.metrics import WorkerCounts
@@ -72,7 +73,10 @@ class _Broker:
 class Connections:
     """Keeps its clients connected; `turn` returns what they received."""
 
-    def __init__(self, *, keep_alive_s: int, connects_per_s: float, counts: WorkerCounts) -> None:
+    def __init__(
+        self, *, keep_alive_s: int, connects_per_s: float, counts: WorkerCounts, login: Login = ANONYMOUS
+    ) -> None:
+        self._login = login
         self._keep_alive_s = keep_alive_s
         self._per_s, self._allowance, self._allowed_at = connects_per_s, 0.0, time.monotonic()
         self._counts = counts
@@ -219,6 +223,8 @@ class Connections:
             connection.connected()
             connect = mqtt5.ConnectPacket(
                 client.id,
+                username=self._login.username,
+                password=self._login.password,
                 clean_start=False,
                 keep_alive=self._keep_alive_s,
                 session_expiry_interval=SESSION_EXPIRY_S,

@@ -56,6 +56,7 @@ class Pipeline:
             keep_alive_s=settings.keep_alive_s,
             connects_per_s=settings.connects_per_s / settings.workers,
             counts=self._counts,
+            login=settings.login,
         )
         clients, brokers = _clients(job), settings.brokers
         schema = get(TELEMETRY, settings.schema_version)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contract.schema import latest, versions
 from contract.topics import TELEMETRY
+from plumbing.login import LoginSettings
 from plumbing.service import ServiceSettings
 from plumbing.settings import addresses, setting
 from simulator.journal import Identity
@@ -22,7 +23,7 @@ _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Scenario, ServiceSettings):
+class Settings(Scenario, LoginSettings, ServiceSettings):
     """Filled from flags, then the environment (SIMULATOR_…), then these defaults."""
 
     mqtt_brokers: tuple[str, ...] = setting(
@@ -66,6 +67,7 @@ class Settings(Scenario, ServiceSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.brokers  # raises SettingsError for a wrong address
+        _ = self.login  # likewise for a password that cannot be read
         known = [schema.version for schema in versions(TELEMETRY)]
         if self.schema_version not in known:
             raise ValueError(f"--schema-version {self.schema_version} must be one of {known}")

@@ -61,7 +61,7 @@ def forward(data: bytes) -> Forwarded:
     return read
 
 
-def new_shard(number: int, shared_group: str | None = None, names: Any = None) -> Shard:
+def new_shard(number: int, shared_group: str | None = None, names: Any = None, **more: Any) -> Shard:
     brokers = tuple(f"10.0.0.{n}:1883" for n in range(4))
     settings = Settings(
         mqtt_brokers=brokers,
@@ -69,6 +69,7 @@ def new_shard(number: int, shared_group: str | None = None, names: Any = None) -
         in_flight_max=10,
         keep_alive_s=30,
         shared_group=shared_group,
+        **more,
     )
     return Shard(number, settings, forward, names or Names())
 

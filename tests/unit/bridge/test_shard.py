@@ -1,5 +1,6 @@
 """One broker shard, with a connection that the test controls."""
 
+from pathlib import Path
 from typing import Any
 
 import mqtt5
@@ -35,6 +36,15 @@ def test_the_session_outlives_the_connection(shard: Shard, dialled: list[Dialled
     assert [f.pattern for f in subscribe.topic_filters] == ["fleet/v1/#"]
     assert subscribe.topic_filters[0].max_qos == mqtt5.QoS.AT_LEAST_ONCE
     assert shard.subscribed
+
+
+def test_user_and_password_are_in_the_handshake(dialled: list[Dialled], tmp_path: Path):
+    """None of both where they are not set."""
+    (tmp_path / "password").write_text("hush\n")
+    connect(new_shard(3, mqtt_username="cars", mqtt_password_file=tmp_path / "password"), dialled, 0.0)
+    assert (dialled[-1].sent[0].username, dialled[-1].sent[0].password) == ("cars", b"hush")
+    connect(new_shard(3), dialled, 0.0)
+    assert (dialled[-1].sent[0].username, dialled[-1].sent[0].password) == (None, None)
 
 
 def test_a_shared_group_is_in_the_topic_filter(dialled: list[Dialled]):
