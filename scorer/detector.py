@@ -55,7 +55,7 @@ class AnomalyDetector:
         self.seen = SeenSequences(self.cars)
         self.alerts = Alerts(self.cars)
         self.generations = Generations(self.cars)
-        # Of the last sample in a car's state, and whether the state has changed since it was written.
+        # The last seq and newest time in a car's state, and whether it has changed since it was written.
         self.seq = self.cars.column(NO_SEQ, np.int64)
         self.sampled_at = self.cars.column(0, np.int64)
         self.changed = self.cars.column(False, np.bool_)
@@ -286,9 +286,13 @@ class AnomalyDetector:
         return [each.evidence(scorer, since_ms, until_ms) for each in standings if each.did_anything]
 
     def _note_moved(self, by_car: ByCar, moving: Mask, decoded: Decoded) -> None:
-        """Note the last sample in the cars' states; sorted, so of several of a car the last one is stored."""
+        """Note the last sample in the cars' states; sorted, so of several of a car the last one is stored.
+
+        The time is the newest one. Were it that of the last sample, then after a car's clock was set back its
+        samples from before would look newer than its state, and a takeover would add them once more.
+        """
         rows, cars = by_car.chosen(moving)
         self.seq.values[cars] = decoded.seq.take(rows)
-        self.sampled_at.values[cars] = decoded.sampled_at_ms.take(rows)
+        np.maximum.at(self.sampled_at.values, cars, decoded.sampled_at_ms.take(rows))
         if self._stateful:  # without states the levels come back with the remembered records
             self.changed.values[cars] = True

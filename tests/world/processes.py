@@ -117,6 +117,7 @@ class Process(greenlet):
         super().__init__(self._main)
         self.name, self._schedule, self._work, self._ended = name, schedule, work, ended
         self.died_at: float | None = None
+        self.paused_until_s = 0.0
         self.calls_left: int | None = None  # until it is killed; None: it is not
         self.calls_left_in_take_over: int | None = None  # likewise, from its next take-over on
         self.at_death: list[Callable[[], None]] = []  # what its sockets and clients leave behind
@@ -164,6 +165,9 @@ class Process(greenlet):
 
     def _resume(self, turn: int) -> None:
         if turn == self._turn and self.died_at is None:
+            if (left_s := self.paused_until_s - self._schedule.now) > 0:
+                self._wake_after(left_s)
+                return
             self._schedule.waiting.pop(self, None)
             self.switch()
 

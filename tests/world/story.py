@@ -20,6 +20,8 @@ _CALM_S = 35.0  # from here on nothing breaks: longer than all samples take
 _STOP_S, _END_S = 60.0, 100.0
 _FAULTS_MAX = 20
 _RULE = AlertRule(smoothing=0.5)
+_CLOCK_BEHIND_MS, _CLOCK_AHEAD_MS = -3_600_000, 200_000
+_PAUSE_S = (0.5, 6.0)  # a scorer that stands still for 8 s ends itself
 _KEEP_S = (0.5, 6.0)  # how long Kafka or a broker is away
 
 
@@ -78,13 +80,18 @@ def _payloads(world: World) -> list[list[bytes]]:
     sampled_at_ms = ((EPOCH_S + np.arange(SAMPLES) * INTERVAL_S) * 1_000).astype(np.int64)
     all_payloads = []
     for number, car in enumerate(world.fleet):
+        at_ms = sampled_at_ms.copy()
+        if number in (1, 2):  # a clock that is wrong from some moment on, or set right
+            wrong_from = noise.integers(0, SAMPLES)
+            wrong = slice(0, wrong_from) if noise.random() < 0.5 else slice(wrong_from, None)
+            at_ms[wrong] += (_CLOCK_BEHIND_MS, _CLOCK_AHEAD_MS)[number - 1]
         away = 0.2 * noise.normal(size=(SAMPLES, len(MEAN)))
         if number % 3:
             begin = noise.integers(9, SAMPLES - 5)
             away[begin : begin + noise.integers(5, 20)] += 3.0
         signals = (MEAN + SPREAD * away).astype(np.float32)[:, : len(schema.names("float"))]
         heads = [head + prefix(schema, car.car_id)] * SAMPLES
-        all_payloads.append(encode(heads, seq, sampled_at_ms, signals))
+        all_payloads.append(encode(heads, seq, at_ms, signals))
     return all_payloads
 
 
@@ -171,6 +178,13 @@ def scorers_more_or_less(world: World) -> None:
         world.terminate(service)
 
 
+def pause(world: World) -> None:
+    """SIGSTOP, and SIGCONT some seconds later."""
+    process = world.random.choice((world.bridge, _some_scorer(world))).process
+    if process is not None:
+        process.paused_until_s = world.schedule.now + world.random.uniform(*_PAUSE_S)
+
+
 def kafka_away(world: World) -> None:
     world.log.away_until_s = world.schedule.now + world.random.uniform(*_KEEP_S)
 
@@ -204,6 +218,6 @@ FAULTS: dict[str, Callable[[World], None]] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
         bridge_kill, bridge_stop, scorer_kill, scorer_kill_in_take_over, scorer_stop, scorers_more_or_less,
-        kafka_away, connection_cut, broker_stop, broker_kill, cars_flap,
+        pause, kafka_away, connection_cut, broker_stop, broker_kill, cars_flap,
     )
 }  # fmt: skip

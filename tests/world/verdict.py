@@ -7,7 +7,7 @@ import numpy as np
 from contract import records
 from contract.joined import Joined
 from contract.telemetry import Decoder
-from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, TELEMETRY
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
 from loadtest.chaos.auditor import AuditedRanges, audit
 from local.ledger import SEQ_BITS, Log, Published
 from scorer.batch import Batch
@@ -30,6 +30,8 @@ class Verdict:
     lost: int  # never in Kafka, or never scored
     out_of_order: int  # behind a newer one of their car, in Kafka or in the order of scoring
     scored_twice: int
+    refused: int  # dead letters: all cars are honest
+    closed_unopened: int  # alerts that closed and never opened
     unaudited: int  # offsets that no audit record covers
     misjudged: int  # audit records that do not fit the log
     unfounded: int  # anomalies that a scorer without faults does not find, or with another score
@@ -69,6 +71,8 @@ def judge(world: World) -> tuple[Verdict, Course]:
         lost=len(found.lost),
         out_of_order=len(found.order_violations),
         scored_twice=len(found.scoring.twice),
+        refused=len(world.log.all(REJECTED)),
+        closed_unopened=_closed_unopened(world),
         unaudited=len(found.scoring.unaudited),
         misjudged=len(found.scoring.misjudged),
         unfounded=scores[0],
@@ -118,6 +122,14 @@ def _differences(world: World, decoder: Decoder) -> tuple[int, int, int, int]:
     seen = {_change(records.decode(each.value())[1]) for each in world.log.all(ALERTS)}
     missing = len(expected.keys() - found.keys())
     return unfounded, missing, len(seen ^ opened), _states_that_differ(world, detector)
+
+
+def _closed_unopened(world: World) -> int:
+    alerts = [records.decode(message.value())[1] for message in world.log.all(ALERTS)]
+    opened, closed = (
+        {each["alert_id"] for each in alerts if each["action"] == way} for way in ("opened", "closed")
+    )
+    return len(closed - opened)
 
 
 def _states_that_differ(world: World, detector: AnomalyDetector) -> int:

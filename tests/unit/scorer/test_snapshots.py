@@ -77,6 +77,18 @@ def test_a_record_older_than_the_state_does_not_change_it(make: Any, remembering
     assert new.detector.seq.values[0] == 10
 
 
+def test_a_clock_that_was_set_back_adds_no_sample_twice(make: Any, remembering: Any) -> None:
+    """Samples from before are in the state, although their times are later than that of the last one."""
+    old, new = Fleet(make(1)), Fleet(make(1))
+    noise = np.random.default_rng(1).normal(size=(12, K))
+    signals = (remembering.mean + remembering.spread * noise).astype(np.float32)
+    at_ms = [*range(100_000, 109_000, 1_000), 1_000, 2_000, 3_000]
+    old.records([("a", seq) for seq in range(1, 13)], signals, at_ms=at_ms)
+    hand_over(old, new)
+    new.records([("a", seq) for seq in range(5, 13)], signals[4:], at_ms=at_ms[4:])
+    np.testing.assert_array_equal(new.state("a", 1), old.state("a", 1))
+
+
 def test_a_hand_over_goes_on_after_a_restart(make: Any, remembering: Any) -> None:
     """The record of a car that an older model scores has both states, and both models go on."""
     old, new = Fleet(make(1)), Fleet(make(2, by=0.5))
