@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loadtest.soak.samples import Sample
 
-_PANELS = {"mib": "MiB (PSS)", "descriptors": "descriptors", "threads": "threads"}
+_PANELS = {"mib": "MiB, of no file", "descriptors": "descriptors", "threads": "threads"}
 
 
 def draw(samples: Sequence[Sample], processes: Sequence[str], title: str, path: Path) -> None:

@@ -27,6 +27,8 @@ from local.observer import Observer
 from local.watch import Watch
 from plumbing.life import Stop
 
+# The watcher keeps the alerts of 30 days, which are minutes of a fleet in time lapse: more, as a larger fleet has them.
+_HISTORY_S = 1_800.0
 _TICK_S, _DRAINED_WITHIN_S, _ANSWER_WITHIN_S = 1.0, 60.0, 30.0
 # Closed segments are deleted; these topics are small, so their segments must be too.
 _SEGMENT_BYTES = 16 * 2**20
@@ -50,7 +52,7 @@ class SoakRun:
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         try:
             deployment.start_simulator()
-            deployment.start_watcher()
+            deployment.start_watcher(history_s=_HISTORY_S)
             self._load(Observer(deployment, watch, self._console, time.time(), settings.duration_s))
             self._console.print("ending the fleet, waiting for the last records")
             deployment.supervisor.stop("simulator")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from local.supervisor import Supervisor, pss_mib
+from local.supervisor import Supervisor
 
 _POINTS_MAX = 300  # of a slope: all pairs of them are compared
 
@@ -16,7 +16,8 @@ _POINTS_MAX = 300  # of a slope: all pairs of them are compared
 class Use:
     """What a child and all that it started use at one moment."""
 
-    mib: float  # PSS
+    # Memory of no file: pages of files that a process maps, as Kafka its indexes, are not its growth.
+    mib: float
     descriptors: int
     threads: int
 
@@ -39,11 +40,20 @@ def uses(supervisor: Supervisor) -> dict[str, Use]:
         if tree := child.tree():
             counts = [_counts(pid) for pid in tree]
             found[name] = Use(
-                round(sum(map(pss_mib, tree)), 2),
+                round(sum(map(anonymous_mib, tree)), 2),
                 sum(each[0] for each in counts),
                 sum(each[1] for each in counts),
             )
     return found
+
+
+def anonymous_mib(pid: int) -> float:
+    """Memory of a process that belongs to no file, in MiB, with what is swapped out; 0 when it is gone."""
+    wanted = ("Pss_Anon:", "SwapPss:")
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(wanted)) / 1024
+    return 0.0
 
 
 def folder_use(folder: Path) -> tuple[int, float]:

@@ -31,7 +31,7 @@ _log = logging.getLogger("watcher")
 
 _FIGURE = re.compile(r"\d[\d.,e+-]*")
 _POLL_S = 0.2
-_REREAD_AFTER_S = 86_400.0  # what is too old to matter leaves the memory then
+_REREAD_SHARE = 1 / 30  # of the history: what is too old to matter leaves the memory after so long
 _RETRY_SHARE = 0.1  # of the cool-down: so soon after a training that ended without a decision
 
 
@@ -88,7 +88,7 @@ class Pipeline:
         if (
             reader
             and reader.facts.models == self._models
-            and time.monotonic() - reader.since_s < _REREAD_AFTER_S
+            and time.monotonic() - reader.since_s < _REREAD_SHARE * self.settings.history_s
         ):
             return
         if reader:
