@@ -27,7 +27,7 @@ from local.observer import Observer
 from local.watch import Watch
 from plumbing.life import Stop
 
-# The watcher keeps the alerts of 30 days, which are minutes of a fleet in time lapse: more, as a larger fleet has them.
+# The watcher keeps the alerts of 30 days. In time lapse these are minutes; a larger fleet has more alerts.
 _HISTORY_S = 1_800.0
 _TICK_S, _DRAINED_WITHIN_S, _ANSWER_WITHIN_S = 1.0, 60.0, 30.0
 # Closed segments are deleted; these topics are small, so their segments must be too.
