@@ -68,6 +68,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Work until a stop is requested. Raises WorldDown where Kafka does not take messages in time."""
+        self.stop.started()
         while not self.stop.requested:
             self._round()
         self._drain()

@@ -41,7 +41,7 @@ def _run() -> int:
     name = f"python -m local {command}"
     loaded = settings.load(Settings, prefix="DEMO", argv=arguments, description=USAGE, command=name)
     log.configure("local", "text")
-    stop = life.Stop().install()
+    stop = life.Stop().install(starting=True)
     # Without a terminal rich assumes 80 columns, too few for the tables of a log.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     # What the demo's fleet goes through would surprise a person who has something else in mind.
@@ -54,7 +54,7 @@ def _run() -> int:
         return 0
     finally:
         console.print("ending all processes")
-        deployment.stop()
+        deployment.stop(started=not stop.starting)
 
 
 def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
@@ -65,6 +65,7 @@ def _keep_up(deployment: Deployment, console: Console, stop: life.Stop) -> None:
     console.print(f"running; Ctrl-C ends it. This command trains a model:\n  {trainer}")
     if OWN_FOLDER is not None:
         console.print(f"Publish your telemetry to MQTT at {deployment.plan.mqtt_brokers}")
+    stop.started()
     while not stop.requested:
         deployment.supervisor.tick()
         for event in deployment.supervisor.new_events():

@@ -138,6 +138,7 @@ class Demo:
         deployment.start(self._console.print)
         # The trainer's budget here is a tenth of life's, so that few alerts of the short run are false.
         deployment.start_watcher(false_alarms_per_car_week=_WATCHED_BUDGET * settings.time_lapse)
+        self._stop.started()
         watch = Watch(deployment.edge.bootstrap, deployment.cloud.bootstrap)
         verdicts = AlertVerdicts(settings.horizon_s, settings.report_s)
         started_at = settings.started_at or time.time()

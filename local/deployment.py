@@ -21,6 +21,7 @@ from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 
 BROKERS_WITHIN_S, SERVICES_WITHIN_S = 60.0, 60.0
+_ABANDONED_WITHIN_S = 2.0  # processes of a start that does not come to its end have nothing to finish
 # A folder with this file in it was created by a run and may be emptied.
 _MARK = ".connected-cars-run"
 TRAINER, WATCHER = "trainer", "watcher"
@@ -253,9 +254,9 @@ class Deployment:
         """Every fault of the fleet as the simulator planned it."""
         return list(json.loads((self._fleet_dir / "truth.json").read_text(encoding="utf-8")))
 
-    def stop(self) -> None:
-        """End everything in the opposite order of the start."""
-        self.supervisor.stop_all()
+    def stop(self, *, started: bool = True) -> None:
+        """End everything in the opposite order of the start; where it has not `started`, all at once."""
+        self.supervisor.stop_all(None if started else _ABANDONED_WITHIN_S)
 
     @property
     def _fleet_dir(self) -> Path:

@@ -127,9 +127,14 @@ class Supervisor:
         child.state = "ended"
         return child.status
 
-    def stop_all(self) -> None:
-        """End all children, the last started first."""
-        for name in reversed(list(self.children)):
+    def stop_all(self, within_s: float | None = None) -> None:
+        """End all children, the last started first; `within_s`: all at once, and then kill what is left."""
+        deadline = None if within_s is None else time.monotonic() + within_s
+        for child in self.children.values() if deadline else ():
+            self._signal(child, signal.SIGTERM)
+        for name, child in reversed(list(self.children.items())):
+            if deadline:
+                child.stop_within_s = max(0.0, deadline - time.monotonic())
             self.stop(name)
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, away_s: float = 0.0) -> None:

@@ -33,6 +33,8 @@ def run(
 ) -> None:
     """Load the settings (environment `<NAME>_…`), do the work until SIGTERM, exit as `life.main` says.
 
+    The work calls `Stop.started` when its loop begins; a signal before ends the process at once.
+
     deadline_s: how long the work may take to end. argv: the flags, by default all of the process; `command`
     is what a person has typed before them.
     """
@@ -46,7 +48,7 @@ def run(
             command=command,
         )
         log.configure(name, chosen.log_format)
-        stop, state = life.Stop(deadline_s(chosen)).install(), health.Health()
+        stop, state = life.Stop(deadline_s(chosen)).install(starting=True), health.Health()
         server = health.serve(state, host=chosen.metrics_host, port=chosen.metrics_port)
         work(chosen, state, stop)
         if server:

@@ -66,6 +66,7 @@ class Pipeline:
             raise WorldDown(f"Kafka: {error}") from error
 
     def _run(self) -> None:
+        self.stop.started()
         self.health.unready("no model yet")
         _log.info("waiting for the first model")
         while not self._newer_model(_MODEL_WAIT_S):

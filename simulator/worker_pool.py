@@ -77,6 +77,7 @@ class WorkerPool:
         try:
             for job in self._jobs:
                 self._start(job)
+            stop.started()
             while not stop.requested:
                 time.sleep(POLL_S)
                 self._restart_dead()

@@ -37,7 +37,7 @@ usage: python -m trainer [COMMAND] [settings]
 Detectors from a plain CSV or Parquet file, without Kafka: `python -m files --help`.
 
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
-143 stopped. `python -m trainer train --help` explains the settings.
+143 stopped (Ctrl-C before the training begins: 130). `python -m trainer train --help` explains the settings.
 """
 _MOVED = ("fit", "score", "example")  # to files/
 _DECISIONS = ("promote", "hold", "withdraw", "rollback")
@@ -67,32 +67,41 @@ def _run() -> int:
         return watcher.show_trial(flags) if command == "trial" else watcher.watch(flags)
     settings = load(Settings, prefix="TRAINER", argv=flags, description=USAGE)
     log.configure("trainer", settings.log_format)
+    stop = life.Stop().install(starting=True)
     publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)
     try:
-        return _command(command, version, settings, publication)
+        return _command(command, version, settings, publication, stop)
     except NotPublishable as error:
         raise SettingsError(str(error)) from error
 
 
-def _command(command: str, version: int, settings: Settings, publication: Publication) -> int:
+def _command(
+    command: str, version: int, settings: Settings, publication: Publication, stop: life.Stop
+) -> int:
     """Run any command but launch. Returns the exit code. Raises NotPublishable, SettingsError, WorldDown."""
     if command == "train":
         from trainer import train
 
         check_signals()
-        return train.run(settings, publication, life.Stop().install())
+        return train.run(settings, publication, stop)
     if command == "rebuild":
         from trainer.history import rebuild
 
-        return rebuild.run(settings, newest(publication.history(), version), life.Stop().install())
+        entry = newest(publication.history(), version)
+        stop.started()
+        return rebuild.run(settings, entry, stop)
     if command == "track":
         from trainer.history import track
 
-        return track.run(settings, publication.history(), life.Stop().install())
+        history = publication.history()
+        stop.started()
+        return track.run(settings, history, stop)
     if command == "rescore":
         from trainer.history import rescore
 
-        return rescore.run(settings, publication.history(), life.Stop().install())
+        history = publication.history()
+        stop.started()
+        return rescore.run(settings, history, stop)
     if command == "list":
         print(listing(publication.history(), publication.champion(), publication.challenger()))
     elif command == "show":

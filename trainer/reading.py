@@ -52,6 +52,7 @@ def read(settings: Settings, stop: Stop) -> Slice:
         capacity.refuse_hopeless(probe, settings.learning_s, settings.records_max)
         offsets = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
         offsets |= bounds(consumer, _topics(settings, MAINTENANCE))
+    stop.started()
     return read_again(settings, offsets, stop)
 
 

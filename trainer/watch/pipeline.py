@@ -68,6 +68,7 @@ class Pipeline:
             behind = not self._reader.caught_up
             self._reader.poll(_POLL_S)
             if behind and self._reader.caught_up:
+                self.stop.started()  # before, nothing was decided and no training begun
                 self._look_at = 0.0
             self.health.progress()
         self.health.unready("stopping")

@@ -2,12 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from plumbing import life
 from plumbing.settings import SettingsError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -35,6 +41,48 @@ def test_a_second_signal_ends_at_once(stop: life.Stop):
     with pytest.raises(SystemExit) as end:
         os.kill(os.getpid(), signal.SIGINT)
     assert end.value.code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_at_once(stop: life.Stop, number: signal.Signals):
+    """SystemExit with 128 + the signal until the work has started; from then on it only asks for the end."""
+    stop.starting = True
+    with pytest.raises(SystemExit) as end:
+        os.kill(os.getpid(), number)
+    assert end.value.code == 128 + number
+
+
+def test_a_start_that_is_over_ends_in_order(stop: life.Stop):
+    """After `started` a signal only asks for the end."""
+    stop.starting = True
+    stop.started()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.requested
+
+
+_BLOCKED = """
+import ctypes
+from plumbing import life
+life._BLOCKED_S_MAX = 0.1
+stop = life.Stop().install(starting=True)
+print("starting", flush=True)
+lock = ctypes.create_string_buffer(64)
+libc = ctypes.CDLL(None)
+libc.pthread_mutex_init(lock, None)
+libc.pthread_mutex_lock(lock)
+libc.pthread_mutex_lock(lock)  # for ever, and no signal handler of Python runs
+"""
+
+
+def test_a_start_that_a_library_blocks_ends_too():
+    """A call that runs no signal handlers of Python does not keep the process."""
+    with subprocess.Popen([sys.executable, "-c", _BLOCKED], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        assert time.monotonic() - began < 3
 
 
 def test_one_deadline_counts_down_and_is_never_negative(monkeypatch: pytest.MonkeyPatch):
