@@ -144,11 +144,18 @@ class Pipeline:
         elif now - self._waiting_since > _WARN_AFTER_S and not self._warned:
             self._warned = True
             _log.warning(
-                "Kafka has not taken %d messages for %.0f s. Until it does, nothing is read from MQTT and "
-                "the brokers queue up to their max_queued_messages. %s; after --delivery-timeout-s %.0f "
-                "this process exits", len(self.producer), now - self._waiting_since,
-                _ADVICE.capitalize(), self.settings.delivery_timeout_s,
+                "%s; after --delivery-timeout-s %.0f this process exits",
+                self._standstill(now), self.settings.delivery_timeout_s,
             )  # fmt: skip
+
+    def _standstill(self, now: float) -> str:
+        """What happens while Kafka takes nothing."""
+        assert self._waiting_since is not None
+        return (
+            f"Kafka has not taken {len(self.producer)} messages for {now - self._waiting_since:.0f} s. Until "
+            "it does, nothing is read from MQTT and the brokers queue up to their max_queued_messages. "
+            f"{_ADVICE.capitalize()}"
+        )
 
     def _look_after(self, now: float) -> None:
         """Keep the connections and the probes up to date."""
@@ -163,12 +170,21 @@ class Pipeline:
         subscribed = sum(shard.subscribed for shard in self._shards)
         metrics.connected.set(subscribed)
         metrics.in_flight.set(self.in_flight)
-        if self.stop.requested:
-            self.health.unready("stopping")
-        elif subscribed == len(self._shards):
-            self.health.ready()
+        if reasons := self._not_ready_because(subscribed, now):
+            self.health.unready(reasons)
         else:
-            self.health.unready(f"{len(self._shards) - subscribed} broker shards are not connected")
+            self.health.ready()
+
+    def _not_ready_because(self, subscribed: int, now: float) -> str:
+        """Why /readyz says no; empty: ready."""
+        if self.stop.requested:
+            return "stopping"
+        reasons = [shard.complaint for shard in self._shards if shard.subscribed and shard.complaint]
+        if subscribed < len(self._shards):
+            reasons.insert(0, f"{len(self._shards) - subscribed} broker shards are not connected")
+        if self._warned:
+            reasons.append(self._standstill(now))
+        return "; ".join(reasons)
 
     def _settle_failures(self) -> None:
         """Make dead letters of the messages that Kafka refused. Raises WorldDown where Kafka is down."""

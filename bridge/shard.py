@@ -13,7 +13,7 @@ from bridge import metrics
 from bridge.forwarding import Forwarded
 from bridge.settings import Settings
 from contract.topics import MQTT_FILTER
-from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, pubacks
+from plumbing.mqtt import PACKET_BYTES_MAX, Connection, ConnectionLost, dial, keep_alive_s, pubacks
 from plumbing.names import Names
 
 _log = logging.getLogger("bridge")
@@ -22,6 +22,8 @@ SESSION_EXPIRY_NEVER = 0xFFFFFFFF
 _BACKOFF_S_MIN, _BACKOFF_S_MAX = 0.2, 5.0
 _CONNECT_TIMEOUT_S = 10.0
 _HINT_AFTER = 3  # connections lost in a row
+_TAKEN_OVER_ATTEMPTS = 5  # wait as after so many failures: two bridges of one name would lose all their time
+_QOS_0 = "it loses messages while the bridge is away. Let it grant QoS 1 (max_qos, or the rule of its ACL)"
 _SHORT_LIFE_S = 5.0  # a connection that is lost earlier after its subscription counts as short-lived
 
 
@@ -41,11 +43,12 @@ class Shard:
         group = settings.shared_group
         self._filter = f"$share/{group}/{MQTT_FILTER}" if group else MQTT_FILTER
         self._in_flight_max = settings.in_flight_max
-        self._keep_alive_s = settings.keep_alive_s
+        self._keep_alive_asked_s = self._keep_alive_s = settings.keep_alive_s
         self._forward = forward
         self._packet_ids: list[bytes] = []
         self.connection: Connection | None = None
         self.subscribed = False
+        self.complaint = ""  # about what the broker has granted; it works, but not as promised
         self.in_flight = 0
         self._attempts = 0
         self._short_lives = 0  # short-lived connections in a row
@@ -92,7 +95,7 @@ class Shard:
                 password=self._login.password,
                 clean_start=False,
                 session_expiry_interval=SESSION_EXPIRY_NEVER,
-                keep_alive=self._keep_alive_s,
+                keep_alive=self._keep_alive_asked_s,
                 receive_max=self._in_flight_max,
                 max_packet_size=PACKET_BYTES_MAX,  # a larger one would end every connection, again and again
             )
@@ -158,27 +161,49 @@ class Shard:
                 f". Is another client called {self._client_id}, because two bridges own this shard? Every "
                 "replica needs the same --replicas and --mqtt-brokers, and an --ordinal of its own"
             )
-        return "; is it up, and is --mqtt-brokers right?" if self._attempts == _HINT_AFTER else ""
+        if self._attempts == _HINT_AFTER:
+            return "; is it up, does it speak MQTT 5, and is --mqtt-brokers right?"
+        return ""
 
     def _control(self, packet: mqtt5.Packet, now: float) -> None:
         if isinstance(packet, mqtt5.ConnAckPacket):
             if int(packet.reason_code) >= 128:
                 raise ConnectionLost(f"refused: {packet.reason_code.name} {packet.reason_str or ''}")
-            # After every connect: a broker that was killed has lost the subscription.
-            topic_filter = mqtt5.TopicFilter(self._filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE)
-            self._send(mqtt5.SubscribePacket(1, [topic_filter]).write(), now)
+            self._keep_alive_s = keep_alive_s(self._keep_alive_asked_s, packet)
+            self._send(self._subscribe().write(), now)
             session = "session resumed" if packet.session_present else "new session"
             _log.info("%s: connected, %s", self._name, session)
+            if (expiry_s := packet.session_expiry_interval) not in (None, SESSION_EXPIRY_NEVER):
+                _log.warning(
+                    "%s keeps the session for %d s after a disconnect: a bridge that is away longer loses "
+                    "messages. Raise the broker's limit (mosquitto: persistent_client_expiration)",
+                    self._name, expiry_s,
+                )  # fmt: skip
         elif isinstance(packet, mqtt5.SubAckPacket):
             if int(packet.reason_codes[0]) >= 128:
                 raise ConnectionLost(f"{self._filter} refused: {packet.reason_codes[0].name}")
+            qos_0 = int(packet.reason_codes[0]) == 0
+            self.complaint = f"{self._name} grants QoS 0: {_QOS_0}" if qos_0 else ""
+            if self.complaint:
+                _log.error("%s", self.complaint)
             self.subscribed = True
             self._attempts = 0
             self._short_life_until = now + _SHORT_LIFE_S
         elif isinstance(packet, mqtt5.DisconnectPacket):
             if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
                 self._short_lives = _HINT_AFTER - 1  # gives the hint with this loss; other brokers only close
-            raise ConnectionLost(f"disconnected by the broker: {packet.reason_code.name}")
+                self._attempts = max(self._attempts, _TAKEN_OVER_ATTEMPTS)
+            reason = f"{packet.reason_code.name} {packet.reason_str or ''}".rstrip()
+            raise ConnectionLost(f"disconnected by the broker: {reason}")
+
+    def _subscribe(self) -> mqtt5.SubscribePacket:
+        """To be sent after every connect: a broker that was killed has lost the subscription.
+
+        Retained messages come with a new subscription only, not again with every connection.
+        """
+        handling = mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
+        wanted = mqtt5.TopicFilter(self._filter, max_qos=mqtt5.QoS.AT_LEAST_ONCE, retain_handling=handling)
+        return mqtt5.SubscribePacket(1, [wanted])
 
     def _send(self, data: bytes, now: float) -> None:
         assert self.connection is not None

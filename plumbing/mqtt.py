@@ -17,6 +17,7 @@ OUT_BYTES_MAX = 8 * 1_048_576
 PACKET_BYTES_MAX = 4 * 1_048_576
 
 _PUBACK = b"\x40\x02"
+_CONNACK_311 = b"\x20\x02"  # without properties, which every CONNACK of MQTT 5 has
 
 # Linux: choose the source port at connect(), when the peer is known. Without it the kernel searches the port
 # range one by one for many connections from one address (ten times the CPU at 16 000 connections).
@@ -168,8 +169,25 @@ def parse_one(data: bytes, position: int) -> tuple[mqtt5.Packet, int] | None:
         return None
     except BaseException as error:  # the codec panics at text that is not UTF-8
         if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
-            raise ConnectionLost(f"not MQTT: {error}") from error
+            raise ConnectionLost(_not_mqtt_5(data[position:], error)) from error
         raise
+
+
+def _not_mqtt_5(data: bytes, error: BaseException) -> str:
+    if data[:2] == _CONNACK_311 and len(data) == len(_CONNACK_311) + 2:
+        return (
+            f"it answers as MQTT 3.1.1 does (code {data[3]}): switch MQTT 5 on there, or take a broker that "
+            "has it, such as mosquitto 1.6 or newer"
+        )
+    return f"not MQTT: {error}"
+
+
+def keep_alive_s(asked: int, answer: mqtt5.ConnAckPacket) -> int:
+    """The seconds of silence that a broker tolerates: its own number, if that is less than what was asked.
+
+    A client must keep to it (MQTT 5, section 3.2.2.3.14). 0 means that the broker tolerates any.
+    """
+    return min(asked, answer.server_keep_alive or asked)
 
 
 def pubacks(packet_ids: Iterable[bytes]) -> bytes:

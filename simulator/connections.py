@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import mqtt5
 
 from plumbing.login import ANONYMOUS, Login
-from plumbing.mqtt import Connection, ConnectionLost, dial, parse
+from plumbing.mqtt import Connection, ConnectionLost, dial, keep_alive_s, parse
 from plumbing.names import Names
 from simulator.metrics import WorkerCounts
 from simulator.settings import is_local
@@ -20,6 +20,7 @@ from simulator.settings import is_local
 CONNECTING_MAX = 64  # to a broker; mosquitto's backlog of connections not accepted yet is 100
 CONNECT_TIMEOUT_S = 10.0
 BACK_OFF_FIRST_S, BACK_OFF_MAX_S = 0.5, 30.0
+TAKEN_OVER_ATTEMPTS = 6  # wait as after so many failures: two fleets of the same cars would only fight
 SESSION_EXPIRY_S = 3600  # time for which a broker keeps the session of a disconnected client
 SOURCES_PER_WORKER = 32  # with a single source address the kernel searches its ports one by one
 READ_BYTES = 4096
@@ -30,6 +31,7 @@ EVENTS_MAX = 4096
 # Time between two polls: many answers in one turn of the loop cost less than one in each.
 PACE_S = 0.004
 
+_TWIN = "does a second simulator run these cars? Give it another --first-car"
 _DISCONNECT = b"\xe0\x00"
 _PING = b"\xc0\x00"
 _PUBACK_BYTES, _PUBACK = 4, b"\x40\x02"  # success needs no reason code (MQTT 5, section 3.4.2.1)
@@ -77,7 +79,7 @@ class Connections:
         self, *, keep_alive_s: int, connects_per_s: float, counts: WorkerCounts, login: Login = ANONYMOUS
     ) -> None:
         self._login = login
-        self._keep_alive_s = keep_alive_s
+        self._keep_alive_asked_s = self.keep_alive_s = keep_alive_s  # the least that a broker tolerates
         self._per_s, self._allowance, self._allowed_at = connects_per_s, 0.0, time.monotonic()
         self._counts = counts
         self._epoll = select.epoll()
@@ -124,9 +126,9 @@ class Connections:
         """Ping connections silent for half of the keep alive; reconnect those silent for all of it."""
         for client in [c for c in self._clients() if c.online]:
             silent_s = now - client.heard_at
-            if client.pinged and silent_s > self._keep_alive_s:
+            if client.pinged and silent_s > self.keep_alive_s:
                 self.lose(client, "no answer to a ping")
-            elif not client.pinged and silent_s > self._keep_alive_s / 2:
+            elif not client.pinged and silent_s > self.keep_alive_s / 2:
                 client.pinged = True
                 self.send(client, _PING)
 
@@ -226,7 +228,7 @@ class Connections:
                 username=self._login.username,
                 password=self._login.password,
                 clean_start=False,
-                keep_alive=self._keep_alive_s,
+                keep_alive=self._keep_alive_asked_s,
                 session_expiry_interval=SESSION_EXPIRY_S,
             )
             connection.send(connect.write())
@@ -252,12 +254,19 @@ class Connections:
             elif isinstance(packet, mqtt5.ConnAckPacket):
                 self._connack(client, packet)
             elif isinstance(packet, mqtt5.DisconnectPacket):
+                if packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
+                    client.attempts = TAKEN_OVER_ATTEMPTS
+                    raise ConnectionLost(f"another client is called {client.id}: {_TWIN}")
                 raise ConnectionLost(f"the broker disconnected: {packet.reason_code.name}")
 
     def _connack(self, client: Client, packet: mqtt5.ConnAckPacket) -> None:
         if packet.reason_code != mqtt5.ConnAckReasonCode.SUCCESS:
             self._counts.refused_connections += 1
-            raise ConnectionLost(f"the broker refused: {packet.reason_code.name}")
+            raise ConnectionLost(f"the broker refused: {packet.reason_code.name} {packet.reason_str or ''}")
+        if packet.max_qos == mqtt5.QoS.AT_MOST_ONCE:  # it would disconnect a client that publishes with more
+            self._counts.refused_connections += 1
+            raise ConnectionLost("the broker takes QoS 0 only, where messages may be lost: raise its max_qos")
+        self.keep_alive_s = keep_alive_s(self.keep_alive_s, packet)
         self._brokers[client.address].connecting.pop(client, None)
         client.online, client.attempts = True, 0
         client.window = min(packet.receive_max, IN_FLIGHT_MAX)

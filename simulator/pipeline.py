@@ -144,7 +144,7 @@ class Pipeline:
             self._clock.follow()
             self._store_counts()
         if now >= self._ping_due:
-            self._ping_due = now + self._settings.keep_alive_s / 4
+            self._ping_due = now + self._connections.keep_alive_s / 4
             self._connections.keep_alive(now)
 
     def _handle_car(self, car: CarConnection, received: Received, now: float) -> None:

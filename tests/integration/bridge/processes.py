@@ -82,9 +82,9 @@ class Publisher:
         self._client.loop_start()
         self._waiting: list[paho.MQTTMessageInfo] = []
 
-    def send(self, messages: Iterable[tuple[str, bytes]]) -> None:
+    def send(self, messages: Iterable[tuple[str, bytes]], *, retain: bool = False) -> None:
         """Publish (topic, payload) in order, without waiting."""
-        self._waiting += [self._client.publish(topic, payload, qos=1) for topic, payload in messages]
+        self._waiting += [self._client.publish(topic, payload, 1, retain) for topic, payload in messages]
 
     def wait(self) -> None:
         """Until the broker has acknowledged everything that was sent."""

@@ -54,6 +54,21 @@ def test_every_message_arrives_with_its_key_partition_and_value(world: Any):
         assert record["speed"] == record["seq"]
 
 
+def test_retained_messages_arrive_once(world: Any):
+    """A broker that keeps them sends them to a new session, and not again to each bridge that comes back."""
+    broker = world.broker()
+    bridge = world.bridge(broker).wait_ready()
+    publisher = world.publisher(broker)
+    publisher.send(world.fleet.ticks(20, [1]), retain=True)
+    publisher.wait()
+    world.until(lambda: len(world.log.read()) == 20, "the retained messages in Kafka")
+    assert bridge.terminate() == 0
+    world.bridge(broker).wait_ready()
+    publisher.send(world.fleet.ticks(1, [2]))
+    world.until(lambda: world.log.seqs()[world.fleet.car(0)][-1] == 2, "a later message in Kafka")
+    assert len(world.log.read()) == 21
+
+
 def test_the_order_of_a_car_is_kept(world: Any):
     """Four publishers with ten cars each: every car's seq is gapless in Kafka."""
     broker = world.broker()

@@ -228,6 +228,37 @@ def test_a_silent_broker_is_pinged_and_the_connection_ended(
     assert all_cars.turn(0)[0][1] == "no answer to a ping"
 
 
+def test_the_brokers_keep_alive_is_kept(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """The broker tolerates 4 s of silence, less than the car asked for: a PINGREQ after 2 s."""
+    all_cars = fleet(WorkerCounts(), keep_alive_s=60)
+    car = Client("car-1", peer.address, None)
+    sock = met(peer, all_cars, car, mqtt5.ConnAckPacket(server_keep_alive=4).write())
+    turn_until(all_cars, bool)
+    all_cars.keep_alive(car.heard_at + 2.1)
+    assert sock.recv(10) == b"\xc0\x00"
+
+
+def test_a_broker_without_qos_1_is_refused(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """It would disconnect a car at its first sample, again and again."""
+    counts = WorkerCounts()
+    all_cars = fleet(counts)
+    no = mqtt5.ConnAckPacket(max_qos=mqtt5.QoS.AT_MOST_ONCE).write()
+    met(peer, all_cars, Client("car-1", peer.address, None), no)
+    assert "raise its max_qos" in str(turn_until(all_cars, bool)[0][1])
+    assert (counts.refused_connections, counts.connected) == (1, 0)
+
+
+def test_a_car_that_was_taken_over_waits_long(peer: Peer, fleet: Callable[..., Connections]) -> None:
+    """Two fleets of the same cars do not fight: the event names the cause, the next attempt is 15 s away."""
+    all_cars, car = fleet(WorkerCounts()), Client("car-1", peer.address, None)
+    sock = met(peer, all_cars, car)
+    turn_until(all_cars, bool)
+    taken = mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
+    sock.sendall(mqtt5.DisconnectPacket(reason_code=taken).write())
+    assert "another client is called car-1" in str(turn_until(all_cars, bool)[0][1])
+    assert all_cars._brokers[peer.address].waiting[0][0] > time.monotonic() + 14
+
+
 def test_an_answered_ping_keeps_the_connection(peer: Peer, fleet: Callable[..., Connections]) -> None:
     """A PINGRESP keeps the connection alive."""
     all_cars = fleet(WorkerCounts(), keep_alive_s=10)

@@ -121,6 +121,18 @@ def test_a_round_that_kafka_does_not_take_is_warned_of_once(
         assert part in message
 
 
+def test_readyz_says_that_kafka_stands_still(bridge: Bridge, monkeypatch: pytest.MonkeyPatch):
+    """Unready with the number of messages and what to check, until Kafka has taken them."""
+    monkeypatch.setattr(pipeline, "_WARN_AFTER_S", 0.01)
+    bridge.receive(1, 2)
+    until(lambda: bool(bridge.health.not_ready_because), "unready")
+    assert "Kafka has not taken 2 messages for 0 s" in bridge.health.not_ready_because
+    assert "--kafka-bootstrap" in bridge.health.not_ready_because
+    bridge.producer.settle(0)
+    bridge.producer.settle(1)
+    until(lambda: not bridge.health.not_ready_because, "ready again")
+
+
 def test_the_socket_is_not_read_beyond_the_limit(bridge: Bridge):
     """A broker that ignores our receive maximum: reading stops near 500 in flight until Kafka has them."""
     packets = [

@@ -234,6 +234,13 @@ def test_a_dial_that_cannot_begin_is_lost_at_once():
         dial("127.0.0.1", 1883, source="192.0.2.1")
 
 
+@pytest.mark.parametrize("code", [0, 1, 5])
+def test_a_broker_of_mqtt_311_is_named(code: int):
+    """Its CONNACK has no properties: the message says what to do instead of which byte is wrong."""
+    with pytest.raises(ConnectionLost, match=rf"MQTT 3\.1\.1 .*\(code {code}\): switch MQTT 5 on"):
+        parse(bytes((0x20, 2, 0, code)))
+
+
 def test_pubacks_are_those_of_the_standard():
     """Type 4, remaining length 2, packet id with the high byte first (MQTT 5, section 3.4)."""
     assert pubacks([b"\0\1", b"\2\1", b"\xff\xff"]) == bytes.fromhex("40020001 40020201 4002ffff")
