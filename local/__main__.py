@@ -22,6 +22,7 @@ usage: python -m local COMMAND [settings]
 `python -m local demo --help` explains the settings.
 """
 _LOOK_S = 0.5
+_STOPPED = 130  # during the start; as a shell after Ctrl-C
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def _run() -> int:
     name = f"python -m local {command}"
     loaded = settings.load(Settings, prefix="DEMO", argv=arguments, description=USAGE, command=name)
     log.configure("local", "text")
-    stop = life.Stop().install(starting=True)
+    stop = life.Stop().install(starting=True, status=_STOPPED)
     # Without a terminal rich assumes 80 columns, too few for the tables of a log.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
     # What the demo's fleet goes through would surprise a person who has something else in mind.

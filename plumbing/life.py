@@ -27,16 +27,17 @@ class Stop:
         self._deadline_s = deadline_s
         self._deadline: float | None = None
         self.starting = False  # nothing has begun yet that a signal has to end in order
+        self._start_status = 0
 
-    def install(self, *, starting: bool = False) -> "Stop":
+    def install(self, *, starting: bool = False, status: int = 0) -> "Stop":
         """Handle SIGTERM and SIGINT from now on. A second signal ends the process at once.
 
-        `starting`: so does the first one until `started`, as SystemExit with 128 + its number. Calls into
-        libraries block such an exception, a look-up of a name for many seconds: then without it.
+        `starting`: so does the first one until `started`, as SystemExit with `status`. Calls into libraries
+        block such an exception, a look-up of a name for many seconds: then without it.
         """
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        self.starting = starting
+        self.starting, self._start_status = starting, status
         if starting:
             signals, written = os.pipe()
             os.set_blocking(written, False)
@@ -64,18 +65,19 @@ class Stop:
         return self._deadline_s if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.requested or self.starting:
-            self.request()
+        if self.requested:
             raise SystemExit(128 + number)
         self.request()
+        if self.starting:
+            raise SystemExit(self._start_status)
 
     def _end_blocked(self, signals: int) -> None:
         """Wait for a signal; if the main thread does not come to handle it while it starts, end for it."""
-        while (number := os.read(signals, 1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+        while os.read(signals, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
             pass
         time.sleep(_BLOCKED_S_MAX)
         if self.starting and not self.requested:
-            os._exit(128 + number)
+            os._exit(self._start_status)
 
 
 def main(run: Callable[[], int | None]) -> None:

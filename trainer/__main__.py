@@ -37,8 +37,9 @@ usage: python -m trainer [COMMAND] [settings]
 Detectors from a plain CSV or Parquet file, without Kafka: `python -m files --help`.
 
 Exit codes: 0 done, 1 the world is down, 2 bad settings or no such version, 3 refused by the gate,
-143 stopped (Ctrl-C before the training begins: 130). `python -m trainer train --help` explains the settings.
+143 stopped. `python -m trainer train --help` explains the settings.
 """
+_STOPPED = 143  # as train.EXIT_STOPPED
 _MOVED = ("fit", "score", "example")  # to files/
 _DECISIONS = ("promote", "hold", "withdraw", "rollback")
 _VERSIONED = ("show", "rebuild", *_DECISIONS)
@@ -67,7 +68,7 @@ def _run() -> int:
         return watcher.show_trial(flags) if command == "trial" else watcher.watch(flags)
     settings = load(Settings, prefix="TRAINER", argv=flags, description=USAGE)
     log.configure("trainer", settings.log_format)
-    stop = life.Stop().install(starting=True)
+    stop = life.Stop().install(starting=True, status=_STOPPED)
     publication = Publication(settings.kafka_bootstrap, settings.kafka_properties, settings.model_name)
     try:
         return _command(command, version, settings, publication, stop)
