@@ -83,6 +83,7 @@ def read(
         return
     assigned = [TopicPartition(topic, partition, bounds[topic][partition][0]) for topic, partition in ends]
     consumer.assign(assigned)
+    consumer.resume(assigned)  # a reading that ended with an error has left them paused
     heard_at = time.monotonic()
     while ends:
         messages = consumer.consume(_POLL_RECORDS_MAX, _POLL_S_MAX)

@@ -11,12 +11,12 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from contract.errors import Malformed
 from contract.manifest import Decision, Manifest, pack, unpack
@@ -31,7 +31,7 @@ _log = logging.getLogger("trainer")
 _ANSWER_S_MAX = 30.0
 # Two records take milliseconds. A transaction that a killed trainer left open blocks readers for so long.
 _TRANSACTION_S_MAX = 10.0
-_SETTLED_WITHIN_S, _LOOK_EVERY_S = 20.0, 0.05
+_SETTLED_WITHIN_S, _LOOK_EVERY_S = 20.0, 0.01
 
 
 # Of the newest versions. A roll-back to an older one leaves the next candidate without an exam.
@@ -150,23 +150,33 @@ class Publication:
         exams: dict[int, dict[bytes, bytes]] = {}
         if MODELS_EXAM not in self._topics():
             return exams
-        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
-            for message in chain.from_iterable(read(consumer, bounds(consumer, [MODELS_EXAM]))):
-                key = message.key() or b""
-                name, *numbers = key.rsplit(b"/", 3)
-                if name != self._name.encode() or len(numbers) != 3 or not b"".join(numbers).isdigit():
-                    continue
-                parts, value = exams.setdefault(int(numbers[0]), {}), message.value()
-                if value is None:
-                    parts.pop(key, None)
-                else:
-                    parts[key] = value
+        reader = self._reader
+        for message in chain.from_iterable(read(reader, bounds(reader, [MODELS_EXAM]))):
+            key = message.key() or b""
+            name, *numbers = key.rsplit(b"/", 3)
+            if name != self._name.encode() or len(numbers) != 3 or not b"".join(numbers).isdigit():
+                continue
+            parts, value = exams.setdefault(int(numbers[0]), {}), message.value()
+            if value is None:
+                parts.pop(key, None)
+            else:
+                parts[key] = value
         return {version: parts for version, parts in exams.items() if parts}
 
     def _topics(self) -> tuple[str, ...]:
         """The model topics that the cluster has: one from before exams has no topic for them."""
-        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
-            return tuple(topic for topic in (MODELS, MODELS_LOG, MODELS_EXAM) if exists(consumer, topic))
+        return tuple(topic for topic in (MODELS, MODELS_LOG, MODELS_EXAM) if exists(self._reader, topic))
+
+    @cached_property
+    def _reader(self) -> Consumer:
+        """Kept for all questions: Kafka's first answer to a new client takes 60 ms, each further one 1 ms."""
+        return log_slice.consumer(*self._cluster, f"trainer-{self._name}")
+
+    @cached_property
+    def _uncommitted(self) -> Consumer:
+        """Sees what transactions that are still open have written."""
+        group = f"trainer-{self._name}"
+        return kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
 
     def roll_back(self, version: int) -> Manifest:
         """Make an earlier champion the champion again; the manifest's decision says so. A trial ends.
@@ -187,13 +197,10 @@ class Publication:
     def _settle(self) -> None:
         """Wait until readers see every transaction: a commit returns before its markers are written."""
         topics, deadline = self._topics(), time.monotonic() + _SETTLED_WITHIN_S
-        group = f"trainer-{self._name}"
-        every = kafka.consumer(*self._cluster, group_id=group, isolation_level="read_uncommitted")
-        with closing(every), closing(kafka.consumer(*self._cluster, group_id=group)) as committed:
-            while bounds(committed, topics) != bounds(every, topics):
-                if time.monotonic() > deadline:
-                    raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
-                time.sleep(_LOOK_EVERY_S)
+        while bounds(self._reader, topics) != bounds(self._uncommitted, topics):
+            if time.monotonic() > deadline:
+                raise WorldDown(f"a transaction on {' or '.join(topics)} stays open")
+            time.sleep(_LOOK_EVERY_S)
 
     def _entries(self, topic: str, key: str = "") -> list[Entry]:
         """The records of the model's name, or of another key since the last one of it was deleted.
@@ -201,18 +208,17 @@ class Publication:
         Those that cannot be read are logged and left out.
         """
         entries: list[Entry] = []
-        with closing(log_slice.consumer(*self._cluster, f"trainer-{self._name}")) as consumer:
-            for message in chain.from_iterable(read(consumer, bounds(consumer, [topic]))):
-                value = message.value()
-                if message.key() != (key or self._name).encode():
-                    continue
-                if value is None:  # the end of a trial; a champion's record stays the champion's
-                    entries = [] if key else entries
-                    continue
-                try:
-                    entries.append(Entry(*unpack(value), message.offset() or 0, message.timestamp()[1]))
-                except Malformed as error:
-                    _log.warning("%s: offset %s: %s", topic, message.offset(), error)
+        for message in chain.from_iterable(read(self._reader, bounds(self._reader, [topic]))):
+            value = message.value()
+            if message.key() != (key or self._name).encode():
+                continue
+            if value is None:  # the end of a trial; a champion's record stays the champion's
+                entries = [] if key else entries
+                continue
+            try:
+                entries.append(Entry(*unpack(value), message.offset() or 0, message.timestamp()[1]))
+            except Malformed as error:
+                _log.warning("%s: offset %s: %s", topic, message.offset(), error)
         return entries
 
 

@@ -265,9 +265,9 @@ class Graph:
             return {"score": score, "contribution": contribution, "state": after}
 
         module = tf.Module()
-        # Without the variables attached the converter writes a file without weights, and says nothing.
+        # Without the variables attached the converter writes a file without weights, and says nothing. With
+        # `serve` attached it would trace it a second time, for the same bytes.
         module.network_variables = [weight.value for weight in getattr(self.network, "variables", [])]
-        module.serve = serve
         converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module)
         return bytes(converter.convert())
 

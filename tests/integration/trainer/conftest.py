@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,16 @@ class Cloud:
         """The models of this name, as the trainer reads and writes them."""
         return Publication(self.bootstrap, None, self.model)
 
+    @cached_property
+    def _producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
+
     def produce(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
         """Write records to a mirrored topic of this edge, and wait for them."""
-        producer = Producer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
         for key, value in zip(keys, values, strict=True):
-            producer.produce(mirrored(self.edge, topic), key=key, value=value)
-            producer.poll(0)
-        assert producer.flush(30) == 0
+            self._producer.produce(mirrored(self.edge, topic), key=key, value=value)
+            self._producer.poll(0)
+        assert self._producer.flush(30) == 0
 
     def drive(self, signals: NDArray[np.float32], since: int = 1) -> None:
         """Put signals (seconds, cars, K) on the telemetry topic; `since` is the first seq and second."""

@@ -111,7 +111,7 @@ def test_what_cannot_be_decided_is_refused_with_its_reason(cloud: Any, detector:
         (lambda p: trial.withdraw(p, 3, BY_HAND), "version 3 is not on trial, version 2 is"),
     ):
         with pytest.raises(NotPublishable, match=why):
-            refused(cloud.publication())
+            refused(publication)
     assert len(publication.history()) == before
     trial.withdraw(cloud.publication(), 2, BY_HAND)
     with pytest.raises(NotPublishable, match="there is no trial"):

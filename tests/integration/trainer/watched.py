@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ CARS = 100
 INTERVAL_S = 6_048.0  # between two samples: 100 of them are a car-week
 SHADOW = Decision(published=True, reasons=("passed the gate",), share=0.0)
 # Leaves a line for each start, and takes its time, in which a decision can be written as the trainer would.
-STUB = "import sys, time; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + chr(10)); time.sleep(5)"
+STUB = "import sys, time; open(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + chr(10)); time.sleep(3)"
 SLEEPING = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 
 
@@ -38,7 +39,7 @@ class Watched:
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def publication(self) -> Publication:
         """The models of this name."""
         found: Publication = self.cloud.publication()
