@@ -3,22 +3,40 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plumbing.life import WorldDown
 from plumbing.settings import SettingsError
 from trainer.log_slice import Telemetry
+from trainer.model.replay import runs
+from trainer.model.robust import CarNumbers
 
 CARS_MIN = (50, 20, 20)  # cars of each of split.PARTS: fewer are not enough to learn or to judge
 # Enough newest records to see the cars and their sample rate; read in a fraction of a second.
 PROBE_RECORDS = 20_000
+_INTERVAL_BITS = 32
+_INTERVAL_MS_MAX = 2**_INTERVAL_BITS - 1
 
 
 def sample_interval_s(telemetry: Telemetry) -> float:
     """Seconds between two samples of a car, in the median. Raises WorldDown where no car has two."""
-    same = np.diff(telemetry.car) == 0
-    if not same.any():
+    intervals_ms = car_intervals_ms(telemetry.car, telemetry.sampled_at_ms)
+    if not len(intervals_ms):
         raise WorldDown("no car has two samples yet: gather more telemetry (--wait-records)")
-    return max(float(np.median(np.diff(telemetry.sampled_at_ms)[same])) / 1000, 1e-3)
+    return max(float(np.median(intervals_ms)) / 1000, 1e-3)
+
+
+def car_intervals_ms(car: CarNumbers, sampled_at_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The median time between two samples of each car that has two; n rows by car and seq.
+
+    The fleet's interval is the median of these: the median over all rows is that of whoever sends most.
+    """
+    same = np.flatnonzero(np.diff(car) == 0)
+    between_ms = np.clip(sampled_at_ms[same + 1] - sampled_at_ms[same], 0, _INTERVAL_MS_MAX)
+    starts, lengths = runs(car[same])
+    # One sort of all cars: the number of the car stands above the bits of the time.
+    by_car = np.sort((car[same].astype(np.int64) << _INTERVAL_BITS) | between_ms)
+    return np.asarray(by_car[starts + (lengths - 1) // 2] & _INTERVAL_MS_MAX)
 
 
 def learning_samples(learning_s: float, interval_s: float) -> int:

@@ -4,6 +4,7 @@ The bounds are fixed before anything is read. Readers see only committed records
 the bounds every transaction has ended by then: no record appears there later.
 """
 
+import logging
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ from contract.schema import Schema
 from contract.telemetry import SIGNALS, Decoded, Decoder, Floats
 from plumbing import kafka
 from plumbing.offsets import Bounds, read
+
+_log = logging.getLogger("trainer")
 
 SLICE = "slice"  # header of the records of a kept slice: its id (history/slices.py)
 
@@ -59,7 +62,7 @@ def consumer(bootstrap: str, properties: Path | None, group: str) -> Consumer:
         properties,
         group_id=group,
         enable_partition_eof=True,
-        fetch_wait_max_ms=50,
+        fetch_wait_max_ms=10,  # so long an end takes behind the marker of a transaction
         auto_offset_reset="error",
     )
 
@@ -141,23 +144,31 @@ def ordered(read: Telemetry) -> Telemetry:
 def reports(
     consumer: Consumer, ranges: Bounds, schemas: Mapping[int, Schema], slice_id: str | None = None
 ) -> list[MaintenanceReport]:
-    """The workshop reports of the ranges, each report id once; other records are left out.
+    """The workshop reports of the ranges; other records are left out.
 
-    `schemas`: the versions of the report, by their ids in Kafka's frames.
+    A car's report ids count once each, as they came first: neither a later report nor one of another car
+    replaces what a workshop has said. `schemas`: the versions of the report, by their ids in Kafka's frames.
     """
-    by_id: dict[str, MaintenanceReport] = {}
+    by_id: dict[tuple[str, str], MaintenanceReport] = {}
+    changed = 0
     for message in chain.from_iterable(_records(consumer, ranges, slice_id)):
         try:
             name, record = records.decode(message.value() or b"", schemas)
         except Malformed:
             continue
         if name == "maintenance":
-            by_id[record["report_id"]] = MaintenanceReport(
+            report = MaintenanceReport(
                 car=record["car_id"].encode(),
                 component=record["component"],
                 action=maintenance.action(record),
                 occurred_at_ms=record["occurred_at"],
             )
+            first = by_id.setdefault((record["car_id"], record["report_id"]), report)
+            changed += first != report
+    if changed:
+        _log.warning(
+            "reports with the id of an earlier one of their car are left out", extra={"reports": changed}
+        )
     return sorted(by_id.values(), key=lambda report: (report.occurred_at_ms, report.car))
 
 

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import Consumer
 
@@ -16,8 +16,9 @@ from plumbing import registry
 from plumbing.kafka import KafkaSettings
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
-from trainer import capacity, log_slice
+from trainer import capacity, log_slice, quota
 from trainer.history.span import since
+from trainer.quota import Quota
 from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
@@ -36,6 +37,7 @@ class Slice:
     telemetry: log_slice.Telemetry
     reports: list[log_slice.MaintenanceReport]
     offsets: Bounds  # by which it can be read again
+    quota: Quota | None = None  # within which the telemetry is; None: all records
 
 
 def read(settings: Settings, stop: Stop) -> Slice:
@@ -49,11 +51,19 @@ def read(settings: Settings, stop: Stop) -> Slice:
         first = wait(consumer, settings, stop, records=probe_records, deadline=deadline)
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
         probe = log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
-        capacity.refuse_hopeless(probe, settings.learning_s, settings.records_max)
-        offsets = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
+        records_max = quota.records_to_read(probe, settings.records_max)
+        capacity.refuse_hopeless(probe, settings.learning_s, records_max)
+        held = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
+        offsets = log_slice.newest(held, records_max)
         offsets |= bounds(consumer, _topics(settings, MAINTENANCE))
     stop.started()
-    return read_again(settings, offsets, stop)
+    every = read_again(settings, offsets, stop)
+    return within(every, quota.fair(every.telemetry, settings.learning_s, settings.records_max))
+
+
+def within(data: Slice, quota_: Quota) -> Slice:
+    """The slice with the records that each car may hold."""
+    return replace(data, telemetry=quota.within(data.telemetry, quota_), quota=quota_)
 
 
 def read_again(settings: Settings, offsets: Bounds, stop: Stop, slice_id: str | None = None) -> Slice:
@@ -87,7 +97,7 @@ def open_log(settings: Settings) -> Consumer:
 
 
 def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, deadline: float) -> Bounds:
-    """The bounds of the slice, once the telemetry topics hold so many records.
+    """The bounds of what the telemetry topics hold, once it is so many records.
 
     Raises WorldDown at the deadline (time.monotonic), Stopped.
     """
@@ -105,7 +115,7 @@ def wait(consumer: Consumer, settings: Settings, stop: Stop, *, records: int, de
             )
         progress(count)
         time.sleep(_LOOK_EVERY_S)
-    return log_slice.newest(there, settings.records_max)
+    return there
 
 
 def decoder(settings: Settings) -> Decoder:

@@ -233,7 +233,7 @@ def manifest(
         training_offsets=data.offsets,
         validation_offsets=data.offsets,  # the parts differ by car, not by offset
         seed=settings.seed,
-        metrics=metrics,
+        metrics=dict(metrics) | {"quota": data.quota and vars(data.quota)},
         reference_quantiles=reference_quantiles(domain.signals, rows.signals),
         golden=golden_vectors(tflite, rows),
         tflite_sha256=sha256(tflite),

@@ -16,6 +16,7 @@ from contract.foresight import AlertVerdicts
 from contract.manifest import Manifest
 from contract.telemetry import SIGNALS, Decoded, Floats
 from plumbing.tflite import Interpreter
+from trainer import capacity
 from trainer.model.domain import columns
 from trainer.model.replay import Rows, in_step, ranks, runs
 
@@ -95,9 +96,8 @@ class ReplayedCars:
             return
         oldest, newest = np.quantile(at_ms, [1 - _TRUSTED_CLOCKS, _TRUSTED_CLOCKS]).tolist()
         self.oldest_ms, self.newest_ms = min(self.oldest_ms, oldest), max(self.newest_ms, newest)
-        between_ms = np.diff(at_ms)[np.diff(car) == 0]
-        if not self.interval_s and len(between_ms):
-            self.interval_s = float(np.median(between_ms)) / 1000
+        if not self.interval_s and len(intervals_ms := capacity.car_intervals_ms(car, at_ms)):
+            self.interval_s = float(np.median(intervals_ms)) / 1000
 
 
 class ReplayedModel:

@@ -20,6 +20,7 @@ from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds, read
 from trainer import reading
 from trainer.log_slice import SLICE
+from trainer.quota import Quota
 from trainer.settings import Settings
 
 _log = logging.getLogger("trainer")
@@ -39,7 +40,7 @@ def noted(settings: Settings, offsets: Offsets, *, keep: bool) -> dict[str, Any]
 
 
 def read_again(settings: Settings, manifest: Manifest, stop: Stop) -> reading.Slice:
-    """The slice that a model learned from, from the log or from its copy.
+    """The slice that a model learned from, from the log or from its copy, within the same quota.
 
     Raises Stopped, and WorldDown that says what became of both where neither is there any more.
     """
@@ -49,7 +50,7 @@ def read_again(settings: Settings, manifest: Manifest, stop: Stop) -> reading.Sl
     now = _topic_ids(settings, [*offsets, MODELS_SLICES])
     with closing(reading.open_log(settings)) as consumer:
         if not (gone := lost(consumer, offsets, ids, now)):
-            return reading.read_again(settings, offsets, stop)
+            return _within(reading.read_again(settings, offsets, stop), manifest)
         version = f"version {manifest.version} cannot be rebuilt: {gone}"
         if not kept:
             raise WorldDown(f"{version}; its slice was not kept, as only those of published models are")
@@ -57,7 +58,13 @@ def read_again(settings: Settings, manifest: Manifest, stop: Stop) -> reading.Sl
         if copy_gone := lost(consumer, copy, ids, now):
             raise WorldDown(f"{version}; and {copy_gone}")
     _log.info("from the slice that was kept", extra={"reason": gone})
-    return reading.read_again(settings, copy, stop, kept["id"])
+    return _within(reading.read_again(settings, copy, stop, kept["id"]), manifest)
+
+
+def _within(data: reading.Slice, manifest: Manifest) -> reading.Slice:
+    """Models of earlier have no quota: they learned from all records."""
+    given = manifest.metrics.get("quota")
+    return reading.within(data, Quota(**given)) if given else data
 
 
 def lost(consumer: Consumer, offsets: Bounds, then: Mapping[str, str], now: Mapping[str, str]) -> str:

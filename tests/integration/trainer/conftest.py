@@ -30,6 +30,7 @@ from tests.conftest import MEAN, SPREAD
 from tests.integration.trainer.closed_loop import CARS, SECONDS, loop, taught
 from trainer.model.graph import Graph
 from trainer.publication import Publication
+from trainer.settings import Settings
 
 # For slices of 20 seconds at one sample a second.
 SHORT = {"--learning-s": "10", "--memory-s": "5", "--false-alarms-per-car-week": "100"}
@@ -50,6 +51,12 @@ class Cloud:
     bootstrap: str
     edge: str
     model: str
+
+    def settings(self, **changes: Any) -> Settings:
+        """The trainer's settings for this edge and model."""
+        values = {"kafka_bootstrap": self.bootstrap, "edge_names": (self.edge,), "model_name": self.model}
+        values |= {"learning_s": 10.0, "memory_s": 5.0, "false_alarms_per_car_week": 100.0}
+        return Settings(**values | changes)
 
     def publication(self) -> Publication:
         """The models of this name, as the trainer reads and writes them."""

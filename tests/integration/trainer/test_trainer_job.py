@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from contract.manifest import Manifest
 from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY
-from plumbing.life import Stop, WorldDown
-from plumbing.settings import SettingsError
+from plumbing.life import Stop
 from tests.integration.trainer.conftest import ROOT, environment
-from trainer import reading, train
+from trainer import train
 from trainer.history import rebuild
 from trainer.model.learning import learn
 from trainer.publication import Entry
-from trainer.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -42,12 +40,6 @@ offsets._ANSWER_S_MAX = 0.5
 from trainer.__main__ import main
 main()
 """
-
-
-def settings(cloud: Any, **changes: Any) -> Settings:
-    values = {"kafka_bootstrap": cloud.bootstrap, "edge_names": (cloud.edge,), "model_name": cloud.model}
-    values |= {"learning_s": 10.0, "memory_s": 5.0, "false_alarms_per_car_week": 100.0}
-    return Settings(**values | changes)
 
 
 def telemetry_of(entry: Entry, topic: str) -> Iterable[tuple[int, tuple[int, int]]]:
@@ -90,7 +82,7 @@ def trained(new_cloud: Callable[[], Any], fleet: Fleet) -> Trained:
 
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setattr(train, "learn", learning)
-        given = settings(cloud, seed=2, steps_max=100, labelled_cars_min=10)
+        given = cloud.settings(seed=2, steps_max=100, labelled_cars_min=10)
         assert train.run(given, cloud.publication(), Stop()) == 0, printed.getvalue()
     return Trained(cloud, first.stdout, printed.getvalue(), *calls[0])
 
@@ -124,7 +116,7 @@ def test_reported_cars_are_labels_and_not_learned_from(trained: Trained) -> None
 def test_a_model_is_rebuilt_from_its_manifest(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     """In another process than its training, after more telemetry has come: the same bytes."""
     (first, *_) = trained.cloud.publication().history()
-    assert rebuild.run(settings(trained.cloud), first, Stop()) == 0
+    assert rebuild.run(trained.cloud.settings(), first, Stop()) == 0
     assert f"version 1: the same {first.manifest.tflite_bytes} bytes" in capsys.readouterr().out
     assert trained.cloud.trainer("rebuild", "9").returncode == 2
 
@@ -149,7 +141,7 @@ def test_a_model_is_rebuilt_after_its_telemetry_is_gone(
     admin = AdminClient({"bootstrap.servers": cloud.bootstrap})
     for deleted in admin.delete_records(ends).values():
         deleted.result(30)
-    assert rebuild.run(settings(cloud), second, Stop()) == 0
+    assert rebuild.run(cloud.settings(), second, Stop()) == 0
     assert f"version 2: the same {second.manifest.tflite_bytes} bytes" in capsys.readouterr().out
 
 
@@ -176,7 +168,7 @@ def test_a_candidate_that_is_no_better_than_the_baselines_is_refused(
     """On signals without any relation: exit 3, the reason in print and in the log, no champion."""
     cloud.drive(noise)
     monkeypatch.setattr(train, "learn", lambda *_, **__: trained.learned)
-    assert train.run(settings(cloud), cloud.publication(), Stop()) == 3
+    assert train.run(cloud.settings(), cloud.publication(), Stop()) == 3
     assert re.search(r"version 1 REFUSED:\n(  - .*\n)*  - not better than max\|z\|", capsys.readouterr().out)
     publication = cloud.publication()
     assert publication.champion() is None
@@ -196,7 +188,7 @@ def test_a_poisoned_slice_is_refused_and_the_next_sound_one_published(
     publication, decisions = clouds[0].publication(), []
     for cloud, slice_ in zip(clouds, np.split(signals, 3), strict=True):  # one model, each slice of an edge
         cloud.drive(slice_)
-        train.run(settings(clouds[0], edge_names=(cloud.edge,)), publication, Stop())
+        train.run(clouds[0].settings(edge_names=(cloud.edge,)), publication, Stop())
         decisions.append(publication.history()[-1].manifest)
     assert [manifest.decision.published for manifest in decisions] == [True, False, True]
     reasons = "; ".join(decisions[1].decision.reasons)
@@ -217,55 +209,12 @@ def test_nan_weights_are_refused(
     monkeypatch.setattr(graph.constants, "linear", graph.constants.linear * np.nan)
     monkeypatch.setattr(train, "learn", lambda *_, **__: trained.learned)
     publication = cloud.publication()
-    assert train.run(settings(cloud), publication, Stop()) == 3
+    assert train.run(cloud.settings(), publication, Stop()) == 3
     assert publication.champion() is None
     (entry,) = publication.history()
     reasons = "\n".join(entry.manifest.decision.reasons)
     assert "not finite" in reasons
     assert "unsound" in reasons
-
-
-def test_the_same_offsets_give_the_same_slice(
-    cloud: Any, fleet: Fleet, telemetry_values: Callable[..., list[bytes]]
-) -> None:
-    """A slice read twice, and again after more has come, is the same; duplicates and garbage are left out."""
-    cloud.drive(fleet(50, 10, seed=3))
-    cloud.produce(TELEMETRY, [b"car-000001"] * 2, telemetry_values(["car-000001"] * 2, [3, 4]))
-    cloud.produce(TELEMETRY, [b"car-000001"] * 2, [b"garbage", b"\x00\x00\x00\x00\x63 unknown"])
-    cloud.report("car-000002", "tire_1_1", 1_790_000_005_000)
-    given = settings(cloud)
-    first = reading.read(given, Stop())
-    assert len(first.telemetry.car) == 500
-    assert first.telemetry.duplicates == 2
-    assert dict(first.telemetry.rejected) == {"bad_frame": 1, "unknown_schema": 1}
-    assert [(report.car, report.component) for report in first.reports] == [(b"car-000002", "tire_1_1")]
-    cloud.drive(fleet(50, 20, seed=4)[10:], since=11)
-    again = reading.read_again(given, first.offsets, Stop())
-    assert np.array_equal(again.telemetry.signals, first.telemetry.signals)
-    assert again.telemetry.cars == first.telemetry.cars
-    assert len(reading.read(given, Stop()).telemetry.car) > 500
-    few = reading.read(settings(cloud, records_max=120), Stop())
-    assert 100 < len(few.telemetry.car) <= 120
-
-
-def test_too_little_telemetry_is_the_worlds_fault(cloud: Any, fleet: Fleet) -> None:
-    """Nothing within the time, or too few cars to judge by: the message says what there was."""
-    with pytest.raises(WorldDown, match="0 records after 1 s, --wait-records is 10"):
-        train.run(settings(cloud, wait_records=10, wait_seconds=1), cloud.publication(), Stop())
-    cloud.drive(fleet(20, 5, seed=6))
-    with pytest.raises(WorldDown, match="cars without a reported fault and with more than the 10 samples"):
-        train.run(settings(cloud), cloud.publication(), Stop())
-    assert cloud.publication().history() == []
-
-
-def test_a_slice_that_can_never_hold_enough_is_refused_before_the_wait(cloud: Any, fleet: Fleet) -> None:
-    """The newest records show the fleet: the refusal comes at once, with the number that would do."""
-    cloud.drive(fleet(120, 4, seed=9))
-    hopeless = settings(cloud, learning_s=28_800.0, records_max=100_000, wait_records=400, wait_seconds=60)
-    with pytest.raises(SettingsError, match=r"--records-max 100000 can never hold.*about 6912000 records"):
-        reading.read(hopeless, Stop())
-    with pytest.raises(WorldDown, match="cars without a reported fault and with more than the 10 samples"):
-        train.run(settings(cloud), cloud.publication(), Stop())  # 480 records are only too few yet
 
 
 def test_a_broker_that_is_not_there_is_the_worlds_fault(cloud: Any) -> None:

@@ -101,3 +101,23 @@ def test_reports_of_both_versions_are_read(
         for car, action in ((b"a", "repaired"), (b"b", "repaired"), (b"c", "inspected"), (b"d", "failed"))
     ]
     assert faulty_cars(found) == {b"a", b"b", b"d"}
+
+
+def test_no_later_report_replaces_what_a_workshop_has_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither one of another car with the same id, nor one of the car itself, which is named in the log."""
+    schema = get("maintenance", 2)
+    record = {"car_id": "a", "report_id": "r-1", "component": "battery", "action": "failed", "occurred_at": 7}
+    first = record | {"reported_at": 8}
+    values = [
+        confluent_header(schema.schema_id) + body(schema, first | more)
+        for more in ({}, {"car_id": "b"}, {"action": "repaired", "inspected": True}, {})
+    ]
+    messages = [SimpleNamespace(value=lambda value=value: value) for value in values]
+    monkeypatch.setattr(log_slice, "read", lambda consumer, ranges: iter([messages]))
+    consumer: Any = None
+    found = reports(consumer, {}, {schema.schema_id: schema})
+    assert found == [MaintenanceReport(car, "battery", "failed", 7) for car in (b"a", b"b")]
+    (line,) = caplog.records
+    assert line.__dict__["reports"] == 1
