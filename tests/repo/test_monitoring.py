@@ -89,6 +89,15 @@ def test_every_metric_in_alerts_and_dashboards_exists(tree: Any):
     assert used >= EXPORTED
 
 
+def test_all_that_is_measured_of_models_at_work_is_shown(tree: Any):
+    """Each metric of the watcher and of a trial in the scorers is on a board or in an alert."""
+    used = {name for query in _queries(tree) for name in metrics_in(query)}
+    prefixes = ("trainer_", "scorer_challenger", "scorer_evidence")
+    shown = {name for name in _documented(tree) if name.startswith(prefixes)}
+    assert len(shown) > 20
+    assert shown - used == set()
+
+
 @pytest.mark.parametrize(
     ("query", "metrics"),
     [

@@ -11,6 +11,9 @@ cars = Gauge("trainer_known_cars", "Cars of all edges, by the champion's evidenc
 cars_learning = Gauge("trainer_learning_cars", "Of these: not learned by the champion")
 cars_strange = Gauge("trainer_strange_cars", "Of these: of a kind that the champion does not know")
 broken_share = Gauge("trainer_broken_share", "Share of the records with a value that no sound sensor sends")
+evidence_age = Gauge(
+    "trainer_evidence_age_seconds", "Time since the end of the newest minute that the scorers have counted"
+)
 drifting = Gauge("trainer_drifting", "1 while the champion's cars drift, else 0")
 champion_version = Gauge("trainer_champion_version", "Version of the champion; 0: none")
 challenger_version = Gauge("trainer_challenger_version", "Version of the challenger; 0: no trial")

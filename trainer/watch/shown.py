@@ -20,7 +20,7 @@ def measure(
     metrics.champion_version.set(champion or 0)
     metrics.challenger_version.set(challenger or 0)
     metrics.trial_waits.set(bool(verdict and verdict.action == "hold"))
-    _measure_look(looks)
+    _measure_look(looks, now_s)
     for gauge in (metrics.trial_car_weeks, metrics.trial_openings, metrics.trial_unexplained):
         gauge.clear()
     for standing in (trial.champion, trial.challenger) if trial else ():
@@ -83,7 +83,7 @@ def _row(name: str, standing: Standing, tally: ForesightTally) -> list[object]:
     ]  # fmt: skip
 
 
-def _measure_look(looks: Sequence[PastLook]) -> None:
+def _measure_look(looks: Sequence[PastLook], now_s: float) -> None:
     if not looks:
         return
     last = looks[-1]
@@ -92,6 +92,7 @@ def _measure_look(looks: Sequence[PastLook]) -> None:
     metrics.cars_learning.set(look.learning)
     metrics.cars_strange.set(look.strange)
     metrics.broken_share.set(look.broken)
+    metrics.evidence_age.set(max(0.0, now_s - last.ended_ms / 1000))
     metrics.drifting.set(bool(last.drifts))
     for signal in look.signals:
         metrics.drift_share.labels(signal.name, "less").set(signal.far_below / judged)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from contract import records
 from contract.evidence import AT_THRESHOLD, LEVELS, Beyond, Evidence
@@ -243,6 +244,15 @@ def test_a_trial_begins_once(detector: Any) -> None:
     assert began(log) == 10
     assert began([*log, (2, withdrawn), (2, SHADOW)]) == 60
     assert began([*log, (4, PASSED), (2, SHADOW)]) == 60
+
+
+def test_the_age_of_the_evidence_is_measured(facts: Facts) -> None:
+    """From the end of the newest look that is over: it grows where nothing more is counted."""
+    for minute in (1, 2, 3):
+        facts.looks.add((EDGE, "a"), far(minute, 0))
+    past = facts.looks.over()
+    shown.measure(facts, past, None, None, past[-1].ended_ms / 1000 + 7)
+    assert REGISTRY.get_sample_value("trainer_evidence_age_seconds") == pytest.approx(7, abs=0.01)
 
 
 def test_the_table_shows_both_models_and_the_verdict(facts: Facts) -> None:
