@@ -44,8 +44,10 @@ def learning_samples(learning_s: float, interval_s: float) -> int:
     return max(1, round(learning_s / interval_s))
 
 
-def refuse_hopeless(newest: Telemetry, learning_s: float, records_max: int) -> None:
+def refuse_hopeless(newest: Telemetry, learning_s: float, records_max: int, reach: float = 1.0) -> None:
     """Raises SettingsError where no slice of `records_max` can hold enough, by a fleet's newest records.
+
+    `reach`: how many records are read for each of them, where few cars send most (trainer/quota.py).
 
     A longer slice is expected to hold each car in the same proportion. Too few cars that occur twice among
     the newest records do not tell: then only the slice itself can.
@@ -54,9 +56,9 @@ def refuse_hopeless(newest: Telemetry, learning_s: float, records_max: int) -> N
     if len(counts) < cars_min or counts[cars_min - 1] < 2:
         return
     samples, records = learning_samples(learning_s, sample_interval_s(newest)), len(newest.car)
-    if math.ceil((samples + 1) * records / counts[cars_min - 1]) > records_max:
+    if math.ceil((samples + 1) * records / counts[cars_min - 1]) > records_max * reach:
         # A car is learned for a time and judged afterwards, so a good slice holds it for twice as long.
-        enough = math.ceil(2 * samples * records / float(np.median(counts)))
+        enough = math.ceil(2 * samples * records / float(np.median(counts)) / reach)
         raise SettingsError(
             f"--records-max {records_max} can never hold enough of this fleet: cars are learned for "
             f"{samples} samples each (--learning-s), which takes about {enough} records; set --records-max "

@@ -52,7 +52,8 @@ def read(settings: Settings, stop: Stop) -> Slice:
         newest = log_slice.newest(first, capacity.PROBE_RECORDS)
         probe = log_slice.telemetry(consumer, newest, decoder(settings), lambda _: stop_if_asked(stop))
         records_max = quota.records_to_read(probe, settings.records_max)
-        capacity.refuse_hopeless(probe, settings.learning_s, records_max)
+        reach = records_max / settings.records_max
+        capacity.refuse_hopeless(probe, settings.learning_s, settings.records_max, reach)
         held = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
         offsets = log_slice.newest(held, records_max)
         offsets |= bounds(consumer, _topics(settings, MAINTENANCE))

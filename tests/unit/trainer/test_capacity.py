@@ -16,10 +16,10 @@ def newest(samples: list[int], interval_ms: int = 500) -> Telemetry:
     return Telemetry(names, car, seq, seq * interval_ms, np.zeros((len(car), len(SIGNALS)), np.float32))
 
 
-def refusal(fleet: Telemetry, learning_s: float, records_max: int) -> str:
+def refusal(fleet: Telemetry, learning_s: float, records_max: int, reach: float = 1.0) -> str:
     """The message for a slice of so many records; "" where it may hold enough."""
     try:
-        capacity.refuse_hopeless(fleet, learning_s, records_max)
+        capacity.refuse_hopeless(fleet, learning_s, records_max, reach)
     except SettingsError as error:
         return str(error)
     return ""
@@ -38,6 +38,16 @@ def test_cars_that_send_more_than_others_are_enough():
     """Only as many cars as a training needs must be there for long enough."""
     assert refusal(newest([20] * 490), 5.0, 2_000)
     assert not refusal(newest([100] * 90 + [2] * 400), 5.0, 2_000)
+
+
+def test_a_fleet_is_not_refused_for_the_cars_that_send_most():
+    """Where four records are read for each that is wanted, the others need not find room beside them."""
+    fleet = newest([10] * 500 + [1_250] * 12)
+    assert "--records-max 30000 can never hold" in refusal(fleet, 10.0, 30_000)
+    assert not refusal(fleet, 10.0, 30_000, reach=4.0)
+    message = refusal(fleet, 50.0, 30_000, reach=4.0)
+    assert "--records-max 30000 can never hold" in message
+    assert "about 100000 records" in message
 
 
 def test_nothing_is_said_of_too_few_cars_or_samples():
