@@ -181,8 +181,9 @@ def scorers_more_or_less(world: World) -> None:
 def pause(world: World) -> None:
     """SIGSTOP, and SIGCONT some seconds later."""
     process = world.random.choice((world.bridge, _some_scorer(world))).process
-    if process is not None:
-        process.paused_until_s = world.schedule.now + world.random.uniform(*_PAUSE_S)
+    now = world.schedule.now
+    if process is not None and process.paused_until_s + _PAUSE_S[1] < now:  # two in a row are a long one
+        process.paused_until_s = now + world.random.uniform(*_PAUSE_S)
 
 
 def kafka_away(world: World) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from contract import records
 from contract.joined import Joined
 from contract.telemetry import Decoder
-from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY
+from contract.topics import ALERTS, ANOMALIES, AUDIT, CAR_STATE, REJECTED, TELEMETRY, is_challenger
 from loadtest.chaos.auditor import AuditedRanges, audit
 from local.ledger import SEQ_BITS, Log, Published
 from scorer.batch import Batch
@@ -32,6 +32,7 @@ class Verdict:
     scored_twice: int
     refused: int  # dead letters: all cars are honest
     closed_unopened: int  # alerts that closed and never opened
+    left_over: int  # states of a challenger in Kafka although its trial is over
     unaudited: int  # offsets that no audit record covers
     misjudged: int  # audit records that do not fit the log
     unfounded: int  # anomalies that a scorer without faults does not find, or with another score
@@ -73,6 +74,7 @@ def judge(world: World) -> tuple[Verdict, Course]:
         scored_twice=len(found.scoring.twice),
         refused=len(world.log.all(REJECTED)),
         closed_unopened=_closed_unopened(world),
+        left_over=_left_over(world),
         unaudited=len(found.scoring.unaudited),
         misjudged=len(found.scoring.misjudged),
         unfounded=scores[0],
@@ -130,6 +132,20 @@ def _closed_unopened(world: World) -> int:
         {each["alert_id"] for each in alerts if each["action"] == way} for way in ("opened", "closed")
     )
     return len(closed - opened)
+
+
+def _left_over(world: World) -> int:
+    champion, challenger = 0, None
+    for message in world.log.of(MODELS_TOPIC, 0):
+        version = None if message.value() is None else records.decode(message.value())[1]["version"]
+        if is_challenger(message.key()):
+            challenger = version
+        else:
+            champion = version
+    if challenger not in (None, champion):
+        return 0
+    last = {message.key(): message.value() for message in world.log.all(CAR_STATE)}
+    return sum(is_challenger(key) and value is not None for key, value in last.items())
 
 
 def _states_that_differ(world: World, detector: AnomalyDetector) -> int:
