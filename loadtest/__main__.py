@@ -14,11 +14,12 @@ usage: python -m loadtest COMMAND [settings]
   chaos   every record accounted for while parts are killed
   soak    hours under load in which no process may grow
   load    locust against a running deployment, as an outside client with budgets
+  compat  the message path over other MQTT brokers and Kafkas, with its ledger
   plan    cores, partitions and replicas for a fleet, from measured costs
 
 `python -m loadtest COMMAND --help` explains its settings.
 """
-COMMANDS = ("scale", "bench", "chaos", "soak", "load", "plan")
+COMMANDS = ("scale", "bench", "chaos", "soak", "load", "plan", "compat")
 
 
 def main() -> None:

@@ -243,12 +243,7 @@ class Deployment:
 
     def published(self) -> Published:
         """What the cars sent, by their own journal. Raises WorldDown before the simulator has ended."""
-        path = self._fleet_dir / "published.npy"
-        try:
-            rows = np.load(path)
-        except OSError as error:
-            raise WorldDown(f"the simulator left no record of what the cars sent: {error}") from error
-        return Published([f"car-{car:06d}" for car in rows["car"]], rows["sent"], rows["acknowledged"])
+        return published(self._fleet_dir)
 
     def truth(self) -> list[dict[str, Any]]:
         """Every fault of the fleet as the simulator planned it."""
@@ -270,6 +265,15 @@ class Deployment:
     def _service(self, name: str, module: str, port: int, **settings: object) -> None:
         argv = [sys.executable, "-m", module, *flags(settings | {"metrics_port": port})]
         self.supervisor.start(Child(name, argv, lambda: is_ready(port), env=ENVIRONMENT))
+
+
+def published(fleet_dir: Path) -> Published:
+    """What the cars of a simulator's folder sent. Raises WorldDown before the simulator has ended."""
+    try:
+        rows = np.load(fleet_dir / "published.npy")
+    except OSError as error:
+        raise WorldDown(f"the simulator left no record of what the cars sent: {error}") from error
+    return Published([f"car-{car:06d}" for car in rows["car"]], rows["sent"], rows["acknowledged"])
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:

@@ -36,18 +36,19 @@ def command(
     compiler: Compiler = "c1",
     properties: Mapping[str, str] = MappingProxyType({}),
     record: bool = False,
+    libs: Path = LIBS,
 ) -> list[str]:
     """The command line of one of Kafka's programs; `properties` are system properties for log4j2.properties.
 
     With `record` the program writes its class archive, named `archive`, at exit. Raises WorldDown without a
     Java or without Kafka's jars.
     """
-    if not LIBS.is_dir():
-        raise WorldDown(f"Kafka's jars are not in {LIBS}: `local/setup` fetches them")
+    if not libs.is_dir():
+        raise WorldDown(f"Kafka's jars are not in {libs}: `local/setup` fetches them")
     java = find()
     log_config = (ROOT / "local/log4j2.properties").as_uri()
     # The launcher expands `*` itself. An archive is valid only for the class path that it was made with.
-    flags = ["-cp", f"{LIBS}/*", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-Xss512k"]
+    flags = ["-cp", f"{libs}/*", f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", "-Xss512k"]
     flags.append(f"-Dlog4j2.configurationFile={log_config}")
     flags += [f"-D{name}={value}" for name, value in properties.items()]
     if compiler == "c1":
@@ -55,7 +56,7 @@ def command(
     path = archive_path(java, archive)
     if record:
         flags.append(f"-XX:ArchiveClassesAtExit={path.with_suffix('.new')}")
-    elif path.exists():
+    elif path.exists() and libs == LIBS:
         # The JVM ignores an archive that does not match and reads the jars.
         flags.append(f"-XX:SharedArchiveFile={path}")
     return [str(java), *flags, main_class, *arguments]

@@ -38,6 +38,10 @@ class Broker:
     folder: Path
     compiler: java.Compiler = "c1"
     heap_mib: int = HEAP_MIB
+    libs: Path = java.LIBS  # Kafka's jars
+    more_settings: str = (
+        ""  # lines of the properties file; of a setting that stands twice the last line counts
+    )
     record: bool = False  # whether its programs write their class archives (local/archives.py)
     # More listeners, each for the clients behind one relay.
     hops: Sequence[Hop] = ()
@@ -55,6 +59,7 @@ class Broker:
         argv = java.command(
             "kafka.Kafka", str(properties.resolve()),
             heap_mib=self.heap_mib, archive="broker", compiler=self.compiler, record=self.record,
+            libs=self.libs,
         )  # fmt: skip
         return Child(
             self.name,
@@ -83,12 +88,12 @@ class Broker:
             hop_protocols="".join(f",HOP{n}:PLAINTEXT" for n in range(len(self.hops))),
         )
         draft = properties.with_suffix(".new")
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text + self.more_settings, encoding="utf-8")
         cluster_id = base64.urlsafe_b64encode(hashlib.md5(self.name.encode()).digest()).decode().rstrip("=")
         argv = java.command(
             "kafka.tools.StorageTool", "format", "-t", cluster_id.replace("-", "A"),
             "-c", str(draft.resolve()), "--standalone",
-            heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self.record,
+            heap_mib=_FORMAT_HEAP_MIB, archive="format", record=self.record, libs=self.libs,
         )  # fmt: skip
         done = subprocess.run(
             argv,

@@ -6,6 +6,7 @@ A record is identified by `(car_id, seq)`. The cars' journal tells what was sent
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,10 +82,15 @@ def reconcile(
     at_cloud = read_log(cloud_bootstrap, mirrored("edge", TELEMETRY), published)
     return [
         Stage("acknowledged", sent, acknowledged, 0, sent - acknowledged),
-        _stage("edge_kafka", published, at_edge.record),
+        edge_stage(published, at_edge),
         scored_stage(published, at_edge, audits),
         _stage("cloud_kafka", published, at_cloud.record),
     ]
+
+
+def edge_stage(published: Published, log: Log) -> Stage:
+    """The stage `edge_kafka`, of all that the topic holds."""
+    return _stage("edge_kafka", published, log.record)
 
 
 def first_batches(audits: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
@@ -152,22 +158,23 @@ class LogDecoder:
         )
 
 
-def read_log(bootstrap: str, topic: str, published: Published) -> Log:
+def read_log(bootstrap: str, topic: str, published: Published, properties: Path | None = None) -> Log:
     """Everything that the topic holds now, decoded. Raises WorldDown."""
     decoder = LogDecoder(published.car_ids)
-    return Log.of([decoder.decode(messages) for messages in read_topic(bootstrap, topic)])
+    return Log.of([decoder.decode(messages) for messages in read_topic(bootstrap, topic, properties)])
 
 
-def read_audits(bootstrap: str) -> list[dict[str, Any]]:
+def read_audits(bootstrap: str, properties: Path | None = None) -> list[dict[str, Any]]:
     """All audit records of telemetry as it is now, not of a topic that it replaced. Raises WorldDown."""
-    audits = [records.decode(m.value())[1] for messages in read_topic(bootstrap, AUDIT) for m in messages]
-    now = kafka.topic_ids(bootstrap, None, [TELEMETRY]).get(TELEMETRY, "")
+    batches = read_topic(bootstrap, AUDIT, properties)
+    audits = [records.decode(message.value())[1] for messages in batches for message in messages]
+    now = kafka.topic_ids(bootstrap, properties, [TELEMETRY]).get(TELEMETRY, "")
     return [audit for audit in audits if audit.get("topic_id", "") in ("", now)]
 
 
-def read_topic(bootstrap: str, topic: str) -> Iterator[list[Any]]:
+def read_topic(bootstrap: str, topic: str, properties: Path | None = None) -> Iterator[list[Any]]:
     """All committed messages that a topic holds now, in batches. Raises WorldDown after silence."""
-    consumer = kafka.consumer(bootstrap, group_id="ledger", enable_partition_eof=True)
+    consumer = kafka.consumer(bootstrap, properties, group_id="ledger", enable_partition_eof=True)
     try:
         kafka.wait_for_topics(consumer, (topic,), _TOPIC_S_MAX)
         yield from filter(None, offsets.read(consumer, offsets.bounds(consumer, [topic])))

@@ -1,22 +1,24 @@
 """Creates a cluster's topics from contract/topics.py and refuses topics with another number of partitions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from contract.topics import Topic
+from plumbing import kafka
 from plumbing.life import WorldDown
 
 _ANSWER_WITHIN_S = 30.0
 
 
-def create(cluster: str, bootstrap: str, topics: Sequence[Topic]) -> None:
-    """Create the missing ones of `topics`.
+def create(cluster: str, bootstrap: str, topics: Sequence[Topic], properties: Path | None = None) -> None:
+    """Create the missing ones of `topics`; `properties` as for --kafka-properties.
 
     Raises WorldDown where the broker does not answer, or has a topic with another number of partitions.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = kafka.admin(bootstrap, properties)
     try:
         there = admin.list_topics(timeout=_ANSWER_WITHIN_S).topics
         partitions = {name: len(topic.partitions) for name, topic in there.items()}
