@@ -1,6 +1,6 @@
 # Every command that people and CI type. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos soak load fuzz plan quality life terraform cluster cluster-up proofs clean
+.PHONY: help setup setup-dev demo up check test test-all test-unit test-registry scale bench chaos soak load fuzz plan quality compat life terraform cluster cluster-up proofs clean
 
 PYTHON := var/venv/bin/python
 CARS ?= 1000
@@ -75,6 +75,9 @@ plan: setup-dev ## cores, memory and replicas for CARS=… HZ=…
 
 quality: setup-dev ## failures foreseen by 9 models: SEEDS=4 QUICK=1 CHECK=1
 	@exec $(PYTHON) -m quality $(if $(SEEDS),--seeds $(SEEDS)) $(if $(QUICK),--quick) $(if $(CHECK),--check) $(if $(KEEP),--keep-data)
+
+compat: setup-dev ## other MQTT brokers and Kafkas (downloads 160 MB): BROKERS=hivemq KAFKAS=3.9-classic
+	@exec $(PYTHON) -m loadtest compat $(if $(BROKERS),--brokers $(BROKERS)) $(if $(KAFKAS),--kafkas $(KAFKAS))
 
 life: setup-dev ## hand-overs, poisoned slices, on simulated fleets: SEEDS=3 ONLY=poisoned
 	@exec $(PYTHON) -m quality.life $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))

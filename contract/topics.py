@@ -42,6 +42,7 @@ class Topic:
     partitions: int
     cleanup_policy: Literal["delete", "compact"] = "delete"
     retention_hours: int | None = 24  # None: for ever
+    retention_bytes: int | None = None  # of a partition, in whole segments; None: no limit
     message_bytes_max: int = 1_048_576
     segment_bytes: int | None = None  # only closed segments are compacted
     compaction_lag_hours: int | None = None  # records younger than this are not compacted
@@ -55,6 +56,8 @@ class Topic:
             "retention.ms": str(retention_ms),
             "max.message.bytes": str(self.message_bytes_max),
         }
+        if self.retention_bytes is not None:
+            config["retention.bytes"] = str(self.retention_bytes)
         if self.segment_bytes is not None:
             config["segment.bytes"] = str(self.segment_bytes)
         if self.compaction_lag_hours is not None:
@@ -66,6 +69,8 @@ _TELEMETRY = Topic(TELEMETRY, TELEMETRY_PARTITIONS)
 _MAINTENANCE = Topic(MAINTENANCE, 4, retention_hours=None)
 _ANOMALIES = Topic(ANOMALIES, 4, retention_hours=24 * 7)
 _ALERTS = Topic(ALERTS, 4, retention_hours=24 * 30)
+# Whoever sends only what is refused must not fill the disk: 4 GiB in all, the newest.
+_REJECTED = Topic(REJECTED, 4, retention_hours=24 * 7, retention_bytes=2**30, segment_bytes=64 * 2**20)
 # Keys: the scorer's name for its counts, the car id for an alert of a model on trial.
 _EVIDENCE = Topic(EVIDENCE, 4, retention_hours=24 * 30)
 # A scorer that starts during a hand-over also needs the model before the newest.
@@ -104,7 +109,7 @@ def edge_topics(cloud: str = "cloud") -> tuple[Topic, ...]:
         _MAINTENANCE,
         _ANOMALIES,
         _ALERTS,
-        Topic(REJECTED, 4, retention_hours=24 * 7),
+        _REJECTED,
         # The audit of a telemetry partition is in the audit partition of the same number (scorer/).
         Topic(AUDIT, TELEMETRY_PARTITIONS, retention_hours=24 * 7),
         _EVIDENCE,

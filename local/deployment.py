@@ -109,10 +109,10 @@ class Deployment:
             shards=plan.mqtt_shards, scorers=plan.scorers, bridges=plan.bridges, relayed=plan.relayed
         )
         preflight.check(plan.run_dir, ports)
-        _empty(plan.run_dir)
+        empty(plan.run_dir)
         if plan.fleet_dir is not None:
             plan.fleet_dir.mkdir(parents=True, exist_ok=True)
-            _empty(plan.fleet_dir)
+            empty(plan.fleet_dir)
         hops = [plan.ports.hop(name) for name in plan.relayed if name in KAFKA_HOPS]
         self.edge = kafka.Broker(
             "edge", plan.ports.edge, plan.run_dir / "edge", compiler=plan.compiler, hops=hops
@@ -281,7 +281,7 @@ def flags(settings: Mapping[str, object]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def _empty(run_dir: Path) -> None:
+def empty(run_dir: Path) -> None:
     """Empty a run folder. Raises WorldDown for a folder that no run has created."""
     mark = run_dir / _MARK
     if any(run_dir.iterdir()) and not mark.exists():

@@ -36,13 +36,14 @@ def command(
     compiler: Compiler = "c1",
     properties: Mapping[str, str] = MappingProxyType({}),
     record: bool = False,
-    libs: Path = LIBS,
+    libs: Path | None = None,
 ) -> list[str]:
     """The command line of one of Kafka's programs; `properties` are system properties for log4j2.properties.
 
-    With `record` the program writes its class archive, named `archive`, at exit. Raises WorldDown without a
-    Java or without Kafka's jars.
+    With `record` the program writes its class archive, named `archive`, at exit. `libs`: other jars of Kafka
+    than those of local/setup, without archives. Raises WorldDown without a Java or without Kafka's jars.
     """
+    libs = libs or LIBS
     if not libs.is_dir():
         raise WorldDown(f"Kafka's jars are not in {libs}: `local/setup` fetches them")
     java = find()

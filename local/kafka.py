@@ -38,7 +38,7 @@ class Broker:
     folder: Path
     compiler: java.Compiler = "c1"
     heap_mib: int = HEAP_MIB
-    libs: Path = java.LIBS  # Kafka's jars
+    libs: Path | None = None  # other jars of Kafka than those of local/setup
     more_settings: str = (
         ""  # lines of the properties file; of a setting that stands twice the last line counts
     )

@@ -10,12 +10,14 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from plumbing.life import WorldDown
 
 STALLED_AFTER_S = 30.0
+CONNECTIONS_MAX = 16
 
 
 class Health:
@@ -53,13 +55,8 @@ def serve(health: Health, *, host: str, port: int) -> ThreadingHTTPServer | None
     class Handler(_Handler):
         probes = health
 
-    class Server(ThreadingHTTPServer):
+    class Server(_Server):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-        def server_bind(self) -> None:
-            # HTTPServer's own asks the name server for the name of its address, which nobody here needs.
-            TCPServer.server_bind(self)
-            self.server_name, self.server_port = host, self.socket.getsockname()[1]
 
     try:
         server = Server((host, port), Handler)
@@ -70,6 +67,38 @@ def serve(health: Health, *, host: str, port: int) -> ThreadingHTTPServer | None
     # `shutdown` takes as long as the poll interval.
     threading.Thread(target=server.serve_forever, args=(0.1,), name="health", daemon=True).start()
     return server
+
+
+class _Server(ThreadingHTTPServer):
+    """At most CONNECTIONS_MAX connections, each with a thread: a new one ends the oldest.
+
+    So clients that connect and say nothing neither take all threads nor keep probes out.
+    """
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Any, None] = {}  # sockets, the oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks the name server for the name of its address, which nobody here needs.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            while len(self._open) >= CONNECTIONS_MAX:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -87,13 +116,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"/metrics, /healthz or /readyz\n")
 
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
+
     def _answer(self, status: int, body: bytes, content_type: str = "text/plain") -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         with contextlib.suppress(ConnectionError):  # the client has hung up, after the status for instance
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Probes are not logged."""

@@ -84,9 +84,9 @@ def _hivemq(port: int, folder: Path) -> Child:
 
 
 def kafka(name: str, port: int, folder: Path) -> Broker:
-    """One of KAFKAS, listening for clients with PROPERTIES. Fetches its jars. Raises WorldDown."""
+    """A cluster of KAFKAS, listening for clients with PROPERTIES. Fetches its jars. Raises WorldDown."""
     version, protocol = KAFKAS[name]
-    libs = java.LIBS
+    libs = None
     if version:
         libs = _fetched(f"kafka-{version}", java.ROOT / "local/pom.xml", f"-Dkafka.version={version}")
         for binding in libs.glob("slf4j-reload4j-*"):  # Kafka 3 ships one, beside ours

@@ -1,6 +1,5 @@
 """A run of `make compat`: combination after combination, and the table of all."""
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from loadtest import deployment, machine, output
 from loadtest.compat import brokers
 from loadtest.compat.settings import Settings
 from local import ledger, topics
-from local.deployment import ENVIRONMENT, flags, published
+from local.deployment import ENVIRONMENT, empty, flags, published
 from local.ports import Ports, is_ready
 from local.supervisor import Child, Supervisor
 from local.usage import cpu_s
@@ -56,7 +55,8 @@ def main(settings: Settings) -> int:
     for broker in settings.brokers:
         for name in settings.kafkas:
             console.print(f"{broker}, Kafka {name} …")
-            shutil.rmtree(settings.run_dir, ignore_errors=True)
+            settings.run_dir.mkdir(parents=True, exist_ok=True)
+            empty(settings.run_dir)
             try:
                 with _Path(settings, broker, name) as path:
                     found.append(path.carry())

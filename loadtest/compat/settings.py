@@ -24,7 +24,9 @@ class Settings:
         "a kept model; where there is none, a small fleet trains one", default=champion.KEPT
     )
     port_offset: int = setting("added to every port, to run beside another deployment", default=0)
-    run_dir: Path = setting("folder of logs and summary.json; emptied first", default=Path("var/compat/run"))
+    run_dir: Path = setting(
+        "folder of logs, emptied first; summary.json is beside it", default=Path("var/compat/run")
+    )
 
     def __post_init__(self) -> None:
         for name, chosen, known in (("brokers", self.brokers, BROKERS), ("kafkas", self.kafkas, KAFKAS)):

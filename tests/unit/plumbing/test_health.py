@@ -1,15 +1,18 @@
 """Probes and metrics over HTTP on the loopback interface."""
 
 import socket
+import threading
+import time
 import urllib.error
 from collections.abc import Iterator
 from typing import Any
+from urllib.request import Request
 
 import pytest
 from prometheus_client import REGISTRY, Counter
 
 from plumbing import web
-from plumbing.health import Health, serve
+from plumbing.health import CONNECTIONS_MAX, Health, serve
 from plumbing.life import WorldDown
 
 
@@ -81,6 +84,26 @@ def test_ready_only_when_the_service_says_so(base_url: str, health: Health):
 def test_anything_else_is_not_found(base_url: str):
     """404 lists the paths that exist."""
     assert _get(f"{base_url}/secrets") == (404, "/metrics, /healthz or /readyz\n")
+
+
+def test_a_head_request_has_no_body(base_url: str, health: Health):
+    """Load balancers and curl -I ask so; they got 501."""
+    health.ready()
+    with web.opened(Request(f"{base_url}/readyz", method="HEAD"), timeout_s=5) as answer:
+        assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, "3", b"")
+
+
+def test_idle_connections_take_few_threads_and_keep_no_probe_out(base_url: str, server: Any):
+    """Each had a thread for ten seconds."""
+    before = threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", server.server_port), 5) for _ in range(100)]
+    assert _get(f"{base_url}/healthz")[0] == 200
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before + CONNECTIONS_MAX and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before + CONNECTIONS_MAX
+    for connection in idle:
+        connection.close()
 
 
 def test_a_taken_port_is_a_clear_error(health: Health):
