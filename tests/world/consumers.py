@@ -31,7 +31,7 @@ class Group:
     def target(self, member: "GroupConsumer") -> set[int]:
         """The partitions that a member is to have."""
         now, partitions = self._schedule.now, self._log.partitions[TELEMETRY]
-        self.members = [each for each in self.members if each.died_at + SESSION_S > now]
+        self.members = [each for each in self.members if each.silent_since_s + SESSION_S > now]
         first, count = self.members.index(member), len(self.members)
         return set(range(first, partitions, count))
 
@@ -51,9 +51,9 @@ class GroupConsumer:
         self._callbacks: dict[str, Callable[..., None]] = {}
 
     @property
-    def died_at(self) -> float:
-        """When the process was killed; never: infinity."""
-        return float("inf") if self._process.died_at is None else self._process.died_at
+    def silent_since_s(self) -> float:
+        """Since when the coordinator hears nothing of it; infinity: it does."""
+        return self._process.silent_since_s
 
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self._callbacks = callbacks
@@ -98,6 +98,10 @@ class GroupConsumer:
         if self._log.away or self._schedule.now < self._heartbeat_at:
             return
         self._heartbeat_at = self._schedule.now + self._schedule.random.uniform(0, 2 * _HEARTBEAT_S)
+        if self not in self._group.members:  # it stood still for longer than a session
+            self._callbacks["on_lost"](self, _places(self.owned))
+            self.owned = set()
+            self._group.members.append(self)
         target = self._group.target(self)
         if surplus := self.owned - target:
             self._callbacks["on_revoke"](self, _places(surplus))
@@ -133,6 +137,10 @@ class GroupConsumer:
         if self._log.away and not asynchronous:
             self._process.wait(_ANSWER_S_MAX)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        if self not in self._group.members:
+            if asynchronous:
+                return
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
         lost = self._schedule.random.random() < self._group.lost_commits
         if not self._log.away and not (asynchronous and lost):
             assert {each.metadata for each in offsets} == {TOPIC_ID}
@@ -146,7 +154,8 @@ class GroupConsumer:
         if self.owned:
             self._callbacks["on_revoke"](self, _places(self.owned))
         self.owned = set()
-        self._group.members.remove(self)
+        if self in self._group.members:
+            self._group.members.remove(self)
 
 
 class Reader:

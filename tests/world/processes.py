@@ -117,7 +117,7 @@ class Process(greenlet):
         super().__init__(self._main)
         self.name, self._schedule, self._work, self._ended = name, schedule, work, ended
         self.died_at: float | None = None
-        self.paused_until_s = 0.0
+        self.paused_at_s = self.paused_until_s = 0.0
         self.calls_left: int | None = None  # until it is killed; None: it is not
         self.calls_left_in_take_over: int | None = None  # likewise, from its next take-over on
         self.at_death: list[Callable[[], None]] = []  # what its sockets and clients leave behind
@@ -157,6 +157,17 @@ class Process(greenlet):
                 self.throw(Killed, self.name)
             else:
                 self._bury(Killed(self.name))
+
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later."""
+        self.paused_at_s, self.paused_until_s = self._schedule.now, self._schedule.now + seconds
+
+    @property
+    def silent_since_s(self) -> float:
+        """Since when it was killed or stands still; infinity: it does neither."""
+        if self.died_at is not None:
+            return self.died_at
+        return self.paused_at_s if self._schedule.now < self.paused_until_s else float("inf")
 
     def _wake_after(self, seconds: float) -> None:
         self._turn += 1

@@ -183,7 +183,7 @@ def pause(world: World) -> None:
     process = world.random.choice((world.bridge, _some_scorer(world))).process
     now = world.schedule.now
     if process is not None and process.paused_until_s + _PAUSE_S[1] < now:  # two in a row are a long one
-        process.paused_until_s = now + world.random.uniform(*_PAUSE_S)
+        process.pause(world.random.uniform(*_PAUSE_S))
 
 
 def kafka_away(world: World) -> None:
