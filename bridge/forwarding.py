@@ -12,7 +12,7 @@ from contract.errors import Malformed, dead_letter
 from contract.topics import REJECTED, TELEMETRY
 from plumbing.mqtt import parse_one
 
-_KNOWN_MAX = 1_000_000
+_KNOWN_MAX = 250_000  # cars, 400 bytes each
 _FIRST_TIME_QOS_1 = 0x32  # first byte of a PUBLISH that is neither sent again (DUP) nor retained
 # Bytes at the end of a time that stay the same for 17 minutes (2**20 ms).
 _SLOW_TIME_BYTES = {6: 3, 7: 4}
@@ -149,6 +149,7 @@ class Forwarder:
             return
         if len(self._known) >= _KNOWN_MAX:
             self._known.clear()  # a flood of invented car ids must not fill the memory
+            metrics.cars_forgotten.inc(_KNOWN_MAX)
         before, numbers = self._router.numbers(value)
         constant_end = len(raw) - len(value) + before
         mask = _mask(len(numbers), next(at for at, byte in enumerate(numbers) if byte < 0x80) + 1)
@@ -162,6 +163,7 @@ class Forwarder:
             mask=mask,
             bits=int.from_bytes(numbers) & mask,
         )
+        metrics.known_cars.set(len(self._known))
         # When seq needs a byte more the packet is a byte longer, and the shorter form does not come again.
         size = len(raw) - topic_at - 1
         encoded = (size,) if size < 0x80 else (size & 0x7F | 0x80, size >> 7)

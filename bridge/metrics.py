@@ -9,4 +9,8 @@ rejected = Counter("bridge_rejected_messages", "Messages sent to telemetry.rejec
 in_flight = Gauge("bridge_in_flight_messages", "Messages read and not yet acknowledged")
 connected = Gauge("bridge_connected_shards", "Broker shards connected and subscribed")
 connection_losses = Counter("bridge_connection_losses", "Broker connections that ended unexpectedly")
+known_cars = Gauge("bridge_known_cars", "Cars whose packets are recognised by their bytes")
+cars_forgotten = Counter(
+    "bridge_forgotten_cars", "Cars forgotten because there were too many; each is recognised again"
+)
 paused = Counter("bridge_pauses", "Times that reading stopped because the in-flight limit was reached")

@@ -87,6 +87,7 @@ def _run(settings: Settings, health: Health, stop: Stop) -> None:
             topic_id=lambda: kafka.topic_ids(*cluster, [TELEMETRY]).get(TELEMETRY, ""),
             has_members=lambda group: kafka.has_members(*cluster, group),
             prefix=settings.output_prefix,
+            states_max=settings.cars_max,
         ),
         health=health,
         stop=stop,

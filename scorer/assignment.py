@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
+from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -21,7 +22,7 @@ from contract.telemetry import Decoder
 from contract.topics import AUDIT, CAR_STATE, TELEMETRY
 from plumbing import offsets
 from plumbing.life import WorldDown
-from scorer import gaps
+from scorer import gaps, metrics
 from scorer.batch import Batch
 from scorer.detector import AnomalyDetector
 from scorer.snapshots import Snapshots
@@ -48,6 +49,7 @@ class Assignment:
     topic_id: Callable[[], str]  # of telemetry now
     has_members: Callable[[str], bool]  # whether a consumer group is at work
     prefix: str = ""  # of the topics that this group writes
+    states_max: int = 250_000  # of the states that are read back, those written last
 
     def resume(self, committed: Iterable[TopicPartition]) -> dict[int, int]:
         """Partition to the offset to go on from; the detector then knows the cars as of the record before it.
@@ -139,6 +141,8 @@ class Assignment:
                 last.pop(key, None)
                 if (value := message.value()) is not None:
                     last[key] = message.partition() or 0, value
+                    if len(last) > self.states_max:
+                        _drop_oldest(last)
         self.snapshots.restore(last)
 
     def _remember(self, tails: dict[int, tuple[int, int]]) -> None:
@@ -152,6 +156,14 @@ class Assignment:
 
     def _read(self, topic: str, ranges: dict[int, tuple[int, int]]) -> Iterator[list[Message]]:
         return offsets.read(self.reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)
+
+
+def _drop_oldest(states: dict[bytes, Any]) -> None:
+    """Drop a fifth of the states: those that were written first."""
+    dropped = list(islice(states, 1 + len(states) // 5))
+    for key in dropped:
+        del states[key]
+    metrics.states_refused.labels("too_many").inc(len(dropped))
 
 
 def _compare(partition: int, offset: int, audited: int) -> None:

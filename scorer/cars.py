@@ -94,7 +94,11 @@ class CarTable:
 
     def forget(self, partitions: Collection[int]) -> None:
         """Drop the cars of partitions that another replica scores from now on; the others get new numbers."""
-        kept = np.delete(np.arange(len(self)), self.in_partitions(partitions))
+        self.leave(self.in_partitions(partitions))
+
+    def leave(self, cars: CarNumbers) -> None:
+        """Drop these cars; the others get new numbers."""
+        kept = np.delete(np.arange(len(self)), cars)
         self._index = Index([self.ids[car] for car in kept.tolist()])
         self._capacity = max(_CAPACITY, len(kept))
         for column in self._columns:

@@ -13,6 +13,7 @@ from plumbing.life import Stop, WorldDown
 from scorer import gaps, metrics
 from scorer.assignment import Assignment
 from scorer.batch import PIECE_RECORDS, Batch
+from scorer.departures import Departures
 from scorer.detector import AnomalyDetector
 from scorer.membership import Membership
 from scorer.model_feed import ModelFeed
@@ -53,6 +54,8 @@ class Pipeline:
     stop: Stop
 
     def __post_init__(self) -> None:
+        bounds = self.settings.cars_max, self.settings.forget_days
+        self._departures = Departures(self.detector, self.snapshots, *bounds)
         self._next_offsets: dict[int, int] = {}  # to score next, in each partition of this replica
         self._reassigned = False  # since the current batch was begun
         self._committed_at = self._lag_at = self._moved_at = 0.0
@@ -90,6 +93,8 @@ class Pipeline:
                 self._score(batch)
             elif snapshots := self.snapshots.due(time.monotonic(), with_a_batch=False):
                 self.results.write(Scored(), snapshots)
+            if deletions := self._departures.due(time.monotonic()):
+                self.results.write(Scored(), deletions)
             self.results.settle()
             while len(self.results) > self.settings.in_flight_batches_max and not self.stop.requested:
                 self.results.settle(0.01)

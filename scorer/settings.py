@@ -44,6 +44,14 @@ class Settings(KafkaSettings, ServiceSettings):
     remembered_records: int = setting(
         "records read back for each assigned partition, to recognise duplicates", default=20_000, least=0
     )
+    cars_max: int = setting(
+        "most cars remembered, 1 kB each; of more those not learned and longest unseen are forgotten",
+        default=250_000,
+        least=1,
+    )
+    forget_days: float = setting(
+        "days after which a car that sends nothing is forgotten, here and in car-state", default=30.0, above=0
+    )
     state_interval_s: float = setting(
         "interval at which changed car states are written to car-state", default=10.0, above=0
     )

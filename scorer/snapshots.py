@@ -75,6 +75,13 @@ class Snapshots:
         own = self._take(cars[self.detector.changed.values[cars]])
         return own + self._of_trial.take(np.intersect1d(cars, self._of_trial.changed()))
 
+    def deletions(self, cars: CarNumbers) -> list[Snapshot]:
+        """Deletions of all that is written of these cars."""
+        table, of_trial = self.detector.cars, self._of_trial.deleted(cars, of_any_trial=True)
+        partitions = table.partition.values[cars].tolist()
+        own = [(p, table.ids[car], None) for p, car in zip(partitions, cars.tolist(), strict=True)]
+        return [*own, *of_trial]
+
     def forget(self) -> None:
         """Drop what is waiting, because the cars have other numbers now."""
         self._waiting, self._trial_waiting = self._waiting[:0], self._trial_waiting[:0]

@@ -85,10 +85,10 @@ class TrialSnapshots:
         }
         return records.encode("car_state", fields)
 
-    def deleted(self, cars: CarNumbers) -> list[Snapshot]:
-        """Deletions of what is left of these cars from a trial that is over."""
+    def deleted(self, cars: CarNumbers, *, of_any_trial: bool = False) -> list[Snapshot]:
+        """Deletions of what is left of these cars from a trial that is over, or from any."""
         cars = cars[self._kept.values[cars]]
-        if self._detector.trial or not len(cars):
+        if (self._detector.trial and not of_any_trial) or not len(cars):
             return []
         self._kept.values[cars] = False
         table = self._detector.cars

@@ -1,6 +1,7 @@
 """The offset where a partition goes on, and what the scorer knows of its cars then."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ def seen(detector: AnomalyDetector, car: str, seqs: range) -> list[int]:
     decoded = Decoded(np.arange(len(seqs)), np.array(seqs), np.zeros(len(seqs), np.int64), signals)
     _, sifted = detector.sift(Joined.of(keys), partitions, decoded)
     return [seq for seq, new in zip(seqs, sifted.fresh, strict=True) if not new]
+
+
+STATE = {
+    "car_id": "a", "model_name": "failure-detector", "seq": 7, "sampled_at": 1, "alert_level": 0.0,
+    "alert": None, "states": [],
+}  # fmt: skip
 
 
 def test_an_untouched_partition_begins_at_its_beginning(
@@ -140,9 +147,20 @@ def test_a_state_that_was_deleted_is_not_read_back(
     assignment: Assignment, fill: Any, reader: Reader, successor: AnomalyDetector
 ) -> None:
     """A deletion counts also where compaction has left the record before it."""
-    fields = {"car_id": "a", "model_name": "failure-detector", "seq": 7, "sampled_at": 1, "alert_level": 0.0}
-    fields |= {"alert": None, "states": []}
     for key, value in ((b"a", True), (b"b", True), (b"a", False)):
-        reader.append("car-state", 0, records.encode("car_state", fields) if value else None, key)
+        reader.append("car-state", 0, records.encode("car_state", STATE) if value else None, key)
     assignment.resume(committed({0: -1001}))
     assert successor.cars.ids == [b"b"]
+
+
+def test_the_states_of_more_cars_than_fit_are_those_written_last(
+    assignment: Assignment, reader: Reader, successor: AnomalyDetector
+) -> None:
+    """A million invented cars in car-state do not fill the memory; a car that still drives is kept."""
+    numbers = [*range(100), 7]
+    for number in numbers:
+        reader.append("car-state", 0, records.encode("car_state", STATE), b"car-%d" % number)
+    replace(assignment, states_max=20).resume(committed({0: -1001}))
+    kept = set(successor.cars.ids)
+    assert {b"car-7", b"car-99", b"car-98"} <= kept
+    assert 15 <= len(kept) <= 20
