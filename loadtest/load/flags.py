@@ -63,6 +63,8 @@ def _add(parser: Any, suffix: str = "") -> None:
     add("--shape", "ramp", "how the load changes over the run", choices=tuple(shapes.SHAPES))
     add("--rate-hz", 1.0, "samples a second of each car")
     add("--puback-timeout-s", 10.0, "a PUBACK later than this is a failure")
+    add("--mqtt-username", "", "user name at the MQTT brokers")
+    add("--mqtt-password-file", "", "file with the password at the MQTT brokers")
     add("--faulty-every", 20, "one of this many samples of a FollowingCar is faulty")
     add("--healthy-first", 30, "samples before a FollowingCar's first faulty one: a model learns a car first")
     add("--anomaly-timeout-s", 10.0, "an anomaly later than this is a failure")

@@ -9,6 +9,7 @@ from contract.topics import ANOMALIES, MODELS, mirrored
 from local import preflight
 from plumbing import kafka
 from plumbing.life import WorldDown
+from plumbing.login import LoginSettings
 from plumbing.settings import SettingsError, addresses
 
 _ANSWER_WITHIN_S = 3.0
@@ -19,6 +20,13 @@ FILES_A_USER = 3
 def brokers(host: str) -> tuple[tuple[str, int], ...]:
     """(host, port) of every MQTT shard in `host:port,host:port,…`. Raises SettingsError."""
     return addresses([part.strip() for part in host.split(",") if part.strip()], "--host")
+
+
+def login(username: str, password_file: str) -> tuple[str | None, str | None]:
+    """(user name, password), as paho takes them; None for what is not given. Raises SettingsError."""
+    file = Path(password_file) if password_file else None
+    found = LoginSettings(mqtt_username=username or None, mqtt_password_file=file).login
+    return found.username, None if found.password is None else found.password.decode()
 
 
 def check_brokers(host: str) -> None:

@@ -126,6 +126,9 @@ class Car(MqttUser):
         self.sensors = Sensors(self.car_id)
         self.options = environment.parsed_options
         self.wait_time = constant_pacing(1 / self.options.rate_hz).__get__(self)
+        self.username, self.password = target.login(
+            self.options.mqtt_username, self.options.mqtt_password_file
+        )
         super().__init__(environment)
 
     def on_start(self) -> None:
