@@ -180,6 +180,8 @@ class Shard:
                     self._name, expiry_s,
                 )  # fmt: skip
         elif isinstance(packet, mqtt5.SubAckPacket):
+            if not packet.reason_codes:
+                raise ConnectionLost(f"not MQTT: an answer without a word on {self._filter}")
             if int(packet.reason_codes[0]) >= 128:
                 raise ConnectionLost(f"{self._filter} refused: {packet.reason_codes[0].name}")
             qos_0 = int(packet.reason_codes[0]) == 0

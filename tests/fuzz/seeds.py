@@ -23,7 +23,8 @@ from contract.topics import mqtt_topic
 from files import folder
 from simulator.journal import Journal
 from tests.conftest import MEAN, SPREAD, Remembering
-from tests.fuzz.targets import CAR, JOURNAL, NOW_S, SETTINGS
+from tests.fuzz.surroundings import NOW_S
+from tests.fuzz.targets import CAR, JOURNAL, SETTINGS
 from trainer.judge import exam
 
 KEPT = Path(__file__).parent / "kept"

@@ -4,44 +4,51 @@ A target takes any bytes. It returns where a parser takes them, and where it ref
 everything else is a finding.
 """
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bridge.forwarding import Forwarder
-from bridge.routing import Router
 from bridge.settings import Settings as BridgeSettings
+from bridge.shard import Shard
 from contract import manifest, records, schema, signals
 from contract.errors import Malformed
 from contract.evidence import Evidence
 from contract.foresight import AlertVerdicts
-from contract.schema import SCHEMAS
-from contract.telemetry import SIGNALS, Decoder
+from contract.telemetry import SIGNALS
 from contract.topics import TELEMETRY, mqtt_topic
 from files import BadData, folder, recording, table
 from plumbing import kafka
 from plumbing.mqtt import ConnectionLost, parse
+from plumbing.names import Names
 from plumbing.settings import SettingsError, load
 from scorer.detector import AnomalyDetector
-from scorer.model import Model
 from scorer.settings import Settings as ScorerSettings
 from scorer.snapshots import Snapshots
 from simulator.journal import Identity, Journal
 from simulator.settings import Settings as SimulatorSettings
+from tests.fuzz.surroundings import (
+    NOW_S,
+    Nowhere,
+    Wire,
+    bridge_settings,
+    decoder,
+    fresh_folder,
+    good_value,
+    model,
+    router,
+)
 from trainer.judge import exam
 from trainer.settings import Settings as TrainerSettings
 from trainer.watch.counts import TrialCounts
 from trainer.watch.looks import Looks
 
 CAR = "car-1"
-NOW_S = 1_796_000_000.0
 JOURNAL = Identity(seed=1, first=0, cars=2, ring=6, scenario=7, epoch_ms=int(NOW_S * 1_000))
 SETTINGS: dict[str, type[Any]] = {
     "BRIDGE": BridgeSettings,
@@ -59,12 +66,12 @@ class Finding(AssertionError):
 def telemetry_from_mqtt(data: bytes) -> None:
     """The bridge's router. What it takes, the scorer and every Avro reader read, as the same numbers."""
     try:
-        forwarded = _router().route(mqtt_topic(CAR, "telemetry"), data)
+        forwarded = router().route(mqtt_topic(CAR, "telemetry"), data)
     except Malformed:
         return
     assert forwarded is not None
     topic, key, value = forwarded
-    decoded = _decoder().decode([value], [key])
+    decoded = decoder().decode([value], [key])
     if topic != TELEMETRY or decoded.rejected:
         raise Finding(f"the bridge takes what the scorer refuses: {decoded.rejected}")
     _agree(value, decoded)
@@ -73,11 +80,11 @@ def telemetry_from_mqtt(data: bytes) -> None:
 def telemetry_from_kafka(data: bytes) -> None:
     """The scorer's decoder, alone and among good records. What it takes, every Avro reader reads likewise."""
     key = CAR.encode()
-    decoded = _decoder().decode([data], [key])
+    decoded = decoder().decode([data], [key])
     if not decoded.rejected:
         _agree(data, decoded)
-    good = _good_value()
-    among = _decoder().decode([good, data, good], [key] * 3)
+    good = good_value()
+    among = decoder().decode([good, data, good], [key] * 3)
     if [row for row, _ in among.rejected] != [1] * len(decoded.rejected):
         raise Finding("the decoder judges a record otherwise among good ones")
 
@@ -102,7 +109,7 @@ def any_record(data: bytes) -> None:
 def maintenance_from_mqtt(data: bytes) -> None:
     """A workshop's report at the bridge. What it takes is read back from Kafka."""
     try:
-        forwarded = _router().route(mqtt_topic(CAR, "maintenance"), data)
+        forwarded = router().route(mqtt_topic(CAR, "maintenance"), data)
     except Malformed:
         return
     assert forwarded is not None
@@ -112,8 +119,8 @@ def maintenance_from_mqtt(data: bytes) -> None:
 def car_state(data: bytes) -> None:
     """A car's state from Kafka: refused ones are counted, and the car begins anew."""
     detector = AnomalyDetector()
-    detector.add(_model(3))
-    detector.challenge(_model(4))
+    detector.add(model(3))
+    detector.challenge(model(4))
     snapshots = Snapshots(detector, "failure-detector", 1.0, lambda version: None)
     snapshots.restore({CAR.encode(): (0, data), b"car-2/challenger": (0, data)})
 
@@ -148,20 +155,16 @@ def model_record(data: bytes) -> None:
 
 def mqtt_packets(data: bytes) -> None:
     """Packets from a broker, at the bridge and at the cars. Whole packets do not depend on what follows."""
-    forwarder = Forwarder(_router(), _Nowhere())  # type: ignore[arg-type]
+    forwarder = Forwarder(router(), Nowhere())  # type: ignore[arg-type]
     with _refusing(ConnectionLost):
         packets, used = parse(data)
         if len(parse(data[:used])[0]) != len(packets):
             raise Finding("fewer packets without the bytes behind them")
         if forwarder.forward(data).used_bytes != used:
             raise Finding("the bridge uses other bytes than the codec")
-
-
-class _Nowhere:
-    """A producer."""
-
-    def produce(self, *_: Any, **__: Any) -> None:
-        pass
+        shard = Shard(0, bridge_settings(), forwarder.forward, Names())
+        shard.connection = Wire(data)  # type: ignore[assignment]
+        shard.readable(1.0)
 
 
 def table_file(data: bytes) -> None:
@@ -250,36 +253,6 @@ def _refusing(*declared: type[Exception], naming: Path | None = None) -> Iterato
 
 @contextmanager
 def _file(name: str, data: bytes) -> Iterator[Path]:
-    path = _folder() / name
+    path = fresh_folder() / name
     path.write_bytes(data)
     yield path
-
-
-@cache
-def _folder() -> Path:
-    """A folder in memory for the files of this process."""
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-
-
-@cache
-def _router() -> Router:
-    return Router(SCHEMAS, payload_bytes_max=16_384, clock=lambda: NOW_S)
-
-
-@cache
-def _decoder() -> Decoder:
-    return Decoder.of_all_versions()
-
-
-@cache
-def _good_value() -> bytes:
-    from tests.fuzz.seeds import telemetry
-
-    return telemetry()
-
-
-@cache
-def _model(version: int) -> Model:
-    from tests.conftest import MEAN, SPREAD, Remembering
-
-    return Model.open(Remembering.of(MEAN, SPREAD).record(version, threshold=4.0), "litert")
