@@ -170,9 +170,9 @@ def _compare(partition: int, offset: int, audited: int) -> None:
     """Say that a group's offset was set from outside, where it is not what the audit log says."""
     if offset < audited:
         _log.warning(
-            "partition %d: the group's offset was set to %s, but everything before %d was scored; going on "
-            "there. To score again: docs/operations.md#score-again",
-            partition, offset if offset >= 0 else "none", audited,
+            "partition %d: the group's offset is %s, but everything before %d was scored; going on there. "
+            "To score again: docs/operations.md#score-again",
+            partition, offset if offset >= 0 else "not set", audited,
         )  # fmt: skip
     elif offset > audited:
         gaps.note(partition, audited, offset - audited, "set_forward")

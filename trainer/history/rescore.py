@@ -18,6 +18,7 @@ from contract.foresight import ALL
 from contract.maintenance import INSPECTED
 from contract.telemetry import Decoded
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
+from plumbing import kafka
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import bounds
 from plumbing.settings import SettingsError
@@ -47,6 +48,7 @@ def run(settings: Settings, history: Sequence[Entry], stop: Stop) -> int:
         [mirrored(edge, kind) for edge in settings.edge_names] for kind in (TELEMETRY, MAINTENANCE)
     )
     with closing(reading.open_log(settings)) as consumer:
+        topic_ids = kafka.topic_ids(settings.kafka_bootstrap, settings.kafka_properties, telemetry)
         offsets = span(consumer, telemetry, settings.from_, settings.to)
         progress = reading.log_progress("rescoring", log_slice.records_in(offsets), stop)
         began_s = time.perf_counter()
@@ -57,7 +59,7 @@ def run(settings: Settings, history: Sequence[Entry], stop: Stop) -> int:
                 model.take(block)
         seconds = time.perf_counter() - began_s
         reports = log_slice.reports(consumer, bounds(consumer, maintenance), reading.report_schemas(settings))
-    results = {"offsets": offsets, "seconds": seconds} | judged(models, cars, reports)
+    results = {"offsets": offsets, "topic_ids": topic_ids, "seconds": seconds} | judged(models, cars, reports)
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     settings.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"{as_text(results)}\nwritten to {settings.out}")

@@ -95,6 +95,7 @@ def test_records_that_retention_takes_first_are_counted(
     assert "are never scored: Kafka deleted them before they were read" in scorer.log
 
 
+@pytest.mark.measuring
 @pytest.mark.real_kafka  # offsets are set from outside
 def test_an_offset_that_is_set_back_is_said(
     edge: Any, replica: Any, model_record: Any, detector: Any
@@ -109,7 +110,7 @@ def test_an_offset_that_is_set_back_is_said(
     commit(edge, dict.fromkeys(range(12), 0))
     scorer.start()
     scorer.wait_shows("scorer_assigned_partitions", 12)
-    until(lambda: "the group's offset was set to 0, but everything before" in scorer.log, "said")
+    until(lambda: "the group's offset is 0, but everything before" in scorer.log, "said")
     assert edge.counts()["scored"] == len(CARS)
     assert scorer.stop()[0] == 0
     send(edge, detector, 2)

@@ -76,6 +76,7 @@ def test_models_are_compared_over_a_range(log: str, tmp_path: Path) -> None:
     done = rescore("--models", "16,17")
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
+    assert list(results["topic_ids"]) == list(results["offsets"]) == ["edge.telemetry"]
     first, second = results["models"]
     assert (results["records"], results["cars"], results["reports"]) == (CARS * SAMPLES, CARS, 2)
     assert (first["version"], first["all"]["recall"], first["all"]["precision"]) == (16, 1.0, 1.0)

@@ -51,7 +51,7 @@ def test_an_offset_that_was_set_back_is_not_followed_but_said(
     fill(10)
     audit(reader, 5)
     assert assignment.resume(committed({0: offset}, "")) == {0: 6}
-    assert f"was set to {'none' if offset else 0}, but everything before 6 was scored" in caplog.text
+    assert f"offset is {'not set' if offset else 0}, but everything before 6 was scored" in caplog.text
 
 
 def test_an_offset_that_was_set_forward_is_followed_and_counted(
