@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import Consumer
 
@@ -12,7 +12,7 @@ from contract.records import schema_ids
 from contract.schema import Schema, versions
 from contract.telemetry import Decoder
 from contract.topics import MAINTENANCE, TELEMETRY, mirrored
-from plumbing import registry
+from plumbing import kafka, registry
 from plumbing.kafka import KafkaSettings
 from plumbing.life import Stop, WorldDown
 from plumbing.offsets import Bounds, bounds
@@ -37,6 +37,7 @@ class Slice:
     telemetry: log_slice.Telemetry
     reports: list[log_slice.MaintenanceReport]
     offsets: Bounds  # by which it can be read again
+    topic_ids: Mapping[str, str] = field(default_factory=dict)  # of the logs that these offsets are of
     quota: Quota | None = None  # within which the telemetry is; None: all records
 
 
@@ -57,8 +58,9 @@ def read(settings: Settings, stop: Stop) -> Slice:
         held = wait(consumer, settings, stop, records=settings.wait_records, deadline=deadline)
         offsets = log_slice.newest(held, records_max)
         offsets |= bounds(consumer, _topics(settings, MAINTENANCE))
+        topic_ids = kafka.topic_ids(settings.kafka_bootstrap, settings.kafka_properties, offsets)
     stop.started()
-    every = read_again(settings, offsets, stop)
+    every = replace(read_again(settings, offsets, stop), topic_ids=topic_ids)
     return within(every, quota.fair(every.telemetry, settings.learning_s, settings.records_max))
 
 

@@ -120,6 +120,7 @@ def train(
         "training": learned.metrics | training,
         "settings": {name: getattr(settings, name) for name in LEARNING_SETTINGS},
         "outside_bounds": outside,
+        "slice": {"topic_ids": dict(data.topic_ids)},
     }
     draft = manifest(
         settings,
@@ -281,8 +282,7 @@ def decide(
     """
     proven = dataclasses.replace(evidence, unsound=verified(draft, tflite))
     reasons = tuple(gate.reasons(proven))
-    note = slices.noted(settings, draft.training_offsets, keep=not reasons)
-    draft = dataclasses.replace(draft, metrics=dict(draft.metrics) | {"slice": note})
+    draft = slices.noted(settings, draft, keep=not reasons)
     publication.open()
     champion = publication.champion()
     if (champion.manifest.version if champion else None) != draft.parent:

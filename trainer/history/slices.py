@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import Consumer
@@ -28,15 +29,20 @@ _log = logging.getLogger("trainer")
 _QUEUED_MAX, _FLUSH_S_MAX = 50_000, 30.0  # records that wait for Kafka; the client holds 100 000
 
 
-def noted(settings: Settings, offsets: Offsets, *, keep: bool) -> dict[str, Any]:
-    """What a manifest says of its slice: the ids of its topics and, with `keep`, where its copy is.
+def noted(settings: Settings, draft: Manifest, *, keep: bool) -> Manifest:
+    """The manifest with what it says of its slice: the ids of its topics and, with `keep`, where its copy is.
 
-    Raises WorldDown.
+    A draft has the ids of when the slice was read. Raises WorldDown.
     """
+    offsets, then = draft.training_offsets, draft.metrics.get("slice", {}).get("topic_ids", {})
     if not offsets:  # a simulated slice (quality/life) is of no log
-        return {}
-    copied = _copied(settings, _bounds(offsets)) if keep else None
-    return {"topic_ids": _topic_ids(settings, [*offsets, MODELS_SLICES]), "kept": copied}
+        return draft
+    now = _topic_ids(settings, [*offsets, MODELS_SLICES])
+    if other := [topic for topic, topic_id in then.items() if now.get(topic) != topic_id]:
+        _log.warning("the slice is not kept: %s was made anew since it was read", ", ".join(other))
+        keep = False
+    note = {"topic_ids": {**now, **then}, "kept": _copied(settings, _bounds(offsets)) if keep else None}
+    return replace(draft, metrics={**draft.metrics, "slice": note})
 
 
 def read_again(settings: Settings, manifest: Manifest, stop: Stop) -> reading.Slice:

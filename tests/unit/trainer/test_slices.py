@@ -93,13 +93,28 @@ def test_only_the_records_of_one_slice_are_read(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_trainer_before_the_topic_warns_and_publishes_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    detector: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An upgraded trainer in a cloud whose topics are of earlier: the manifest says that nothing is kept."""
     log: Any = _Log(**{"edge.telemetry": {0: (0, 9)}})
     log.close = lambda: None
     monkeypatch.setattr(reading, "open_log", lambda _: log)
     monkeypatch.setattr(slices, "_topic_ids", lambda *_: {"edge.telemetry": "a"})
-    note = slices.noted(SETTINGS, {"edge.telemetry": {0: (0, 9)}}, keep=True)
-    assert note == {"topic_ids": {"edge.telemetry": "a"}, "kept": None}
+    draft = detector.manifest(3, training_offsets={"edge.telemetry": {0: (0, 9)}})
+    assert slices.noted(SETTINGS, draft, keep=True).metrics["slice"] == {
+        "topic_ids": {"edge.telemetry": "a"},
+        "kept": None,
+    }
     assert "the slice is not kept: Kafka has no topic models.slices" in caplog.text
+
+
+def test_a_topic_made_anew_while_a_model_learned_is_not_copied(
+    detector: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same offsets are other records by now; the manifest names the log that the model learned from."""
+    monkeypatch.setattr(slices, "_copied", lambda *_: pytest.fail("copied"))
+    monkeypatch.setattr(slices, "_topic_ids", lambda *_: IDS | {"edge.telemetry": "new"})
+    then = {"edge.telemetry": "a", "edge.maintenance": "b"}
+    draft = detector.manifest(3, training_offsets=OFFSETS, metrics={"slice": {"topic_ids": then}})
+    assert slices.noted(SETTINGS, draft, keep=True).metrics["slice"] == {"topic_ids": IDS, "kept": None}
+    assert "edge.telemetry was made anew since it was read" in caplog.text
