@@ -36,6 +36,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Work until a stop is requested. Raises WorldDown."""
+        self.stop.started()
         look_at = 0.0
         while not self.stop.requested:
             self.position.poll(_POLL_S)

@@ -111,7 +111,7 @@ def test_a_trainer_before_the_topic_warns_and_publishes_all_the_same(
 def test_a_topic_made_anew_while_a_model_learned_is_not_copied(
     detector: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same offsets are other records by now; the manifest names the log that the model learned from."""
+    """Other records have these offsets by now. The manifest names the log of the model."""
     monkeypatch.setattr(slices, "_copied", lambda *_: pytest.fail("copied"))
     monkeypatch.setattr(slices, "_topic_ids", lambda *_: IDS | {"edge.telemetry": "new"})
     then = {"edge.telemetry": "a", "edge.maintenance": "b"}
