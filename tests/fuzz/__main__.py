@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.fuzz import seeds
 from tests.fuzz.targets import TARGETS
 
 RESULTS = Path(__file__).parents[2] / "var" / "fuzz"
 _SIDE_BY_SIDE = 2
+_MEMORY = Path("/dev/shm")
 _INPUT_BYTES_MAX, _MEMORY_MB_MAX, _CASE_S_MAX = 8_192, 4_096, 20
 
 
@@ -41,8 +43,10 @@ def fuzz(name: str, seconds: int) -> dict[str, object]:
     command += [f"-timeout={_CASE_S_MAX}", f"-artifact_prefix={folder}/", "-print_final_stats=1"]
     command += ["-close_fd_mask=3"]  # what the parsers print
     log = folder / "log.txt"
-    with log.open("w") as out:
-        subprocess.run(command, stdout=out, stderr=out, check=False, env=os.environ | {"RUST_BACKTRACE": "0"})
+    # Files of the cases in memory; libFuzzer ends a process without its last will.
+    with log.open("w") as out, TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as temporary:
+        env = os.environ | {"RUST_BACKTRACE": "0", "TMPDIR": temporary}
+        subprocess.run(command, stdout=out, stderr=out, check=False, env=env)
     executed = re.search(r"stat::number_of_executed_units: (\d+)", log.read_text(errors="replace"))
     findings = sorted(str(path) for path in set(folder.glob("*-*")) - before)
     return {"target": name, "cases": int(executed[1]) if executed else 0, "findings": findings}

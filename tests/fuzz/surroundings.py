@@ -1,5 +1,7 @@
 """What the targets are tried with: a router, a decoder, a model, a connection; made once a process."""
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -35,8 +37,10 @@ class Wire:
 
 @cache
 def fresh_folder() -> Path:
-    """A folder in memory for the files of this process."""
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    """A folder for the files of this process."""
+    path = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @cache
