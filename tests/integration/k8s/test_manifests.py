@@ -291,3 +291,10 @@ def test_every_folder_of_manifests_builds_alone() -> None:
     assert len(alone) >= 8
     for folder in sorted(alone):
         assert build(folder)
+
+
+def test_what_the_images_copy_is_not_ignored() -> None:
+    """A folder that the Dockerfile copies stands in .dockerignore, which leaves out all others."""
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()}
+    assert {path for paths in copied for path in paths.split()} <= allowed
