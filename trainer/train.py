@@ -85,7 +85,6 @@ def train(
     graph, learned = learn(
         domain, rows.signals, rows.car, rows.window, settings.seed, steps_max=settings.steps_max, stop=stop
     )
-    tflite = graph.convert()
     learn_s = time.monotonic() - began_s
     # 4. Judge: every detector gets the same cars, the same replay and the same budget of false alarms.
     champion = publication.champion()
@@ -99,10 +98,9 @@ def train(
         interval_s=rows.interval_s,
     )
     complete = some_rows(np.asarray(np.isfinite(rows.signals).all(axis=1)))
-    evidence, judged = comparison.compare(
+    graph, learned, tflite, evidence, judged = comparison.compare(
         graph,
         learned,
-        tflite,
         training=rows.signals[complete],
         data=held,
         champion=champion,

@@ -42,6 +42,11 @@ class Learned:
     linear: Graph | None  # the detector without its network, to compare; None where no network ships
     metrics: dict[str, Any] = field(default_factory=dict)
 
+    def without_network(self) -> "Learned":
+        """The report of the same training where its network does not ship."""
+        network = self.metrics["network"] | {"shipped": "linear"}
+        return Learned(None, self.metrics | {"network": network})
+
 
 def learn(
     domain: Domain,
