@@ -12,7 +12,7 @@ from trainer.model.learning import Learned
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The graphs that were judged, in order; with its network the candidate foresees as much as `gain` says."""
+    """The graphs that were judged, in order; with its network the candidate foresees more by `gain`."""
     graphs: list[bytes] = []
 
     def judge(graph: Any, learned: Learned, tflite: bytes, *, gain: Difference) -> Any:
