@@ -75,6 +75,8 @@ class _Server(ThreadingHTTPServer):
     So clients that connect and say nothing neither take all threads nor keep probes out.
     """
 
+    request_queue_size = 128  # of 5, the default, a flood makes a probe wait for seconds to be taken
+
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._open: dict[Any, None] = {}  # sockets, the oldest first
         self._lock = threading.Lock()
