@@ -97,7 +97,12 @@ def test_records_that_retention_takes_first_are_counted(
             scorer.start()
         return float(scorer.metric("scorer_skipped_records_total", reason="deleted"))
 
-    until(lambda: skipped() == 120, "what was deleted is counted")
+    def accounted() -> bool:
+        # An answer that was on its way when the scorer stopped brings it some of the first ones.
+        deleted = skipped()
+        return deleted > 0 and deleted + edge.counts()["scored"] == 5 * len(CARS)
+
+    until(accounted, "every record is scored or counted as deleted")
     assert "are never scored: Kafka deleted them before they were read" in scorer.log
 
 
