@@ -38,8 +38,11 @@ def measure(run: BenchRun) -> dict[str, float]:
     child = start_scorer(run, "scorer-0")
     drain(run, child, models[""])
     run.stop(child.name)
+    # A seq that runs much faster than time is refused; a steady load has one a second of each car.
+    rounds = round(2 * run.settings.steady_s) + 10
     for number, (prefix, model) in enumerate(models.items(), 1):
-        model_figures = _measure(run, f"scorer-{number}", model, first_seq=number * 1_000_000)
+        first_seq = count // CARS + 1 + (number - 1) * rounds
+        model_figures = _measure(run, f"scorer-{number}", model, first_seq)
         model_figures |= {f"part_{name}_us": value for name, value in parts.measure(run.edge, model).items()}
         figures |= {prefix + name: value for name, value in model_figures.items()}
     return figures | parts.measure_states(run.edge, models["state_"])
