@@ -50,12 +50,11 @@ class Machine:
         target.mkdir(parents=True, exist_ok=True)
         (target / ".stamp").write_text(hashlib.sha256(content).hexdigest() + "\n")
 
-    def setup(self) -> "subprocess.CompletedProcess[str]":
+    def setup(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run it."""
         env = {"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/")}
-        return subprocess.run(
-            [self.root / "local" / "setup"], env=env, capture_output=True, text=True, timeout=30, check=False
-        )
+        command = [self.root / "local" / "setup", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
 
     def called(self) -> list[str]:
         """The calls of the stand-ins but `id`."""
@@ -75,6 +74,12 @@ def test_without_apt_it_lists_what_to_install(machine: Machine):
     assert "this system has no apt" in done.stderr
     assert "maven" in done.stderr
     assert "fetches Kafka's jars" in done.stderr
+
+
+def test_prometheus_is_for_the_tests_alone(machine: Machine):
+    """`make demo` and `make up` need none."""
+    assert "prometheus" not in machine.setup().stderr
+    assert "prometheus-alertmanager" in machine.setup("--dev").stderr
 
 
 def test_it_says_what_and_why_before_it_asks_apt(machine: Machine):
