@@ -15,8 +15,8 @@ from cluster.api import Api
 from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
 from cluster.overlay import NAMESPACE
-from cluster.store import STORE, Say
 from local.preflight import check_ports
+from local.store import STORE, Say
 from local.supervisor import Supervisor
 from plumbing.life import WorldDown
 

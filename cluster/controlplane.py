@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cluster.credentials import Credentials
-from cluster.store import STORE, Say, digest, run
 from local.java import ROOT
 from local.ports import port_is_open
+from local.store import STORE, Say, digest, run
 from local.supervisor import Child
 from plumbing import web
 from plumbing.life import WorldDown

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from cluster.overlay import NAMESPACE
-from cluster.store import quoted
+from local.store import quoted
 from plumbing.life import WorldDown
 
 # User and groups of each token (static tokens, --token-auth-file).

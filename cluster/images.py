@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from cluster.store import STORE, Say, digest, run
 from local.java import ROOT
+from local.store import STORE, Say, digest, run
 from plumbing.life import WorldDown
 
 SERVICES = ("simulator", "bridge", "scorer", "trainer")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cluster.api import Api
 from cluster.overlay import NAMESPACE
-from cluster.store import Say, run
 from local.java import ROOT
+from local.store import Say, run
 from plumbing.life import WorldDown
 
 NAME = "connected-cars"

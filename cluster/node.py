@@ -7,8 +7,8 @@ from pathlib import Path
 from cluster import images
 from cluster.controlplane import ClusterPorts
 from cluster.credentials import Credentials
-from cluster.store import STORE, Say, quoted, run
 from local.ports import port_is_open
+from local.store import STORE, Say, quoted, run
 from local.supervisor import Child
 
 _SCRIPT = Path(__file__).with_name("node.sh")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.images import name
-from cluster.store import quoted
 from local.deployment import Plan
 from local.java import ROOT
+from local.store import quoted
 
 NAMESPACE = "connected-cars"
 # The user of the images (Dockerfile).

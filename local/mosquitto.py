@@ -13,15 +13,18 @@ from plumbing.life import WorldDown
 _CONFIG = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
 
 
-def shard(number: int, port: int, folder: Path) -> Child:
-    """The process of a shard; its sessions are kept under `folder`. Raises WorldDown without mosquitto."""
+def shard(number: int, port: int, folder: Path, program: Path | None = None) -> Child:
+    """The process of a shard; its sessions are kept under `folder`. Raises WorldDown without mosquitto.
+
+    `program`: another mosquitto than the one that is installed.
+    """
     data = (folder / f"mqtt-{number}").resolve()
     data.mkdir(parents=True, exist_ok=True)
     config = data / "mosquitto.conf"
     # Started by root, mosquitto would switch to the user mosquitto, which may not write here.
     user = "user root\n" if os.geteuid() == 0 else ""
     config.write_text(_CONFIG.format(port=port, user=user), encoding="utf-8")
-    child = Child(f"mqtt-{number}", [find(), "-c", str(config)], folder=data)
+    child = Child(f"mqtt-{number}", [str(program or find()), "-c", str(config)], folder=data)
 
     def ready() -> bool:
         answers = port_is_open(port)

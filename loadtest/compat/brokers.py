@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from loadtest.compat import newer
 from local import java, mosquitto
 from local.kafka import Broker
 from local.ports import port_is_open
@@ -52,8 +53,8 @@ sasl.password={PASSWORD}
 """
 
 
-def _mosquitto(port: int, folder: Path) -> Child:
-    child = mosquitto.shard(0, port, folder)
+def _mosquitto(port: int, folder: Path, program: Path | None = None) -> Child:
+    child = mosquitto.shard(0, port, folder, program)
     config = folder / "mqtt-0/mosquitto.conf"
     text = config.read_text(encoding="utf-8")
     access = "allow_anonymous false\npassword_file passwords"  # in the working directory
@@ -66,6 +67,10 @@ def _mosquitto(port: int, folder: Path) -> Child:
     except (OSError, subprocess.CalledProcessError) as error:
         raise WorldDown(f"mosquitto's passwords could not be hashed: {error}") from error
     return child
+
+
+def _newer_mosquitto(port: int, folder: Path) -> Child:
+    return _mosquitto(port, folder, newer.mosquitto())
 
 
 def _hivemq(port: int, folder: Path) -> Child:
@@ -121,7 +126,11 @@ def _fetched(name: str, pom: Path, *settings: str) -> Path:
 
 
 # Name to what starts it; `local/setup` installs mosquitto.
-BROKERS: dict[str, Callable[[int, Path], Child]] = {"mosquitto": _mosquitto, "hivemq": _hivemq}
+BROKERS: dict[str, Callable[[int, Path], Child]] = {
+    "mosquitto": _mosquitto,
+    "hivemq": _hivemq,
+    f"mosquitto-{newer.VERSION}": _newer_mosquitto,
+}
 # Name to (version, "" for the one of the local deployment; protocol of the scorers' group).
 KAFKAS: dict[str, tuple[str, GroupProtocol]] = {
     "4.3": ("", "consumer"),

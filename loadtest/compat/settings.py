@@ -12,7 +12,9 @@ from plumbing.settings import setting
 class Settings:
     """Flags, environment (COMPAT_…) or these defaults."""
 
-    brokers: tuple[str, ...] = setting("MQTT brokers", default=tuple(BROKERS))
+    brokers: tuple[str, ...] = setting(
+        "MQTT brokers; mosquitto-2.1 is built from Debian's sources, once", default=("mosquitto", "hivemq")
+    )
     kafkas: tuple[str, ...] = setting(
         "Kafkas, with the protocol of the scorers' group", default=tuple(KAFKAS)
     )

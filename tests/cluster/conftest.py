@@ -14,8 +14,8 @@ from cluster import images, overlay
 from cluster.api import Api
 from cluster.cluster import LocalCluster
 from cluster.kind import NO_PODS, Kind
-from cluster.store import Say
 from local.deployment import Deployment, Plan
+from local.store import Say
 from plumbing.life import WorldDown
 from tests.cluster.world import CARS, CHANGE, RATE_HZ, RUN, World, mounts_left, processes_left
 

@@ -14,7 +14,7 @@ from plumbing.life import WorldDown
 from tests.integration.k8s.rendered import CLUSTERS, CRD_DIR, K8S, Object, build, with_component
 
 pytestmark = pytest.mark.cluster
-KEDA = "github.com/kedacore/keda/v2@v2.21.0"
+KEDA = "github.com/kedacore/keda/v2@v2.20.2"  # what k8s/README.md installs
 VARIANTS = [(name, "") for name in CLUSTERS]
 VARIANTS += [("edge", "keda"), ("edge", "network-policies"), ("edge", "tls"), ("cloud", "gpu")]
 

@@ -13,11 +13,11 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from cluster.cluster import LocalCluster
-from cluster.store import STORE
 from contract import records
 from contract.topics import AUDIT, TELEMETRY_PARTITIONS
 from local.deployment import Deployment
 from local.java import ROOT
+from local.store import STORE
 from local.watch import scrape
 from plumbing import kafka
 
