@@ -144,10 +144,10 @@ class Deployment:
             )
         )
 
-    def start_mirror_watch(self) -> None:
-        """Start what counts the records that replication leaves out."""
+    def start_mirror_watch(self, **settings: object) -> None:
+        """Start what counts the records that replication leaves out; `settings`: more of its settings."""
         both = {"edge_bootstrap": self.edge.bootstrap, "cloud_bootstrap": self.cloud.bootstrap}
-        self._service("mirror-watch", "mirror", self.plan.ports.mirror_watch, **both)
+        self._service("mirror-watch", "mirror", self.plan.ports.mirror_watch, **both, **settings)
 
     def start_bridge(self) -> None:
         """Start the bridges; each owns its share of the shards."""

@@ -14,7 +14,7 @@ from plumbing.settings import SettingsError
 # Linux gives ports from 32768 upwards to outgoing connections: a fixed port there may be taken.
 PORT_MAX = 32767
 _MQTT, _EDGE, _CLOUD, _MIRROR = 18830, 19092, 29092, 18193
-_WATCHER, _SIMULATOR, _MIRROR_WATCH, _BRIDGE, _SCORER = 19100, 19101, 19102, 19111, 19121
+_WATCHER, _SIMULATOR, _MIRROR_WATCH, _SMALL_FLEET, _BRIDGE, _SCORER = 19100, 19101, 19102, 19103, 19111, 19121
 OFFSET_MAX = PORT_MAX - (_CLOUD + 1)
 _TIMEOUT_S = 0.5
 _RELAY = 18811
@@ -52,6 +52,7 @@ class Ports:
         self.watcher = _WATCHER + offset  # probes and metrics, as of the four below
         self.simulator = _SIMULATOR + offset
         self.mirror_watch = _MIRROR_WATCH + offset
+        self.small_fleet = _SMALL_FLEET + offset  # a second simulator, of `make chaos`
 
     def mqtt(self, shard: int) -> int:
         """MQTT of a broker shard."""

@@ -6,8 +6,8 @@ audit log proves what was scored, when, and in which order.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from local.ledger import SEQ_BITS, Log, Published
 
 Mask = NDArray[np.bool_]
 _UNKNOWN = -1
+_NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,21 @@ class AuditedRanges:
     scored: Longs  # records in the range that were scored
     rejected: Longs  # records that could not be decoded
     duplicates: Longs  # records that were skipped because they had been scored before
+    late: Longs  # scored records that were not their car's newest: they can open no alert
     scored_at: Longs  # ms since 1970
 
     @classmethod
     def from_records(cls, audits: Sequence[Mapping[str, Any]]) -> "AuditedRanges":
         """From audit records (contract/schemas/audit.v1.avsc)."""
         return cls(*(np.array([audit[field.name] for audit in audits], np.int64) for field in fields(cls)))
+
+
+class Gap(NamedTuple):
+    """Records of edge Kafka that a reader says it will not read."""
+
+    partition: int
+    first: int  # offset
+    records: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class Mishaps:
     def __len__(self) -> int:
         return len(self.record)
 
+    def rows(self, rows: Mask) -> "Mishaps":
+        """The mishaps where this mask (k,) is true."""
+        return Mishaps(self.record[rows], self.at[rows])
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -58,12 +72,18 @@ class Scoring:
     late: Mishaps  # scored after a newer record of their car
     unaudited: Mishaps  # offsets that no range covers
     misjudged: Mishaps  # ranges whose counts do not fit the log
+    silenced: Mishaps  # scored as late, but were the newest of their car
 
 
 @dataclass(frozen=True)
 class Findings:
     """All that is wrong. A lost record is counted once, at the first stage that misses it."""
 
+    # Left out by rule, which is not wrong: because their time was ahead of ours; not scored, or not copied
+    # (rows), because Kafka had deleted them before.
+    refused: int
+    unscored: int
+    uncopied: int
     lost_before_edge: Mishaps
     duplicates: Mishaps  # repetitions in edge Kafka, which are allowed
     late_at_edge: Mishaps  # behind a newer record of their car
@@ -86,19 +106,40 @@ class Findings:
         return Mishaps(record, late.at[first])
 
 
-def audit(published: Published, edge: Log, ranges: AuditedRanges, cloud: Log) -> Findings:
-    """Compare every stage with the one before."""
+def audit(
+    published: Published,
+    edge: Log,
+    ranges: AuditedRanges,
+    cloud: Log,
+    *,
+    refused: Longs = _NONE,
+    skipped: Sequence[Gap] = (),
+    uncopied: Sequence[Gap] = (),
+) -> Findings:
+    """Compare every stage with the one before.
+
+    What was left out by rule: `refused` (k,) are records, each once; `skipped` say the scorers, `uncopied`
+    the watch over MirrorMaker. `edge` has all that was ever written, also what Kafka has deleted.
+    """
     edge, cloud = edge.sorted(), cloud.sorted()
-    genuine = published.sent_records(edge.record)
-    first = genuine & first_occurrences(edge.record)
-    missing, doubled = compare(edge, cloud)
+    # What a bridge of 0.2 forwards although it is ahead of time, scorers refuse as what cannot be decoded.
+    acceptable = edge._replace(record=np.where(np.isin(edge.record, refused), _UNKNOWN, edge.record))
+    genuine = published.sent_records(acceptable.record)
+    first = genuine & first_occurrences(acceptable.record)
+    absent = lost(published, acceptable.rows(first))
+    by_rule = np.isin(absent.record, refused)
+    never_read, never_copied = covered(edge, skipped), covered(edge, uncopied)
+    missing, doubled = compare(edge.rows(~never_copied), cloud)
     in_cloud = (cloud.record != _UNKNOWN) & first_occurrences(cloud.record)
     return Findings(
-        lost_before_edge=lost(published, edge.rows(first)),
+        refused=int(np.count_nonzero(by_rule)),
+        unscored=len(np.setdiff1d(edge.record[first], edge.record[genuine & ~never_read])),
+        uncopied=int(np.count_nonzero(never_copied)),
+        lost_before_edge=absent.rows(~by_rule),
         duplicates=_mishaps(edge, genuine & ~first),
-        late_at_edge=_mishaps(edge, _late_rows(edge, first)),
-        strangers=_mishaps(edge, (edge.record != _UNKNOWN) & ~genuine),
-        scoring=scoring(edge, genuine, ranges),
+        late_at_edge=_mishaps(edge, _late_rows(acceptable, first)),
+        strangers=_mishaps(edge, (acceptable.record != _UNKNOWN) & ~genuine),
+        scoring=_scoring_without(never_read, acceptable, genuine, ranges),
         lost_before_cloud=missing,
         doubled_in_cloud=doubled,
         late_in_cloud=_mishaps(cloud, _late_rows(cloud, in_cloud)),
@@ -149,13 +190,14 @@ def scoring(edge: Log, genuine: Mask, ranges: AuditedRanges) -> Scoring:
     earlier range is no first occurrence); a range that counts less has left some out.
     """
     rank, sizes, undecodable = _ranks(edge, ranges)
-    covered = rank >= 0
+    audited = rank >= 0
     order = np.lexsort((edge.offset, rank))
-    order = order[covered[order] & genuine[order]]
+    order = order[audited[order] & genuine[order]]
     fresh = order[first_occurrences(edge.record[order])]
     excess = ranges.scored - np.bincount(rank[fresh], minlength=len(ranges.first_offset))
     never = genuine & first_occurrences(edge.record) & ~np.isin(edge.record, edge.record[fresh])
     behind = fresh[behind_newer(edge.record[fresh])]
+    late = np.bincount(rank[behind], minlength=len(ranges.first_offset))
     at = np.full(len(edge.record), _UNKNOWN, np.int64)
     at[fresh] = ranges.scored_at[rank[fresh]]
     odd = (ranges.rejected != undecodable) | (ranges.scored + ranges.duplicates + ranges.rejected != sizes)
@@ -164,9 +206,28 @@ def scoring(edge: Log, genuine: Mask, ranges: AuditedRanges) -> Scoring:
         twice=_unknown(ranges.scored_at, np.maximum(excess, 0)),
         never=_join(_mishaps(edge, never), _unknown(ranges.scored_at, np.maximum(-excess, 0))),
         late=Mishaps(edge.record[behind], ranges.scored_at[rank[behind]]),
-        unaudited=_mishaps(edge, ~covered),
+        unaudited=_mishaps(edge, ~audited),
         misjudged=_unknown(ranges.scored_at, odd.astype(np.int64)),
+        silenced=_unknown(ranges.scored_at, np.maximum(ranges.late - late, 0)),
     )
+
+
+def covered(log: Log, gaps: Sequence[Gap]) -> Mask:
+    """Which rows (n,) are in one of the gaps."""
+    inside = np.zeros(len(log.offset), np.bool_)
+    for gap in gaps:
+        offset = log.offset - gap.first
+        inside |= (log.partition == gap.partition) & (offset >= 0) & (offset < gap.records)
+    return inside
+
+
+def _scoring_without(skipped: Mask, edge: Log, genuine: Mask, ranges: AuditedRanges) -> Scoring:
+    """`scoring` where the rows `skipped` (n,) are not to be scored: a range that has them does not fit."""
+    rows = ~skipped
+    found = scoring(edge.rows(rows), genuine[rows], ranges)
+    at = np.full(len(edge.record), _UNKNOWN, np.int64)
+    at[rows] = found.at
+    return replace(found, at=at)
 
 
 def _ranks(edge: Log, ranges: AuditedRanges) -> tuple[Longs, Longs, Longs]:

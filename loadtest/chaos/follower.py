@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from contract import records
-from contract.topics import AUDIT, TELEMETRY, mirrored
+from contract.bounds import latest_ms
+from contract.topics import AUDIT, TELEMETRY, TELEMETRY_PARTITIONS, mirrored
 from contract.varints import Longs
 from loadtest.chaos.auditor import first_occurrences
-from local.ledger import SEQ_BITS, LogDecoder
+from local.ledger import SEQ_BITS, Log, LogDecoder
 from local.watch import reader
 
 STAGES = ("edge", "scored", "cloud")
@@ -44,6 +45,15 @@ def recovered_at(timeline: Sequence[Lag], since_s: float, bound_s: float, hold_s
         if lag.at_s - begun >= hold_s:
             return begun
     return None
+
+
+def with_deleted(held: Log, seen: Log) -> Log:
+    """What a log has ever had: what it still holds, and of what it does not hold any more, what was seen."""
+    first = np.full(TELEMETRY_PARTITIONS, np.iinfo(np.int64).max)
+    np.minimum.at(first, held.partition, held.offset)
+    gone = seen.rows(seen.offset < first[seen.partition])
+    _, once = np.unique(np.stack([gone.partition, gone.offset]), axis=1, return_index=True)
+    return Log.of([gone.rows(once), held])
 
 
 class _ScoredRows:
@@ -84,6 +94,8 @@ class LogFollower:
         self._newest = {stage: np.zeros(len(car_ids), np.int64) for stage in STAGES}
         none = np.empty(0, np.int64)
         self._arrived = {stage: [(none, none)] for stage in STAGES}  # (records, ms since 1970)
+        self._edge_log: list[Log] = []
+        self._read_to = dict[int, int]()  # by partition of edge Kafka
         self._decoder = LogDecoder(car_ids)
         self._scored = _ScoredRows()
         self._readers = {
@@ -104,6 +116,19 @@ class LogFollower:
     def behind_s(self) -> tuple[float, float, float]:
         """The present lag by stage; infinite before the first observation."""
         return self.timeline[-1].behind_s if self.timeline else (float("inf"),) * 3
+
+    @property
+    def cloud_is_at_s(self) -> float:
+        """The cloud has all that any car sampled before; s since 1970, 0 before the first observation."""
+        return self.timeline[-1].at_s - self.timeline[-1].behind_s[2] if self.timeline else 0.0
+
+    def read_to(self) -> dict[int, int]:
+        """By partition of edge Kafka, the offset after the last that was read."""
+        return dict(self._read_to)
+
+    def edge_log(self) -> Log:
+        """All that was read of edge Kafka. Call it after `close`."""
+        return Log.of(self._edge_log)
 
     def first_arrivals(self, stage: str, record: Longs) -> Longs:
         """When each of the records (n,) arrived first, ms since 1970; -1: a repetition, or it did not arrive.
@@ -140,11 +165,15 @@ class LogFollower:
         self.rows[stage] += len(log.record)
         decodable = log.record >= 0
         cars = np.where(decodable, log.record >> SEQ_BITS, 0)
-        sampled_at = np.where(decodable, log.sampled_at, 0)
+        # A time ahead of ours says nothing about how far behind a car is; scorers refuse such records.
+        credible = decodable & (log.sampled_at <= latest_ms(time.time_ns() // 1_000_000))
+        sampled_at = np.where(credible, log.sampled_at, 0)
         np.maximum.at(self._newest[stage], cars, sampled_at)
         record = log.record[decodable]
         self._arrived[stage].append((record, np.full(len(record), time.time_ns() // 1_000_000)))
         if stage == "edge":
+            self._edge_log.append(log)
             for partition in np.unique(log.partition).tolist():
                 rows = log.partition == partition
+                self._read_to[partition] = int(log.offset[rows].max()) + 1
                 self._scored.add_rows(partition, log.offset[rows], cars[rows], sampled_at[rows])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from loadtest.chaos import releases, retention
 from loadtest.chaos.faults import FAULTS
 from loadtest.chaos.scene import Scene
 from local.ports import HOPS
@@ -19,8 +20,9 @@ PACE = 0.4
 _SECOND_AFTER_S = 15.0  # at most
 _FLAPS, _FLAP_EVERY_S, _SLOW_FOR_S = 5, 1.0, 25.0
 _STARVES_WITHIN_S = 10.0
+_AN_HOUR_S, _CLOCK_WRONG_FOR_S, _OLDER_FOR_S = 3_600, 25.0, 25.0
 # What these promise by themselves does not hold while another part is away.
-_ALONE = ("poison-flood", "trainer-kill")
+ALONE = ("poison-flood", "trainer-kill")
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ def alone(faults: Sequence[str]) -> list[Injection]:
     return [Injection((name,)) for name in faults]
 
 
-def draw(pairs: int, seed: int) -> list[Injection]:
-    """So many pairs; each fault comes again only after all others have come."""
+def draw(pairs: int, seed: int, among: Sequence[str] = ()) -> list[Injection]:
+    """So many pairs of the faults `among` (none: all); each comes again only after all others have come."""
     chance = random.Random(seed)
     names: list[str] = []
     drawn = []
     for _ in range(pairs):
         if len(names) < 2:
             # What is left of a round is not drawn again at once: no fault is a pair with itself.
-            fresh = [name for name in PAIRED if name not in (*names, *_ALONE)]
+            fresh = [name for name in among or PAIRED if name not in (*names, *ALONE)]
             names += chance.sample(fresh, len(fresh))
         drawn.append(Injection((names.pop(0), names.pop(0)), chance.uniform(0, _SECOND_AFTER_S)))
     return drawn
@@ -88,6 +90,26 @@ def bridge_starved(scene: Scene) -> None:
 def scorer_starved(scene: Scene) -> None:
     """the scorer gets no more memory, and is killed where it does not end by itself"""
     _starve(scene, "scorer-0")
+
+
+def clocks_behind(scene: Scene) -> None:
+    """the clock of 1 % of the cars an hour behind, and right again: all they send is scored"""
+    scene.clock_wrong(-_AN_HOUR_S, _CLOCK_WRONG_FOR_S)
+
+
+def clocks_ahead(scene: Scene) -> None:
+    """the clock of 1 % of the cars an hour ahead, and right again: until then, all they send is refused"""
+    scene.clock_wrong(_AN_HOUR_S, _CLOCK_WRONG_FOR_S)
+
+
+def bridge_older(scene: Scene) -> None:
+    """a bridge of the release before in the bridge's place, and the newer one again"""
+    older = releases.unpacked(scene.deployment.plan.run_dir / "release-before")
+    try:
+        scene.run_from("bridge", older)
+        scene.wait(_OLDER_FOR_S * PACE)
+    finally:
+        scene.run_from("bridge", None)
 
 
 def _starve(scene: Scene, name: str) -> None:
@@ -128,6 +150,11 @@ PAIRED: dict[str, Callable[[Scene], None]] = {
     "model-swap": model_swap,
     "bridge-starved": bridge_starved,
     "scorer-starved": scorer_starved,
+    "clocks-behind": clocks_behind,
+    "clocks-ahead": clocks_ahead,
+    "bridge-older": bridge_older,
+    "scorers-overtaken": retention.scorers_overtaken,
+    "mirror-overtaken": retention.mirror_overtaken,
     **{f"{hop}-flapping": _flapping(hop) for hop in HOPS},
     **{f"{hop}-slow": _slow(hop) for hop in HOPS},
 }

@@ -12,12 +12,14 @@ from contract import records
 from contract.topics import ANOMALIES, TELEMETRY, mirrored
 from loadtest import deployment as tested
 from loadtest import output
-from loadtest.chaos import auditor, pairs, report, volume
-from loadtest.chaos.follower import STAGES, LogFollower, recovered_at
+from loadtest.chaos import auditor, by_rule, pairs, report, retention, volume
+from loadtest.chaos.follower import STAGES, LogFollower, recovered_at, with_deleted
 from loadtest.chaos.pairs import Injection
 from loadtest.chaos.report import ChaosResults, FaultOutcome
 from loadtest.chaos.scene import RunInterrupted, Scene, Skipped
 from loadtest.chaos.settings import Settings
+from loadtest.chaos.small_fleet import NAME as SMALL_FLEET
+from loadtest.chaos.small_fleet import SmallFleet
 from local import ledger, preflight
 from local.deployment import ENVIRONMENT, Deployment
 from local.screen import clock, number
@@ -27,6 +29,7 @@ from plumbing import kafka, life, log
 from plumbing.life import WorldDown
 
 _VOLUME_MIB = 1_536
+_MIRROR_WATCH = "mirror-watch"
 _FLOWING_WITHIN_S, _DRAINED_WITHIN_S, _MESSAGES_WITHIN_S = 120.0, 120.0, 3_600.0
 _RECOVERED_WITHIN_S = 90.0  # at least, so that the duration of a slow recovery is known
 _HOLD_S = 3.0  # recovered: all stages keep pace for this long
@@ -40,7 +43,8 @@ def main(settings: Settings) -> int:
     logging.getLogger(kafka.__name__).setLevel(logging.CRITICAL)
     console, plan, edge_folder = output.console(150), settings.plan, settings.run_dir / "edge"
     volume.release(edge_folder)
-    preflight.check_ports({plan.ports.scorer(n): f"scorer {n}'s metrics" for n in (1, 2)})
+    more = {plan.ports.scorer(n): f"scorer {n}'s metrics" for n in (1, 2)}
+    preflight.check_ports(more | {plan.ports.small_fleet: "the small fleet's metrics"})
     tested.ensure_model(settings.model, settings.run_dir, settings.port_offset, console.print)
     stop = life.Stop().install()
     deployment = Deployment(plan)
@@ -58,7 +62,10 @@ def main(settings: Settings) -> int:
             deployment.supervisor.start(Child(f"relay-{hop}", relay, env=ENVIRONMENT))
         run = ChaosRun(settings, deployment, console)
         pace = pairs.PACE if settings.pairs else 1.0
-        run.scene = Scene(deployment, own_disk, stop, run.observe, model=settings.model, pace=pace)
+        run.scene = Scene(
+            deployment, own_disk, stop, run.observe,
+            model=settings.model, small_fleet=run.small_fleet, pace=pace,
+        )  # fmt: skip
         try:
             run.start(at_end)
         except RunInterrupted:
@@ -79,6 +86,7 @@ class ChaosRun:
 
     def __init__(self, settings: Settings, deployment: Deployment, console: Console) -> None:
         self._settings, self._deployment, self._console = settings, deployment, console
+        self.small_fleet = SmallFleet(deployment, settings.small_fleet) if settings.small_fleet else None
         self._outcomes: list[FaultOutcome] = []
         self._skipped: dict[str, str] = {}
         self._began_at = time.time()
@@ -93,8 +101,12 @@ class ChaosRun:
         settings, deployment = self._settings, self._deployment
         tested.start(deployment, settings.model, self._console.print)
         deployment.start_simulator()
+        if self.small_fleet:
+            self.small_fleet.start()
+            deployment.start_mirror_watch(look_every_s=retention.LOOK_EVERY_S)
         car_ids = [f"car-{number:06d}" for number in range(settings.cars)]
         self.follower = LogFollower(deployment.edge.bootstrap, deployment.cloud.bootstrap, car_ids)
+        self.scene.follower = self.follower
         at_end.callback(self.follower.close)
         self._activity = "waiting until every stage keeps pace"
         self.scene.until(
@@ -119,7 +131,7 @@ class ChaosRun:
             except WorldDown as error:
                 incomplete = str(error)
         if incomplete:  # what was sent until then is audited nevertheless
-            self._deployment.supervisor.stop("simulator")
+            self._end_fleet()
         self._console.print("reading both clusters' logs for the audit")
         return self._audit(incomplete)
 
@@ -156,11 +168,16 @@ class ChaosRun:
         outcome.recovered_at = recovered_at(timeline, outcome.returned_at, bound_s, _HOLD_S)
         return outcome.recovered_at is not None
 
+    def _end_fleet(self) -> None:
+        for name in {"simulator", SMALL_FLEET} & self._deployment.supervisor.children.keys():
+            self._deployment.supervisor.stop(name)
+
     def _drain(self) -> None:
         """End the fleet, then wait until every stage has what edge Kafka has."""
         self._activity = "ending the fleet, waiting for the last records"
         self._count_samples()
-        self._deployment.supervisor.stop("simulator")
+        self._end_fleet()
+        logs = self._deployment.supervisor.logs
         rows, unchanged_since = dict(self.follower.rows), time.monotonic()
 
         def drained() -> bool:
@@ -168,7 +185,8 @@ class ChaosRun:
             if rows != self.follower.rows:
                 rows, unchanged_since = dict(self.follower.rows), time.monotonic()
             # A stage with more rows than the edge is wrong as well, which is for the auditor to find.
-            everywhere = min(rows.values()) >= rows["edge"]
+            uncopied = by_rule.records_in(by_rule.deleted(logs, _MIRROR_WATCH))
+            everywhere = min(rows["scored"], rows["cloud"] + uncopied) >= rows["edge"]
             return everywhere and time.monotonic() - unchanged_since > _HOLD_S
 
         self.scene.until(drained, "every stage has what edge Kafka has", _DRAINED_WITHIN_S)
@@ -176,11 +194,18 @@ class ChaosRun:
     def _audit(self, incomplete: str) -> ChaosResults:
         edge_at, cloud_at = self._deployment.edge.bootstrap, self._deployment.cloud.bootstrap
         self.follower.close()
-        published = self._deployment.published()
-        edge = ledger.read_log(edge_at, TELEMETRY, published).sorted()
+        published = self.small_fleet.and_others() if self.small_fleet else self._deployment.published()
+        logs = self._deployment.supervisor.logs
+        held = ledger.read_log(edge_at, TELEMETRY, published)
+        edge = with_deleted(held, self.follower.edge_log()).sorted()
         cloud = ledger.read_log(cloud_at, mirrored("edge", TELEMETRY), published)
         ranges = auditor.AuditedRanges.from_records(ledger.read_audits(edge_at))
-        findings = auditor.audit(published, edge, ranges, cloud)
+        findings = auditor.audit(
+            published, edge, ranges, cloud,
+            refused=by_rule.refused(edge_at, published.car_ids),
+            skipped=by_rule.deleted(logs, "scorer"),
+            uncopied=by_rule.deleted(logs, _MIRROR_WATCH),
+        )  # fmt: skip
         return ChaosResults(
             published=published,
             edge=edge,
@@ -207,9 +232,13 @@ class ChaosRun:
 
     def _count_samples(self) -> None:
         """Remember the fleet's counters, which are gone when it ends."""
-        if metrics := scrape(self._deployment.plan.ports.simulator):
-            self._sampled = int(metrics["simulator_samples_total"])
-            self._samples_skipped = int(metrics["simulator_samples_skipped_total"])
+        ports = self._deployment.plan.ports
+        if metrics := scrape(ports.simulator):
+            more = scrape(ports.small_fleet) if self.small_fleet else {}
+            self._sampled, self._samples_skipped = (
+                int(metrics[name] + more.get(name, 0))
+                for name in ("simulator_samples_total", "simulator_samples_skipped_total")
+            )
 
     def observe(self) -> None:
         """Show the progress; called while time passes."""

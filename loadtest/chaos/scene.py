@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from greenlet import getcurrent, greenlet
 
 from contract.manifest import pack, unpack
 from contract.topics import MODELS, MODELS_LOG
+from loadtest.chaos.follower import LogFollower
+from loadtest.chaos.small_fleet import SmallFleet
 from loadtest.chaos.volume import Volume
 from local.deployment import ENVIRONMENT, TRAINER, Deployment
 from local.ledger import read_topic
@@ -39,6 +42,8 @@ class Scene:
     threads, because the kernel kills a child with the thread that started it (local/supervisor.py).
     """
 
+    follower: LogFollower  # of the running deployment's logs; the run sets it
+
     def __init__(
         self,
         deployment: Deployment,
@@ -47,14 +52,17 @@ class Scene:
         observe: Callable[[], Any],
         *,
         model: Path,
+        small_fleet: SmallFleet | None = None,
         pace: float = 1.0,
     ) -> None:
         """`volume` is edge Kafka's, or why there is none; `model` is the file of the model in use.
 
-        `observe` is called while time passes; `pace` is multiplied to how long parts are away or paused.
+        `observe` is called while time passes; `small_fleet`: the cars whose clock faults may set; `pace` is
+        multiplied to how long parts are away or paused.
         """
         self.deployment = deployment
-        self._model, self._version, self._pace = model, unpack(model.read_bytes())[0].version, pace
+        self._small_fleet = small_fleet
+        self._model, self._version, self.pace = model, unpack(model.read_bytes())[0].version, pace
         self._second: greenlet | None = None  # the fault that was injected beside the first one
         self.broken: list[str] = []  # promises of the present fault that did not hold
         self.returned_at: float | None = None  # when what the fault took away was back, s since 1970
@@ -98,8 +106,26 @@ class Scene:
     def kill(self, name: str, *, away_s: float = 0.0) -> None:
         """SIGKILL, then wait until the successor is ready; it starts after `away_s` at the earliest."""
         before = self.supervisor.children[name].pid
-        self.supervisor.kill(name, away_s=away_s * self._pace)
+        self.supervisor.kill(name, away_s=away_s * self.pace)
         self.until_successor(name, before)
+
+    @contextmanager
+    def away(self, name: str) -> Iterator[None]:
+        """SIGKILL; the successor starts at the end of the context, and is ready after it."""
+        child = self.supervisor.children[name]
+        before, may_start = child.pid, child.may_start
+        child.may_start = lambda: False
+        self.supervisor.kill(name)
+        try:
+            yield
+        finally:
+            child.may_start, child.retry_at = may_start, 0.0
+            self.until_successor(name, before)
+
+    def last_log(self, name: str) -> str:
+        """What the last process of a child has logged."""
+        log = self.supervisor.log_of(name).read_bytes()
+        return log[self.supervisor.children[name].log_from :].decode(errors="replace")
 
     def until_successor(self, name: str, before: int | None) -> None:
         """Wait until another process than `before` (its id) is ready as this child."""
@@ -110,9 +136,27 @@ class Scene:
         """SIGSTOP for a while."""
         self.supervisor.kill(name, signal.SIGSTOP)
         try:
-            self.wait(seconds * self._pace)
+            self.wait(seconds * self.pace)
         finally:
             self.supervisor.kill(name, signal.SIGCONT)
+
+    def clock_wrong(self, ahead_s: int, for_s: float) -> None:
+        """Set the clock of the small fleet ahead, or (negative) behind, and right again."""
+        if self._small_fleet is None:
+            raise Skipped("only runs with --pairs have cars whose clock can be set")
+        self._small_fleet.set_clock(ahead_s)
+        try:
+            self.wait(for_s * self.pace)
+        finally:
+            self._small_fleet.set_clock(0)
+
+    def run_from(self, name: str, folder: Path | None) -> None:
+        """End a service and start it with the code in `folder`; None: with this one."""
+        child = self.supervisor.children[name]
+        child.folder, child.env = folder, ENVIRONMENT | ({"PYTHONPATH": str(folder)} if folder else {})
+        before = child.pid
+        self.supervisor.kill(name, signal.SIGTERM)
+        self.until_successor(name, before)
 
     def back(self) -> None:
         """Recovery counts from now on; without this call, from the end of the fault."""

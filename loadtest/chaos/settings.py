@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.chaos.faults import FAULTS
-from loadtest.chaos.pairs import Injection, alone, draw
+from loadtest.chaos.pairs import ALONE, PAIRED, Injection, alone, draw
+from loadtest.chaos.small_fleet import size
 from loadtest.deployment import require_fleet
 from local.champion import KEPT
 from local.deployment import Plan
@@ -19,7 +20,9 @@ CARS_MIN = 20
 class Settings:
     """Flags, environment (CHAOS_…) or these defaults."""
 
-    faults: tuple[str, ...] = setting("which faults, in this order; none: all (--list)", default=())
+    faults: tuple[str, ...] = setting(
+        "which faults, in this order, with --pairs the ones to draw from; none: all (--list)", default=()
+    )
     pairs: int = setting(
         "this many pairs of faults, drawn from the seed, instead of each fault alone", default=0, least=0
     )
@@ -51,16 +54,19 @@ class Settings:
     run_dir: Path = setting("logs, state and results; emptied at the start", default=Path("var/chaos"))
 
     def __post_init__(self) -> None:
-        if self.pairs and self.faults:
-            raise ValueError("--pairs draws the faults itself: give it or --faults")
-        if unknown := [name for name in self.faults if name not in FAULTS]:
-            raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(FAULTS)}")
+        known = [name for name in PAIRED if name not in ALONE] if self.pairs else [*FAULTS]
+        if unknown := [name for name in self.faults if name not in known]:
+            raise ValueError(f"--faults {', '.join(unknown)}: none of {', '.join(known)}")
+        if self.pairs and len(set(self.faults)) == 1:
+            raise ValueError("--pairs draws two different faults: give more --faults, or none")
         require_fleet(self.cars, self.rate)
 
     @property
     def injections(self) -> Sequence[Injection]:
         """What is injected, in this order."""
-        return draw(self.pairs, self.seed) if self.pairs else alone(self.faults or tuple(FAULTS))
+        if self.pairs:
+            return draw(self.pairs, self.seed, self.faults)
+        return alone(self.faults or tuple(FAULTS))
 
     @property
     def recovered_within_s(self) -> float:
@@ -73,11 +79,16 @@ class Settings:
         return self.behind_s_max + self.cars / self.rate
 
     @property
+    def small_fleet(self) -> int:
+        """How many of the cars are in a simulator of their own (small_fleet.py)."""
+        return size(self.cars) if self.pairs else 0
+
+    @property
     def plan(self) -> Plan:
         """The deployment: one of everything, so that nothing can take over."""
         return Plan(
             run_dir=self.run_dir,
-            cars=self.cars,
+            cars=self.cars - self.small_fleet,
             rate_hz=self.rate / self.cars,
             seed=self.seed,
             scorers=1,

@@ -31,6 +31,7 @@ FAULTS = (
 )  # fmt: skip
 # The load of the machine is unknown, so the test proves that everything recovers, not how fast.
 RECOVERY_S_MAX = 240
+BY_RULE = ("refused_by_rule", "deleted_before_scored", "deleted_before_copied")
 KEYS = {"fault", "at_s", "recovery_s", "lost", "duplicates", "order_violations", "worst_latency_ms"}
 
 
@@ -163,11 +164,27 @@ def _ask(line: socket.socket) -> bytes:
 @pytest.mark.measuring
 def test_nothing_is_lost_under_faults_in_pairs(tmp_path: Path, detector: Any) -> None:
     """With relays on all hops; each pair is a row of the ledger, and the seed stands in it."""
+    ledger = _pairs_ledger(tmp_path, detector, "--pairs", "4", "--seed", "3")
+    assert [row["fault"] for row in ledger["faults"]] == [str(pair) for pair in draw(4, 3)]
+    assert ledger["seed"] == 3
+
+
+@pytest.mark.measuring
+def test_what_is_missing_by_rule_is_what_the_services_say(tmp_path: Path, detector: Any) -> None:
+    """Clocks an hour off, a bridge of the release before, retention that overtakes: all is accounted for."""
+    names = "clocks-behind,clocks-ahead,bridge-older,scorers-overtaken,mirror-overtaken,scorer-kill"
+    ledger = _pairs_ledger(tmp_path, detector, "--pairs", "3", "--seed", "4", "--faults", names)
+    assert min(ledger[name] for name in BY_RULE) > 0
+    assert ledger["skipped"] == {}
+
+
+def _pairs_ledger(tmp_path: Path, detector: Any, *flags: str) -> dict[str, Any]:
+    """ledger.json of a successful run in pairs, which lost nothing."""
     model = tmp_path / "champion.record"
     model.write_bytes(detector.record(threshold=8.0))
     argv = [
-        sys.executable, "-m", "loadtest", "chaos", "--pairs", "4", "--seed", "3", "--cars", "800", "--rate",
-        str(RATE), "--messages", "0", "--model", str(model), "--run-dir", str(tmp_path / "run"),
+        sys.executable, "-m", "loadtest", "chaos", *flags, "--cars", "800", "--rate", str(RATE),
+        "--messages", "0", "--model", str(model), "--run-dir", str(tmp_path / "run"),
         "--recovery-s-max", str(RECOVERY_S_MAX), "--port-offset", str(PORT_OFFSET),
     ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT, timeout=900)
@@ -175,5 +192,4 @@ def test_nothing_is_lost_under_faults_in_pairs(tmp_path: Path, detector: Any) ->
     ledger: dict[str, Any] = json.loads((tmp_path / "run/ledger.json").read_text())
     assert (ledger["lost"], ledger["order_violations"], ledger["scored_twice"]) == (0, 0, 0)
     assert ledger["cloud"] == {"missing": 0, "doubled": 0}
-    assert [row["fault"] for row in ledger["faults"]] == [str(pair) for pair in draw(4, 3)]
-    assert ledger["seed"] == 3
+    return ledger

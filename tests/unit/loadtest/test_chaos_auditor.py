@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.chaos.auditor import AuditedRanges, Findings, Mishaps, audit, per_window
-from loadtest.chaos.follower import Lag, recovered_at
+from loadtest.chaos.auditor import AuditedRanges, Findings, Gap, Mishaps, audit, per_window
+from loadtest.chaos.follower import Lag, recovered_at, with_deleted
 from local.ledger import SEQ_BITS, Log, Published
 
 PUBLISHED = Published(["car-000000", "car-000001"], np.array([3, 2]), np.array([3, 2]))
@@ -25,18 +25,20 @@ def log(rows: list[tuple[int, int] | None], partitions: list[int] | None = None)
 def audited(first: int, last: int, scored: int | None = None, **other: Any) -> dict[str, Any]:
     """An audit record, scored at 10 times its last offset + 5 ms; by default its whole range was scored."""
     count = last - first + 1
-    fields = {"partition": 0, "rejected": 0, "duplicates": count - other.get("rejected", 0)}
+    fields = {"partition": 0, "rejected": 0, "late": 0, "duplicates": count - other.get("rejected", 0)}
     scored = fields["duplicates"] if scored is None else scored
     fields |= {"first_offset": first, "last_offset": last, "scored": scored, "scored_at": 10 * last + 5}
     return fields | {"duplicates": fields["duplicates"] - scored} | other
 
 
-def findings(edge: Any = None, audits: Any = None, cloud: Any = None, partitions: Any = None) -> Findings:
+def findings(
+    edge: Any = None, audits: Any = None, cloud: Any = None, partitions: Any = None, **by_rule: Any
+) -> Findings:
     """The findings in these logs, which are correct by default."""
     rows = CORRECT if edge is None else edge
     ranges = [audited(0, len(rows) - 1)] if audits is None else audits
     copied = log(rows, partitions) if cloud is None else log(cloud)
-    return audit(PUBLISHED, log(rows, partitions), AuditedRanges.from_records(ranges), copied)
+    return audit(PUBLISHED, log(rows, partitions), AuditedRanges.from_records(ranges), copied, **by_rule)
 
 
 def wrong(result: Findings) -> dict[str, int]:
@@ -46,7 +48,7 @@ def wrong(result: Findings) -> dict[str, int]:
         "lost": result.lost, "duplicates": result.duplicates, "order": result.order_violations,
         "twice": scoring.twice, "never": scoring.never, "unaudited": scoring.unaudited,
         "misjudged": scoring.misjudged, "missing": result.lost_before_cloud,
-        "doubled": result.doubled_in_cloud, "strangers": result.strangers,
+        "doubled": result.doubled_in_cloud, "strangers": result.strangers, "silenced": scoring.silenced,
     }  # fmt: skip
     return {name: len(mishaps) for name, mishaps in counts.items() if len(mishaps)}
 
@@ -163,6 +165,73 @@ def test_the_cloud_repeats_what_the_edge_repeats():
 def test_a_record_that_no_car_sent_is_found():
     """It does not make up for a lost one."""
     assert wrong(findings([*CORRECT[:-1], (0, 9)], [audited(0, 4)]))["strangers"] == 1
+
+
+REFUSED = np.array([0 << SEQ_BITS | 2])
+
+
+def test_what_was_refused_by_rule_is_not_lost():
+    """It is counted; every other record that is missing is lost as before."""
+    without = [(0, 1), (1, 1), (1, 2), (0, 3)]
+    result = findings(without, refused=REFUSED)
+    assert (wrong(result), result.refused) == ({}, 1)
+    assert wrong(findings(without[:-1], refused=REFUSED)) == {"lost": 1}
+
+
+def test_what_the_bridge_before_forwarded_the_scorer_refuses():
+    """Scored nevertheless, it does not fit the audit log."""
+    result = findings(audits=[audited(0, 4, rejected=1)], refused=REFUSED)
+    assert (wrong(result), result.refused) == ({}, 1)
+    assert wrong(findings(refused=REFUSED)) == {"twice": 1, "misjudged": 1}
+
+
+SKIPPED = [Gap(0, 1, 2), Gap(0, 2, 1)]  # that an offset is named twice changes nothing
+
+
+def test_what_the_scorers_said_they_skip_is_not_lost():
+    """Exactly that: one more is lost, and what was scored after all does not fit."""
+    around = [audited(0, 0), audited(3, 4)]
+    result = findings(audits=around, skipped=SKIPPED)
+    assert (wrong(result), result.unscored) == ({}, 2)
+    assert (result.scoring.at >= 0).tolist() == [True, False, False, True, True]
+    assert wrong(findings(audits=around, skipped=SKIPPED[1:])) == {"lost": 1, "never": 1, "unaudited": 1}
+    assert wrong(findings(skipped=SKIPPED))["misjudged"] == 1
+    assert wrong(findings(audits=around)) == {"lost": 2, "never": 2, "unaudited": 2}
+
+
+def test_a_repetition_of_what_was_skipped_is_to_be_scored():
+    """It counts as neither skipped nor repeated."""
+    edge = [*CORRECT, (0, 2)]
+    result = findings(edge, [audited(0, 1), audited(3, 5, 3)], skipped=[Gap(0, 2, 1)])
+    assert result.unscored == 0
+    assert wrong(result) == {"duplicates": 1, "order": 1}  # it is behind a newer one
+
+
+def test_what_the_mirror_said_it_cannot_copy_is_not_missing():
+    """Exactly that; what it copied nevertheless is doubled."""
+    result = findings(cloud=[CORRECT[0], *CORRECT[3:]], uncopied=SKIPPED)
+    assert (wrong(result), result.uncopied) == ({}, 2)
+    assert wrong(findings(cloud=[CORRECT[0], *CORRECT[3:]], uncopied=SKIPPED[1:])) == {
+        "lost": 1,
+        "missing": 1,
+    }
+    assert wrong(findings(uncopied=SKIPPED)) == {"doubled": 2}
+
+
+def test_a_newest_record_that_was_scored_as_late_could_open_no_alert():
+    """As after one record whose sequence number ran ahead: scored, but silent for ever."""
+    assert wrong(findings(audits=[audited(0, 4, late=2)])) == {"silenced": 2}
+    late = findings([(0, 1), (0, 3), (0, 2), (1, 1), (1, 2)], [audited(0, 4, late=1)])
+    assert wrong(late) == {"order": 1}
+
+
+def test_a_log_is_what_it_holds_and_what_was_seen_of_the_rest():
+    """What was seen twice, or is still held, counts once."""
+    whole = log(CORRECT)
+    seen = Log.of([whole.rows(np.array([0, 1, 2])), whole.rows(np.array([1, 2, 3]))])
+    assert with_deleted(whole.rows(np.array([3, 4])), seen).offset.tolist() == [0, 1, 2, 3, 4]
+    nothing = whole.rows(np.zeros(5, np.bool_))
+    assert with_deleted(nothing, whole).offset.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_mishaps_belong_to_the_window_of_their_time():

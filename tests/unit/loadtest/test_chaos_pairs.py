@@ -1,5 +1,8 @@
-"""Faults in pairs: what is drawn, and how two faults take turns."""
+"""Faults in pairs: what is drawn, how two faults take turns, and what the faults use."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from loadtest.chaos import releases
 from loadtest.chaos.faults import FAULTS
 from loadtest.chaos.pairs import PAIRED, Injection, alone, draw
-from loadtest.chaos.scene import Scene
+from loadtest.chaos.scene import Scene, Skipped
+from loadtest.chaos.settings import Settings
+from loadtest.chaos.small_fleet import WRONG_CLOCK
 from plumbing.life import Stop, WorldDown
 
 
@@ -35,6 +41,84 @@ def test_no_fault_is_drawn_again_before_all_others_were():
         assert all(first != second for first, second in (pair.faults for pair in pairs))
         assert set(drawn) == PAIRED.keys() - {"poison-flood", "trainer-kill"}
         assert all(0 <= pair.after_s <= 15 for pair in pairs)
+
+
+def test_pairs_can_be_of_some_faults_only():
+    """`--faults` with `--pairs`; a pair needs two that differ."""
+    drawn = {name for pair in draw(9, 5, ("edge-kill", "clocks-ahead", "mqtt-kill")) for name in pair.faults}
+    assert drawn == {"edge-kill", "clocks-ahead", "mqtt-kill"}
+    with pytest.raises(ValueError, match="two different faults"):
+        Settings(pairs=1, faults=("clocks-ahead",))
+    with pytest.raises(ValueError, match="poison-flood: none of"):
+        Settings(pairs=1, faults=("clocks-ahead", "poison-flood"))
+    with pytest.raises(ValueError, match="clocks-ahead: none of"):
+        Settings(faults=("clocks-ahead",))
+
+
+def test_a_hundredth_of_the_cars_has_a_clock_of_its_own():
+    """Only in pairs; together they are as many as was asked for."""
+    settings = Settings(pairs=1, cars=800)
+    assert (settings.small_fleet, settings.plan.cars) == (8, 792)
+    assert (Settings(cars=800).small_fleet, Settings(cars=800).plan.cars) == (0, 800)
+
+
+def test_a_process_and_those_that_it_starts_see_the_wrong_clock(tmp_path: Path):
+    """From the next look on, ahead and behind."""
+    file = tmp_path / "clock"
+    file.write_text("3600")
+    look = "import time; print(time.time_ns() // 10**9, int(time.time()))"
+    argv = [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {look!r}])"]
+    more = {"PYTHONPATH": str(WRONG_CLOCK), "WRONG_CLOCK": str(file)}
+    done = subprocess.run(argv, env=os.environ | more, capture_output=True, text=True, check=True)
+    assert [float(each) - time.time() for each in done.stdout.split()] == pytest.approx([3600] * 2, abs=30)
+
+
+def test_a_part_stays_away_until_its_fault_is_over(scene: Scene):
+    """Also where another fault has killed it before, or kills it meanwhile."""
+    child: Any = SimpleNamespace(pid=1, state="ready", may_start=lambda: True, retry_at=5.0)
+    killed: list[str] = []
+    scene.deployment.supervisor.children = {"scorer-0": child}
+    scene.deployment.supervisor.kill = killed.append
+    with scene.away("scorer-0"):
+        assert killed == ["scorer-0"]
+        assert not child.may_start()
+        child.pid = 2
+    assert child.may_start()
+    assert child.retry_at == 0
+
+
+CHANGELOG = """# Changelog
+
+## Unreleased
+
+## 0.2.0 (2026-11-30)
+
+## 0.1.0 (never tagged)
+"""
+
+
+def test_the_release_before_is_the_second_heading():
+    """The first one is of the code as it is, released or not."""
+    assert releases.former(CHANGELOG) == "0.2.0"
+    assert releases.former(CHANGELOG.replace("## Unreleased\n", "")) == "0.1.0"
+
+
+def test_without_a_release_before_its_fault_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It says why: a clone without history, a copy without git."""
+    with pytest.raises(Skipped, match="no release before"):
+        releases.former("# Changelog\n\n## Unreleased\n")
+    monkeypatch.setattr(releases, "ROOT", tmp_path)
+    (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(Skipped, match="git log does not work here: fatal: not a git repository"):
+        releases.unpacked(tmp_path / "before")
+    for command in (
+        ["init", "-q"],
+        ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    with pytest.raises(Skipped, match=r"history of this clone does not have release 0\.2\.0"):
+        releases.unpacked(tmp_path / "before")
 
 
 def test_a_single_fault_is_an_injection_with_one():
