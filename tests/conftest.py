@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,12 @@ _MEANS = (85, 30, 20, 70, 380, 20, 15, 900, 0.3, 32, 32, 32, 32, 0, 0, 0, 0, 150
 _SPREADS = (8, 6, 9, 15, 12, 25, 10, 400, 0.2, 1, 1, 1, 1, 2, 2, 2, 2, 500)
 MEAN = np.array([*_MEANS, *[50] * (K - len(_MEANS))], np.float32)
 SPREAD = np.array([*_SPREADS, *[5] * (K - len(_SPREADS))], np.float32)
+
+
+def pytest_configure() -> None:
+    """A shell's job in the background ignores SIGINT, and so would every process that a test starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,6 +40,7 @@ def repository(tmp_path: Path) -> Path:
 def prove(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs proofs: (exit status, rows of the record)."""
     monkeypatch.setattr(proofs, "machine", lambda: {"cores": 2})
+    monkeypatch.setattr(command, "_LOOK_S", 0.01)
 
     def run(*chosen: Proof, **options: Any) -> tuple[int, list[dict[str, Any]]]:
         path = tmp_path / "var/proofs.json"
