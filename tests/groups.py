@@ -1,8 +1,8 @@
-"""Run all tests: the unit tests first and alone, then groups of folders two at a time.
+"""Run all tests in groups of folders: two groups with brokers at a time, and beside them what only computes.
 
-Half of the time of tests with brokers is waiting, so two pytest processes keep two cores busy. Each has
-ports of its own (TEST_PORT_OFFSET); what a group prints goes to var/tests/<group>.log, and to the terminal
-where it fails. `python -m tests.groups --all` includes the tests that measure.
+Half of the time of tests with brokers is waiting, so three pytest processes keep two cores busy. Those with
+brokers have ports of their own (TEST_PORT_OFFSET); what a group prints goes to var/tests/<group>.log, and to
+the terminal where it fails. `python -m tests.groups --all` includes the tests that measure.
 """
 
 import os
@@ -23,19 +23,20 @@ SIDE_BY_SIDE = 2
 PORTS_OF_A_GROUP = 1_650
 ALL = "not registry and not terraform and not cluster"
 
-FIRST = {"unit": ("unit", "repo")}
-# The longest first. Folders that share a fixture of the session (clusters, TensorFlow) are one group.
-GROUPS = {
+# The longest first, so that the last to end are short. Folders that share a fixture of the session
+# (clusters, TensorFlow) are one group.
+WITH_BROKERS = {
     "trainer": ("integration/trainer",),
     "e2e": ("e2e",),
     "clusters": ("integration/local", "integration/k8s"),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
-    "world": ("world", "fuzz"),
     "files": ("integration/files", "integration/contract"),
     "bridge": ("integration/bridge",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),
 }
+# They use no fixed port, and no test of theirs is timed.
+COMPUTING = {"unit": ("unit", "repo"), "world": ("world", "fuzz")}
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,10 @@ def counts(output: str) -> Counter[str]:
 def run_all(flags: list[str]) -> Iterator[Result]:
     """The result of every group as it ends."""
     offset = int(os.environ.get("TEST_PORT_OFFSET", "1000"))
-    for name, folders in FIRST.items():
-        yield run(name, folders, flags, offset)
-    waiting, ended, lock = list(GROUPS.items()), [], threading.Condition()
+    brokers, computing = list(WITH_BROKERS.items()), list(COMPUTING.items())
+    groups, ended, lock = len(brokers) + len(computing), [], threading.Condition()
 
-    def work(port_offset: int) -> None:
+    def work(waiting: list[tuple[str, tuple[str, ...]]], port_offset: int) -> None:
         while True:
             with lock:
                 if not waiting:
@@ -94,15 +94,17 @@ def run_all(flags: list[str]) -> Iterator[Result]:
                 lock.notify()
 
     for number in range(SIDE_BY_SIDE):
-        threading.Thread(target=work, args=(offset + number * PORTS_OF_A_GROUP,)).start()
+        threading.Thread(target=work, args=(brokers, offset + number * PORTS_OF_A_GROUP)).start()
+    threading.Thread(target=work, args=(computing, offset)).start()
     try:
-        for _ in GROUPS:
+        for _ in range(groups):
             with lock:
                 lock.wait_for(lambda: ended)
                 result = ended.pop(0)
             yield result
     finally:
-        waiting.clear()  # after Ctrl-C no other group begins
+        brokers.clear()  # after Ctrl-C no other group begins
+        computing.clear()
 
 
 def summary(found: Counter[str], seconds: float) -> str:
