@@ -168,7 +168,7 @@ def test_a_fault_that_fails_is_raised_after_the_other_has_ended(
         raise WorldDown("as it should")
 
     def waits(scene: Scene) -> None:
-        scene.wait(0.2)
+        scene.wait(0.05)
         ended.append("waits")
 
     monkeypatch.setitem(PAIRED, "fails", fails)

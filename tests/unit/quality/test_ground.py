@@ -23,11 +23,11 @@ SETTINGS = Settings(
 
 def test_a_part_on_disk_is_the_fleet_step_by_step(tmp_path: Path):
     """Written in blocks of time, read in blocks of cars: the same numbers as from the fleet itself."""
-    ground = Ground(SETTINGS, 3, tmp_path)
+    ground = Ground(replace(SETTINGS, interval_s=3600.0), 3, tmp_path)
     part, shares = ground.part("training"), list[float]()
     ground.simulate(lambda step, share: shares.append(share) if "training" in step else None)
     fleet = ground.fleet("training")
-    stepped = [fleet.step(slice(0, 8), (i + 1) * 1800.0, 1800.0) for i in range(SETTINGS.samples)]
+    stepped = [fleet.step(slice(0, 8), (i + 1) * 3600.0, 3600.0) for i in range(ground.settings.samples)]
     read = np.concatenate([signals for _, signals in part.groups()])
     np.testing.assert_array_equal(read, np.stack(stepped, axis=1))
     assert shares[-1] == 1.0

@@ -13,6 +13,7 @@ from contract.alert_rule import AlertRule, advance
 from contract.evidence import LEVELS, Evidence
 from contract.joined import Joined
 from contract.telemetry import SIGNALS, Decoded
+from scorer import results as results_module
 from scorer.alerts import Alert, Alerts
 from scorer.cars import ByCar, CarTable
 from scorer.evidence import Counts
@@ -175,12 +176,13 @@ def test_evidence_that_kafka_does_not_take_holds_up_nothing(producer: Any) -> No
     assert (len(results), results.evidence_pending, lost()) == (0, 0, before + 1)
 
 
-def test_evidence_does_not_wait_for_room(producer: Any) -> None:
+def test_evidence_does_not_wait_for_room(producer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the client's queue is full or too much is on its way it is dropped and counted."""
     results, before = Results(producer, Source("scorer", "log-1")), lost()
-    results.write_evidence([evidence()] * 6_000)
-    assert results.evidence_pending == 5_000
+    monkeypatch.setattr(results_module, "_EVIDENCE_MAX", 500)
+    results.write_evidence([evidence()] * 600)
+    assert results.evidence_pending == 500
     producer.room = 0
     results.evidence_pending = 0
     results.write_evidence([evidence()])
-    assert lost() == before + 1_001
+    assert lost() == before + 101

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from prometheus_client import REGISTRY
 
 from contract import records
 from contract.telemetry import Decoder
+from scorer import pipeline
 
 from .scene import Scene
 from .trial import model
@@ -42,14 +44,18 @@ def gauge(name: str) -> float:
     return REGISTRY.get_sample_value(f"scorer_challenger_{name}") or 0.0
 
 
-def test_a_shadow_is_heard_on_scores_evidence_alone(scene: Scene, drive: Any, make: Any) -> None:
+def test_a_shadow_is_heard_on_scores_evidence_alone(
+    scene: Scene, drive: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its alerts and counts go there; alerts and anomalies are the champion's; its states are written."""
     scene.challengers.append(make(2, share=0.0, threshold=1.0))
+    monkeypatch.setattr(pipeline, "_LAG_INTERVAL_S", 0.1)
+    scene.pipeline.settings = replace(scene.pipeline.settings, evidence_interval_s=0.1)
     shown: list[float] = []
     scene.run(
         lambda: drive(1, 8),
         lambda: drive(9, 12, off=0.5),  # 0.5 √K: over 1, under 4
-        lambda: time.sleep(1.1),
+        lambda: time.sleep(0.11),
         lambda: shown.extend(
             [gauge("version"), gauge("share"), gauge("learning_cars"), gauge("open_alerts")]
         ),

@@ -15,9 +15,10 @@ from contract.evidence import AT_THRESHOLD, LEVELS, Beyond, Evidence
 from contract.manifest import Decision, Manifest
 from plumbing.settings import load
 from trainer.publication import Entry
+from trainer.watch import looks as looks_module
 from trainer.watch import models, shown
 from trainer.watch.gathered import trial_of
-from trainer.watch.looks import KEPT, NEWEST, Looks, lasting, lasts_since_ms, recent
+from trainer.watch.looks import NEWEST, Looks, lasting, lasts_since_ms, recent
 from trainer.watch.models import Models
 from trainer.watch.reader import Facts
 from trainer.watch.settings import Settings
@@ -212,12 +213,13 @@ def test_a_drift_is_known_to_have_begun_long_ago() -> None:
     assert lasts_since_ms(looks.over()) == 0
 
 
-def test_looks_are_bounded_and_remember_that_cars_were_learned() -> None:
+def test_looks_are_bounded_and_remember_that_cars_were_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cars that have to be learned anew are seen although their learned days are long dropped."""
+    monkeypatch.setattr(looks_module, "KEPT", 200)
     looks = Looks(MINUTE_MS)
-    for minute in range(KEPT + 4):
+    for minute in range(204):
         looks.add((EDGE, "a"), far(minute, 0, learning=0 if minute < 50 else 40))
-    assert len(looks.over()) == KEPT
+    assert len(looks.over()) == 200
     assert len(looks._newest) == NEWEST + 1
     assert {drift.kind for drift in lasting(looks.over(), 3)} == {"unlearned"}
 
