@@ -35,6 +35,7 @@ class PartitionWatch:
     def __init__(self, copied: Copied, held: Held) -> None:
         self._topic_id = held.topic_id
         self._settled = copied.next  # everything before this offset is copied, or was said to be missing
+        self._seen = copied  # where MirrorMaker was at the last look
         self._old: Copied | None = None  # where MirrorMaker was when the topic was made again
 
     def look(self, copied: Copied, held: Held) -> Gap | None:
@@ -44,7 +45,9 @@ class PartitionWatch:
         within one look of losing records.
         """
         if held.topic_id != self._topic_id or copied.next > held.end:
-            self._topic_id, self._old = held.topic_id, self._old or copied
+            # Of the look before: by now MirrorMaker may have gone on in the new log.
+            self._topic_id, self._old = held.topic_id, self._old or self._seen
+        self._seen = copied
         if self._old:
             return self._look_at_new_log(self._old, copied, held)
         first, self._settled = self._settled, max(self._settled, held.first, copied.next)
@@ -52,7 +55,7 @@ class PartitionWatch:
 
     def _look_at_new_log(self, old: Copied, copied: Copied, held: Held) -> Gap | None:
         """MirrorMaker begins at the new log's first record only where it does not hold its old offset yet."""
-        if copied == old:
+        if copied == old or copied.next > held.end:  # it has not gone on yet
             return None
         self._old, self._settled = None, max(copied.next, held.first)
         passed_over = 0 if copied.turns > old.turns else old.next - held.first

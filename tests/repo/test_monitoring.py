@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from contract.topics import TELEMETRY_PARTITIONS
+from mirror.settings import Settings as MirrorSettings
 
 FOLDER = Path("k8s/infrastructure/monitoring")
 
@@ -41,12 +43,16 @@ def _files(tree: Any, suffix: str) -> list[Path]:
     return [path for path in tree.files if FOLDER in path.parents and path.suffix == suffix]
 
 
-def _rules(tree: Any) -> Iterator[dict[str, Any]]:
+def _groups(tree: Any) -> Iterator[dict[str, Any]]:
     for path in _files(tree, ".yaml"):
         for document in yaml.safe_load_all(tree.text(path)):
             if isinstance(document, dict) and document["kind"] == "PrometheusRule":  # a patch is a list
-                for group in document["spec"]["groups"]:
-                    yield from group["rules"]
+                yield from document["spec"]["groups"]
+
+
+def _rules(tree: Any) -> Iterator[dict[str, Any]]:
+    for group in _groups(tree):
+        yield from group["rules"]
 
 
 def _queries(tree: Any) -> list[str]:
@@ -127,6 +133,18 @@ def test_the_number_of_partitions_is_the_topics(tree: Any):
     (rule,) = (rule for rule in _rules(tree) if rule["alert"] == "PartitionsWithoutScorer")
     assert rule["expr"].endswith(f"< {TELEMETRY_PARTITIONS}")
     assert f"of {TELEMETRY_PARTITIONS} partitions" in rule["annotations"]["summary"]
+
+
+def test_a_gap_in_the_replication_rings_within_a_minute(tree: Any):
+    """The worst case: just missed by a look of the watch, by the scrape after it and by the rules after that."""
+    rules = {rule["alert"]: (rule, group) for group in _groups(tree) for rule in group["rules"]}
+    rule, group = rules["ReplicationGap"]
+    (scraped,) = yaml.safe_load(tree.text(FOLDER / "edge/services.yaml"))["spec"]["podMetricsEndpoints"]
+    (looks,) = (field.default for field in fields(MirrorSettings) if field.name == "look_every_s")
+    assert "LOOK_EVERY" not in tree.text("k8s/apps/mirror/settings.env")
+    waits = [rule.get("for", "0s"), group["interval"], scraped["interval"]]
+    a_look_takes_s = 5  # on a busy machine: integration/local/test_mirror.py
+    assert looks + a_look_takes_s + sum(int(wait.removesuffix("s")) for wait in waits) <= 60
 
 
 @pytest.mark.parametrize("site", ["edge", "cloud"])

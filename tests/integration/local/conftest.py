@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from contract.topics import cloud_topics, edge_topics
-from local import kafka
+from local import kafka, topics
 from local.ports import Ports
 from local.supervisor import Child, Supervisor
 
@@ -73,6 +73,14 @@ class Mirror:
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
         for done in admin.delete_records(ends, request_timeout=20).values():
             done.result()
+
+    def make_again(self, cluster: Any, name: str) -> None:
+        """Delete a topic and create it with the same settings."""
+        (topic,) = (topic for topic in (*edge_topics(), *cloud_topics()) if topic.name == name)
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+        for done in admin.delete_topics([name], operation_timeout=20).values():
+            done.result()
+        topics.create("edge", cluster.bootstrap, [topic])
 
     def kill(self) -> None:
         """SIGKILL; the supervisor starts it again."""

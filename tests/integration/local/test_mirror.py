@@ -4,13 +4,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract.topics import MODELS, TELEMETRY, mirrored
+from contract.topics import EVIDENCE, MODELS, TELEMETRY, mirrored
 from local.ports import is_ready
 from plumbing import web
 from tests.integration.ports import free_port
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.integration
 UP, DOWN = mirrored("edge", TELEMETRY), mirrored("cloud", MODELS)
 FIRST_WITHIN_S = 60.0
 BACK_WITHIN_S = 90.0
+LOOK_EVERY_S, LOOK_TAKES_S = 0.5, 5.0  # a look takes 0.1 s on an idle machine
 
 
 def numbers(count: int) -> list[bytes]:
@@ -83,31 +84,75 @@ def test_a_cloud_that_was_away_gets_everything_once(mirror: Any, key: Callable[[
     assert mirror.read_until(mirror.cloud, UP, key("car"), everything[-1], BACK_WITHIN_S) == everything
 
 
-def test_what_replication_leaves_out_is_counted(mirror: Any, key: Callable[[str], str], tmp_path: Path):
-    """Retention takes records while MirrorMaker stands still; the alarm is there before it goes on."""
-    mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(100))
-    mirror.read_until(mirror.cloud, UP, key("car"), numbers(100)[-1], FIRST_WITHIN_S)
-    port = free_port()
-    flags = ["--edge-bootstrap", mirror.edge.bootstrap, "--cloud-bootstrap", mirror.cloud.bootstrap]
-    flags += ["--look-every-s", "0.5", "--metrics-port", str(port)]
-    with (tmp_path / "watch.log").open("w") as log:
-        watch = subprocess.Popen([sys.executable, "-m", "mirror", *flags], stdout=log, stderr=log)
+class Watch:
+    """`python -m mirror` beside the clusters: its log and what it counts."""
+
+    def __init__(self, mirror: Any, log: Path) -> None:
+        self.log, self._port = log, free_port()
+        flags = ["--edge-bootstrap", mirror.edge.bootstrap, "--cloud-bootstrap", mirror.cloud.bootstrap]
+        flags += ["--look-every-s", str(LOOK_EVERY_S), "--metrics-port", str(self._port)]
+        with log.open("w") as out:
+            self.process = subprocess.Popen([sys.executable, "-m", "mirror", *flags], stdout=out, stderr=out)
+        until(lambda: is_ready(self._port), "the watch is ready")
+
+    def missing(self, topic: str, reason: str) -> float:
+        """What it has counted so far."""
+        with web.opened(f"http://127.0.0.1:{self._port}/metrics", timeout_s=5) as answer:
+            lines = answer.read().decode().splitlines()
+        series = f'mirror_missing_records_total{{reason="{reason}",topic="{topic}"}} '
+        return sum(float(line.removeprefix(series)) for line in lines if line.startswith(series))
+
+    def counts_at_once(self, topic: str, reason: str, count: int) -> None:
+        """Fails where it needs more than one interval of looks, and the time of a look, for it."""
+        until(
+            lambda: self.missing(topic, reason) == count,
+            f"{count} records of {topic} are missing: {reason}",
+            LOOK_EVERY_S + LOOK_TAKES_S,
+        )
+
+
+@pytest.fixture
+def watch(mirror: Any, tmp_path: Path) -> Iterator[Watch]:
+    running = Watch(mirror, tmp_path / "watch.log")
     try:
-        until(lambda: is_ready(port), "the watch is ready")
-        mirror.signal(signal.SIGSTOP)
-        mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(300))
-        mirror.delete_all(mirror.edge, TELEMETRY)
-        until(lambda: _missing(port) == 300, "300 records are missing")
-        mirror.signal(signal.SIGCONT)
-        mirror.write(mirror.edge, TELEMETRY, key("other"), [b"after"])
-        mirror.read_until(mirror.cloud, UP, key("other"), b"after", BACK_WITHIN_S)
-        assert _missing(port) == 300
-        assert "the cloud will not have 300 records" in (tmp_path / "watch.log").read_text()
+        yield running
     finally:
         mirror.signal(signal.SIGCONT)
-        watch.terminate()
-        status = watch.wait(20)
-    assert status == 0
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+
+
+def test_what_replication_leaves_out_is_counted(mirror: Any, key: Callable[[str], str], watch: Watch):
+    """Retention takes records while MirrorMaker stands still; it is counted before that goes on."""
+    mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(100))
+    mirror.read_until(mirror.cloud, UP, key("car"), numbers(100)[-1], FIRST_WITHIN_S)
+    time.sleep(2 * LOOK_EVERY_S)  # else records that were just copied count, too (an upper bound)
+    mirror.signal(signal.SIGSTOP)
+    mirror.write(mirror.edge, TELEMETRY, key("car"), numbers(300))
+    mirror.delete_all(mirror.edge, TELEMETRY)
+    watch.counts_at_once(TELEMETRY, "deleted", 300)
+    mirror.signal(signal.SIGCONT)
+    mirror.write(mirror.edge, TELEMETRY, key("other"), [b"after"])
+    mirror.read_until(mirror.cloud, UP, key("other"), b"after", BACK_WITHIN_S)
+    assert watch.missing(TELEMETRY, "deleted") == 300
+    assert "the cloud will not have 300 records" in watch.log.read_text()
+
+
+def test_what_a_topic_that_was_made_again_hides_is_counted(
+    mirror: Any, key: Callable[[str], str], watch: Watch
+):
+    """MirrorMaker, away until the new log was longer than the old one, goes on at its old offset."""
+    copies = mirrored("edge", EVIDENCE)
+    mirror.write(mirror.edge, EVIDENCE, key("scorer"), numbers(100))
+    mirror.read_until(mirror.cloud, copies, key("scorer"), numbers(100)[-1], FIRST_WITHIN_S)
+    time.sleep(2 * LOOK_EVERY_S)  # the watch has seen the old log
+    mirror.signal(signal.SIGSTOP)
+    mirror.make_again(mirror.edge, EVIDENCE)
+    mirror.write(mirror.edge, EVIDENCE, key("scorer"), numbers(300)[100:])
+    mirror.signal(signal.SIGCONT)
+    mirror.read_until(mirror.cloud, copies, key("scorer"), numbers(300)[-1], BACK_WITHIN_S)
+    watch.counts_at_once(EVIDENCE, "made_again", 100)
+    assert "the topic was made again" in watch.log.read_text()
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
@@ -116,10 +161,3 @@ def until(condition: Callable[[], object], what: str, within_s: float = 30.0) ->
     while not condition():
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
         time.sleep(0.1)
-
-
-def _missing(port: int) -> float:
-    with web.opened(f"http://127.0.0.1:{port}/metrics", timeout_s=5) as answer:
-        lines = answer.read().decode().splitlines()
-    counted = [line for line in lines if line.startswith("mirror_missing_records_total{")]
-    return sum(float(line.rpartition(" ")[2]) for line in counted if 'topic="telemetry"' in line)

@@ -57,6 +57,20 @@ def test_a_new_log_of_which_the_beginning_is_passed_over_is_a_gap() -> None:
     assert watch.look(Copied(350), held(20, 350, "log-2")) is None
 
 
+def test_a_new_log_that_is_gone_on_in_between_two_looks_is_a_gap() -> None:
+    """Made again, filled and copied from the old offset on, all within one interval; then nothing more comes."""
+    watch = watched()
+    assert watch.look(Copied(300), held(0, 300, "log-2")) == Gap(0, 100, "made_again")
+    assert watch.look(Copied(300), held(0, 300, "log-2")) is None
+
+
+def test_what_was_copied_just_before_the_topic_was_made_again_is_no_gap() -> None:
+    """MirrorMaker is still where the old log ended; the new one is shorter, so it will go back."""
+    watch = watched()
+    assert watch.look(Copied(120), held(0, 30, "log-2")) is None
+    assert watch.look(Copied(30, turns=1), held(0, 40, "log-2")) is None
+
+
 def test_an_offset_beyond_the_log_is_of_another_log() -> None:
     """The watch began after the topic was made again: where MirrorMaker goes on is waited for."""
     watch = PartitionWatch(Copied(100), held(0, 30))
