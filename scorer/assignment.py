@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -158,12 +157,22 @@ class Assignment:
         return offsets.read(self.reader, {topic: ranges}, silence_s_max=_SILENCE_S_MAX)
 
 
-def _drop_oldest(states: dict[bytes, Any]) -> None:
-    """Drop a fifth of the states: those that were written first."""
-    dropped = list(islice(states, 1 + len(states) // 5))
-    for key in dropped:
-        del states[key]
-    metrics.states_refused.labels("too_many").inc(len(dropped))
+def _drop_oldest(states: dict[bytes, tuple[int, bytes]]) -> None:
+    """Drop a fifth of the states: those that were written first.
+
+    Those with an open alert stay, as far as they are less than half of these: nobody else would close it.
+    """
+    oldest = [(key, states.pop(key)) for key in list(islice(states, 1 + len(states) // 5))]
+    kept = [(key, state) for key, state in oldest if _has_alert(state[1])][: len(oldest) // 2]
+    states |= kept
+    metrics.states_refused.labels("too_many").inc(len(oldest) - len(kept))
+
+
+def _has_alert(value: bytes) -> bool:
+    try:
+        return records.decode(value)[1].get("alert") is not None
+    except Malformed:
+        return False
 
 
 def _compare(partition: int, offset: int, audited: int) -> None:

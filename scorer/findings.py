@@ -116,20 +116,10 @@ class AlertWriter:
                 signals = named(opening, decoded.signals[row])
             else:
                 alert, signals = self.alerts.close(car), []
-            record = {
-                "car_id": self.ids[car].decode(errors="replace"),
-                "alert_id": alert.id(self.ids[car]),
-                "action": "opened" if opens else "closed",
-                "opened_at": alert.opened_at,
-                "at": at,
-                "level": float(advanced.levels[i] * states.model.threshold),
-                "threshold": states.model.manifest.threshold,
-                "component": alert.component,
-                "confidence": alert.confidence,
-                "signals": signals,
-                "model_version": states.version,
-            }
-            found.append((car, record))
+            action = "opened" if opens else "closed"
+            level = float(advanced.levels[i])
+            record = alert_record(self.ids[car], alert, states, action=action, at_ms=at, level=level)
+            found.append((car, record | {"signals": signals}))
         return found
 
     def _hypothesis(self, states: ModelStates, car: int, shares: Shares) -> tuple[str, float]:
@@ -137,3 +127,22 @@ class AlertWriter:
         hypotheses = states.model.manifest.hypotheses
         component, confidence = hypotheses.of(states.column.values[car]) if hypotheses else ("", 0.0)
         return (component, confidence) if component else self.components.hypothesis(shares)
+
+
+def alert_record(
+    car: bytes, alert: Alert, states: ModelStates, *, action: str, at_ms: int, level: float
+) -> dict[str, Any]:
+    """Record of the schema alert without `scored_at`; `level` as a share of the threshold of this model."""
+    return {
+        "car_id": car.decode(errors="replace"),
+        "alert_id": alert.id(car),
+        "action": action,
+        "opened_at": alert.opened_at,
+        "at": at_ms,
+        "level": float(level * states.model.threshold),
+        "threshold": states.model.manifest.threshold,
+        "component": alert.component,
+        "confidence": alert.confidence,
+        "signals": [],
+        "model_version": states.version,
+    }

@@ -93,8 +93,10 @@ class Pipeline:
                 self._score(batch)
             elif snapshots := self.snapshots.due(time.monotonic(), with_a_batch=False):
                 self.results.write(Scored(), snapshots)
-            if deletions := self._departures.due(time.monotonic()):
-                self.results.write(Scored(), deletions)
+            closings, deletions = self._departures.due(time.monotonic())
+            if deletions:  # which are sent once Kafka has the closings
+                self.results.write(Scored(alerts=closings), deletions)
+                metrics.alerts_closed.inc(len(closings))
             self.results.settle()
             while len(self.results) > self.settings.in_flight_batches_max and not self.stop.requested:
                 self.results.settle(0.01)

@@ -136,7 +136,7 @@ def test_the_number_of_partitions_is_the_topics(tree: Any):
 
 
 def test_a_gap_in_the_replication_rings_within_a_minute(tree: Any):
-    """The worst case: just missed by a look of the watch, by the scrape after it and by the rules after that."""
+    """The worst case: just missed by a look of the watch, by the scrape and by the rules."""
     rules = {rule["alert"]: (rule, group) for group in _groups(tree) for rule in group["rules"]}
     rule, group = rules["ReplicationGap"]
     (scraped,) = yaml.safe_load(tree.text(FOLDER / "edge/services.yaml"))["spec"]["podMetricsEndpoints"]

@@ -58,7 +58,7 @@ def test_a_new_log_of_which_the_beginning_is_passed_over_is_a_gap() -> None:
 
 
 def test_a_new_log_that_is_gone_on_in_between_two_looks_is_a_gap() -> None:
-    """Made again, filled and copied from the old offset on, all within one interval; then nothing more comes."""
+    """Made again, filled and copied from the old offset on within one interval; then nothing more comes."""
     watch = watched()
     assert watch.look(Copied(300), held(0, 300, "log-2")) == Gap(0, 100, "made_again")
     assert watch.look(Copied(300), held(0, 300, "log-2")) is None

@@ -164,3 +164,32 @@ def test_the_states_of_more_cars_than_fit_are_those_written_last(
     kept = set(successor.cars.ids)
     assert {b"car-7", b"car-99", b"car-98"} <= kept
     assert 15 <= len(kept) <= 20
+
+
+ALERT = {"seq": 3, "opened_at": 1, "component": "", "confidence": 0.0}
+
+
+def test_of_states_that_are_too_many_those_with_an_open_alert_stay(
+    assignment: Assignment, reader: Reader, successor: AnomalyDetector
+) -> None:
+    """Nobody else would close it. The room is bounded also where every state has one."""
+    for number in range(100):
+        alert = {"alert": ALERT} if number in (0, 5) else {}
+        key = b"car-%d" % number
+        reader.append("car-state", 0, records.encode("car_state", STATE | alert), key)
+    reader.append("car-state", 0, b"no state", b"car-100")
+    replace(assignment, states_max=20).resume(committed({0: -1001}))
+    assert {b"car-0", b"car-5"} <= set(successor.cars.ids)
+    assert 15 <= len(successor.cars) <= 20
+    assert len(successor.alerts) == 2
+
+
+def test_states_that_all_have_an_open_alert_are_bounded_too(
+    assignment: Assignment, reader: Reader, successor: AnomalyDetector
+) -> None:
+    """Some of each fifth go."""
+    for number in range(100):
+        state = STATE | {"alert": ALERT}
+        reader.append("car-state", 0, records.encode("car_state", state), b"car-%d" % number)
+    replace(assignment, states_max=20).resume(committed({0: -1001}))
+    assert 15 <= len(successor.cars) <= 20

@@ -86,6 +86,20 @@ def test_a_car_state_waits_for_the_audit_of_its_samples(producer: Any) -> None:
     assert len(results) == 0
 
 
+def test_a_state_is_deleted_once_kafka_has_the_closing_of_its_alert(producer: Any) -> None:
+    """A scorer killed in between reads the state back, and closes the alert again."""
+    results = Results(producer, Source("scorer", "log-1"))
+    closing = dict.fromkeys(("car_id", "alert_id", "component"), "a") | {"action": "closed", "signals": []}
+    closing |= dict.fromkeys(("opened_at", "at", "level", "threshold", "confidence"), 0)
+    closing |= {"model_version": 1, "scored_at": 1, "reason": "unseen"}
+    results.write(Scored(alerts=[closing]), [(2, b"a", None)])
+    results.settle()
+    assert producer.topics() == ["alerts"]
+    producer.deliver("alerts")
+    results.settle()
+    assert producer.produced[1:] == [("car-state", None, {"key": b"a", "partition": 2})]
+
+
 @pytest.mark.parametrize("topic", ["anomalies", "scores.audit"])
 def test_a_result_that_kafka_does_not_take_ends_the_process(producer: Any, topic: str) -> None:
     """A failed delivery raises WorldDown, and no offset of that batch becomes committable."""
