@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from bridge import metrics
 from bridge.forwarding import Forwarder
@@ -67,11 +67,14 @@ class Pipeline:
         return sum(shard.in_flight for shard in self._shards)
 
     def run(self) -> None:
-        """Work until a stop is requested. Raises WorldDown where Kafka does not take messages in time."""
+        """Work until a stop is requested. Raises WorldDown where Kafka does not take messages (in time)."""
         self.stop.started()
-        while not self.stop.requested:
-            self._round()
-        self._drain()
+        try:
+            while not self.stop.requested:
+                self._round()
+            self._drain()
+        except KafkaException as error:  # the client's own end, for example for want of rights
+            raise WorldDown(f"Kafka: {error}") from error
 
     def _round(self) -> None:
         now = time.monotonic()

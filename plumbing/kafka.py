@@ -164,7 +164,8 @@ def _missing(client: Consumer | Producer, topics: tuple[str, ...]) -> str:
         return f"no Kafka broker answers, is --kafka-bootstrap right? {error}"
     absent = [topic for topic in topics if topic not in known]
     if absent:
-        return f"Kafka has no topic {', '.join(absent)}: create it first (contract/topics.py)"
+        names = ", ".join(absent)
+        return f"Kafka has no topic {names}: create it first (contract/topics.py), or let this user see it"
     bare = [topic for topic in topics if not known[topic].partitions]
     if bare:
         why = "; ".join(f"{topic}: {known[topic].error or 'none yet'}" for topic in bare)

@@ -14,6 +14,7 @@ from plumbing.kafka import GroupProtocol
 from plumbing.life import WorldDown
 
 USER, PASSWORD = "cars", "open sesame"
+ADMINISTRATOR = "admin"  # of Kafka, with the same password
 LIBS = java.ROOT / "var/compat/libs"
 _HERE = Path(__file__).parent
 
@@ -32,7 +33,8 @@ _HIVEMQ_MODULES = [
     "--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
 ]
 
-# Both listeners of a broker ask for the password; its own connection between broker and broker, too.
+# Clients are asked for the password, and so is a broker by another; the controllers' listener trusts whoever
+# reaches it. Nobody else than the administrator has rights that were not granted.
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 _SASL = """
 listeners=SASL_PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
@@ -41,14 +43,19 @@ listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEX
 inter.broker.listener.name=SASL_PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 sasl.mechanism.inter.broker.protocol=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config={module} username="{user}" password="{password}" \
-user_{user}="{password}";
+listener.name.sasl_plaintext.plain.sasl.jaas.config={module} username="{admin}" password="{password}" \
+user_{admin}="{password}" user_{user}="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin};User:ANONYMOUS
 """
-# What the clients need, for --kafka-properties.
-PROPERTIES = f"""\
+
+
+def properties(user: str) -> str:
+    """What a client needs, for --kafka-properties."""
+    return f"""\
 security.protocol=SASL_PLAINTEXT
 sasl.mechanism=PLAIN
-sasl.username={USER}
+sasl.username={user}
 sasl.password={PASSWORD}
 """
 
@@ -89,14 +96,15 @@ def _hivemq(port: int, folder: Path) -> Child:
 
 
 def kafka(name: str, port: int, folder: Path) -> Broker:
-    """A cluster of KAFKAS, listening for clients with PROPERTIES. Fetches its jars. Raises WorldDown."""
+    """A cluster of KAFKAS, listening for clients with `properties`. Fetches its jars. Raises WorldDown."""
     version, protocol = KAFKAS[name]
     libs = None
     if version:
         libs = _fetched(f"kafka-{version}", java.ROOT / "local/pom.xml", f"-Dkafka.version={version}")
         for binding in libs.glob("slf4j-reload4j-*"):  # Kafka 3 ships one, beside ours
             binding.unlink()
-    settings = _SASL.format(port=port, controller_port=port + 1, module=_PLAIN, user=USER, password=PASSWORD)
+    who = {"module": _PLAIN, "admin": ADMINISTRATOR, "user": USER, "password": PASSWORD}
+    settings = _SASL.format(port=port, controller_port=port + 1, **who)
     if protocol == "classic" and not version:
         settings += "group.coordinator.rebalance.protocols=classic\n"
     return Broker("edge", port, folder / "edge", libs=libs, more_settings=settings)

@@ -12,7 +12,7 @@ from rich.table import Table
 from contract.manifest import unpack
 from contract.topics import MODELS, TELEMETRY, edge_topics, mirrored
 from loadtest import deployment, machine, output
-from loadtest.compat import brokers
+from loadtest.compat import brokers, rights
 from loadtest.compat.settings import Settings
 from local import ledger, topics
 from local.deployment import ENVIRONMENT, empty, flags, published
@@ -88,11 +88,13 @@ class _Path:
         self._folder, self._ports = settings.run_dir, Ports(settings.port_offset)
         self._supervisor = Supervisor(self._folder / "logs")
         self._properties = self._folder / "client.properties"
+        self._admin = self._folder / "admin.properties"
         self._password = self._folder / "password"
         self._edge = ""
 
     def __enter__(self) -> "_Path":
-        self._properties.write_text(brokers.PROPERTIES, encoding="utf-8")
+        for file, user in ((self._properties, brokers.USER), (self._admin, brokers.ADMINISTRATOR)):
+            file.write_text(brokers.properties(user), encoding="utf-8")
         self._password.write_text(brokers.PASSWORD + "\n", encoding="utf-8")
         return self
 
@@ -120,7 +122,8 @@ class _Path:
         self._supervisor.start(brokers.BROKERS[self._broker](mqtt, self._folder))
         self._supervisor.start(broker.child())
         self._supervisor.wait_ready(["mqtt-0", "edge"], _READY_WITHIN_S)
-        topics.create("edge", self._edge, edge_topics(), self._properties)
+        topics.create("edge", self._edge, edge_topics(), self._admin)
+        rights.grant(self._edge, brokers.USER, self._admin, self._properties)
         self._publish_model()
         login = {"mqtt_username": brokers.USER, "mqtt_password_file": self._password}
         address = {"mqtt_brokers": f"127.0.0.1:{mqtt}"}
@@ -143,7 +146,7 @@ class _Path:
     def _publish_model(self) -> None:
         """To the topic that MirrorMaker would copy it to."""
         record = self._settings.model.read_bytes()
-        producer = kafka.producer(self._edge, self._properties)
+        producer = kafka.producer(self._edge, self._admin)
         producer.produce(mirrored("cloud", MODELS), record, unpack(record)[0].name)
         if producer.flush(_READY_WITHIN_S):
             raise WorldDown("Kafka did not take the model")
@@ -164,8 +167,8 @@ class _Path:
         sent = published(self._folder / "fleet")
         deadline = time.monotonic() + _CAUGHT_UP_WITHIN_S
         while True:
-            audits = ledger.read_audits(self._edge, self._properties)
-            log = ledger.read_log(self._edge, TELEMETRY, sent, self._properties)
+            audits = ledger.read_audits(self._edge, self._admin)
+            log = ledger.read_log(self._edge, TELEMETRY, sent, self._admin)
             at_edge, scored = ledger.edge_stage(sent, log), ledger.scored_stage(sent, log, audits)
             if max(at_edge.lost, scored.lost) == 0 or time.monotonic() > deadline:
                 break

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import mqtt5
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from bridge import pipeline, shard
 from contract.topics import REJECTED, TELEMETRY
@@ -97,6 +97,19 @@ def test_a_dead_letter_that_kafka_refuses_ends_the_process(bridge: Bridge):
     bridge.producer.settle(0, KafkaError.MSG_SIZE_TOO_LARGE)
     bridge.join()
     assert REJECTED in str(bridge.raised[0])
+    assert bridge.broker.acknowledged == []
+
+
+def test_a_client_that_is_done_for_ends_the_process(bridge: Bridge):
+    """A user without rights, for one: the producer raises; that is the world's fault and no bug's."""
+
+    def refused(timeout: float) -> int:
+        raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "no rights", fatal=True))
+
+    bridge.producer.flush = refused  # type: ignore[method-assign]
+    bridge.receive(1)
+    bridge.join()
+    assert "no rights" in str(bridge.raised[0])
     assert bridge.broker.acknowledged == []
 
 
