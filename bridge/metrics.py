@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge
 
+from contract.topics import MAINTENANCE, TELEMETRY
+
 received = Counter("bridge_received_messages", "PUBLISH packets read from the brokers")
 forwarded = Counter("bridge_forwarded_messages", "Messages handed to Kafka", ["topic"])
 acknowledged = Counter("bridge_acknowledged_messages", "PUBACKs sent, each after Kafka had the message")
@@ -14,3 +16,12 @@ cars_forgotten = Counter(
     "bridge_forgotten_cars", "Cars forgotten because there were too many; each is recognised again"
 )
 paused = Counter("bridge_pauses", "Times that reading stopped because the in-flight limit was reached")
+
+# Each series begins at the start with 0: one that began with its first message would show no increase.
+for _topic in (TELEMETRY, MAINTENANCE):
+    forwarded.labels(_topic)
+for _reason in (
+    "wrong_topic", "oversized", "bad_frame", "unknown_schema", "wrong_car", "impossible_time",
+    "malformed_record", "refused_by_kafka",
+):  # fmt: skip
+    rejected.labels(_reason)

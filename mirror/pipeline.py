@@ -53,6 +53,9 @@ class Pipeline:
         topics = sorted({topic for topic, _ in copied})
         ids = kafka.topic_ids(self.settings.edge_bootstrap, self.settings.edge_properties, topics)
         behind: Counter[str] = Counter(dict.fromkeys(ids, 0))
+        for topic in ids:  # a series that began with its first gap would show no increase
+            for reason in metrics.REASONS:
+                metrics.missing.labels(topic, reason)
         for topic, partitions in bounds(self.edge, ids).items():
             for number, (first, end) in partitions.items():
                 if (place := (topic, number)) in copied:

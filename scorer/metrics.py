@@ -26,8 +26,6 @@ open_alerts = Gauge("scorer_open_alerts", "Alerts open among the known cars")
 lag = Gauge("scorer_lag_records", "Records in this replica's partitions that are not scored yet")
 partitions = Gauge("scorer_assigned_partitions", "Telemetry partitions of this replica")
 forgotten = Counter("scorer_forgotten_cars", "Cars forgotten, here and in car-state", ["reason"])
-for _reason in ("unseen", "too_many"):
-    forgotten.labels(_reason)
 cars = Gauge("scorer_known_cars", "Cars seen in this replica's partitions")
 cars_learning = Gauge("scorer_learning_cars", "Known cars that the newest model has not learned yet")
 cars_behind = Gauge("scorer_behind_cars", "Known cars that an older model still scores")
@@ -86,3 +84,19 @@ assignment_seconds = Histogram(
     "How long partitions stood still while their state was read back",
     buckets=(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
+
+# Each series begins at the start with 0: one that began with its first record would show no increase.
+for _metric, _reasons in {
+    skipped: ("deleted", "set_forward"),
+    rejected: (
+        "missing_key", "bad_frame", "unknown_schema", "impossible_time", "impossible_seq", "malformed_record",
+    ),
+    forgotten: ("unseen", "too_many"),
+    states_refused: ("too_many", "malformed", "not_finite", "unknown_model"),
+    model_refusals: (
+        "bad_frame", "unknown_schema", "malformed_record", "malformed_manifest", "unknown_manifest_version",
+        "other_signals", "too_large", "bad_checksum", "unusable_graph", "golden_vectors",
+    ),
+}.items():  # fmt: skip
+    for _reason in _reasons:
+        _metric.labels(_reason)

@@ -38,7 +38,10 @@ def cases() -> list[Case]:
     found = []
     for path in sorted(CASES.glob("*.yaml")):
         for fields in yaml.safe_load(path.read_text(encoding="utf-8")):
-            found.append(Case(**{**fields, "fires": tuple(fields["fires"])}))
+            case = Case(**{**fields, "fires": tuple(fields["fires"])})
+            # YAML reads 0x30 as the number 48.
+            assert all(isinstance(values, str) for values in case.series.values()), f"quote {case.series}"
+            found.append(case)
     return found
 
 
@@ -60,6 +63,7 @@ def play(root: Path, played: list[Case], folder: Path) -> dict[str, str]:
     (folder / "rules.json").write_text(json.dumps({"groups": found}))
     alerts = sorted({case.alert for case in played})
     for alert in alerts:
+        assert alert in rules, f"there is no alert {alert}"
         tests = [_as_test(case, rules[alert]) for case in played if case.alert == alert]
         content = {"rule_files": ["rules.json"], "evaluation_interval": INTERVAL, "tests": tests}
         (folder / f"{alert}.json").write_text(json.dumps(content))
@@ -91,5 +95,8 @@ def _promtool(*arguments: str) -> str:
     found = shutil.which("promtool")
     if found is None:
         pytest.fail("no promtool: `local/setup --dev` installs it (package prometheus)")
-    done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
+    # What failed goes to stderr, which case it was to stdout: in one pipe they keep their order.
+    out = subprocess.PIPE
+    return subprocess.run(
+        [found, *arguments], stdout=out, stderr=subprocess.STDOUT, text=True, check=False
+    ).stdout

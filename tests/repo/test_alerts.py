@@ -22,6 +22,13 @@ def test_it_fires_in_its_cases_and_only_there(alert: str, wrong: dict[str, str])
     assert not wrong[alert], wrong[alert]
 
 
+def test_each_alert_has_a_case_that_fires_and_one_that_does_not(tree: Any):
+    """Nobody sees otherwise that a rule never fires, or always."""
+    rules = {rule["alert"] for group in promtool.groups(tree.root) for rule in group["rules"]}
+    assert {case.alert for case in CASES if case.fires} == rules
+    assert {case.alert for case in CASES if not case.fires} == rules
+
+
 def test_a_wrong_expectation_is_seen(tmp_path: Path):
     """Or the test above would prove nothing."""
     fires = next(case for case in CASES if case.fires)

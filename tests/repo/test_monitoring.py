@@ -17,6 +17,8 @@ FOLDER = Path("k8s/infrastructure/monitoring")
 
 # What is not ours, and where its name comes from.
 EXPORTED = {
+    # Prometheus itself: 1 where a target answered.
+    "up",
     # sapcc/mosquitto-exporter, main.go: a topic of $SYS without its root, "/" as "_".
     "broker_publish_messages_dropped",
     # Strimzi's Kafka exporter (spec.kafkaExporter), that is danielqsj/kafka_exporter: README, "Topics".
@@ -93,6 +95,18 @@ def test_every_metric_in_alerts_and_dashboards_exists(tree: Any):
     assert used
     assert used - _documented(tree) - EXPORTED == set()
     assert used >= EXPORTED
+
+
+def test_a_counter_that_has_risen_before_its_first_scrape_rings(tree: Any):
+    """A rule that rings with the first increase takes a series that is new within the window from 0."""
+    rung = 0
+    for rule in _rules(tree):
+        expr = " ".join(rule["expr"].split())
+        if expr.endswith("> 0"):
+            for name, window in re.findall(r"increase\((\w+)\[(\w+)\]\)", expr):
+                assert f"{name} unless {name} offset {window} or increase" in expr, rule["alert"]
+                rung += 1
+    assert rung >= 8
 
 
 def test_all_that_is_measured_of_models_at_work_is_shown(tree: Any):

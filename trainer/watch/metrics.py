@@ -43,3 +43,9 @@ lead = Gauge(
 alerts = Gauge("trainer_model_alerts", "Alerts of a model, by what became of them", ["version", "verdict"])
 decisions = Counter("trainer_decisions", "Decisions that the watcher took", ["action"])
 trainings = Counter("trainer_trainings", "Trainings that the watcher started and that ended", ["status"])
+
+# Each series begins at the start with 0: one that began with its first event would show no increase.
+for _action in ("promote", "withdraw"):
+    decisions.labels(_action)
+for _status in ("0", "1", "2", "3"):  # a training that was killed has another
+    trainings.labels(_status)
