@@ -26,6 +26,7 @@ from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.integration
 TAKEN, TAKEN_BUT_NOBODY_LISTENS, NOT_AUTHORIZED = 0, 16, 135  # MQTT 5, reason codes of a PUBACK
+PACKET_TOO_LARGE = 149  # of a DISCONNECT
 WITHIN_S = 15.0
 
 
@@ -132,6 +133,18 @@ def test_the_inner_listener_has_no_list(shard: Site) -> None:
         assert publish(bridge, mqtt_topic("car-000002", "telemetry")) in (TAKEN, TAKEN_BUT_NOBODY_LISTENS)
 
 
+def test_a_packet_beyond_the_limit_ends_the_connection(shard: Site) -> None:
+    """Half of it is what the bridge takes; nothing larger is queued for it."""
+    ended: list[int] = []
+    topic = mqtt_topic(CAR, "telemetry")
+    with client(shard.plain, CAR) as car:
+        assert publish(car, topic, bytes(32_000)) in (TAKEN, TAKEN_BUT_NOBODY_LISTENS)
+        car.on_disconnect = lambda _client, _data, _flags, code, _properties: ended.append(code.value)
+        car.publish(topic, bytes(33_000), qos=1)
+        wait(lambda: ended, "an end")
+    assert ended[0] == PACKET_TOO_LARGE
+
+
 def test_without_a_certificate_there_is_no_handshake(shard: Site) -> None:
     """The broker hangs up before any MQTT."""
     context = ssl.create_default_context(cafile=shard.folder / "tls/ca.crt")
@@ -190,11 +203,11 @@ def client(
         it.loop_stop()
 
 
-def publish(it: paho.Client, topic: str) -> int:
+def publish(it: paho.Client, topic: str, payload: bytes = b"x") -> int:
     """The reason code of the PUBACK."""
     codes: list[int] = []
     it.on_publish = lambda _client, _data, _mid, code, _properties: codes.append(code.value)
-    it.publish(topic, b"x", qos=1)
+    it.publish(topic, payload, qos=1)
     wait(lambda: codes, "a PUBACK")
     return codes[0]
 
