@@ -59,10 +59,36 @@ def _rules(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _queries(tree: Any) -> list[str]:
     queries = [rule["expr"] for rule in _rules(tree)]
+    return [*queries, *(expr for _, expr in _panels(tree))]
+
+
+def _panels(tree: Any) -> Iterator[tuple[str, str]]:
+    """Title and expression of each query of each board."""
     for path in _files(tree, ".json"):
         for panel in json.loads(tree.text(path))["panels"]:
-            queries += [target["expr"] for target in panel["targets"]]
-    return queries
+            for target in panel["targets"]:
+                yield panel["title"], target["expr"]
+
+
+def test_boards_look_at_all_of_the_time_that_they_show(tree: Any):
+    """A fixed window leaves out what lies between two points of a graph over days."""
+    windows = [
+        (title, window) for title, expr in _panels(tree) for window in re.findall(r"\[(.+?)\]", _bare(expr))
+    ]
+    assert len(windows) > 10
+    fixed = [(title, window) for title, window in windows if window != "$__rate_interval"]
+    assert all(window == "1h" and title.endswith("in an hour") for title, window in fixed)
+
+
+def _bare(expr: str) -> str:
+    return re.sub(r"\{[^}]*\}", "", expr)
+
+
+def test_offsets_are_not_called_records(tree: Any):
+    """Where a writer uses transactions each one leaves a marker, which has an offset, too."""
+    shown = [title for title, expr in _panels(tree) if "current_offset" in expr]
+    assert shown
+    assert all("offsets" in title for title in shown)
 
 
 def test_every_alert_is_in_the_runbook(tree: Any):

@@ -2,6 +2,7 @@
 
 drift      whether the fleet has changed so that its model no longer fits
 looks      how the champion's cars stood, at equal steps of time
+arrived    what the scorers of each edge report, for the board of the cloud
 counts     the evidence of both models of a trial, added up
 verdict    promote, withdraw, hold or wait: what follows from the evidence of a trial
 reader     evidence, alerts and reports from the cloud's log

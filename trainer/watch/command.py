@@ -11,6 +11,7 @@ from plumbing.settings import load
 from trainer.launch.command import split
 from trainer.publication import Publication
 from trainer.watch import models, shown
+from trainer.watch.arrived import Arrived
 from trainer.watch.gathered import trial_of
 from trainer.watch.pipeline import Pipeline
 from trainer.watch.reader import Reader, Wanted
@@ -54,7 +55,7 @@ def show_trial(argv: Sequence[str]) -> int:
     kafka.wait_for_topics(
         kafka.consumer(*cluster, group_id="watcher"), (*Wanted.by(settings).all, MODELS, MODELS_LOG)
     )
-    reader, deadline = Reader(settings, now), time.monotonic() + _READ_S_MAX
+    reader, deadline = Reader(settings, now, Arrived(settings.edge_names, 0)), time.monotonic() + _READ_S_MAX
     while not reader.caught_up:
         reader.poll(0.1)
         if time.monotonic() > deadline:

@@ -12,7 +12,15 @@ cars_learning = Gauge("trainer_learning_cars", "Of these: not learned by the cha
 cars_strange = Gauge("trainer_strange_cars", "Of these: of a kind that the champion does not know")
 broken_share = Gauge("trainer_broken_share", "Share of the records with a value that no sound sensor sends")
 evidence_age = Gauge(
-    "trainer_evidence_age_seconds", "Time since the end of the newest minute that the scorers have counted"
+    "trainer_evidence_age_seconds",
+    "Time since the end of the newest minute that the scorers have counted, or else since the last decision",
+)
+judged = Counter(
+    "trainer_judged_records", "Records of learned cars that the scorers of an edge judged", ["edge"]
+)
+opened = Counter("trainer_opened_alerts", "Alerts that the scorers of an edge opened", ["edge"])
+log_records = Gauge(
+    "trainer_models_log_records", "Decisions in models.log: models published, refused, promoted or withdrawn"
 )
 drifting = Gauge("trainer_drifting", "1 while the champion's cars drift, else 0")
 champion_version = Gauge("trainer_champion_version", "Version of the champion; 0: none")

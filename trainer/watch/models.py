@@ -16,6 +16,7 @@ class Models:
     versions: tuple[int | None, int | None] = (None, None)  # of both
     began_ms: int = 0  # when the trial began, since 1970
     decided_ms: int = field(default=0, compare=False)  # the newest decision
+    decisions: int = field(default=0, compare=False)  # records of models.log
     since_s: Mapping[int, float] = field(default_factory=dict, compare=False)  # a version's first publication
 
 
@@ -28,6 +29,7 @@ def read(publication: Publication) -> Models:
         versions=(_version(champion), _version(challenger)),
         began_ms=began_ms(history, challenger),
         decided_ms=history[-1].written_ms if history else 0,
+        decisions=len(history),
         since_s={
             entry.manifest.version: entry.written_ms / 1000
             for entry in reversed(history)

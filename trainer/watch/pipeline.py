@@ -20,6 +20,7 @@ from plumbing.offsets import Bounds, bounds
 from trainer import trial
 from trainer.publication import NotPublishable, Publication
 from trainer.watch import metrics, models, shown
+from trainer.watch.arrived import Arrived
 from trainer.watch.gathered import trial_of
 from trainer.watch.looks import PastLook, lasting, lasts_since_ms
 from trainer.watch.reader import Reader, Wanted
@@ -48,6 +49,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._models, self._ends = models.Models(), Bounds()
+        self._arrived = Arrived(self.settings.edge_names, int(self.now_s() * 1_000))
         self._reader: Reader | None = None
         self._look_at = 0.0
         self._retry_at = 0.0
@@ -97,7 +99,7 @@ class Pipeline:
         self.health.unready("reading the log")
         champion, challenger = self._models.versions
         _log.info("reading the log", extra={"champion": champion, "challenger": challenger})
-        self._reader = Reader(self.settings, self._models)
+        self._reader = Reader(self.settings, self._models, self._arrived)
 
     def _look(self) -> None:
         """Conclude from what was read, once all that there is was read."""

@@ -18,6 +18,7 @@ from plumbing import kafka
 from plumbing.life import WorldDown
 from plumbing.offsets import bounds
 from trainer import reading
+from trainer.watch.arrived import Arrived
 from trainer.watch.counts import TrialCounts
 from trainer.watch.looks import KEPT, Looks
 from trainer.watch.models import Models
@@ -50,8 +51,8 @@ class Wanted:
 class Facts:
     """What was read about one champion and one challenger: a fold over records."""
 
-    def __init__(self, settings: Settings, models: Models) -> None:
-        self.models = models
+    def __init__(self, settings: Settings, models: Models, arrived: Arrived) -> None:
+        self.models, self._arrived = models, arrived
         champion, challenger = models.versions
         self.counts = TrialCounts(champion or 0, challenger, models.began_ms)
         self.looks = Looks(int(settings.look_every_s * 1000))
@@ -71,6 +72,7 @@ class Facts:
                 return
             source = (topic, evidence.scorer)
             self.counts.add(source, evidence)
+            self._arrived.take(source, evidence)
             if evidence.share is None and evidence.model_version == self.models.versions[0]:
                 self.looks.add(source, evidence)
         elif name == "alert":
@@ -84,9 +86,9 @@ class Facts:
 class Reader:
     """Follows the topics and folds their records into `facts`."""
 
-    def __init__(self, settings: Settings, models: Models) -> None:
+    def __init__(self, settings: Settings, models: Models, arrived: Arrived) -> None:
         """Read from the beginning of what matters to these models. Raises WorldDown."""
-        self.facts = Facts(settings, models)
+        self.facts = Facts(settings, models, arrived)
         self.since_s = time.monotonic()
         wanted, now_ms = Wanted.by(settings), time.time_ns() // 1_000_000
         looks_ms = int(KEPT * settings.look_every_s * 1000)

@@ -19,7 +19,10 @@ def measure(
     champion, challenger = facts.models.versions
     metrics.champion_version.set(champion or 0)
     metrics.challenger_version.set(challenger or 0)
+    metrics.log_records.set(facts.models.decisions)
     metrics.trial_waits.set(bool(verdict and verdict.action == "hold"))
+    if not looks and champion:
+        metrics.evidence_age.set(max(0.0, now_s - facts.models.decided_ms / 1000))
     _measure_look(looks, now_s)
     for gauge in (metrics.trial_car_weeks, metrics.trial_openings, metrics.trial_unexplained):
         gauge.clear()

@@ -17,6 +17,7 @@ from plumbing.settings import load
 from trainer.publication import Entry
 from trainer.watch import looks as looks_module
 from trainer.watch import models, shown
+from trainer.watch.arrived import Arrived
 from trainer.watch.gathered import trial_of
 from trainer.watch.looks import NEWEST, Looks, lasting, lasts_since_ms, recent
 from trainer.watch.models import Models
@@ -51,7 +52,7 @@ def facts(remembering: Any) -> Facts:
         versions=(1, 2),
         began_ms=BEGAN_MS,
     )
-    return Facts(settings(), now)
+    return Facts(settings(), now, Arrived(("edge",), BEGAN_MS))
 
 
 def record(version: int, minute: int, openings: int = 0, **fields: Any) -> dict[str, Any]:
@@ -255,6 +256,13 @@ def test_the_age_of_the_evidence_is_measured(facts: Facts) -> None:
     past = facts.looks.over()
     shown.measure(facts, past, None, None, past[-1].ended_ms / 1000 + 7)
     assert REGISTRY.get_sample_value("trainer_evidence_age_seconds") == pytest.approx(7, abs=0.01)
+
+
+def test_evidence_that_never_came_grows_old(facts: Facts) -> None:
+    """From the last decision about the models on, or nobody would hear that the scorers count nothing."""
+    facts.models = replace(facts.models, decided_ms=BEGAN_MS)
+    shown.measure(facts, (), None, None, BEGAN_MS / 1000 + 1_000)
+    assert REGISTRY.get_sample_value("trainer_evidence_age_seconds") == pytest.approx(1_000)
 
 
 def test_the_table_shows_both_models_and_the_verdict(facts: Facts) -> None:
