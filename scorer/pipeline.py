@@ -27,8 +27,6 @@ _log = logging.getLogger("scorer")
 _MODEL_WAIT_S = 0.1
 _LAG_INTERVAL_S = 1.0
 _EVIDENCE_WAIT_S = 1.0  # at the end, for the last evidence; it may be lost
-# Less than the session of the group (10 s), after which another replica may have the partitions.
-_STANDSTILL_S_MAX = 8.0
 _LASTING_ERRORS = (
     KafkaError._FATAL,  # its `fatal()` is false in a message
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -58,7 +56,7 @@ class Pipeline:
         self._departures = Departures(self.detector, self.snapshots, *bounds)
         self._next_offsets: dict[int, int] = {}  # to score next, in each partition of this replica
         self._reassigned = False  # since the current batch was begun
-        self._committed_at = self._lag_at = self._moved_at = 0.0
+        self._committed_at = self._lag_at = 0.0
         self._counted_at, self._counted_ms = time.monotonic(), time.time_ns() // 1_000_000  # last evidence
 
     def run(self) -> None:
@@ -81,6 +79,7 @@ class Pipeline:
         self.consumer.subscribe(
             [TELEMETRY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
+        self.results.standstill.moved()
         self.health.unready("not in the consumer group yet")
         joined = False
         while not self.stop.requested:
@@ -111,9 +110,8 @@ class Pipeline:
         if len(self.results):  # closing would wait once more; after the restart they are scored again
             raise WorldDown(f"Kafka did not take the results of {len(self.results)} batches by the deadline")
         self.consumer.close()  # calls _on_revoke, which commits
-        deadline = time.monotonic() + min(_EVIDENCE_WAIT_S, self.stop.left_s)
-        while self.results.evidence_pending and time.monotonic() < deadline:
-            self.results.settle(0.01)
+        self.results.standstill.moved()
+        self.results.deliver(min(_EVIDENCE_WAIT_S, self.stop.left_s), evidence=True)
         _log.info("stopped")
 
     def _newer_model(self, wait_s: float = 0.0) -> bool:
@@ -141,7 +139,6 @@ class Pipeline:
     def _consume(self) -> Batch | None:
         """Wait for a record, then take what is there, up to a batch. None where nothing has come."""
         self._reassigned = False
-        self._moved_at = time.monotonic()
         first = self.consumer.poll(self.settings.batch_wait_ms / 1_000)
         if first is None:
             return None
@@ -155,8 +152,7 @@ class Pipeline:
             messages = []  # freed before the next ones are allocated
             if taken < count or not left:
                 break
-        if (still_s := time.monotonic() - self._moved_at) > _STANDSTILL_S_MAX:
-            raise WorldDown(f"stood still for {still_s:.0f} s: another replica may score its partitions now")
+        self.results.standstill.check()
         if self._reassigned:  # a successor may already score the partitions that were given up
             pieces = [mine for piece in pieces if (mine := piece.only(self._next_offsets))]
         return Batch.joined(pieces) if pieces else None
@@ -252,6 +248,7 @@ class Pipeline:
         if self.stop.requested or not assigned:  # before a stop nothing of them will be read
             consumer.incremental_assign(assigned)
             return
+        self.results.standstill.check()
         started = time.perf_counter()
         try:
             starts = self.assignment.resume(consumer.committed(assigned, timeout=10))
@@ -265,16 +262,22 @@ class Pipeline:
         took_s = time.perf_counter() - started
         metrics.assignment_seconds.observe(took_s)
         _log.info("partitions taken over", extra={"partitions": sorted(starts), "ms": round(took_s * 1_000)})
-        self._moved_at = time.monotonic()
+        self.results.standstill.moved()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """Deliver all results and car states before the successor goes on."""
         if snapshots := self.snapshots.changed_in({each.partition for each in revoked}):
             self.results.write(Scored(), snapshots)
-        self._on_lost(consumer, revoked)
+        self._give_up(consumer, revoked)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        """Deliver all results but no car states: the successor, which the group has named, has newer ones."""
+        """Finish nothing: the successor, which the group has named, may have scored the same records."""
+        self.results.abandon()
+        self._give_up(consumer, lost)
+        if self._next_offsets:  # their results are abandoned, too
+            raise WorldDown("Kafka took some partitions away without notice, and left others")
+
+    def _give_up(self, consumer: Consumer, given_up: list[TopicPartition]) -> None:
         self._deliver_all()
         self._reassigned = True
         if offsets := self._offsets_to_commit():
@@ -282,8 +285,8 @@ class Pipeline:
                 consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:  # the audit log has them too
                 _log.warning("offsets not committed: %s", error)
-        consumer.incremental_unassign(lost)
-        numbers = {each.partition for each in lost}
+        consumer.incremental_unassign(given_up)
+        numbers = {each.partition for each in given_up}
         for partition in numbers:
             self._next_offsets.pop(partition, None)
         self.detector.cars.forget(numbers)
@@ -291,9 +294,7 @@ class Pipeline:
         metrics.partitions.set(len(self._next_offsets))
         if numbers:
             _log.info("partitions given up", extra={"partitions": sorted(numbers)})
-        self._moved_at = time.monotonic()
+        self.results.standstill.moved()
 
     def _deliver_all(self) -> None:
-        deadline = time.monotonic() + min(self.settings.delivery_timeout_s, self.stop.left_s)
-        while len(self.results) and time.monotonic() < deadline:
-            self.results.settle(0.01)
+        self.results.deliver(min(self.settings.delivery_timeout_s, self.stop.left_s))

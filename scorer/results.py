@@ -1,6 +1,7 @@
 """The results of batches on their way to Kafka, and the order in which they are written."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from plumbing.life import WorldDown
 from scorer import metrics
 from scorer.scoring import Scored
 from scorer.source import Source
+from scorer.standstill import Standstill
 from scorer.trial_snapshots import Snapshot
 
 _log = logging.getLogger("scorer")
@@ -57,6 +59,7 @@ class Results:
         self._second: deque[_Batch] = deque()  # audit records are on their way
         self._third: deque[_Batch] = deque()  # car states are on their way
         self._committable: dict[int, int] = {}
+        self.standstill = Standstill()
         self.evidence_pending = 0  # records of evidence that Kafka has not confirmed
 
     def __len__(self) -> int:
@@ -85,8 +88,11 @@ class Results:
             self._witness(records.encode("evidence", each.record()), each.scorer)
 
     def settle(self, wait_s: float = 0.0) -> None:
-        """Serve delivery reports and take the next steps. Raises WorldDown for a result Kafka refused."""
-        self._producer.poll(wait_s)
+        """Serve delivery reports and take the next steps.
+
+        Raises WorldDown for a result Kafka refused, and where this process stood still.
+        """
+        self._poll(wait_s)
         while self._first and self._first[0].pending == 0:
             batch = _checked(self._first.popleft())
             self._second.append(batch)
@@ -100,6 +106,18 @@ class Results:
                 self._produce(batch, CAR_STATE, value, key=key, partition=partition)
         while self._third and self._third[0].pending == 0:
             _checked(self._third.popleft())
+
+    def deliver(self, within_s: float, *, evidence: bool = False) -> None:
+        """Settle until Kafka has all batches, and on demand the evidence, at most so long."""
+        deadline = time.monotonic() + within_s
+        while (len(self) or (evidence and self.evidence_pending)) and time.monotonic() < deadline:
+            self.settle(0.01)
+
+    def abandon(self) -> None:
+        """Take no further steps: what Kafka already was sent may still be settled."""
+        for batch in (*self._first, *self._second):
+            batch.audits, batch.snapshots = (), ()
+        self._committable = {}
 
     def take_committable(self) -> dict[int, int]:
         """Partition to the offset to commit, by the audit records delivered since the last call."""
@@ -131,7 +149,11 @@ class Results:
                     self._prefix + topic, value, on_delivery=batch.delivered, **options
                 )
             except BufferError:  # the client's queue is full until a message is delivered or times out
-                self._producer.poll(0.1)
+                self._poll(0.1)
+
+    def _poll(self, wait_s: float) -> None:
+        self._producer.poll(wait_s)
+        self.standstill.check()
 
 
 def _checked(batch: _Batch) -> _Batch:

@@ -30,10 +30,15 @@ class Group:
 
     def target(self, member: "GroupConsumer") -> set[int]:
         """The partitions that a member is to have."""
-        now, partitions = self._schedule.now, self._log.partitions[TELEMETRY]
-        self.members = [each for each in self.members if each.silent_since_s + SESSION_S > now]
+        self.expel_silent()
+        partitions = self._log.partitions[TELEMETRY]
         first, count = self.members.index(member), len(self.members)
         return set(range(first, partitions, count))
+
+    def expel_silent(self) -> None:
+        """Members that were killed, or stand still, for a session are members no more."""
+        now = self._schedule.now
+        self.members = [each for each in self.members if each.silent_since_s + SESSION_S > now]
 
     def free(self, member: "GroupConsumer", wanted: set[int]) -> set[int]:
         """The partitions among them that no other member has."""

@@ -12,6 +12,7 @@ from contract.schema import latest
 from contract.telemetry import encode, prefix
 from contract.topics import challenger_key
 from tests.conftest import MEAN, SPREAD, Remembering
+from tests.world.consumers import SESSION_S
 from tests.world.processes import EPOCH_S
 from tests.world.world import MODEL_NAME, MODELS_TOPIC, Service, World
 
@@ -22,6 +23,7 @@ _FAULTS_MAX = 20
 _RULE = AlertRule(smoothing=0.5)
 _CLOCK_BEHIND_MS, _CLOCK_AHEAD_MS = -3_600_000, 200_000
 _PAUSE_S = (0.5, 6.0)  # a scorer that stands still for 8 s ends itself
+_SUSPENSION_S = (11.0, 20.0)  # after 10 s another one has its partitions
 _KEEP_S = (0.5, 6.0)  # how long Kafka or a broker is away
 
 
@@ -180,10 +182,19 @@ def scorers_more_or_less(world: World) -> None:
 
 def pause(world: World) -> None:
     """SIGSTOP, and SIGCONT some seconds later."""
-    process = world.random.choice((world.bridge, _some_scorer(world))).process
-    now = world.schedule.now
+    _pause(world, world.random.choice((world.bridge, _some_scorer(world))), _PAUSE_S)
+
+
+def suspension(world: World) -> None:
+    """A scorer sleeps for longer than its session, and wakes up."""
+    _pause(world, _some_scorer(world), _SUSPENSION_S)
+
+
+def _pause(world: World, service: Service, between_s: tuple[float, float]) -> None:
+    process, now = service.process, world.schedule.now
     if process is not None and process.paused_until_s + _PAUSE_S[1] < now:  # two in a row are a long one
-        process.pause(world.random.uniform(*_PAUSE_S))
+        process.pause(world.random.uniform(*between_s))
+        world.schedule.after(SESSION_S, world.group.expel_silent)
 
 
 def kafka_away(world: World) -> None:
@@ -219,6 +230,6 @@ FAULTS: dict[str, Callable[[World], None]] = {
     fault.__name__.replace("_", "-"): fault
     for fault in (
         bridge_kill, bridge_stop, scorer_kill, scorer_kill_in_take_over, scorer_stop, scorers_more_or_less,
-        pause, kafka_away, connection_cut, broker_stop, broker_kill, cars_flap,
+        pause, suspension, kafka_away, connection_cut, broker_stop, broker_kill, cars_flap,
     )
 }  # fmt: skip

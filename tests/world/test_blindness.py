@@ -11,6 +11,7 @@ from plumbing.mqtt import ConnectionLost
 from scorer.assignment import Assignment
 from scorer.pipeline import Pipeline as ScorerPipeline
 from scorer.results import Results
+from scorer.standstill import Standstill
 from tests.world.story import play
 from tests.world.verdict import judge
 from tests.world.world import World
@@ -76,6 +77,11 @@ def given_up_before_delivery(plant: pytest.MonkeyPatch) -> None:
     plant.setattr(ScorerPipeline, "_deliver_all", lambda self: None)
 
 
+def asleep_unnoticed(plant: pytest.MonkeyPatch) -> None:
+    """A scorer that was suspended for longer than its session goes on as if nothing had happened."""
+    plant.setattr(Standstill, "check", Standstill.moved)
+
+
 _KILLS = ("scorer-kill", "kafka-away")
 # Each with the faults that show it soonest; none: all.
 PLANTED: dict[Plant, tuple[str, ...]] = {
@@ -86,6 +92,7 @@ PLANTED: dict[Plant, tuple[str, ...]] = {
     audited_before_delivery: _KILLS,
     states_before_audits: _KILLS,
     given_up_before_delivery: (),
+    asleep_unnoticed: ("suspension",),
 }
 
 

@@ -39,7 +39,7 @@ class Verdict:
     missing: int  # anomalies that only a scorer without faults finds
     alerts_differ: int  # openings and closings of alerts that only one of both has
     states_differ: int  # cars whose last state in Kafka is not the one that a scorer without faults has
-    crashes: int  # processes that ended by an error although nothing killed them
+    crashes: int  # processes that ended by an error although nothing killed or suspended them
 
     @property
     def wrong(self) -> dict[str, int]:
@@ -68,6 +68,9 @@ def judge(world: World) -> tuple[Verdict, Course]:
     audits = [records.decode(each.value())[1] for each in world.log.all(AUDIT)]
     found = audit(published, edge, AuditedRanges.from_records(audits), edge)
     scores = _differences(world, decoder)
+    errors = [str(why) for _, why in world.ends if why is not None and not isinstance(why, Killed)]
+    stood_still = [error for error in errors if error.startswith("stood still")]
+    suspensions = sum(event == "suspension" for _, event in world.events)
     verdict = Verdict(
         lost=len(found.lost),
         out_of_order=len(found.order_violations),
@@ -81,7 +84,7 @@ def judge(world: World) -> tuple[Verdict, Course]:
         missing=scores[1],
         alerts_differ=scores[2],
         states_differ=scores[3],
-        crashes=sum(why is not None and not isinstance(why, Killed) for _, why in world.ends),
+        crashes=len(errors) - min(len(stood_still), suspensions),
     )
     kills = sum(isinstance(why, Killed) for _, why in world.ends)
     late = sum(each["late"] for each in audits)

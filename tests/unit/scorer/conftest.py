@@ -157,3 +157,15 @@ def fill(reader: takeover.Reader, telemetry_values: Any) -> Any:
             reader.append("telemetry", partition, value, car.encode())
 
     return append
+
+
+@pytest.fixture
+def give(consumer: Any, telemetry_log: Any, telemetry_values: Any) -> Callable[..., None]:
+    """A function that lets the consumer deliver valid records of (car, seq, partition)."""
+
+    def put(*entries: tuple[str, int, int]) -> None:
+        for car, seq, partition in entries:
+            value = telemetry_values([car], [seq])[0]
+            consumer.inbox.append(telemetry_log.append(value, car.encode(), partition))
+
+    return put

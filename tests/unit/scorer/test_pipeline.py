@@ -2,9 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,18 +21,6 @@ from .scene import Scene
 @pytest.fixture
 def scene(consumer: Any, producer: Any, decoder: Decoder, model: Model) -> Scene:
     return Scene(consumer, producer, decoder, model)
-
-
-@pytest.fixture
-def give(consumer: Any, telemetry_log: Any, telemetry_values: Any) -> Callable[..., None]:
-    """A function that lets the consumer deliver valid records of (car, seq, partition)."""
-
-    def put(*entries: tuple[str, int, int]) -> None:
-        for car, seq, partition in entries:
-            value = telemetry_values([car], [seq])[0]
-            consumer.inbox.append(telemetry_log.append(value, car.encode(), partition))
-
-    return put
 
 
 def test_nothing_is_read_without_a_model(scene: Scene) -> None:
@@ -218,41 +204,6 @@ def test_the_end_waits_no_longer_than_the_deadline(scene: Scene, give: Any) -> N
     with pytest.raises(WorldDown, match="results of 5 batches"):
         scene.run(*[lambda seq=seq: give(("a", seq, 0)) for seq in range(1, 6)])
     assert "close" not in scene.calls
-
-
-def test_a_process_that_stood_still_writes_nothing(
-    scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """WorldDown after a suspension in which another replica may have got its partitions."""
-    clock = [1_000.0]
-    monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
-        monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
-    ))  # fmt: skip
-
-    def suspend() -> None:
-        give(("a", 1, 0))
-        clock[0] += 9
-
-    with pytest.raises(WorldDown, match="stood still for 9 s"):
-        scene.run(suspend)
-    assert scene.producer.produced == []
-
-
-def test_a_long_takeover_is_no_standstill(scene: Scene, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading back states may take long: the client keeps the session of the group alive in the callback."""
-    clock = [1_000.0]
-    monkeypatch.setattr(pipeline_module, "time", SimpleNamespace(
-        monotonic=lambda: clock[0], time_ns=lambda: 0, perf_counter=lambda: clock[0]
-    ))  # fmt: skip
-    resume = scene.resume
-
-    def slowly(committed: dict[int, int]) -> dict[int, int]:
-        clock[0] += 9
-        return resume(committed)
-
-    scene.resume = slowly  # type: ignore[method-assign]
-    scene.run(lambda: give(("a", 1, 0)))
-    assert scene.audited == [(0, 0, 0)]
 
 
 def test_partitions_assigned_during_a_stop_are_not_read(scene: Scene, give: Any) -> None:
