@@ -34,7 +34,7 @@ class Sifted(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Impossible samples in a row, each newer than all that were believed."""
+    """Impossible samples in a row, each newer, or with a higher seq, than all that were believed."""
 
     seqs: range
     began_ms: int  # time of the first one
@@ -91,15 +91,13 @@ class SeenSequences:
             self._open_gap(car, range(highest + 1, seq))
             self._believe(car, seq, max(newest_ms, at_ms))
             return True, False, False
-        if at_ms > newest_ms:
+        if at_ms > newest_ms or seq > highest:
             return self._doubt(car, seq, at_ms)
-        if seq > highest:
-            return False, False, True
         filled = self._fill_gap(car, seq)
         return filled, filled, False
 
     def _doubt(self, car: int, seq: int, at_ms: int) -> tuple[bool, bool, bool]:
-        """Judge a sample that is the newest one of its car, and whose seq is not."""
+        """Judge a sample that is newer than all others of its car but not higher, or higher by too much."""
         _, newest_ms = self.last(car)
         run: _Run | None = self._runs.values[car]
         if run is None or run.newest_ms != newest_ms:
@@ -118,14 +116,14 @@ class SeenSequences:
 
     def _go_on_after(self, run: _Run, car: int, seq: int, at_ms: int) -> None:
         """Believe a car whatever was said before; what was seen of its life before is forgotten."""
-        highest, _ = self.last(car)
+        highest, newest_ms = self.last(car)
         if run.seqs.start > highest:
             self._open_gap(car, range(highest + 1, run.seqs.start))
         else:
             self._gaps.values[car] = None
             self._began_ms.values[car] = run.began_ms
         self._runs.values[car] = None
-        self._believe(car, seq, at_ms)
+        self._believe(car, seq, max(newest_ms, at_ms))
         metrics.believed_again.inc()
 
     def _believe(self, car: int, seq: int, at_ms: int) -> None:

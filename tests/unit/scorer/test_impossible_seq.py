@@ -121,6 +121,16 @@ def test_a_clock_set_back_is_no_new_life():
     assert set(feed(seen, *before, *after, batch=30)) == {"d"}
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_gap_while_the_clock_is_an_hour_behind_silences_for_64_samples(batch: int):
+    """Retention was faster than the scorers: 100 samples are missing, and no time explains them."""
+    seen, before, after = Seen(), life(1, 10_000, 200), life(301, 6_400, 200)
+    feed(seen, *before)
+    assert feed(seen, *after, batch=batch) == "i" * 63 + "n" * 137
+    assert set(feed(seen, *before, *after[63:], batch=batch)) == {"d"}
+    assert feed(seen, (250, 9_000), *life(501, 10_400, 5)) == "lnnnnn"  # the clock is right again
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_sample_is_new_twice_in_any_disorder(seed: int):
     """Lives, far numbers, parts sent again, late ones, in batches of any size: fresh at most once each."""
