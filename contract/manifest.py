@@ -40,6 +40,7 @@ class Decision:
     # Of a challenger, on trial beside the champion: the share of the cars, 0 to 1, that it may score.
     share: float | None = None  # None: no challenger, but the champion or a refused model
     held: bool = False  # of a challenger: only a person promotes it
+    on_trial: float = 1.0  # of a challenger: the share of the cars that take part in its trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class Manifest:
             if isinstance(state := document.get("state"), dict):
                 document["state"] = {"variance": None, "strange_variance": None} | state
             if isinstance(decision := document.get("decision"), dict):
-                document["decision"] = {"share": None, "held": False} | decision
+                document["decision"] = {"share": None, "held": False, "on_trial": 1.0} | decision
             manifest = read(cls, {"hypotheses": None} | document)
             manifest._check()
         except ValueError as error:
@@ -107,6 +108,10 @@ class Manifest:
             raise ValueError("hypotheses: columns that the state does not have")
         if not (self.decision.share is None or 0 <= self.decision.share <= 1):
             raise ValueError(f"decision: a share of {self.decision.share}, which must be 0 to 1")
+        if not 0 < self.decision.on_trial <= 1:
+            raise ValueError(
+                f"decision: {self.decision.on_trial} of the cars on trial, which must be over 0 to 1"
+            )
         if not self.signals or len(set(self.signals)) != len(self.signals):
             raise ValueError("signals must be at least one, and no signal twice")
         if wrong := self.golden.widths - {len(self.signals)}:

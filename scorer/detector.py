@@ -31,8 +31,6 @@ _CALL_ROWS_MAX = 1_000
 # Samples of a car in a batch that move its state, each in a call of its own; of more see `Rounds.crowded`.
 ROUNDS_MAX = 200
 _BACKLOG_MS_MAX = 24 * 3_600_000  # as long as telemetry is kept
-
-
 # Alerts that nobody is shown, written in an interval of evidence; more are counted.
 _UNSEEN_MAX = 1_000
 
@@ -180,17 +178,21 @@ class AnomalyDetector:
         if self.trial and (verdict := self._try(self.trial, cars, signals, parts, moves)):
             if counts:
                 self.trial.states.counts.judged += verdict.judged
-            serves = np.zeros(len(cars), np.bool_) if verdict.serves is None else verdict.serves
+            mine, serves = verdict.rows, verdict.serves
+            at = span if span is None or isinstance(mine, slice) else span.start + mine
+            shown = np.zeros(len(verdict.score), np.bool_) if serves is None else serves
             threshold = self.trial.states.model.threshold
-            sides[1].add(rows, verdict.score, verdict.contribution, threshold, span=span, visible=serves)
-            visible = None if verdict.serves is None else ~serves
+            sides[1].add(rows[mine], verdict.score, verdict.contribution, threshold, span=at, visible=shown)
+            if serves is not None:
+                visible = np.ones(len(cars), np.bool_)
+                visible[mine] = ~serves
         thresholds = self.generations.thresholds(ages)
         sides[0].add(rows, score, contribution, thresholds, ages=ages, span=span, visible=visible)
 
     def _try(
         self, trial: Trial, cars: CarNumbers, signals: Floats, parts: list[Part], moves: bool
     ) -> Verdict | None:
-        """What the challenger says; None, and no challenger any more, where it is broken."""
+        """What the challenger says, if anything; where it is broken there is none any more."""
         try:
             return trial.step(cars, signals, parts, moves)
         except Broken as error:

@@ -63,7 +63,7 @@ class Findings:
         thresholds: NDArray[np.float32] | np.float32,
         *,
         ages: Ages | None = None,
-        span: slice | None = None,
+        span: slice | Rows | None = None,
         visible: Mask | None = None,
     ) -> None:
         """Take in n scores; `span`: which of the m they are, `visible` (n,): whether they are the cars'."""

@@ -54,7 +54,7 @@ challenger_version = Gauge(
 )
 challenger_share = Gauge("scorer_challenger_share", "Share of the cars that the challenger may score")
 challenger_learning = Gauge(
-    "scorer_challenger_learning_cars", "Known cars that the challenger has not learned yet"
+    "scorer_challenger_learning_cars", "Known cars on trial that the challenger has not learned yet"
 )
 challenger_open = Gauge(
     "scorer_challenger_open_alerts", "Known cars whose level by the challenger is over its threshold"

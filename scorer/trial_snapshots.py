@@ -123,7 +123,8 @@ class TrialSnapshots:
     def _go_on(self, trial: Trial, found: list[tuple[int, dict[str, Any]]]) -> None:
         """Go on with the trial."""
         detector = self._detector
-        cars, sound = _fill(trial.states, found)
+        takes = trial.takes(np.array([car for car, _ in found], np.intp)).tolist()
+        cars, sound = _fill(trial.states, [each for each, mine in zip(found, takes, strict=True) if mine])
         trial.restore(cars, detector.generations)
         of_this_log = [self._source.is_mine(fields.get("topic_id", "")) for fields in sound]
         seq = np.where(of_this_log, np.array([fields["seq"] for fields in sound], np.int64), NO_SEQ)

@@ -25,6 +25,7 @@ from contract.schema import latest
 from contract.state_layout import SEEN
 from contract.telemetry import SIGNALS, Floats
 from contract.topics import TELEMETRY
+from contract.trial import taking_part
 from plumbing.life import Stop, WorldDown
 from plumbing.tflite import Interpreter
 from trainer import capacity, log_slice, reading, trial
@@ -237,7 +238,7 @@ def manifest(
         golden=golden_vectors(tflite, rows),
         tflite_sha256=sha256(tflite),
         tflite_bytes=len(tflite),
-        decision=Decision(published=False),
+        decision=Decision(published=False, on_trial=taking_part(len(data.telemetry.cars))),
     )
 
 
@@ -288,7 +289,8 @@ def decide(
     share = settings.share if champion and not reasons else None
     if trial.goes_on(publication, share):
         raise WorldDown("another model went on trial meanwhile: train again when its trial has ended")
-    decision = Decision(published=not reasons, reasons=reasons or ("passed the gate",), share=share)
+    why = reasons or ("passed the gate",)
+    decision = dataclasses.replace(draft.decision, published=not reasons, reasons=why, share=share)
     final = dataclasses.replace(draft, version=publication.next_version(), decision=decision)
     if len(tflite) > TFLITE_BYTES_MAX:  # the log keeps the reasons, not the bytes
         tflite = b""

@@ -62,7 +62,9 @@ def promote(
     if challenger and not on_trial:
         reasons = (*reasons, f"the trial of version {challenger.manifest.version} ends")
     held = on_trial and share is not None and entry.manifest.decision.held
-    decision = Decision(published=True, reasons=reasons, share=share, held=held)
+    decision = dataclasses.replace(
+        entry.manifest.decision, published=True, reasons=reasons, share=share, held=held
+    )
     return _write(publication, entry, decision, evidence, threshold)
 
 

@@ -15,8 +15,10 @@ from confluent_kafka import Message, TopicPartition
 
 from contract.joined import Joined
 from contract.manifest import Decision, pack, unpack
+from contract.state_layout import SEEN
 from contract.telemetry import Decoder
 from contract.topics import CAR_STATE, TELEMETRY, TELEMETRY_PARTITIONS
+from contract.trial import taking_part
 from local.watch import reader
 from plumbing import kafka
 from plumbing.life import WorldDown
@@ -40,25 +42,46 @@ _DELIVERED_WITHIN_S = 60.0
 def measure(bootstrap: str, model: bytes) -> dict[str, float]:
     """µs a record by step. Raises WorldDown where Kafka has too few records.
 
-    `detect`: states, graph and alerts together; `detect_in_trial`: likewise, with a shadow beside the model;
-    `invoke`: the graph alone, all records at once; `anomalies`: making the anomaly records, not sending them.
+    `detect`: states, graph and alerts together, while cars are learned; `detect_learned`: afterwards;
+    `detect_in_trial`: beside a shadow that has learned its part of the cars; `detect_beside_all`: beside one
+    of all cars; `invoke`: the graph alone, all records at once;
+    `anomalies`: making the anomaly records, not sending them.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(1_000_000)  # as in the scorer
     try:
-        return _measure(bootstrap, Model.open(model, "litert"), Model.open(_shadow(model), "litert"))
+        return _measure(bootstrap, Model.open(model, "litert"), _calm(model))
     finally:
         gc.set_threshold(*thresholds)
 
 
-def _shadow(record: bytes) -> bytes:
-    """A challenger with the same graph, which scores no car."""
+def _calm(record: bytes) -> dict[str, AnomalyDetector]:
+    """Detectors whose model raises no alert: alone, and beside a shadow with the same graph."""
     manifest, tflite = unpack(record)
-    decision = Decision(published=True, share=0.0)
-    return pack(replace(manifest, version=manifest.version + 1, decision=decision), tflite)
+    calm, version = replace(manifest, threshold=1e9), manifest.version + 1
+    detectors = {
+        name: AnomalyDetector() for name in ("detect_learned", "detect_in_trial", "detect_beside_all")
+    }
+    for detector, on_trial in zip(detectors.values(), (None, taking_part(_CARS), 1.0), strict=True):
+        detector.add(Model.open(pack(calm, tflite), "litert"))
+        if on_trial:
+            decision = Decision(published=True, share=0.0, on_trial=on_trial)
+            shadow = pack(replace(calm, version=version, decision=decision), tflite)
+            detector.challenge(Model.open(shadow, "litert"))
+    return detectors
 
 
-def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
+def _learned(detector: AnomalyDetector, batch: Batch) -> None:
+    """Let every model have learned the cars of a batch."""
+    cars, trial = detector.cars.numbers(batch.keys, batch.partitions), detector.trial
+    for states in (detector.generations.newest, *([trial.states] if trial else [])):
+        if states.layout:
+            states.column.values[cars, SEEN] = states.layout.learning_samples
+    if trial:
+        trial.restore(cars[trial.takes(cars)], detector.generations)
+
+
+def _measure(bootstrap: str, model: Model, calm: dict[str, AnomalyDetector]) -> dict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(name: str, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -68,10 +91,10 @@ def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
         return result
 
     consumed_us, batches = _consume(bootstrap)
-    decoder, (detector, other, in_trial) = Decoder.of_all_versions(), (AnomalyDetector() for _ in range(3))
-    for each in (detector, other, in_trial):
+    decoder = Decoder.of_all_versions()
+    detector, other = (AnomalyDetector() for _ in range(2))
+    for each in (detector, other):
         each.add(model)
-    in_trial.challenge(shadow)
     for number, messages in enumerate(batches):
         if number == WARM_UP:
             spent.clear()
@@ -81,8 +104,9 @@ def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
         partitions = batch.partitions[decoded.rows]
         by_car, sifted = timed("sift", detector.sift, batch.keys, partitions, decoded)
         timed("detect", detector.detect, by_car, sifted, decoded)
-        in_trial.sift(batch.keys, partitions, decoded)
-        timed("detect_in_trial", in_trial.detect, by_car, sifted, decoded)
+        for name, each in calm.items():
+            _learned(each, batch)
+            timed(name, each.detect, *each.sift(batch.keys, partitions, decoded), decoded)
         states = np.zeros((len(decoded.rows), model.width), np.float32)
         timed("invoke", model.step, decoded.signals, states)
         timed("audits", audits, batch, decoded.rows, sifted)
@@ -90,7 +114,7 @@ def _measure(bootstrap: str, model: Model, shadow: Model) -> dict[str, float]:
     count = BATCH * (len(batches) - WARM_UP)
     steps = ("decode", "sift", "detect", "audits")
     spent["anomalies"] = spent.pop("all") - sum(spent[step] for step in steps)
-    names = ("messages", *steps, "detect_in_trial", "invoke", "anomalies")
+    names = ("messages", *steps, *calm, "invoke", "anomalies")
     return {"consume": consumed_us} | {name: round(1e6 * spent[name] / count, 3) for name in names}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from contract.evidence import LEVELS, Evidence
-from trainer.watch.verdict import Standing, no_more_silent
+from trainer.watch.verdict import Standing, silent_tolerated
 
 Source = tuple[str, str]  # (topic, scorer): two edges may have scorers of the same name
 
@@ -27,7 +27,9 @@ class Counts:
         self.crossings = [a + b for a, b in zip(self.crossings, evidence.crossings, strict=True)]
         self.newest[source] = evidence
 
-    def standing(self, version: int, sample_interval_s: float, explained: int) -> Standing:
+    def standing(
+        self, version: int, sample_interval_s: float, explained: int = 0, explained_elsewhere: int = 0
+    ) -> Standing:
         """As the verdict takes it."""
         now = alive(self.newest)
         return Standing(
@@ -37,6 +39,7 @@ class Counts:
             alone=self.alone,
             unwritten=self.unwritten,
             explained=explained,
+            explained_elsewhere=explained_elsewhere,
             cars=sum(each.cars for each in now),
             learning=sum(each.learning for each in now),
             strange=sum(each.strange for each in now),
@@ -46,10 +49,11 @@ class Counts:
 class TrialCounts:
     """Champion and challenger since their trial began; without a challenger the champion alone."""
 
-    def __init__(self, champion: int, challenger: int | None, began_ms: int) -> None:
+    def __init__(self, champion: int, challenger: int | None, began_ms: int, on_trial: float = 1.0) -> None:
+        """`on_trial`: the share of the cars that take part, whatever the challenger scores."""
         self.champion, self.challenger = Counts(), Counts()
         self._versions = (champion, challenger)
-        self._began_ms = began_ms
+        self._began_ms, self._on_trial = began_ms, on_trial
         self._learned_ms: dict[Source, int] = {}
 
     def add(self, source: Source, evidence: Evidence) -> None:
@@ -60,6 +64,11 @@ class TrialCounts:
         if evidence.share is None and evidence.model_version == champion:
             self.champion.add(source, evidence)
         elif evidence.share is not None and evidence.model_version == challenger:
+            before = self.challenger.newest.get(source)
+            if (
+                before and max(before.share or 0, self._on_trial) < evidence.share
+            ):  # more cars, not learned yet
+                self._learned_ms.pop(source, None)
             self.challenger.add(source, evidence)
             control = self.champion.newest.get(source)
             if source not in self._learned_ms and control and _judges_as_many(evidence, control):
@@ -90,4 +99,4 @@ def _alive_sources(newest: Mapping[Source, Evidence]) -> Iterable[Source]:
 
 def _judges_as_many(challenger: Evidence, champion: Evidence) -> bool:
     silent, silent_champion = (each.learning + each.strange for each in (challenger, champion))
-    return no_more_silent(silent, silent_champion, max(challenger.cars, champion.cars))
+    return silent <= silent_tolerated(silent_champion, champion.cars, challenger.cars)

@@ -27,8 +27,12 @@ def trial_of(facts: Facts, settings: Settings, now_s: float) -> Trial | None:
     moved = [each for each in alerts if each.told_s >= moved_s and (not signals or each.signal in signals)]
     found = {alert.car_id for alert in moved if alert.verdict in _EXPLAINED}
     nothing_found = {alert.car_id for alert in moved if alert.inspected} - found
-    standing = counts.champion.standing(champion.version, interval_s(champion), _explained(alerts, began_s))
-    foreseen = _foreseen(alerts, counts.both_judge_since_ms)
+    on_trial = [alert for alert in alerts if facts.models.on_trial(alert.car_id)]
+    explained = _explained(alerts, began_s)
+    standing = counts.champion.standing(
+        champion.version, interval_s(champion), explained, explained - _explained(on_trial, began_s)
+    )
+    foreseen = _foreseen(on_trial, counts.both_judge_since_ms)
     return Trial(
         champion=standing,
         challenger=counts.challenger.standing(

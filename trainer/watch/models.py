@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contract.manifest import Manifest
+from contract.trial import places, reach
 from trainer.publication import Entry, Publication
 
 
@@ -17,7 +18,15 @@ class Models:
     began_ms: int = 0  # when the trial began, since 1970
     decided_ms: int = field(default=0, compare=False)  # the newest decision
     decisions: int = field(default=0, compare=False)  # records of models.log
-    since_s: Mapping[int, float] = field(default_factory=dict, compare=False)  # a version's first publication
+    # Since when a version is what it is now, champion or challenger.
+    since_s: Mapping[int, float] = field(default_factory=dict, compare=False)
+
+    def on_trial(self, car_id: str) -> bool:
+        """Whether the challenger sees the car, whatever its share was before."""
+        challenger = self.challenger
+        if challenger is None:
+            return False
+        return bool(places([car_id.encode()], challenger.version)[0] < reach(challenger.decision))
 
 
 def read(publication: Publication) -> Models:
@@ -34,6 +43,7 @@ def read(publication: Publication) -> Models:
             entry.manifest.version: entry.written_ms / 1000
             for entry in reversed(history)
             if entry.manifest.decision.published
+            and (entry.manifest.decision.share is None) == (entry.manifest.version != _version(challenger))
         },
     )
 

@@ -54,7 +54,8 @@ class Facts:
     def __init__(self, settings: Settings, models: Models, arrived: Arrived) -> None:
         self.models, self._arrived = models, arrived
         champion, challenger = models.versions
-        self.counts = TrialCounts(champion or 0, challenger, models.began_ms)
+        on_trial = models.challenger.decision.on_trial if models.challenger else 1.0
+        self.counts = TrialCounts(champion or 0, challenger, models.began_ms, on_trial)
         self.looks = Looks(int(settings.look_every_s * 1000))
         self.verdicts = {
             version: AlertVerdicts(settings.horizon_s, settings.report_s)
@@ -79,8 +80,10 @@ class Facts:
             if verdicts := self.verdicts.get(record["model_version"]):
                 verdicts.take_alert(record)
         elif name == "maintenance":
-            for verdicts in self.verdicts.values():
-                verdicts.take_report(record)
+            for version, verdicts in self.verdicts.items():
+                # What fails in a car that the challenger does not see it has not missed.
+                if version != self.models.versions[1] or self.models.on_trial(record["car_id"]):
+                    verdicts.take_report(record)
 
 
 class Reader:

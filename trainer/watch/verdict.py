@@ -21,7 +21,7 @@ _SURE = 0.05  # a one-sided error that makes "surely"
 _OVER = 2.0  # times the budget: as much is tolerated, as by the gate (judge/gate.py)
 _OPENINGS_MIN = 5  # fewer may be one bad hour, whatever the bound says
 # Cars that the challenger may not judge, beyond those of the champion: some drive too rarely to be learned.
-_SILENT_SHARE = 0.01
+_SILENT_SHARE, _CHANCE = 0.01, 3.0
 # A car that has driven for as many learning times is learned, or is known to be of a strange kind.
 _STRANGE_AFTER = 2.0
 _MISSED_SHARE_MAX = 0.05  # of the failures that the champion foresaw; one of a few is chance
@@ -44,6 +44,7 @@ class Standing:
     alone: int = 0  # openings while the other model had no alert of the car open
     unwritten: int = 0  # openings without an alert record
     explained: int = 0  # alerts with a failure that was reported, in time or late
+    explained_elsewhere: int = 0  # of these: of cars that are not on trial
     cars: int = 0
     learning: int = 0
     strange: int = 0
@@ -64,7 +65,7 @@ class Standing:
 
         At the beginning of a trial the challenger opens what the champion has open.
         """
-        return max(0, self.alone - self.explained)
+        return max(0, self.alone - (self.explained - self.explained_elsewhere))
 
     @property
     def silent(self) -> int:
@@ -151,21 +152,17 @@ def surely_over(count: int, allowed: float) -> bool:
 def surely_more(own: Standing, control: Standing) -> bool:
     """Whether a model has more openings apart from the control's than chance makes of the control's rate.
 
-    The bound is exact: by chance all of these fall to the two in proportion to their exposures (with equal
-    ones McNemar's test).
+    They are counted of cars that both judge, so by chance half of them fall to each: McNemar's exact test.
     """
-    if not control.car_weeks or not own.car_weeks:
-        return own.apart > 0
-    share = own.car_weeks / (own.car_weeks + control.car_weeks)
     count, every = own.apart, own.apart + control.apart
-    if count <= share * every:
+    if 2 * count <= every:
         return False
     choose = math.lgamma(every + 1) - math.lgamma(count + 1) - math.lgamma(every - count + 1)
-    term = math.exp(choose + count * math.log(share) + (every - count) * math.log1p(-share))
+    term = math.exp(choose - every * math.log(2))
     tail = 0.0
     for number in range(count, every + 1):
         tail += term
-        term *= (every - number) / (number + 1) * share / (1 - share)
+        term *= (every - number) / (number + 1)
     return tail < _SURE
 
 
@@ -187,9 +184,16 @@ def threshold_multiple(standing: Standing, budget: float) -> float:
     return float(LEVELS[best])
 
 
-def no_more_silent(silent: int, silent_champion: int, cars: int) -> bool:
-    """Whether a challenger judges as many of the cars as the champion, but for a few."""
-    return silent <= silent_champion + _SILENT_SHARE * cars
+def silent_tolerated(silent: int, cars: int, on_trial: int) -> float:
+    """How many of the cars on trial a challenger may leave unjudged where the champion does so of all cars.
+
+    As many in proportion and a few more, and what chance adds: three standard deviations of a draw without
+    replacement, which is nothing where all cars are on trial.
+    """
+    drawn = min(1.0, on_trial / cars) if cars else 1.0
+    expected = drawn * silent
+    chance = math.sqrt(expected * (1 - drawn) * (1 - silent / max(1, silent, cars)))
+    return expected + _CHANCE * chance + _SILENT_SHARE * on_trial
 
 
 def _against(trial: Trial, rules: Rules) -> Iterator[str]:
@@ -199,9 +203,12 @@ def _against(trial: Trial, rules: Rules) -> Iterator[str]:
     control_too = surely_over(control.unexplained, _OVER * rules.budget * control.car_weeks)
     if worse and surely_over(own.unexplained, allowed) and not control_too:
         yield f"{_alerts(own)}, surely more than the {allowed:.1f} that are tolerated; {_alerts(control)}"
-    surplus = own.strange - control.strange
-    if trial.learning_times >= _STRANGE_AFTER and surplus > _SILENT_SHARE * max(own.cars, control.cars):
-        yield f"{own.strange} cars are of a kind that it does not know, {control.strange} to the champion"
+    known = own.strange <= silent_tolerated(control.strange, control.cars, own.cars)
+    if trial.learning_times >= _STRANGE_AFTER and not known:
+        yield (
+            f"{own.strange} of {own.cars} cars on trial are of a kind that it does not know, "
+            f"{control.strange} of {control.cars} to the champion"
+        )
 
 
 def _missing(trial: Trial, rules: Rules) -> Iterator[str]:
@@ -210,8 +217,11 @@ def _missing(trial: Trial, rules: Rules) -> Iterator[str]:
         yield f"{own.car_weeks:.3g} car-weeks judged, at least {rules.car_weeks_min:.3g} are needed"
     if not own.cars:
         yield "no scorer has counted for it yet"
-    elif not no_more_silent(own.silent, control.silent, max(own.cars, control.cars)):
-        yield f"{own.silent} cars are not judged by it yet, {control.silent} by the champion"
+    elif own.silent > silent_tolerated(control.silent, control.cars, own.cars):
+        yield (
+            f"{own.silent} of {own.cars} cars on trial are not judged by it yet, {control.silent} of "
+            f"{control.cars} by the champion"
+        )
     allowed = _OVER * rules.budget * own.car_weeks
     # Where the champion raises as many, it is the fleet: faults that are still to come, or a bad week.
     if surely_over(own.apart, allowed) and surely_more(own, control):

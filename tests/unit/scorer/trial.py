@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from contract.alert_rule import AlertRule
-from contract.car_hash import uniforms
 from contract.evidence import Evidence
 from contract.manifest import Decision
 from contract.telemetry import SIGNALS, Floats
+from contract.trial import places
 from scorer.model import Model
-from scorer.trial import salt
 
 from .fleet import Fleet
 
@@ -46,8 +45,9 @@ def learned(fleet: Fleet, drive: Drive, challenger: Model) -> Fleet:
 
 
 def canary(share: float, version: int = 2) -> set[str]:
-    places = uniforms([car.encode() for car in CARS], salt(version))
-    return {car for car, place in zip(CARS, places.tolist(), strict=True) if place < share}
+    """The cars that a challenger of this version and share scores, or that are on trial."""
+    found = places([car.encode() for car in CARS], version).tolist()
+    return {car for car, place in zip(CARS, found, strict=True) if place < share}
 
 
 def taken(fleet: Fleet) -> dict[int, Evidence]:
@@ -59,9 +59,17 @@ def course(drive: Drive) -> list[Floats]:
     return [drive.signals(faulty) for faulty in [0.0] * 10 + [3.0] * 12 + [0.0] * 8]
 
 
-def model(remembering: Any, version: int, by: float = 0.0, share: float | None = None, **other: Any) -> Model:
+def model(
+    remembering: Any,
+    version: int,
+    by: float = 0.0,
+    share: float | None = None,
+    on_trial: float = 1.0,
+    **other: Any,
+) -> Model:
     """A model that expects the signals `by` spreads higher; `other` replaces fields of its manifest."""
-    other = {"threshold": 4.0, "alert": RULE, "decision": Decision(published=True, share=share)} | other
+    decision = Decision(published=True, share=share, on_trial=on_trial)
+    other = {"threshold": 4.0, "alert": RULE, "decision": decision} | other
     return Model.open(remembering.shifted(by).record(version, **other), "litert")
 
 

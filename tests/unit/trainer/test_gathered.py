@@ -6,30 +6,28 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client import REGISTRY
 
-from contract import records
-from contract.evidence import AT_THRESHOLD, LEVELS, Beyond, Evidence
 from contract.manifest import Decision, Manifest
+from contract.trial import places
 from plumbing.settings import load
 from trainer.publication import Entry
-from trainer.watch import looks as looks_module
 from trainer.watch import models, shown
 from trainer.watch.arrived import Arrived
 from trainer.watch.gathered import trial_of
-from trainer.watch.looks import NEWEST, Looks, lasting, lasts_since_ms, recent
 from trainer.watch.models import Models
 from trainer.watch.reader import Facts
 from trainer.watch.settings import Settings
 from trainer.watch.verdict import judge
 
-EDGE = "edge.scores.evidence"
-BEGAN_MS = 1_790_000_000_000
-MINUTE_MS = 60_000
+from .minutes import BEGAN_MS, EDGE, MINUTE_MS, as_read, far, record
+
+NOW_S = BEGAN_MS / 1000 + 3600
 PASSED = Decision(published=True, reasons=("passed the gate",))
-SHADOW = replace(PASSED, share=0.0)
+SHADOW = replace(PASSED, share=0.0, on_trial=0.5)
 
 
 def settings(*argv: str) -> Settings:
@@ -55,23 +53,6 @@ def facts(remembering: Any) -> Facts:
     return Facts(settings(), now, Arrived(("edge",), BEGAN_MS))
 
 
-def record(version: int, minute: int, openings: int = 0, **fields: Any) -> dict[str, Any]:
-    """The evidence of a minute of 100 cars."""
-    crossings = tuple(openings if number <= AT_THRESHOLD else 0 for number in range(len(LEVELS)))
-    until = BEGAN_MS + minute * MINUTE_MS
-    usual: dict[str, Any] = {
-        "scorer": "scorer-0", "model_name": "failure-detector", "model_version": version,
-        "share": 0.0 if version == 2 else None, "since": until - MINUTE_MS, "until": until, "judged": 100,
-        "crossings": crossings, "cars": 100,
-    }  # fmt: skip
-    return as_read("evidence", Evidence(**usual | fields).record())
-
-
-def as_read(name: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """As it comes out of the log."""
-    return records.decode(records.encode(name, fields))[1]
-
-
 def alert(version: int, car: str, minute: int, **fields: Any) -> dict[str, Any]:
     at_ms = BEGAN_MS + minute * MINUTE_MS
     usual: dict[str, Any] = {
@@ -88,7 +69,7 @@ def report(car: str, minute: int, action: str = "failed", **fields: Any) -> dict
 
 
 def gathered(facts: Facts) -> Any:
-    return trial_of(facts, settings(), BEGAN_MS / 1000 + 3600)
+    return trial_of(facts, settings(), NOW_S)
 
 
 def test_counts_add_up_over_scorers_edges_and_time(facts: Facts) -> None:
@@ -125,13 +106,21 @@ def test_a_scorer_that_is_gone_has_no_cars_any_more(facts: Facts) -> None:
     assert (trial.champion.cars, trial.champion.openings) == (100, 8)
 
 
+def on_trial(count: int, takes: bool = True) -> list[str]:
+    """Cars that take part in the trial of version 2, or do not."""
+    cars = [f"car-{number}" for number in range(100)]
+    below = places([car.encode() for car in cars], 2) < 0.5
+    return [car for car, mine in zip(cars, below.tolist(), strict=True) if mine == takes][:count]
+
+
 def test_failures_count_from_when_both_models_judge(facts: Facts) -> None:
     """The challenger cannot foresee what it has not learned; one that the champion missed proves nothing."""
-    for car, alerted, failed in (("early", 3, 30), ("both", 5, 30), ("missed", 5, 30)):
+    early, both, missed, unforeseen = on_trial(4)
+    for car, alerted, failed in ((early, 3, 30), (both, 5, 30), (missed, 5, 30)):
         facts.take("edge.alerts", "alert", alert(1, car, alerted))
         facts.take("edge.maintenance", "maintenance", report(car, failed))
-    facts.take("edge.maintenance", "maintenance", report("unforeseen", 30))
-    facts.take(EDGE, "alert", alert(2, "both", 6))
+    facts.take("edge.maintenance", "maintenance", report(unforeseen, 30))
+    facts.take(EDGE, "alert", alert(2, both, 6))
     assert gathered(facts).foreseen == 0
     for minute, learning in ((2, 50), (4, 0)):
         facts.take(EDGE, "evidence", record(1, minute))
@@ -139,6 +128,52 @@ def test_failures_count_from_when_both_models_judge(facts: Facts) -> None:
     trial = gathered(facts)
     assert (trial.foreseen, trial.foreseen_too) == (2, 1)
     assert (trial.champion.explained, trial.challenger.explained) == (3, 1)
+    assert trial.champion.explained_elsewhere == 0
+
+
+def test_what_fails_in_cars_that_are_not_on_trial_says_nothing_of_the_challenger(facts: Facts) -> None:
+    """It is missed by no model that does not see the car, and explains no alert that is compared."""
+    judged = {"cars": 50, "judged": 50}
+    for minute in (1, 2):
+        facts.take(EDGE, "evidence", record(1, minute))
+        facts.take(EDGE, "evidence", record(2, minute, **judged))
+    mine, others = on_trial(1), on_trial(3, takes=False)
+    for car in mine + others:
+        facts.take("edge.alerts", "alert", alert(1, car, 5))
+        facts.take("edge.maintenance", "maintenance", report(car, 30))
+    facts.take(EDGE, "alert", alert(2, mine[0], 6))
+    trial = gathered(facts)
+    assert (trial.foreseen, trial.foreseen_too) == (1, 1)
+    assert (trial.champion.explained, trial.champion.explained_elsewhere) == (4, 3)
+    assert {version: tally.recall for version, tally in shown.tallies(facts, NOW_S).items()} == {
+        1: 1.0,
+        2: 1.0,
+    }
+
+
+def test_more_cars_on_trial_have_to_be_learned_first(facts: Facts) -> None:
+    """A share over a half brings cars that the challenger has not seen; a smaller share takes none away."""
+    for minute, share, cars, learning in (
+        (1, 0.0, 50, 0),
+        (2, 0.8, 80, 30),
+        (3, 0.8, 80, 0),
+        (4, 0.0, 80, 0),
+    ):
+        facts.take(EDGE, "evidence", record(1, minute))
+        facts.take(EDGE, "evidence", record(2, minute, share=share, cars=cars, learning=learning))
+        since_ms = facts.counts.both_judge_since_ms
+        assert (since_ms and (since_ms - BEGAN_MS) // MINUTE_MS) == {1: 1, 2: None, 3: 3, 4: 3}[minute]
+
+
+def test_a_model_is_judged_since_it_is_what_it_is(remembering: Any) -> None:
+    """A promoted one not by failures of cars that were not on its trial."""
+    log = [(1, PASSED), (2, SHADOW), (2, PASSED), (3, SHADOW), (3, replace(SHADOW, share=0.8))]
+    entries = [
+        Entry(remembering.manifest(version, decision=decision), b"", written_ms=1000 * number)
+        for number, (version, decision) in enumerate(log)
+    ]
+    publication = Mock(history=lambda: entries, champion=lambda: entries[2], challenger=lambda: entries[-1])
+    assert models.read(publication).since_s == {1: 0.0, 2: 2.0, 3: 3.0}
 
 
 def test_inspections_of_moved_cars_are_counted_by_car(facts: Facts) -> None:
@@ -177,52 +212,6 @@ def test_an_alert_of_another_signal_is_no_move(facts: Facts) -> None:
     trial = gathered(facts)
     assert [drift.signal for drift in trial.drift] == ["battery_voltage"]
     assert trial.moved == 1
-
-
-def far(minute: int, cars: int, **fields: Any) -> Evidence:
-    moved = Beyond(name="battery_voltage", far_below=0, below=0, above=cars, far_above=cars)
-    return Evidence.of(record(1, minute, signals=(moved,), **fields))
-
-
-def test_a_drift_lasts_where_each_of_the_last_looks_shows_it() -> None:
-    """A look is over when a later one has begun; sources come in any order."""
-    looks = Looks(MINUTE_MS)
-    for minute, cars in ((1, 0), (2, 50), (3, 50), (4, 50)):
-        looks.add((EDGE, "a"), far(minute, cars))
-    assert not lasting(looks.over(), 3)
-    looks.add((EDGE, "a"), far(5, 0))
-    assert [drift.signal for drift in lasting(looks.over(), 3)] == ["battery_voltage"]
-    looks.add((EDGE, "a"), far(6, 0))
-    assert not lasting(looks.over(), 3)
-    assert recent(looks.over())
-    for minute, scorer in ((minute, f"{number}") for minute in (2, 3, 4) for number in range(4)):
-        looks.add((EDGE, scorer), far(minute, 0))
-    assert not recent(looks.over())
-
-
-def test_a_drift_is_known_to_have_begun_long_ago() -> None:
-    """Also where scorers are read one after the other, as after a restart; one sound look begins it anew."""
-    looks, minutes = Looks(MINUTE_MS), 4 * NEWEST
-    for scorer in ("a", "b"):
-        for minute in range(minutes):
-            looks.add((EDGE, scorer), far(minute, 0 if minute < 40 else 50))
-    past = looks.over()
-    assert lasts_since_ms(past) == (BEGAN_MS // MINUTE_MS + 40) * MINUTE_MS
-    assert past[0].look.cars == past[-1].look.cars == 200
-    looks.add((EDGE, "a"), far(minutes, 0))
-    looks.add((EDGE, "a"), far(minutes + 1, 50))
-    assert lasts_since_ms(looks.over()) == 0
-
-
-def test_looks_are_bounded_and_remember_that_cars_were_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cars that have to be learned anew are seen although their learned days are long dropped."""
-    monkeypatch.setattr(looks_module, "KEPT", 200)
-    looks = Looks(MINUTE_MS)
-    for minute in range(204):
-        looks.add((EDGE, "a"), far(minute, 0, learning=0 if minute < 50 else 40))
-    assert len(looks.over()) == 200
-    assert len(looks._newest) == NEWEST + 1
-    assert {drift.kind for drift in lasting(looks.over(), 3)} == {"unlearned"}
 
 
 def test_a_trial_begins_once(detector: Any) -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from contract.evidence import AT_THRESHOLD, LEVELS
 from trainer.watch.drift import Drift
-from trainer.watch.verdict import Rules, Standing, Trial, judge, surely_more, surely_over, threshold_multiple
+from trainer.watch.verdict import (
+    Rules,
+    Standing,
+    Trial,
+    judge,
+    silent_tolerated,
+    surely_more,
+    surely_over,
+    threshold_multiple,
+)
 
 RULES = Rules(budget=0.1, car_weeks_min=100.0)
 MOVED = Drift(kind="signal", signal="battery_voltage", share=0.9, reason="90% of the cars send clearly more")
@@ -48,8 +57,8 @@ def test_a_good_challenger_is_promoted(share: float) -> None:
     ("champion", "challenger", "fields", "why"),
     [
         ({}, {"car_weeks": 99.0}, {}, "99 car-weeks judged, at least 100 are needed"),
-        ({}, {"learning": 30}, {}, "31 cars are not judged by it yet, 4 by the champion"),
-        ({}, {"cars": 0}, {}, "no scorer has counted"),
+        ({}, {"learning": 30}, {}, "31 of 1000 cars on trial are not judged by it yet, 4 of 1000 by"),
+        ({}, {"cars": 0, "strange": 0}, {}, "no scorer has counted"),
         ({}, {}, {"foreseen_too": 18}, "of 20 failures that the champion foresaw it foresaw 18"),
         (
             {"openings": 40, "alone": 5},
@@ -69,10 +78,29 @@ def test_it_waits_and_says_for_what(champion: Any, challenger: Any, fields: Any,
 
 
 def test_a_fleet_with_many_faults_keeps_no_challenger_from_promotion() -> None:
-    """Both models raise three times the tolerated alerts: most failures have not come yet."""
-    champion, challenger = {"openings": 70, "alone": 35}, {"openings": 80, "alone": 42}
+    """Both models raise three times the tolerated alerts: most failures have not come yet.
+
+    The champion has judged twice as much, all cars, but is alone only where the challenger judges, too.
+    """
+    champion = {"openings": 140, "alone": 35, "car_weeks": 240.0, "cars": 2000}
+    challenger = {"openings": 80, "alone": 42}
     assert judge(trial(champion, challenger), RULES).action == "promote"
-    assert judge(trial(champion | {"car_weeks": 240.0}, challenger), RULES).action == "wait"
+    assert judge(trial(champion, challenger | {"alone": 60}), RULES).action == "wait"
+
+
+def test_an_alert_that_came_true_elsewhere_explains_nothing_here() -> None:
+    """The champion's openings alone are those of cars on trial, so only reports of these cars count."""
+    assert standing(1, alone=35, explained=20).apart == 15
+    assert standing(1, alone=35, explained=20, explained_elsewhere=12).apart == 27
+
+
+@pytest.mark.parametrize(
+    ("silent", "on_trial", "tolerated"),
+    [(0, 500, 5), (200, 1000, 210), (200, 500, 100 + 18.97 + 5), (1000, 500, 505)],
+)
+def test_a_draw_of_the_cars_may_have_more_unjudged_ones(silent: int, on_trial: int, tolerated: float) -> None:
+    """With 1 000 cars; three standard deviations of a hypergeometric number are 3 √(n p (1-p) (1-n/N))."""
+    assert silent_tolerated(silent, 1000, on_trial) == pytest.approx(tolerated, abs=0.01)
 
 
 def test_one_failure_missed_of_few_is_chance() -> None:
@@ -131,7 +159,9 @@ def test_a_model_that_does_not_know_the_cars_is_withdrawn_once_they_are_learned(
     assert judge(trial(challenger=strange, learning_times=1.9), RULES).action == "wait"
     verdict = judge(trial(challenger=strange, learning_times=2.0), RULES)
     assert verdict.action == "withdraw"
-    assert verdict.reasons == ("300 cars are of a kind that it does not know, 1 to the champion",)
+    assert verdict.reasons == (
+        "300 of 1000 cars on trial are of a kind that it does not know, 1 of 1000 to the champion",
+    )
     assert judge(trial(challenger={"learning": 300}, learning_times=9.0), RULES).action == "wait"
 
 
