@@ -94,12 +94,13 @@ class Pipeline:
             and time.monotonic() - reader.since_s < _REREAD_SHARE * self.settings.history_s
         ):
             return
-        if reader:
-            reader.close()
         self.health.unready("reading the log")
         champion, challenger = self._models.versions
         _log.info("reading the log", extra={"champion": champion, "challenger": challenger})
-        self._reader = Reader(self.settings, self._models, self._arrived)
+        if reader:
+            reader.begin(self._models)
+        else:
+            self._reader = Reader(self.settings, self._models, self._arrived)
 
     def _look(self) -> None:
         """Conclude from what was read, once all that there is was read."""

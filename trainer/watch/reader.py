@@ -90,20 +90,27 @@ class Reader:
     """Follows the topics and folds their records into `facts`."""
 
     def __init__(self, settings: Settings, models: Models, arrived: Arrived) -> None:
-        """Read from the beginning of what matters to these models. Raises WorldDown."""
-        self.facts = Facts(settings, models, arrived)
-        self.since_s = time.monotonic()
-        wanted, now_ms = Wanted.by(settings), time.time_ns() // 1_000_000
-        looks_ms = int(KEPT * settings.look_every_s * 1000)
-        first_ms = min(models.began_ms or now_ms, now_ms - looks_ms)
-        begins = dict.fromkeys((*wanted.alerts, *wanted.reports), now_ms - int(settings.history_s * 1000))
-        begins |= dict.fromkeys(wanted.evidence, max(first_ms, 0))
+        """Raises WorldDown."""
+        self._settings, self._arrived = settings, arrived
+        # One for life: with each client that is made anew the process grows by 1 MB.
         self._consumer = kafka.consumer(
             settings.kafka_bootstrap,
             settings.kafka_properties,
             group_id=f"watcher-{settings.model_name}",
             enable_partition_eof=True,
         )
+        self.begin(models)
+
+    def begin(self, models: Models) -> None:
+        """Read from the beginning of what matters to these models. Raises WorldDown."""
+        settings = self._settings
+        self.facts = Facts(settings, models, self._arrived)
+        self.since_s = time.monotonic()
+        wanted, now_ms = Wanted.by(settings), time.time_ns() // 1_000_000
+        looks_ms = int(KEPT * settings.look_every_s * 1000)
+        first_ms = min(models.began_ms or now_ms, now_ms - looks_ms)
+        begins = dict.fromkeys((*wanted.alerts, *wanted.reports), now_ms - int(settings.history_s * 1000))
+        begins |= dict.fromkeys(wanted.evidence, max(first_ms, 0))
         try:
             assigned = _at(self._consumer, begins)
             self._consumer.assign(assigned)
