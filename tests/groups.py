@@ -31,8 +31,9 @@ WITH_BROKERS = {
     "clusters": ("integration/local", "integration/k8s"),
     "scorer": ("integration/scorer",),
     "simulator": ("integration/simulator",),
-    "files": ("integration/files", "integration/contract"),
     "bridge": ("integration/bridge",),
+    "files": ("integration/files",),
+    "contract": ("integration/contract",),
     "tools": ("integration/loadtest", "integration/load", "integration/quality"),
 }
 # They use no fixed port, and no test of theirs is timed.
