@@ -1,5 +1,6 @@
 """One test an arrow, in the order in which a deployment comes to life; at the end the ledger."""
 
+import contextlib
 import dataclasses
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from contract.topics import MODELS, mirrored
 from local import ledger
 from local.scorecard import draw_up
 from tests.e2e.conftest import CARS, SCORERS, Running
+from tests.e2e.monitoring import Monitoring
+from trainer import trial
 from trainer.publication import Publication
 
 pytestmark = pytest.mark.e2e
@@ -101,6 +104,37 @@ def test_damaged_model_is_refused_and_the_old_one_serves(running: Running) -> No
     assert running.model_versions() == {1}
 
 
+def test_prometheus_sees_all_and_alertmanager_hears_of_the_damaged_model(running: Running) -> None:
+    """With a model on trial every expression of every board has data, and every target answers."""
+    deployment = running.deployment
+    deployment.start_mirror_watch()
+    deployment.start_watcher(promote="by-hand", train_with="none")
+    monitoring = Monitoring(deployment)
+    publication = Publication(deployment.cloud.bootstrap, None, "failure-detector")
+    champion = publication.champion()
+    assert champion is not None
+    publication.open()
+    on_trial = dataclasses.replace(champion.manifest.decision, share=0.0)
+    challenger = dataclasses.replace(champion.manifest, version=2, parent=1, decision=on_trial)
+    publication.write(challenger, champion.tflite)
+    running.until(lambda: not monitoring.down(), "all targets are up")
+    left: dict[str, str] = {}
+
+    def all_have_data() -> bool:
+        left.clear()
+        left.update(monitoring.without_data())
+        return not left
+
+    with contextlib.suppress(AssertionError):  # the next line says which have none
+        running.until(all_have_data, "every expression has data", 40)
+    assert left == {}
+    running.until(lambda: "ModelRefused" in monitoring.received(), "the alert arrives")
+    assert monitoring.failed_rules() == []
+    trial.withdraw(publication, 2, ("by hand",))
+    for name in ("prometheus", "alertmanager", "watcher", "mirror-watch"):
+        deployment.supervisor.stop(name)
+
+
 def test_killed_services_come_back(running: Running) -> None:
     """Services and brokers killed with SIGKILL are started again; the ledger below counts."""
     supervisor = running.deployment.supervisor
@@ -122,8 +156,8 @@ def test_model_is_rolled_back(running: Running) -> None:
     champion = publication.champion()
     assert champion is not None
     publication.open()
-    publication.write(dataclasses.replace(champion.manifest, version=2, parent=1), champion.tflite)
-    running.until(lambda: running.model_versions() == {2}, "both scorers use version 2")
+    publication.write(dataclasses.replace(champion.manifest, version=3, parent=1), champion.tflite)
+    running.until(lambda: running.model_versions() == {3}, "both scorers use version 3")
     run = subprocess.run(
         running.deployment.trainer_command("rollback", "1"), capture_output=True, text=True, check=False
     )
@@ -132,7 +166,7 @@ def test_model_is_rolled_back(running: Running) -> None:
     listed = subprocess.run(
         running.deployment.trainer_command("list"), capture_output=True, text=True, check=True
     ).stdout
-    assert len(listed.splitlines()) >= 4
+    assert len(listed.splitlines()) >= 6
 
 
 def test_nothing_is_lost(running: Running) -> None:
