@@ -29,7 +29,7 @@ class Settings:
     look_every_s: float = setting("seconds between two looks at every process", default=10.0, least=1)
     warm_share: float = setting(
         "share of the run at its start that is left out of the slopes: caches fill, JVMs take their heaps",
-        default=0.25,
+        default=0.4,
         least=0,
         most=0.9,
     )
