@@ -7,11 +7,12 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from mirror.gaps import Copied
 from plumbing.life import WorldDown
-from plumbing.offsets import bounds
+from plumbing.offsets import bounds, ends_of, reached
 
 _log = logging.getLogger("mirror")
 
 _RECORDS_MAX = 2_000  # at once
+_NO_ERRORS = (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN)
 Partition = tuple[str, int]
 
 
@@ -21,10 +22,11 @@ class Position:
     def __init__(self, consumer: Consumer, topic: str, source: str) -> None:
         """`consumer` must report the end of a partition; `source`: the copied cluster. Raises WorldDown."""
         self._consumer, self._source = consumer, source
-        held = bounds(consumer, [topic])[topic]
-        self._unread = {number for number, (first, end) in held.items() if first < end}
+        held = bounds(consumer, [topic])
+        self._unread = ends_of(held)
         self.copied: dict[Partition, Copied] = {}
-        consumer.assign([TopicPartition(topic, number, first) for number, (first, _) in held.items()])
+        begins = ((number, first) for number, (first, _) in held[topic].items())
+        consumer.assign([TopicPartition(topic, number, first) for number, first in begins])
 
     @property
     def caught_up(self) -> bool:
@@ -34,11 +36,10 @@ class Position:
     def poll(self, wait_s: float) -> None:
         """Read what has come. Raises WorldDown."""
         for message in self._consumer.consume(_RECORDS_MAX, wait_s):
+            reached(self._unread, message)
             if (error := message.error()) is None:
                 self._take(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._unread.discard(message.partition() or 0)
-            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
+            elif not error.retriable() and error.code() not in _NO_ERRORS:
                 raise WorldDown(f"Kafka of the cloud: {error}")
 
     def _take(self, message: Message) -> None:

@@ -9,6 +9,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from plumbing.life import WorldDown
 
 A = TypeVar("A")
+# {(topic, partition): offset after the last one that is to be read}
+Ends = dict[tuple[str, int], int]
 # {topic: {partition: (first offset, offset after the last)}}
 Bounds = dict[str, dict[int, tuple[int, int]]]
 
@@ -63,6 +65,33 @@ def _ask(question: Callable[[], A | None]) -> A:
         time.sleep(_ASK_AGAIN_S)
 
 
+def ends_of(held: Bounds) -> Ends:
+    """The ends of the partitions that hold anything: what has to be read before all of that is known."""
+    return {
+        (topic, partition): end
+        for topic, partitions in held.items()
+        for partition, (first, end) in partitions.items()
+        if first < end
+    }
+
+
+def reached(ends: Ends, message: Message) -> bool:
+    """Whether a partition is read to its end with this message; if so it leaves `ends`.
+
+    The consumer must report the end of a partition: the last offsets may hold the marker of a transaction.
+    That report alone does not suffice: of a partition that is always written to it may never come.
+    """
+    if not ends:
+        return False
+    place, error = (message.topic() or "", message.partition() or 0), message.error()
+    end = ends.get(place, -1)
+    at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
+    if end >= 0 and (at_end or (error is None and (message.offset() or 0) >= end - 1)):
+        del ends[place]
+        return True
+    return False
+
+
 def read(
     consumer: Consumer, bounds: Bounds, *, silence_s_max: float = SILENCE_S_MAX
 ) -> Iterator[list[Message]]:
@@ -73,12 +102,7 @@ def read(
     marker of a transaction instead of a record. Raises WorldDown for an error of a partition, and when
     nothing has come for `silence_s_max`.
     """
-    ends = {
-        (topic, partition): end
-        for topic, partitions in bounds.items()
-        for partition, (first, end) in partitions.items()
-        if first < end
-    }
+    ends = ends_of(bounds)
     if not ends:
         return
     assigned = [TopicPartition(topic, partition, bounds[topic][partition][0]) for topic, partition in ends]
@@ -97,14 +121,12 @@ def read(
     consumer.unassign()
 
 
-def _is_within(consumer: Consumer, message: Message, ends: dict[tuple[str, int], int]) -> bool:
+def _is_within(consumer: Consumer, message: Message, ends: Ends) -> bool:
     """Whether this is a record below its partition's end. At the end the partition leaves `ends`."""
     topic, partition, offset = message.topic() or "", message.partition() or 0, message.offset() or 0
     end, error = ends.get((topic, partition), -1), message.error()
-    at_end = error is not None and error.code() == KafkaError._PARTITION_EOF
-    if error is not None and not at_end:
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
         raise WorldDown(f"Kafka: {topic}/{partition}: {error}")
-    if end >= 0 and (at_end or offset >= end - 1):
-        del ends[topic, partition]
+    if reached(ends, message):
         consumer.pause([TopicPartition(topic, partition)])
     return error is None and offset < end

@@ -16,7 +16,7 @@ from contract.foresight import AlertVerdicts
 from contract.topics import ALERTS, EVIDENCE, MAINTENANCE, mirrored
 from plumbing import kafka
 from plumbing.life import WorldDown
-from plumbing.offsets import bounds
+from plumbing.offsets import Bounds, bounds, ends_of, reached
 from trainer import reading
 from trainer.watch.arrived import Arrived
 from trainer.watch.counts import TrialCounts
@@ -26,6 +26,7 @@ from trainer.watch.settings import Settings
 
 _RECORDS_MAX = 2_000  # at once
 _ANSWER_S_MAX = 10.0
+_NO_ERRORS = (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN)
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,19 @@ class Reader:
         begins = dict.fromkeys((*wanted.alerts, *wanted.reports), now_ms - int(settings.history_s * 1000))
         begins |= dict.fromkeys(wanted.evidence, max(first_ms, 0))
         try:
-            assigned = _at(self._consumer, begins)
+            held = bounds(self._consumer, begins)
+            assigned = _at(self._consumer, begins, held)
             self._consumer.assign(assigned)
         except KafkaException as error:
             raise WorldDown(f"Kafka: {error}") from error
         # Reports come from the bridge, with the ids that it uses; all else from scorers.
         self._schemas = dict.fromkeys(wanted.reports, reading.report_schemas(settings))
-        self._behind = {(each.topic, each.partition) for each in assigned}
+        firsts = {(each.topic, each.partition): each.offset for each in assigned}
+        self._behind = {place: end for place, end in ends_of(held).items() if firsts[place] < end}
 
     @property
     def caught_up(self) -> bool:
-        """Whether every partition was read to its end: before that nothing may be concluded."""
+        """Whether all that there was at the beginning is read: before that nothing may be concluded."""
         return not self._behind
 
     def poll(self, wait_s: float) -> int:
@@ -138,13 +141,10 @@ class Reader:
 
     def _take(self, message: Message) -> None:
         topic, value, error = message.topic() or "", message.value(), message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._behind.discard((topic, message.partition() or 0))
-            elif not error.retriable() and error.code() != KafkaError._ALL_BROKERS_DOWN:
-                raise WorldDown(f"Kafka: {error}")
-            return
-        if value is None:
+        reached(self._behind, message)
+        if error is not None and not error.retriable() and error.code() not in _NO_ERRORS:
+            raise WorldDown(f"Kafka: {error}")
+        if error is not None or value is None:
             return
         try:
             name, record = records.decode(value, self._schemas.get(topic))
@@ -153,13 +153,9 @@ class Reader:
         self.facts.take(topic, name, record)
 
 
-def _at(consumer: Consumer, begins: dict[str, int]) -> list[TopicPartition]:
-    """All partitions of the topics, at the first record from a time on, ms since 1970."""
-    ends = {
-        (topic, number): end
-        for topic, each in bounds(consumer, begins).items()
-        for number, (_, end) in each.items()
-    }
+def _at(consumer: Consumer, begins: dict[str, int], held: Bounds) -> list[TopicPartition]:
+    """All partitions of the topics, at the first record from a time on, ms since 1970, of what they hold."""
+    ends = {(topic, number): end for topic, each in held.items() for number, (_, end) in each.items()}
     asked = [TopicPartition(*each, begins[each[0]]) for each in ends]
     found = consumer.offsets_for_times(asked, _ANSWER_S_MAX)
     for each in found:  # -1 where there is none: what comes after the question was asked
