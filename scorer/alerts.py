@@ -65,7 +65,7 @@ class Alerts:
         self.is_open = cars.column(False, np.bool_)
         # How many of LEVELS, multiples of the threshold, a car's level is over, each with its hysteresis.
         self.crossed = cars.column(0, np.int8)
-        self._last = cars.column(None, object)  # each car's last alert, open or closed
+        self._open = cars.column(None, object)  # each car's open alert; None: none
 
     def __len__(self) -> int:
         """The number of open alerts."""
@@ -130,24 +130,25 @@ class Alerts:
 
     def exchange(self, cars: CarNumbers, other: "Alerts") -> None:
         """Exchange the open alerts of these cars with another table, not the levels."""
-        for mine, theirs in ((self.is_open, other.is_open), (self._last, other._last)):
+        for mine, theirs in ((self.is_open, other.is_open), (self._open, other._open)):
             mine.values[cars], theirs.values[cars] = theirs.values[cars], mine.values[cars]
 
     def drop(self) -> None:
         """Free the arrays."""
-        for column in (self.level, self.is_open, self.crossed, self._last):
+        for column in (self.level, self.is_open, self.crossed, self._open):
             self._cars.drop(column)
 
     def open(self, car: int, alert: Alert) -> None:
         """Store a car's alert, opened now or read back."""
         self.is_open.values[car] = True
-        self._last.values[car] = alert
+        self._open.values[car] = alert
 
     def close(self, car: int) -> Alert:
         """Close a car's alert and return it."""
         self.is_open.values[car] = False
-        return self._last.values[car]  # type: ignore[no-any-return]
+        alert, self._open.values[car] = self._open.values[car], None
+        return alert  # type: ignore[no-any-return]
 
     def get(self, car: int) -> Alert | None:
         """The open alert of a car."""
-        return self._last.values[car] if self.is_open.values[car] else None
+        return self._open.values[car] if self.is_open.values[car] else None
